@@ -1,0 +1,1 @@
+"""fcn: fully convolutional segmentation networks, from classifiers to label maps."""
