@@ -1,0 +1,272 @@
+"""Readers of pictures against what was painted into them."""
+
+import struct
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from fcn.data.images import exif_orientation, read_image, read_labels
+
+
+def painted(height: int = 24, width: int = 32) -> np.ndarray:
+    """A smooth RGB picture without symmetry."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([y * 255 // height, x * 255 // width, (x + 2 * y) % 256], axis=2).astype(np.uint8)
+
+
+def hwc(image: torch.Tensor) -> np.ndarray:
+    assert image.dtype == torch.uint8
+    assert image.shape[0] == 3
+    return image.permute(1, 2, 0).numpy()
+
+
+def save(picture: Image.Image, path: Path, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+class TestImages:
+    @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "tiff", "webp"])
+    def test_lossless_files_come_back_exactly(self, tmp_path: Path, suffix: str) -> None:
+        options = {"lossless": True} if suffix == "webp" else {}
+        path = save(Image.fromarray(painted()), tmp_path / f"a.{suffix}", **options)
+        assert np.array_equal(hwc(read_image(path)), painted())
+
+    @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+    @pytest.mark.parametrize("progressive", [False, True])
+    def test_jpeg_equals_pillow(self, tmp_path: Path, mode: str, progressive: bool) -> None:
+        path = save(Image.fromarray(painted()).convert(mode), tmp_path / "a.jpg", progressive=progressive)
+        expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        assert np.abs(hwc(read_image(path)) - expected).max() <= 1
+
+    def test_the_name_does_not_decide(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(painted()), tmp_path / "really_a_png.jpg", format="PNG")
+        assert np.array_equal(hwc(read_image(path)), painted())
+
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
+    def test_modes_without_transparent_pixels(self, tmp_path: Path, mode: str) -> None:
+        picture = Image.fromarray(painted()).convert(mode)
+        path = save(picture, tmp_path / "a.png")
+        assert np.array_equal(hwc(read_image(path)), np.asarray(picture.convert("RGB")))
+
+    def test_transparency_shows_white(self, tmp_path: Path) -> None:
+        pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
+        image = hwc(read_image(save(Image.fromarray(pixels, "RGBA"), tmp_path / "a.png")))
+        assert image[0].tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
+
+    def test_transparent_palette_entry_shows_white(self, tmp_path: Path) -> None:
+        picture = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+        picture.putpalette([255, 0, 0, 0, 255, 0])
+        image = hwc(read_image(save(picture, tmp_path / "a.png", transparency=1)))
+        assert image[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_sixteen_bits_are_scaled(self, tmp_path: Path, suffix: str) -> None:
+        gray = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+        image = hwc(read_image(save(Image.fromarray(gray), tmp_path / f"a.{suffix}")))
+        assert image[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+        assert (image == image[..., :1]).all()
+
+    def test_sixteen_bit_colour(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(png_16_bit_rgb(painted().astype(np.uint16) * 257))
+        assert np.array_equal(hwc(read_image(path)), painted())
+
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_orientation_is_applied(self, tmp_path: Path, suffix: str, orientation: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = save(Image.fromarray(painted()), tmp_path / f"a.{suffix}", exif=exif)
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(path))).astype(int)
+        assert expected.shape[:2] == ((32, 24) if orientation >= 5 else (24, 32))
+        assert np.abs(hwc(read_image(path)) - expected).max() <= 1
+        assert exif_orientation(path) == orientation
+
+    def test_one_pixel(self, tmp_path: Path) -> None:
+        for suffix in ("png", "jpg"):
+            path = save(Image.new("RGB", (1, 1), (255, 255, 255)), tmp_path / f"a.{suffix}")
+            assert read_image(path).flatten().tolist() == [255, 255, 255]
+
+    def test_result_may_be_written_to(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(painted()).convert("L"), tmp_path / "a.png")
+        image = read_image(path)
+        image[0] = 0
+        assert image[1].any()
+
+
+class TestBrokenFiles:
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
+    @pytest.mark.parametrize("keep", [0, 1, 12, 0.5, 0.9])
+    def test_truncated(self, tmp_path: Path, suffix: str, keep: float) -> None:
+        rng = np.random.default_rng(0)
+        path = save(Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)), tmp_path / f"cut.{suffix}")
+        data = path.read_bytes()
+        path.write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
+        with pytest.raises(ValueError, match=rf"cut\.{suffix}"):
+            read_image(path)
+
+    def test_corrupted_png_does_not_end_the_process(self, tmp_path: Path) -> None:
+        data = bytearray(save(Image.fromarray(painted()), tmp_path / "bad.png").read_bytes())
+        path = tmp_path / "bad.png"
+        messages = []
+        for position in range(8, len(data), 3):
+            broken = data.copy()
+            broken[position] ^= 0xFF
+            path.write_bytes(broken)
+            try:
+                assert read_image(path).shape[0] == 3
+            except ValueError as error:
+                messages.append(str(error))
+        assert len(messages) > 20
+        assert all("bad.png" in message for message in messages)
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a.png").write_text("hello")
+        with pytest.raises(ValueError, match=r"a\.png .*no picture of a known format"):
+            read_image(tmp_path / "a.png")
+
+    def test_missing(self, tmp_path: Path) -> None:
+        for read in (read_image, read_labels):
+            with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
+                read(tmp_path / "nowhere.png")
+
+    def test_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_image(tmp_path)
+
+    def test_float_tiff(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(np.zeros((2, 2), np.float32)), tmp_path / "a.tif")
+        with pytest.raises(ValueError, match="unknown range"):
+            read_image(path)
+
+
+class TestSizeLimit:
+    @pytest.mark.parametrize("suffix", ["png", "tif", "gif"])
+    def test_is_lifted_and_given_back(self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = save(Image.fromarray(painted()).convert("P" if suffix == "gif" else "RGB"), tmp_path / f"a.{suffix}")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_image(path).shape == (3, 24, 32)
+        assert Image.MAX_IMAGE_PIXELS == 100
+
+    def test_is_given_back_after_an_error_and_among_threads(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        good = save(Image.fromarray(painted(200, 300)), tmp_path / "a.png")
+        bad = tmp_path / "b.png"
+        bad.write_bytes(good.read_bytes()[:100])
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        failures: list[Exception] = []
+
+        def work(path: Path) -> None:
+            for _ in range(20):
+                try:
+                    read_image(path)
+                except ValueError as error:
+                    if path is good:
+                        failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(path,)) for path in (good, bad, good, bad)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert Image.MAX_IMAGE_PIXELS == 100
+
+
+class TestLabels:
+    INDICES = np.array([[0, 1, 2], [20, 255, 3]], np.uint8)
+
+    def test_palette_gives_indices(self, tmp_path: Path) -> None:
+        picture = Image.fromarray(self.INDICES, "P")
+        picture.putpalette([(i * 37) % 256 for i in range(768)])
+        path = save(picture, tmp_path / "a.png")
+        assert np.array_equal(read_labels(path).numpy(), self.INDICES)
+
+    @pytest.mark.parametrize(
+        ("dtype", "suffix"), [("u1", "png"), ("u1", "bmp"), ("u1", "tif"), ("u2", "png"), ("u2", "tif"), ("i4", "tif")]
+    )
+    def test_gray_of_any_width(self, tmp_path: Path, dtype: str, suffix: str) -> None:
+        path = save(Image.fromarray(self.INDICES.astype(dtype)), tmp_path / f"a.{suffix}")
+        labels = read_labels(path)
+        assert labels.dtype == torch.uint8
+        assert np.array_equal(labels.numpy(), self.INDICES)
+
+    @pytest.mark.parametrize("bits", [1, 2, 4])
+    @pytest.mark.parametrize("color_type", [0, 3])
+    def test_few_bits_are_not_stretched(self, tmp_path: Path, bits: int, color_type: int) -> None:
+        indices = np.arange(2**bits, dtype=np.uint8).reshape(1, -1)
+        path = tmp_path / "a.png"
+        path.write_bytes(png_of_few_bits(indices, bits, color_type))
+        assert np.array_equal(read_labels(path).numpy(), indices)
+
+    def test_values_that_do_not_fit(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(np.array([[0, 300]], np.uint16)), tmp_path / "a.png")
+        with pytest.raises(ValueError, match=r"a\.png holds values from 0 to 300"):
+            read_labels(path)
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+    def test_colours_are_refused(self, tmp_path: Path, mode: str) -> None:
+        path = save(Image.fromarray(painted()).convert(mode), tmp_path / "a.png")
+        with pytest.raises(ValueError, match=r"a\.png holds colours .* convert it to a palette or grayscale PNG"):
+            read_labels(path)
+
+    def test_jpeg_is_refused(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(self.INDICES), tmp_path / "a.jpg")
+        with pytest.raises(ValueError, match=r"a\.jpg is a JPEG"):
+            read_labels(path)
+
+    def test_broken(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(self.INDICES), tmp_path / "a.png")
+        path.write_bytes(path.read_bytes()[:-30])
+        with pytest.raises(ValueError, match=r"a\.png cannot be decoded"):
+            read_labels(path)
+
+    def test_sbd(self, tmp_path: Path) -> None:
+        savemat = pytest.importorskip("scipy.io").savemat
+        savemat(tmp_path / "a.mat", {"GTcls": {"Segmentation": self.INDICES, "Boundaries": 0}})
+        assert np.array_equal(read_labels(tmp_path / "a.mat").numpy(), self.INDICES)
+        savemat(tmp_path / "b.mat", {"GTinst": 1})
+        (tmp_path / "c.mat").write_bytes(b"nothing of the kind")
+        for name in ("b.mat", "c.mat"):
+            with pytest.raises(ValueError, match=rf"{name} cannot be read as a class map of SBD"):
+                read_labels(tmp_path / name)
+
+    def test_sbd_without_scipy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a.mat").write_bytes(b"x")
+        monkeypatch.setitem(sys.modules, "scipy.io", None)
+        with pytest.raises(ValueError, match="pip install scipy"):
+            read_labels(tmp_path / "a.mat")
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, bits: int, color_type: int, rows: list[bytes], palette: bytes = b"") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
+    colors = chunk(b"PLTE", palette) if palette else b""
+    return (
+        b"\x89PNG\r\n\x1a\n" + header + colors + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))) + chunk(b"IEND", b"")
+    )
+
+
+def png_16_bit_rgb(pixels: np.ndarray) -> bytes:
+    return png(pixels.shape[1], pixels.shape[0], 16, 2, [row.astype(">u2").tobytes() for row in pixels])
+
+
+def png_of_few_bits(indices: np.ndarray, bits: int, color_type: int) -> bytes:
+    digits = [((indices[..., None] >> np.arange(bits - 1, -1, -1)) & 1).reshape(indices.shape[0], -1)]
+    rows = [np.packbits(row).tobytes() for row in digits[0]]
+    palette = bytes(range(3 * 2**bits)) if color_type == 3 else b""
+    return png(indices.shape[1], indices.shape[0], bits, color_type, rows, palette)
