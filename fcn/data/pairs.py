@@ -1,0 +1,154 @@
+"""Images and label maps in files, paired by name: the one data set class behind VOC, CamVid and a person's own folder.
+
+A reader of a data set only says which files belong together and what its raw values mean; finding the files by stem, checking that none is
+missing and reading them is done here. The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that
+its EXIF turns by a quarter, with a map drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image
+the sizes would not tell, and one rule must hold for all.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from os import PathLike, scandir
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image, read_labels
+from fcn.data.labels import VOID, LabelSet
+
+_SHOWN = 5  # names listed in a message before "and so on"
+
+
+class Pair(NamedTuple):
+    """One sample: its name, unique in the split, and its two files."""
+
+    name: str
+    image: str
+    labels: str
+
+
+class Pairs:
+    """A split of images and label maps in files.
+
+    ``labels`` are the classes; ``values`` maps the raw values of the files to class indices or ``VOID`` (default: each index to itself and
+    255 to void). Item ``i`` is an image, uint8 ``(3, H, W)``, and its label map, uint8 ``(H, W)`` of class indices or ``VOID``.
+
+    Raises ValueError for repeated names, and on reading one that names the files: for a file that cannot be decoded, sizes that differ, and
+    a raw value that is neither class nor void.
+    """
+
+    def __init__(self, pairs: Iterable[Pair], labels: LabelSet, values: Mapping[int, int] | None = None) -> None:
+        self.pairs = tuple(pairs)
+        self.labels = labels
+        self.names = tuple(pair.name for pair in self.pairs)
+        repeated = _repeated(self.names)
+        if repeated:
+            raise ValueError(f"samples must have unique names; given more than once: {_listed(repeated)}")
+        identity = {index: index for index in (*range(labels.num_classes), VOID)}
+        values = identity if values is None else values
+        wrong = sorted(set(values.values()) - identity.keys())
+        if wrong or not all(0 <= raw <= 255 for raw in values):
+            raise ValueError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
+        self._allowed = bytes(sorted(values))
+        self._table = None if values == identity else bytes(values.get(raw, VOID) for raw in range(256))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[index]
+        image, labels = read_image(pair.image), read_labels(pair.labels)
+        if image.shape[1:] != labels.shape:
+            raise ValueError(_size_message(pair, image, labels))
+        return image, self._classes(labels, pair)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return (self[index] for index in range(len(self)))
+
+    def _classes(self, raw: Tensor, pair: Pair) -> Tensor:
+        """Raw values to class indices; ``bytes.translate`` is the fastest table look-up at hand."""
+        data = raw.numpy().tobytes()
+        strange = data.translate(None, self._allowed)
+        if strange:
+            row, column = divmod(data.index(strange[0]), raw.shape[1])
+            raise ValueError(
+                f"{pair.labels} holds the value {strange[0]} (first in row {row}, column {column}), which is neither a class nor void; "
+                f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes"
+            )
+        if self._table is None:
+            return raw
+        return torch.frombuffer(bytearray(data.translate(self._table)), dtype=torch.uint8).view(raw.shape)
+
+
+def read_list(path: str | PathLike[str]) -> list[str]:
+    """The lines of a split's list, without blank ones. ValueError, naming the file, where there is none or one is repeated."""
+    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} lists nothing: a split needs at least one sample")
+    repeated = _repeated(lines)
+    if repeated:
+        raise ValueError(f"{path} lists more than once: {_listed(repeated)}")
+    return lines
+
+
+def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """The files of a folder with one of the suffixes (in either case; hidden ones left out), by stem, sorted.
+
+    FileNotFoundError where there is no such folder; ValueError names two files of one stem.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    found: dict[str, str] = {}
+    with scandir(folder) as entries:
+        for name in sorted(entry.name for entry in entries):
+            stem, dot, suffix = name.rpartition(".")
+            if stem and not name.startswith(".") and dot + suffix.lower() in suffixes:
+                if stem in found:
+                    raise ValueError(f"{folder} holds both {Path(found[stem]).name} and {name}: keep one file for '{stem}'")
+                found[stem] = str(Path(folder, name))
+    return found
+
+
+def pair_up(stems: Iterable[str], images: Mapping[str, str], masks: Mapping[str, str], *, source: str) -> list[Pair]:
+    """A pair for each stem, in order. FileNotFoundError names the stems of ``source`` (a list, a folder) that lack a file."""
+    stems = list(stems)
+    for kind, files in (("image", images), ("label map", masks)):
+        missing = [stem for stem in stems if stem not in files]
+        if missing:
+            hint = "; stems are listed without suffix" if Path(missing[0]).stem in files else ""
+            raise FileNotFoundError(f"{source}: there is no {kind} for {_listed(missing)} (looked in {_folder(files)}{hint})")
+    return [Pair(stem, images[stem], masks[stem]) for stem in stems]
+
+
+def _size_message(pair: Pair, image: Tensor, labels: Tensor) -> str:
+    (height, width), (mask_height, mask_width) = image.shape[1:], labels.shape
+    message = f"{pair.image} is {width}x{height} pixels, its label map {pair.labels} {mask_width}x{mask_height}: they must be of one size"
+    if (mask_height, mask_width) == (width, height) and exif_orientation(pair.image) >= 5:
+        message += " (the image is shown turned, by its EXIF orientation; turn the label map too, or save the image without EXIF)"
+    return message
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
+
+
+def _folder(files: Mapping[str, str]) -> str:
+    return str(Path(next(iter(files.values()))).parent) if files else "an empty folder"
+
+
+def _ranges(values: bytes) -> str:
+    """``bytes([0, 1, 2, 255])`` as "0 to 2, 255"."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in runs)

@@ -1,0 +1,10 @@
+from collections.abc import Iterator
+
+import pytest
+from local_server import Server
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
