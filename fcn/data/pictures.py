@@ -1,0 +1,255 @@
+"""Label maps as pictures: palette PNGs that keep the indices, overlays on the image, legends, and sheets of samples side by side.
+
+Arrays and CPU tensors are taken alike: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from fcn.data.files import written
+from fcn.data.labels import VOID, LabelSet
+
+LARGEST = 4096  # longest side of an overlay, pixels; larger ones are reduced
+
+PAPER = (255, 255, 255)
+INK = (31, 35, 40)
+FAINT = (110, 118, 129)
+WRONG = (225, 29, 72)
+
+Bytes = NDArray[np.uint8]
+
+
+def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
+    """Writes a palette PNG whose pixels are the indices, at their own size; whole or not at all.
+
+    Raises ValueError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
+    """
+    picture = Image.fromarray(_label_map(labels, label_set))
+    picture.putpalette(label_set.palette)
+    with written(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def colorize(labels: ArrayLike, label_set: LabelSet) -> Bytes:
+    """The label map in its colours, uint8 (H, W, 3)."""
+    return _palette(label_set)[_label_map(labels, label_set)]
+
+
+def overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, *, alpha: float = 0.5, contours: bool = True) -> Bytes:
+    """The image with each class's colour laid over it at the opacity ``alpha``, 0 to 1; uint8 (H, W, 3).
+
+    contours: the outermost pixels of each region take the full colour. A class named "background" leaves the image as it is.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
+    picture, label_map = _pair(image, labels, label_set)
+    opacity = np.full(256, round(256 * alpha), np.uint16)
+    shade = opacity[label_map]
+    if contours:
+        shade[_contours(label_map)] = 256
+    if "background" in label_set.names:
+        shade[label_map == label_set.index("background")] = 0
+    shade = shade[..., None]
+    color = _palette(label_set)[label_map]
+    return ((picture * (256 - shade).astype(np.uint32) + color * shade.astype(np.uint32) + 128) >> 8).astype(np.uint8)
+
+
+def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_size: int = 14) -> Image.Image:
+    """A swatch and a name for each class in ``present`` (``VOID`` among them), in the order of the indices, wrapped at ``width`` pixels.
+
+    It is as wide as ``width``, or as its widest entry where that is wider.
+    """
+    font = ImageFont.load_default(font_size)
+    swatch, pad, line = font_size, font_size // 2, round(font_size * 1.7)
+    names = [(_palette(label_set)[index], _name(label_set, index)) for index in sorted(set(present))]
+    lengths = [swatch + pad + _length(name, font) for _, name in names]
+    width = max([width] + [length + 2 * pad for length in lengths])
+    places: list[tuple[int, int]] = []
+    x = y = pad
+    for length in lengths:
+        if x > pad and x + length + pad > width:
+            x, y = pad, y + line
+        places.append((x, y))
+        x += length + 2 * pad
+    picture = Image.new("RGB", (width, y + line), PAPER)
+    pen = ImageDraw.Draw(picture)
+    for (color, name), (x, y) in zip(names, places, strict=True):
+        pen.rectangle((x, y, x + swatch - 1, y + swatch - 1), tuple(color.tolist()), FAINT)
+        pen.text((x + swatch + pad, y + swatch / 2), name, INK, font, anchor="lm")
+    return picture
+
+
+def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
+    """Writes the overlay with the legend of the classes that occur below it; the format is the suffix's (PNG, JPEG, ...).
+
+    Any size from 1x1 up. Where a side is longer than 4096 pixels the overlay is reduced to that; the label map of ``save_labels`` never is.
+    Raises ValueError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
+    """
+    picture, label_map = _pair(image, labels, label_set)
+    present = _present(label_map)
+    height, width = label_map.shape
+    scale = min(1.0, LARGEST / max(height, width))
+    picture, label_map = _resized(picture, label_map, scale)
+    laid = Image.fromarray(overlay(picture.transpose(2, 0, 1), label_map, label_set))
+    key = legend(label_set, present, laid.width, font_size=max(11, min(40, 8 + laid.width // 75)))
+    page = Image.new("RGB", (max(laid.width, key.width), laid.height + key.height), PAPER)
+    page.paste(laid, (0, 0))
+    page.paste(key, (0, laid.height))
+    with written(path) as temporary:
+        page.save(temporary, quality=92)
+
+
+def sample_sheet(
+    rows: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]],
+    label_set: LabelSet,
+    *,
+    titles: tuple[str, str, str] = ("image", "truth", "prediction"),
+    names: Sequence[str] | None = None,
+    errors: bool = False,
+) -> Image.Image:
+    """Rows of (image, truth, prediction), each (3, H, W), (H, W), (H, W), side by side under ``titles``, with a legend below.
+
+    Small pictures are enlarged by a whole factor, pixel by pixel; large ones reduced to 640 pixels a side. ``names`` are written above the
+    rows. ``errors`` adds a column in which wrong pixels are red, void ones light. Raises ValueError for sizes or labels that do not fit.
+    """
+    if not rows:
+        raise ValueError("no samples given; a sheet needs one row or more")
+    if names is not None and len(names) != len(rows):
+        raise ValueError(f"{len(names)} names given for {len(rows)} rows; give one each, or none")
+    longest = max(max(np.shape(truth)) for _, truth, _ in rows)
+    scale = min(1.0, 640 / longest) if longest > 360 else float(360 // longest)
+    headings = [*titles, "errors"] if errors else list(titles)
+    present: set[int] = set()
+    drawn: list[list[Image.Image]] = []
+    for image, truth, prediction in rows:
+        picture, true_map = _pair(image, truth, label_set)
+        _, predicted_map = _pair(image, prediction, label_set)
+        present |= {*_present(true_map), *_present(predicted_map)}
+        small, true_map = _resized(picture, true_map, scale)
+        _, predicted_map = _resized(picture, predicted_map, scale)
+        cells = [small, colorize(true_map, label_set), colorize(predicted_map, label_set)]
+        if errors:
+            cells.append(_errors(small, true_map, predicted_map))
+        drawn.append([Image.fromarray(cell) for cell in cells])
+
+    font, small_font = ImageFont.load_default(18), ImageFont.load_default(13)
+    gap, heading, caption = 12, 34, 22 if names else 0
+    column = max(max(row[0].width for row in drawn), *(_length(title, font) for title in headings))
+    width = gap + len(headings) * (column + gap)
+    key = legend(label_set, present, width - gap)
+    width = max(width, key.width + gap)
+    height = heading + sum(row[0].height + caption + gap for row in drawn) + key.height
+    page = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(page)
+    for place, title in enumerate(headings):
+        pen.text((gap + place * (column + gap) + column / 2, heading / 2 + 1), title, INK, font, anchor="mm")
+    y = heading
+    for number, row in enumerate(drawn):
+        if names:
+            pen.text((gap, y + caption / 2 - 1), _shortened(names[number], small_font, width - 2 * gap), FAINT, small_font, anchor="lm")
+            y += caption
+        for place, cell in enumerate(row):
+            page.paste(cell, (gap + place * (column + gap) + (column - cell.width) // 2, y))
+        y += row[0].height + gap
+    page.paste(key, (gap // 2, y - gap // 2))
+    return page
+
+
+# --- the inputs, checked once ---
+
+
+def _label_map(labels: ArrayLike, label_set: LabelSet) -> Bytes:
+    given = np.asarray(labels)
+    if given.ndim != 2 or 0 in given.shape or given.dtype.kind not in "iu":
+        raise ValueError(f"a label map of shape {given.shape} and type {given.dtype} given; it is integers of shape (height, width)")
+    label_map = given.astype(np.uint8, copy=False)
+    if given.dtype != np.uint8 and (given != label_map).any():
+        raise ValueError(
+            f"a label map holds {given.min()} to {given.max()}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}"
+        )
+    strange = [index for index in _present(label_map) if index >= label_set.num_classes and index != VOID]
+    if strange:
+        raise ValueError(f"a label map holds the value {strange[0]}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}")
+    return np.ascontiguousarray(label_map)
+
+
+def _pair(image: ArrayLike, labels: ArrayLike, label_set: LabelSet) -> tuple[Bytes, Bytes]:
+    """The image as (H, W, 3) and its label map (H, W)."""
+    label_map = _label_map(labels, label_set)
+    picture = np.asarray(image)
+    if picture.dtype != np.uint8 or picture.shape != (3, *label_map.shape):
+        raise ValueError(
+            f"an image of shape {picture.shape} and type {picture.dtype} given with a label map of shape {label_map.shape}; "
+            f"it is uint8 of shape (3, height, width) and of the same height and width"
+        )
+    return picture.transpose(1, 2, 0), label_map
+
+
+# --- drawing ---
+
+
+def _palette(label_set: LabelSet) -> Bytes:
+    return np.array(label_set.palette, np.uint8).reshape(256, 3)
+
+
+def _present(label_map: Bytes) -> list[int]:
+    return [index for index, count in enumerate(Image.fromarray(label_map).histogram()) if count]
+
+
+def _name(label_set: LabelSet, index: int) -> str:
+    return "void" if index == VOID else label_set.names[index]
+
+
+def _resized(picture: Bytes, label_map: Bytes, scale: float) -> tuple[Bytes, Bytes]:
+    """Both at ``scale``: enlarged by repeating pixels; reduced by averaging the image's and picking the map's."""
+    if scale == 1:
+        return picture, label_map
+    height, width = label_map.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    nearest = Image.Resampling.NEAREST
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return (
+        np.asarray(image.resize(size, nearest if scale > 1 else Image.Resampling.BOX)),
+        np.asarray(Image.fromarray(label_map).resize(size, nearest)),
+    )
+
+
+def _contours(label_map: Bytes) -> NDArray[np.bool_]:
+    """(H, W): pixels beside another label, or near it where the picture is large."""
+    edge = np.zeros(label_map.shape, np.bool_)
+    for one, other, mark_one, mark_other in (
+        (label_map[1:], label_map[:-1], edge[1:], edge[:-1]),
+        (label_map[:, 1:], label_map[:, :-1], edge[:, 1:], edge[:, :-1]),
+    ):
+        differ = one != other
+        mark_one |= differ
+        mark_other |= differ
+    more = round(max(label_map.shape) / 1000)
+    if more:
+        edge = np.asarray(Image.fromarray(edge.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * more + 1)), np.bool_)
+    return edge
+
+
+def _errors(picture: Bytes, truth: Bytes, prediction: Bytes) -> Bytes:
+    """The image in pale grey, wrong pixels red, void ones light."""
+    grey = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).convert("L"), np.uint16)
+    page = np.repeat((90 + grey // 3).astype(np.uint8)[..., None], 3, axis=2)
+    page[truth != prediction] = WRONG
+    page[truth == VOID] = 232
+    return page
+
+
+def _length(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    return int(np.ceil(font.getlength(text)))
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if _length(text, font) <= width:
+        return text
+    while text and _length(text + "...", font) > width:
+        text = text[:-1]
+    return text + "..."
