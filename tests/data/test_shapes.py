@@ -150,7 +150,7 @@ def test_distances_are_distances(name):
         inside = distance < 0
         reference = (ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)) / 8
         assert inside.any()
-        assert np.abs(distance - reference).max() < 0.18  # the diagonal of a fine pixel
+        assert np.abs(distance - reference).max() < 0.3  # fine pixels are 0.125; a sharp tip falls between their centres
 
 
 @pytest.mark.parametrize(
