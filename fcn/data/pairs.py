@@ -51,7 +51,9 @@ class Pairs:
         if wrong or not all(0 <= raw <= 255 for raw in values):
             raise ValueError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
         self._allowed = bytes(sorted(values))
-        self._table = None if values == identity else bytes(values.get(raw, VOID) for raw in range(256))
+        used = set(values.values())
+        self._strange = next((value for value in range(256) if value not in used), VOID)  # without one, no raw value is strange
+        self._table = bytes(values.get(raw, self._strange) for raw in range(256))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -69,16 +71,15 @@ class Pairs:
     def _classes(self, raw: Tensor, pair: Pair) -> Tensor:
         """Raw values to class indices; ``bytes.translate`` is the fastest table look-up at hand."""
         data = raw.numpy().tobytes()
-        strange = data.translate(None, self._allowed)
-        if strange:
-            row, column = divmod(data.index(strange[0]), raw.shape[1])
+        classes = bytearray(data.translate(self._table))
+        strange = -1 if len(self._allowed) == 256 else classes.find(self._strange)
+        if strange >= 0:
+            row, column = divmod(strange, raw.shape[1])
             raise ValueError(
-                f"{pair.labels} holds the value {strange[0]} (first in row {row}, column {column}), which is neither a class nor void; "
+                f"{pair.labels} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
                 f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes"
             )
-        if self._table is None:
-            return raw
-        return torch.frombuffer(bytearray(data.translate(self._table)), dtype=torch.uint8).view(raw.shape)
+        return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
 
 
 def read_list(path: str | PathLike[str]) -> list[str]:

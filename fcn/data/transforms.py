@@ -1,0 +1,186 @@
+"""Training augmentation: random scale, crop and flip of image and label map together, then colour; all on uint8.
+
+Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result is that of resizing
+the whole image and cropping it: the source region is cut with the support of the filter around it, and begins where an output pixel lies on
+the source grid as the first one of the whole image does. For that the *step*, source pixels per output pixel, is a fraction p / q of small
+whole numbers: the pattern of weights repeats each q output and p source pixels.
+
+Images are resized with the anti-aliasing bilinear filter (as Pillow's; without it a halved image keeps every second pixel's noise), for
+which torch has a fast uint8 channels-last kernel; label maps take the nearest source pixel on the same grid of pixel centres.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from fcn.data.labels import VOID, Color
+
+MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
+_LARGEST_DENOMINATOR = 16
+_LARGEST_SCALE = 16.0
+# Luma and two axes of chroma (YIQ, NTSC 1953): in it brightness and contrast scale the first, saturation scales and hue turns the others.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """How far colours are changed: factors are drawn from ``1 - x`` to ``1 + x``, the turn of hue from ``-hue`` to ``hue`` (1 is a circle).
+
+    Raises ValueError for a strength outside of 0..1 (hue: 0..0.5).
+    """
+
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, limit in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
+            if not 0 <= getattr(self, name) <= limit:
+                raise ValueError(f"{name}={getattr(self, name)} is out of range: 0 to {limit}")
+
+    def draw(self, draws: Sequence[float]) -> tuple[float, float, float, float]:
+        """Factors of brightness, contrast and saturation and the turn of hue, from four numbers in 0..1."""
+        brightness, contrast, saturation, hue = (2 * draw - 1 for draw in draws)
+        return 1 + self.brightness * brightness, 1 + self.contrast * contrast, 1 + self.saturation * saturation, self.hue * hue
+
+
+class TrainingTransform:
+    """A random crop of ``crop_size`` (height, width, or one number for both) of the randomly scaled, flipped and coloured image.
+
+    ``scale`` bounds the factor, drawn uniformly (to the nearest step p / q, see above), relative to the image's own size; ``flip`` is the
+    probability of mirroring left and right; ``color`` is a ``ColorJitter``, or None for none. Where the scaled image is smaller than the
+    crop it lies at a random place in it, amid ``fill`` (r, g, b in 0..255) in the image and ``VOID`` in the label map.
+
+    Called with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, from which alone it draws, it returns the
+    crop of both; the image lies in channels-last memory. Raises ValueError when built with a value out of range.
+    """
+
+    def __init__(
+        self,
+        crop_size: int | tuple[int, int],
+        *,
+        scale: tuple[float, float] = (0.5, 2.0),
+        flip: float = 0.5,
+        color: ColorJitter | None = None,
+        fill: Color = MEAN_COLOR,
+    ) -> None:
+        height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+        if min(height, width) < 1:
+            raise ValueError(f"crop_size={crop_size} must be one or two numbers from 1 up")
+        if not 0 < scale[0] <= scale[1] <= _LARGEST_SCALE:
+            raise ValueError(f"scale={scale} must be two numbers, the smaller first, more than 0 and at most {_LARGEST_SCALE:g}")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip={flip} is a probability: 0 to 1")
+        if not all(0 <= value <= 255 for value in fill):
+            raise ValueError(f"fill={fill} is a colour: three numbers from 0 to 255")
+        self.crop_size = (int(height), int(width))
+        self.scale = (float(scale[0]), float(scale[1]))
+        self.flip = flip
+        self.color = color
+        self.fill = tuple(int(value) for value in fill)
+
+    def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        draw = torch.rand(8, generator=generator).tolist()
+        step = _step(self.scale[0] + draw[0] * (self.scale[1] - self.scale[0]), labels.shape)
+        sizes = [scaled_size(size, step) for size in labels.shape]
+        (top, above, height), (left, before, width) = (
+            _place(size, crop, u) for size, crop, u in zip(sizes, self.crop_size, draw[1:3], strict=True)
+        )
+        image = resized_crop(image, step, (top, left), (height, width))
+        labels = resized_label_crop(labels, step, (top, left), (height, width))
+        if draw[3] < self.flip:
+            image, labels = image.flip(2), labels.flip(1)
+        if self.color is not None:
+            image = change_colors(image, *self.color.draw(draw[4:8]))
+        if (height, width) == self.crop_size:
+            return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
+        canvas = torch.frombuffer(bytearray(self.fill) * math.prod(self.crop_size), dtype=torch.uint8)  # the fastest way to repeat a colour
+        canvas = canvas.view(*self.crop_size, 3).permute(2, 0, 1)
+        canvas[:, above : above + height, before : before + width] = image
+        label_canvas = torch.full(self.crop_size, VOID, dtype=torch.uint8)
+        label_canvas[above : above + height, before : before + width] = labels
+        return canvas, label_canvas
+
+
+def scaled_size(size: int, step: Fraction) -> int:
+    """Output pixels for ``size`` source pixels at ``step`` source pixels each; what does not fill a pixel is left."""
+    return size * step.denominator // step.numerator
+
+
+def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """A crop of the resized image without resizing the rest: uint8 ``(3, H, W)`` to ``(3, *size)``, a view.
+
+    ``corner`` (top, left) and ``size`` are pixels of the image resized by ``1 / step`` and must lie inside it. Equal, but for the rounding
+    of weights, to ``interpolate(image, scale_factor=1 / step, mode="bilinear", antialias=True)`` and then the crop.
+    """
+    (row, row_end, top), (column, column_end, left) = (
+        _source_span(n, step, start, count) for n, start, count in zip(image.shape[1:], corner, size, strict=True)
+    )
+    region = image[:, row:row_end, column:column_end]
+    if step != 1:
+        factor = step.denominator / step.numerator * (1 + 1e-9)  # a whole number of pixels must not be lost to rounding
+        batch = region.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # ``region[None]`` would not be taken for channels-last
+        region = F.interpolate(batch, scale_factor=factor, mode="bilinear", antialias=True)[0]
+    return region[:, top : top + size[0], left : left + size[1]]
+
+
+def resized_label_crop(labels: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The same crop of a label map, each pixel the source pixel under its centre (``nearest-exact``): uint8 ``(H, W)`` to ``size``."""
+    rows, columns = (
+        (2 * np.arange(start, start + count) + 1) * step.numerator // (2 * step.denominator)
+        for start, count in zip(corner, size, strict=True)
+    )
+    return torch.from_numpy(labels.numpy().take(rows, 0).take(columns, 1))
+
+
+def change_colors(image: Tensor, brightness: float, contrast: float, saturation: float, hue: float = 0.0) -> Tensor:
+    """Brightness, contrast (about the mean luma), saturation and hue of an uint8 image ``(3, H, W)``, as one affine map of its colours.
+
+    The factors are 1 for no change; ``hue`` turns the chroma, 1 being the full circle. Luma and chroma are those of YIQ. Values are clipped
+    to 0..255 once, at the end. The result lies in channels-last memory.
+    """
+    cos, sin = math.cos(2 * math.pi * hue) * saturation, math.sin(2 * math.pi * hue) * saturation
+    change = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) * (brightness * contrast)
+    matrix = np.linalg.inv(_YIQ) @ change @ _YIQ
+    pixels = image.permute(1, 2, 0)
+    luma = float(pixels[::8, ::8].float().mean((0, 1)).double().numpy() @ _YIQ[0])
+    offset = (1 - contrast) * brightness * luma
+    # Pillow does it in one pass; products of torch or numpy with 3 x 3 matrices, and what goes with them, take longer.
+    picture = Image.fromarray(pixels.contiguous().numpy())
+    changed = picture.convert("RGB", tuple(value for row in matrix for value in (*row, offset)))
+    return torch.from_numpy(np.array(changed)).permute(2, 0, 1)
+
+
+def _step(scale: float, size: Sequence[int]) -> Fraction:
+    """The step nearest to ``1 / scale``; no side of the scaled image is less than a pixel."""
+    return min(Fraction(1 / scale).limit_denominator(_LARGEST_DENOMINATOR), Fraction(min(size)))
+
+
+def _place(size: int, crop: int, draw: float) -> tuple[int, int, int]:
+    """Along one axis: where the crop begins in the scaled image, where the image begins in the crop, and how many pixels they share."""
+    offset = int(draw * (abs(size - crop) + 1))
+    return (offset, 0, crop) if size >= crop else (0, offset, size)
+
+
+def _source_span(n: int, step: Fraction, start: int, count: int) -> tuple[int, int, int]:
+    """Along one axis: the source pixels ``[first, end)`` that output pixels ``[start, start + count)`` need, and the place of ``start``
+    in the resized span.
+
+    Output pixel o is centred on ``(o + 1/2) p/q`` and reaches ``max(1, p/q)`` to both sides. ``first`` is a multiple of p.
+    """
+    p, q = step.numerator, step.denominator
+    support = 2 * max(p, q)
+    first = max(((2 * start + 1) * p - support) // (2 * q), 0) // p * p
+    end = -((-(2 * (start + count) - 1) * p - support) // (2 * q))
+    end = min(max(end, first + p), n)
+    if end - first < p:  # torch leaves an axis alone whose size stays the same: let the span be long enough to gain a pixel
+        first = max(first - p, 0)
+    return first, end, start - first // p * q
