@@ -1,0 +1,70 @@
+"""Looking at the samples of a split before a long run needs them: does every pair exist, decode, match in size and hold known labels?"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fcn.data.labels import VOID, LabelSet
+
+MODES = ("auto", "all", "none")
+_SAMPLE = 500  # pairs that "auto" looks at
+_SHOWN = 5  # faults that are told in full
+
+
+class Split(Protocol):
+    """What a data set is: see :class:`fcn.data.pairs.Pairs`."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
+
+
+def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> int:
+    """Reads samples of a split as training will and returns how many.
+
+    ``all`` reads every one, ``none`` none, ``auto`` every one of up to 500 and an evenly spread 500 of more. Raises ValueError for an empty
+    split, and one that names the first faulty files and their number; with ``progress``, a bar on stderr tells how far it is.
+    """
+    if mode not in MODES:
+        raise ValueError(f"verify is one of {', '.join(MODES)}, not '{mode}'")
+    if len(split) == 0:
+        raise ValueError("the split is empty: it needs at least one sample")
+    if mode == "none":
+        return 0
+    count = len(split) if mode == "all" else min(len(split), _SAMPLE)
+    indices = [i * len(split) // count for i in range(count)]
+    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+        found = pool.map(lambda index: _fault(split, index), indices)
+        faults = [fault for fault in tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False) if fault]
+    if faults:
+        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
+        raise ValueError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
+    return count
+
+
+def _fault(split: Split, index: int) -> str | None:
+    """What is wrong with a sample, in a sentence; None for nothing."""
+    try:
+        image, labels = split[index]
+    except (ValueError, OSError) as error:
+        return str(error)
+    name = split.names[index]
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of uint8 (3, H, W)"
+    if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
+        return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
+    if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
+        return f"{name}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
+    return None
