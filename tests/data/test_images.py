@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from fcn.data import images
 from fcn.data.images import exif_orientation, read_image, read_labels
 
 
@@ -45,6 +46,22 @@ class TestImages:
         path = save(Image.fromarray(painted()).convert(mode), tmp_path / "a.jpg", progressive=progressive)
         expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
         assert np.abs(hwc(read_image(path)) - expected).max() <= 1
+
+    @pytest.mark.parametrize("orientation", [1, 6])
+    def test_jpeg_where_torchvision_has_no_decoder(self, tmp_path: Path, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = save(Image.fromarray(painted()), tmp_path / "a.jpg", exif=exif)
+        fast = read_image(path)
+        monkeypatch.delattr("torchvision.io.decode_jpeg")
+        assert (read_image(path).int() - fast.int()).abs().max() <= 1
+
+    @pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA"])
+    def test_large_pictures_are_converted_in_bands(self, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = save(Image.fromarray(painted()).convert(mode), tmp_path / "a.tif")
+        whole = read_image(path)
+        monkeypatch.setattr(images, "_BAND", 100)
+        assert torch.equal(read_image(path), whole)
 
     def test_the_name_does_not_decide(self, tmp_path: Path) -> None:
         path = save(Image.fromarray(painted()), tmp_path / "really_a_png.jpg", format="PNG")
@@ -104,6 +121,7 @@ class TestImages:
 
 class TestBrokenFiles:
     @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
     @pytest.mark.parametrize("keep", [0, 1, 12, 0.5, 0.9])
     def test_truncated(self, tmp_path: Path, suffix: str, keep: float) -> None:
         rng = np.random.default_rng(0)
