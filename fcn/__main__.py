@@ -1,0 +1,6 @@
+"""``python -m fcn`` is ``fcn``."""
+
+from fcn.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+"""The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
+
+The only file that imports hydra or omegaconf. Every word of a call is checked against the schema first (Hydra itself lets ``+key`` and
+typing errors in some places pass); what is wrong is answered in one line with the words that would be right: exit status 2 for a wrong
+call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1`` shows the traceback.
+"""
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fcn import config as schema
+from fcn.names import suggest
+
+EXAMPLES = {
+    "train": """fcn train                                             the built-in pictures, a few minutes on any machine
+fcn train data=camvid data.root=DIR model=fcn8s backbone=resnet34 upsample=pixelshuffle
+fcn train data=voc2012aug data.download=true backbone=vgg16 backbone.weights=imagenet
+fcn train resume=outputs/train/2026-01-31_12-00-00      goes on where a run was cut
+fcn train -m upsample=transposed,bilinear 'seed=range(0,3)'   six runs
+torchrun --nproc-per-node 4 -m fcn train data=voc2012   four processes""",
+    "evaluate": """fcn evaluate checkpoint=RUN/best.pt                     the validation split it was trained with
+fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
+fcn evaluate checkpoint=RUN/best.pt submission=true""",
+    "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
+fcn predict checkpoint=RUN/best.pt input=photos/
+fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
+}
+SUMMARIES = {
+    "train": "trains a network; without any words: on the built-in pictures",
+    "evaluate": "scores a checkpoint on a data set, per class",
+    "predict": "labels every pixel of an image, a folder or a glob of images",
+}
+
+
+class WrongCallError(Exception):
+    """A call that cannot be carried out as it stands; its text is the one line that is shown."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """What ``main`` does, the exit status returned."""
+    flags = [word for word in arguments if word.startswith("-")]
+    words = [word for word in arguments if not word.startswith("-")]
+    if "--version" in flags:
+        print(f"fcn {version('fcn')}")
+        return 0
+    if not words:
+        print(general_help())
+        return 0 if flags in ([], ["--help"], ["-h"]) else complain(f"there is no flag {flags[0]}; allowed: --help, --version")
+    command, overrides = words[0], words[1:]
+    if command == "help":
+        print(general_help())
+        return 0
+    if command not in schema.COMMANDS:
+        hint = f"put the command first, as fcn train {command}" if "=" in command else suggest(command, schema.COMMANDS)
+        return complain(f"there is no command '{command}'; {hint}")
+    if {"--help", "-h"} & set(flags):
+        print(command_help(command))
+        return 0
+    wrong = [flag for flag in flags if flag not in ("-m", "--multirun")]
+    if wrong:
+        return complain(
+            f"there is no flag {wrong[0]}; allowed: --help, -m (one run for each of several comma-separated values); settings are key=value"
+        )
+    try:
+        if {"-m", "--multirun"} & set(flags):
+            sweep(command, overrides)
+            return 0
+        return execute(command, compose(command, overrides))
+    except WrongCallError as error:
+        return complain(str(error))
+
+
+def complain(message: str, status: int = 2) -> int:
+    """One line on standard error, from the first process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"fcn: {message}", file=sys.stderr)
+    return status
+
+
+# --- help ---
+
+
+def general_help() -> str:
+    lines = ["fcn: fully convolutional segmentation networks, from classifiers to label maps", "", "fcn COMMAND [key=value ...]", ""]
+    lines += [f"  {name:<10}{SUMMARIES[name]}" for name in schema.COMMANDS]
+    return "\n".join([*lines, "", "fcn COMMAND --help shows examples and every setting."])
+
+
+def command_help(command: str) -> str:
+    text = (conf_folder() / f"{command}.yaml").read_text()
+    settings = text.split("_self_\n", 1)[1].strip()
+    groups = chosen_parts(command)
+    lines = [f"fcn {command}: {SUMMARIES[command]}", "", EXAMPLES[command], "", "Parts, chosen by one word each:"]
+    for name, word in groups.items():
+        more = " ... and every encoder of smp and timm by name" if name == "backbone" else ""
+        lines.append(f"  {name + '=' + word:<20} {' | '.join(group_options(name))}{more}")
+    lines += ["", "Settings and their defaults:", *(f"  {line}".rstrip() for line in settings.splitlines())]
+    lines += ["", "Settings of a part, written PART.SETTING=VALUE:"]
+    for name in groups:
+        shared: dict[str, list[str]] = {}
+        for path in part_files(name):
+            shared.setdefault(part_settings(path), []).append(path.stem)
+        lines += [f"  {name}.  {settings}  ({', '.join(words)})" for settings, words in shared.items() if settings]
+    return "\n".join(lines)
+
+
+def chosen_parts(command: str) -> dict[str, str]:
+    """The parts of a command and the word that each has by default."""
+    text = (conf_folder() / f"{command}.yaml").read_text().split("_self_\n", 1)[0]
+    return dict(re.findall(r"- (\w+): (\S+)", text))
+
+
+def part_files(group: str) -> list[Path]:
+    return sorted((conf_folder() / group).glob("*.yaml"))
+
+
+def part_settings(path: Path) -> str:
+    keys = re.findall(r"^(\w+):", path.read_text(), flags=re.MULTILINE)
+    return ", ".join(key for key in keys if key not in ("defaults", "name"))
+
+
+# --- composing ---
+
+
+def conf_folder() -> Path:
+    """The configuration files: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def group_names() -> list[str]:
+    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+
+
+def group_options(group: str) -> list[str]:
+    return [path.stem for path in part_files(group)]
+
+
+def compose(command: str, words: list[str]) -> Any:
+    """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
+    overrides = parse(words)
+    for override in overrides:
+        if override.is_sweep_override():
+            raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
+    register(overrides)
+    check_words(command, overrides)
+    resumed = [override for override in overrides if override.key_or_group == "resume" and override.value() is not None]
+    if resumed:
+        return resume(command, Path(str(resumed[0].value())), overrides)
+    return build(command, [override.input_line for override in overrides])
+
+
+BESIDE_RESUME = ("resume", "device", "workers", "save_seconds", "tensorboard")  # what does not change the result
+
+
+def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
+    """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn train")
+    if not (folder / "last.pt").is_file():
+        raise WrongCallError(f"resume={folder} was cut before its first checkpoint, {folder / 'last.pt'}; start it again in a new folder")
+    for override in overrides:
+        if override.key_or_group not in BESIDE_RESUME:
+            raise WrongCallError(
+                f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
+                f"allowed beside it: {', '.join(BESIDE_RESUME[1:])}"
+            )
+    try:
+        saved: Any = OmegaConf.load(file)
+        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
+        register(parse(parts))
+        tree = OmegaConf.merge(composed(command, parts), saved)
+    except (OmegaConfBaseException, OSError, AttributeError, TypeError, ValueError) as error:
+        raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
+    tree.output = None
+    for override in overrides:
+        OmegaConf.update(tree, override.key_or_group, override.value())
+    return to_object(tree)
+
+
+def parse(words: list[str]) -> list[Any]:
+    """Hydra's reading of every word, refused where it is no ``key=value``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    overrides = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
+        try:
+            override = parser.parse_override(word)
+        except HydraException:
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'")  # a path with blanks, brackets or '='
+            try:
+                override = parser.parse_override(f"{key}='{quoted}'")
+            except HydraException as error:
+                raise WrongCallError(f"'{word}' cannot be read as key=value: {first_line(error)}") from error
+        if override.is_delete():
+            raise WrongCallError(f"'{word}' deletes a setting, which no command allows; write key=null where null is allowed")
+        overrides.append(override)
+    return overrides
+
+
+def register(overrides: list[Any]) -> None:
+    """Put the schemas into Hydra's store, and a backbone's word that is no file as a part of that name: smp and timm know hundreds."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, node in schema.COMMANDS.items():
+        store.store(name=f"{name}_schema", node=node)
+    for group, nodes in schema.SCHEMAS.items():
+        for name, node in nodes.items():
+            store.store(group=group, name=f"{name}_schema", node=node)
+    for override in overrides:
+        if override.key_or_group == "backbone":
+            for word in values(override):
+                if word not in group_options("backbone"):
+                    store.store(group="backbone", name=word, node={"defaults": ["plain_schema"], "name": word})
+
+
+def values(override: Any) -> list[str]:
+    """The words that an override gives: one, or those of a sweep."""
+    return [str(value) for value in (override.sweep_string_iterator() if override.is_sweep_override() else [override.value()])]
+
+
+def check_words(command: str, overrides: list[Any]) -> None:
+    """WrongCallError for a key or a group's word that does not exist, in any prefix; the nearest right ones are named."""
+    groups = chosen_parts(command)
+    chosen = [override for override in overrides if override.key_or_group in groups]
+    for override in chosen:
+        group = override.key_or_group
+        for word in values(override):
+            if group != "backbone" and word not in group_options(group):
+                raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
+    known = set().union(*(keys(command, combination) for combination in combinations(chosen)))
+    for override in overrides:
+        key = override.key_or_group
+        if override in chosen or key.startswith("hydra"):
+            continue
+        if key in group_names():
+            raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
+        if key not in known:
+            part = key.partition(".")[0]
+            if part in groups and not any(name.startswith(f"{part}.") for name in known):
+                raise WrongCallError(
+                    f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
+                )
+            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, known)}")
+        if override.is_add():
+            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
+
+
+def combinations(chosen: list[Any]) -> Iterator[list[str]]:
+    """One list of group choices for each value that a sweep over parts gives."""
+    yield from (list(choice) for choice in product(*([f"{item.key_or_group}={word}" for word in values(item)] for item in chosen)))
+
+
+def keys(command: str, overrides: list[str]) -> set[str]:
+    """Every key that can be set, dotted, with the parts that ``overrides`` choose."""
+    from omegaconf import DictConfig, OmegaConf
+
+    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
+        for name in map(str, node):
+            child = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
+            if isinstance(child, DictConfig):
+                yield from walk(child, f"{prefix}{name}.")
+            elif not (prefix and name == "name"):  # a part is chosen by its own word
+                yield f"{prefix}{name}"
+
+    return set(walk(composed(command, overrides), ""))
+
+
+def composed(command: str, overrides: list[str]) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
+        return hydra_compose(command, overrides)
+
+
+def build(command: str, overrides: list[str]) -> Any:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return to_object(composed(command, overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise WrongCallError(describe(error)) from error
+
+
+def to_object(tree: Any) -> Any:
+    """The dataclass object of a composed tree. Raises WrongCallError for what is missing, of a wrong type or out of range."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise WrongCallError(f"{missing[0]} must be given; write {missing[0]}=...")
+    try:
+        return OmegaConf.to_object(tree)
+    except MissingMandatoryValue as error:
+        raise WrongCallError(f"{error.full_key} must be given; write {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        raise WrongCallError(describe(error)) from error
+    except ValueError as error:
+        raise WrongCallError(str(error)) from error
+
+
+def describe(error: Exception) -> str:
+    """Hydra's and omegaconf's errors in one line, with the key that they are about."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not getattr(cause, "full_key", None):
+        cause = cause.__cause__
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {first_line(cause)}" if key else first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+# --- running ---
+
+
+def execute(command: str, settings: Any) -> int:
+    """Run a command; what goes wrong is told in one line."""
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", stream=sys.stderr, force=True)
+    from fcn import commands
+
+    try:
+        return int(getattr(commands, command)(settings) or 0)
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing is left half-written", 130)
+    except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
+        if os.environ.get("FCN_DEBUG"):
+            raise
+        return complain(explain(error), 1)
+
+
+def explain(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full while writing {error.filename or 'the output'}; free some space, then start again (or resume=DIR)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}"
+    text = " ".join(str(error).split())
+    if text and isinstance(error, ValueError | OSError | FloatingPointError):
+        return text
+    return f"{type(error).__name__}: {text} (FCN_DEBUG=1 shows where)"
+
+
+def sweep(command: str, words: list[str]) -> None:
+    """One run for each combination of comma-separated values, by Hydra's launchers, each in a folder of its own below the output."""
+    overrides = parse(words)
+    register(overrides)
+    check_words(command, overrides)
+    import hydra
+    from omegaconf import DictConfig
+
+    from fcn.commands import new_folder
+
+    given = [override for override in overrides if override.key_or_group == "output"]
+    folder = new_folder(command, str(given[0].value()) if given else None)
+    settings = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", f"hydra.sweep.dir={folder}"]
+    failed = []
+
+    def job(tree: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import open_dict
+
+        name = HydraConfig.get().job.override_dirname or str(HydraConfig.get().job.num)
+        with open_dict(tree):
+            tree.output = str(folder / re.sub(r"[^\w=.,-]+", "_", name))
+        if execute(command, to_object(tree)):
+            failed.append(name)
+
+    rest = [override.input_line for override in overrides if override.key_or_group != "output"]
+    sys.argv = ["fcn", "--multirun", *rest, *settings]
+    hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=command)(job)()
+    if failed:
+        raise WrongCallError(f"{len(failed)} of the runs failed: {'; '.join(failed)}")

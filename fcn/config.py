@@ -1,0 +1,330 @@
+"""The schema of every command: what can be set, of which type, within which range.
+
+The command line composes ``conf/*.yaml`` into these classes; Python code may fill them by hand. A value out of range is refused when the
+object is made (ValueError: the key, what was given, what is allowed). A field without a default is filled by a file under ``conf/``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fcn.names import suggest
+
+REQUIRED: Any = "???"  # Hydra's mark for "must be given"
+
+
+def require(condition: bool, key: str, given: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{key}={given} is not allowed; {key} is {allowed}")
+
+
+def one_of(key: str, given: str, *words: str) -> None:
+    if given not in words:
+        raise ValueError(f"{key}={given} is not known; {suggest(given, words)}")
+
+
+# --- parts of a model; beside `name`, the fields are the keyword parameters of the part's function ---
+
+
+@dataclass
+class ModelConfig:
+    name: str = REQUIRED
+
+
+@dataclass
+class FCNConfig(ModelConfig):
+    stride: int | None = None  # of the scores that the decoder hands over; null: see models/decoders.py
+
+
+@dataclass
+class BackboneConfig:
+    name: str = REQUIRED
+    weights: str | None = None  # null: random; imagenet: downloaded; or the file of a state dict
+
+
+@dataclass
+class VGGConfig(BackboneConfig):
+    classifier: bool = True  # keep fc6 and fc7, as convolutions
+
+
+@dataclass
+class UpsampleConfig:
+    name: str = REQUIRED
+
+
+@dataclass
+class BilinearConfig(UpsampleConfig):
+    conv: bool = False  # a 3x3 convolution after the interpolation
+
+
+@dataclass
+class ConvolvedConfig(UpsampleConfig):
+    kernel_size: int = 3  # of the convolution, odd
+
+
+# --- data ---
+
+
+@dataclass
+class Recipe:
+    """What `fcn train` uses on this data set unless told otherwise."""
+
+    epochs: int = REQUIRED
+    batch_size: int = REQUIRED
+    crop_size: int = REQUIRED  # side of the training crops, pixels
+
+
+@dataclass
+class DataConfig:
+    name: str = REQUIRED
+    train: str = "train"  # the split to train on
+    val: str = "val"  # the split to score
+    recipe: Recipe = REQUIRED
+
+
+@dataclass
+class ShapesConfig(DataConfig):
+    train_count: int = 1000  # pictures
+    val_count: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.train_count >= 1, "data.train_count", self.train_count, "1 or more")
+        require(self.val_count >= 1, "data.val_count", self.val_count, "1 or more")
+
+
+@dataclass
+class FilesConfig(DataConfig):
+    root: str = REQUIRED  # the folder that holds the data set
+    verify: str = "auto"  # pairs checked before training: auto (all of a small set, a sample of a large one), all, none
+
+    def __post_init__(self) -> None:
+        one_of("data.verify", self.verify, "auto", "all", "none")
+
+
+@dataclass
+class DownloadConfig(FilesConfig):
+    download: bool = False  # fetch what is missing
+
+
+@dataclass
+class FolderConfig(FilesConfig):
+    val_fraction: float | None = None  # share kept for validation where the folder has no split lists; null: 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fits = self.val_fraction is None or 0 < self.val_fraction < 1
+        require(fits, "data.val_fraction", self.val_fraction, "between 0 and 1, or null")
+
+
+# --- training ---
+
+
+@dataclass
+class AugmentConfig:
+    crop_size: int = REQUIRED  # side of the crop, pixels
+    scale: list[float] = field(default_factory=lambda: [0.5, 2.0])  # smallest and largest factor of the scale jitter
+    flip: float = 0.5  # probability
+    brightness: float = 0.0  # largest relative change; the same for the next two
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0  # largest turn, as a share of the circle
+
+    def __post_init__(self) -> None:
+        require(self.crop_size >= 1, "augment.crop_size", self.crop_size, "1 or more")
+        pair = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1]
+        require(pair, "augment.scale", self.scale, "two factors above 0, the smaller first, as [0.5,2.0]")
+        require(0 <= self.flip <= 1, "augment.flip", self.flip, "a probability, 0 to 1")
+        for key in ("brightness", "contrast", "saturation"):
+            require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "0 to 1")
+        require(0 <= self.hue <= 0.5, "augment.hue", self.hue, "0 to 0.5")
+
+
+@dataclass
+class LossConfig:
+    """The loss is the sum of these terms, each times its weight."""
+
+    cross_entropy: float = 1.0
+    ohem: float = 0.0
+    dice: float = 0.0
+    focal: float = 0.0
+    lovasz: float = 0.0
+    class_weights: list[float] | None = None  # of the cross entropy, one per class
+    ohem_threshold: float = 0.7  # pixels whose true class has a probability above this are left out
+    ohem_keep: float = 0.0625  # but at least this share of the pixels is kept
+
+    def __post_init__(self) -> None:
+        terms = {term: getattr(self, term) for term in ("cross_entropy", "ohem", "dice", "focal", "lovasz")}
+        for key, value in terms.items():
+            require(value >= 0, f"loss.{key}", value, "0 or more")
+        if not any(terms.values()):
+            raise ValueError(f"every term of the loss is 0; give at least one of {', '.join(terms)} a weight, as loss.cross_entropy=1")
+        require(0 < self.ohem_threshold <= 1, "loss.ohem_threshold", self.ohem_threshold, "a probability above 0, up to 1")
+        require(0 < self.ohem_keep <= 1, "loss.ohem_keep", self.ohem_keep, "a share above 0, up to 1")
+        if self.class_weights is not None:
+            positive = min(self.class_weights, default=0) >= 0 and sum(self.class_weights) > 0
+            require(positive, "loss.class_weights", self.class_weights, "a list of numbers, 0 or more, not all 0")
+            if not (self.cross_entropy or self.ohem):
+                raise ValueError(
+                    "loss.class_weights belongs to cross_entropy and ohem, which are both 0; give one of them a weight, or no class weights"
+                )
+
+
+@dataclass
+class OptimConfig:
+    name: str = REQUIRED
+    lr: float = REQUIRED  # at its peak, of the backbone
+    head_lr_factor: float = 1.0  # the decoder's rate is this times the backbone's
+    weight_decay: float = REQUIRED  # not on biases and norms
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optim.lr", self.lr, "above 0")
+        require(self.head_lr_factor > 0, "optim.head_lr_factor", self.head_lr_factor, "above 0")
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+
+
+@dataclass
+class SGDConfig(OptimConfig):
+    momentum: float = 0.9
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
+
+
+@dataclass
+class AdamWConfig(OptimConfig):
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pair = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(pair, "optim.betas", self.betas, "two numbers, 0 or more and below 1, as [0.9,0.999]")
+
+
+@dataclass
+class ScheduleConfig:
+    name: str = REQUIRED
+    warmup: float = 0.0  # share of the training in which the rate rises linearly from zero
+
+    def __post_init__(self) -> None:
+        require(0 <= self.warmup < 1, "schedule.warmup", self.warmup, "a share, 0 or more and below 1")
+
+
+@dataclass
+class PolyConfig(ScheduleConfig):
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.power > 0, "schedule.power", self.power, "above 0")
+
+
+@dataclass
+class InferenceConfig:
+    name: str = REQUIRED
+
+
+@dataclass
+class WindowsConfig(InferenceConfig):
+    size: int = 512  # side of the window, pixels
+    overlap: float = 0.5  # of neighbouring windows, as a share of the side
+    batch_size: int = 1  # windows per pass
+    weights: str = "gaussian"  # in the blend: gaussian or constant
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, "inference.size", self.size, "1 or more")
+        require(0 <= self.overlap < 1, "inference.overlap", self.overlap, "a share, 0 or more and below 1")
+        require(self.batch_size >= 1, "inference.batch_size", self.batch_size, "1 or more")
+        one_of("inference.weights", self.weights, "gaussian", "constant")
+
+
+# --- commands ---
+
+
+@dataclass
+class CommandConfig:
+    output: str | None = None  # the folder to write to, which must not hold anything yet; null: a dated one under outputs/
+    device: str = "auto"  # auto, cpu, cuda or mps
+    precision: str = "auto"  # auto, fp32, bf16 or fp16; auto is bf16 where the hardware computes in it
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        one_of("device", self.device, "auto", "cpu", "cuda", "mps")
+        one_of("precision", self.precision, "auto", "fp32", "bf16", "fp16")
+
+
+@dataclass
+class TrainConfig(CommandConfig):
+    model: ModelConfig = REQUIRED
+    backbone: BackboneConfig = REQUIRED
+    upsample: UpsampleConfig = REQUIRED
+    data: DataConfig = REQUIRED
+    augment: AugmentConfig = REQUIRED
+    loss: LossConfig = REQUIRED
+    optim: OptimConfig = REQUIRED
+    schedule: ScheduleConfig = REQUIRED
+    inference: InferenceConfig = REQUIRED  # of the validation
+    epochs: int = REQUIRED
+    batch_size: int = REQUIRED  # per process
+    accumulate: int = 1  # batches per optimizer step
+    clip_norm: float | None = None  # largest norm of the gradient
+    ema: float | None = None  # decay of an exponential moving average of the weights, which is then what is scored and kept
+    sync_batchnorm: bool = True  # across GPUs
+    seed: int = 0
+    workers: int = 2  # processes that read and augment; 0: none beside the training itself
+    validate_every: int = 1  # epochs
+    save_seconds: float = 300.0  # between checkpoints within an epoch
+    resume: str | None = None  # the output folder of an interrupted run
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("epochs", "batch_size", "accumulate", "validate_every"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
+        require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more")
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, or null")
+        if self.resume is not None and self.output is not None:
+            raise ValueError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+
+
+@dataclass
+class EvaluateConfig(CommandConfig):
+    checkpoint: str = REQUIRED
+    data: DataConfig | None = None  # null: the data set that the checkpoint was trained on
+    split: str | None = None  # null: the data set's validation split
+    inference: InferenceConfig = REQUIRED
+    submission: bool = False  # also write the archive that the Pascal VOC server takes
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
+
+
+@dataclass
+class PredictConfig(CommandConfig):
+    checkpoint: str = REQUIRED
+    input: str = REQUIRED  # an image, a folder or a glob
+    inference: InferenceConfig = REQUIRED
+    alpha: float = 0.5  # opacity of the labels in the overlay
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+
+
+# The schemas of the groups' files: group -> name of the schema in a file's defaults list -> class.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "model": {"fcn": FCNConfig},
+    "backbone": {"plain": BackboneConfig, "vgg": VGGConfig},
+    "upsample": {"plain": UpsampleConfig, "bilinear": BilinearConfig, "convolved": ConvolvedConfig},
+    "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
+    "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},
+    "schedule": {"plain": ScheduleConfig, "poly": PolyConfig},
+    "inference": {"plain": InferenceConfig, "windows": WindowsConfig},
+}
+
+COMMANDS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}

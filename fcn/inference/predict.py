@@ -1,0 +1,39 @@
+"""One image in, its label map out: ``fcn.predict``."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fcn.inference.strategies import create_strategy
+from fcn.models.segmenter import Segmenter
+
+
+def predict(model: Segmenter, image: Image.Image | NDArray[np.uint8], *, strategy: str = "whole", **options: Any) -> NDArray[np.uint8]:
+    """The label map, uint8 (H, W) of class indices, of one image at its own size.
+
+    image: a PIL image of any mode, or an (H, W, 3) uint8 array in RGB order. strategy and options: as ``inference=NAME`` and its settings.
+    The model is used in evaluation mode and left as it was. Raises ValueError for arrays of another shape or type.
+    """
+    run = create_strategy(strategy, **options)
+    training = model.training
+    model.eval()
+    try:
+        return run(model, as_tensor(image)).numpy()
+    finally:
+        model.train(training)
+
+
+def as_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
+    """A PIL image or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
+    from fcn.data.images import to_rgb
+
+    array = np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else image
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ValueError(
+            f"the image is an array of shape {array.shape} and type {array.dtype}; give (height, width, 3) of uint8, in RGB order"
+        )
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)

@@ -1,0 +1,139 @@
+"""Up-samplers: four ways to give a feature map ``factor`` times as many cells per axis.
+
+Each is a module ``(N, in_channels, h, w) -> (N, out_channels, factor * h, factor * w)`` in which output cell ``o`` lies over input cell
+``o // factor`` (the convention of ``align_corners=False``). Each starts out as an interpolation: where ``in_channels == out_channels`` the
+channels are passed through, a constant map gives the same constant, borders included, and no checkerboard is there before training puts
+one there.
+
+==============  =========================================  ============================================  =========================
+name            what it is                                 parameters (k the kernel's side)              multiply-adds per input cell
+==============  =========================================  ============================================  =========================
+transposed      ConvTranspose2d with a bilinear start      in * out * k^2,  k = 2 * factor - factor % 2  in * out * k^2
+bilinear        fixed interpolation                        0  (in * out where in != out)                 4 * out * factor^2 (+ in * out)
+pixelshuffle    convolution to factor^2 * out, reshuffled  (in * k^2 + 1) * out * factor^2,  k = 3       in * out * k^2 * factor^2
+nearest         repetition, then a convolution             (in * k^2 + 1) * out,  k = 3                  in * out * k^2 * factor^2
+==============  =========================================  ============================================  =========================
+
+Sources: transposed: Long et al. 2015, section 3.3, arXiv:1411.4038. pixelshuffle: Shi et al. 2016, arXiv:1609.05158, with the start of
+Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fcn.names import check_options, lookup
+
+Upsampler = Callable[[int, int, int], nn.Module]  # (in_channels, out_channels, factor) -> module
+
+
+def bilinear_kernel(factor: int) -> Tensor:
+    """The (k, k) kernel with which a transposed convolution of stride ``factor`` interpolates bilinearly, k = 2 * factor - factor % 2."""
+    size = 2 * factor - factor % 2
+    distance = (torch.arange(size) - (size - 1) / 2).abs() / factor
+    profile = 1 - distance
+    return profile[:, None] * profile[None, :]
+
+
+def mixing_matrix(in_channels: int, out_channels: int) -> Tensor:
+    """The (out, in) matrix with which an up-sampler mixes channels at the start: the identity if it can be, else Kaiming-uniform."""
+    if in_channels == out_channels:
+        return torch.eye(in_channels)
+    bound = (3 / in_channels) ** 0.5
+    return torch.empty(out_channels, in_channels).uniform_(-bound, bound)
+
+
+class TransposedConv(nn.Module):
+    """Transposed convolution that starts as bilinear interpolation.
+
+    One cell is repeated round the map first and its image cropped afterwards, without which the kernel's tails would fade to zero at the
+    borders: so the start equals ``F.interpolate(mode="bilinear", align_corners=False)`` in every cell.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+        super().__init__()
+        kernel = bilinear_kernel(factor)
+        size = kernel.shape[0]
+        self.conv = nn.ConvTranspose2d(in_channels, out_channels, size, stride=factor, padding=(size + factor) // 2, bias=False)
+        with torch.no_grad():
+            self.conv.weight.copy_(mixing_matrix(in_channels, out_channels).t()[:, :, None, None] * kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+
+
+class Bilinear(nn.Module):
+    """Bilinear interpolation, after a 1x1 convolution where the number of channels changes; ``conv`` adds a 3x3 convolution after it."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, conv: bool = False) -> None:
+        super().__init__()
+        self.factor = factor
+        self.project = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.smooth = same_conv(out_channels, out_channels, 3) if conv else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(self.project(x), scale_factor=float(self.factor), mode="bilinear", align_corners=False)
+        return self.smooth(x)
+
+
+class PixelShuffle(nn.Module):
+    """Sub-pixel convolution: ``factor^2`` maps per channel, laid side by side; all of them start equal (ICNR)."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = same_conv(in_channels, out_channels * factor**2, kernel_size, repeat=factor**2)
+        self.shuffle = nn.PixelShuffle(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.conv(x))
+
+
+class ResizeConv(nn.Module):
+    """Every cell repeated ``factor`` times per axis, then a convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.factor = factor
+        self.conv = same_conv(in_channels, out_channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=float(self.factor), mode="nearest"))
+
+
+def same_conv(in_channels: int, out_channels: int, kernel_size: int, *, repeat: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size and starts by passing each cell's channels on, each ``repeat`` times.
+
+    The border cells are repeated outwards, so that a constant map stays constant. ``kernel_size`` is odd.
+    """
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size is {kernel_size}; an up-sampler's convolution takes an odd size (1, 3, 5, ...)")
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode="replicate")
+    with torch.no_grad():
+        conv.weight.zero_()
+        mixing = mixing_matrix(in_channels, out_channels // repeat)
+        conv.weight[:, :, kernel_size // 2, kernel_size // 2] = mixing.repeat_interleave(repeat, 0)
+        if conv.bias is not None:
+            conv.bias.zero_()
+    return conv
+
+
+UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
+    "transposed": TransposedConv,
+    "bilinear": Bilinear,
+    "pixelshuffle": PixelShuffle,
+    "nearest": ResizeConv,
+}
+
+
+def create_upsampler(name: str, **options: Any) -> Upsampler:
+    """The factory ``(in_channels, out_channels, factor) -> module`` of an up-sampler, its options filled in.
+
+    Raises ValueError, with the names or options that there are, where one is unknown.
+    """
+    upsampler = lookup(UPSAMPLERS, name, "upsample")
+    check_options(upsampler, options, f"upsample={name}")
+    return partial(upsampler, **options)

@@ -1,0 +1,36 @@
+"""Names: finding a part by its word, and answering a wrong word with the right ones."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def suggest(word: str, words: Iterable[str]) -> str:
+    """What to say of a wrong word: 'did you mean X?' for close ones, else all that there are, or some if they are many."""
+    known = sorted(words)
+    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    if len(known) > 40:
+        return f"it is one of {len(known)} names, {', '.join(known[:8])}, ..."
+    return f"allowed: {', '.join(known)}"
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """``table[name]``; ValueError naming the close or allowed words where it is not there."""
+    if name not in table:
+        raise ValueError(f"{kind}={name} is not known; {suggest(name, table)}")
+    return table[name]
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
+    """ValueError where an option is not among the keyword-only parameters of ``function``, naming those."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ValueError(f"{kind} has no option '{name}'; {takes}")

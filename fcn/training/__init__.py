@@ -1,0 +1,1 @@
+"""Training and scoring: losses, rates, the loop, what it records, and the confusion matrix."""

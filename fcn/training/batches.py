@@ -1,0 +1,150 @@
+"""Which samples a step sees, and with which random numbers: functions of the seed, the epoch and the step, and of nothing else.
+
+An epoch is one permutation of the samples, cut into steps; a step into ``accumulate`` batches; a batch into one slice per process. So two
+processes with batches of B see, together, exactly what one process sees with batches of 2B; a run that was cut goes on at any step; and
+the number of reading processes changes nothing. What does not fill a step at the end of an epoch is left out of that epoch.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fcn.data.labels import LabelSet
+
+Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+class Split(Protocol):
+    """One split of a data set: images uint8 (3, H, W), label maps uint8 (H, W), and their names."""
+
+    labels: LabelSet
+    names: Any
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
+
+
+def derived_seed(*numbers: int) -> int:
+    """A 63-bit seed from a few integers, so that (0, 1) and (1, 0) have nothing in common."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole training, as lists of sample indices.
+
+    batch_size: samples per batch and process; accumulate: batches per step. Raises ValueError where one step needs more than there are.
+    """
+
+    samples: int
+    batch_size: int
+    epochs: int
+    accumulate: int = 1
+    processes: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < self.step_size:
+            parts = [f"batch_size={self.batch_size}"]
+            parts += [f"accumulate={self.accumulate}"] if self.accumulate > 1 else []
+            parts += [f"{self.processes} processes"] if self.processes > 1 else []
+            raise ValueError(
+                f"one step takes {self.step_size} samples ({', '.join(parts)}) and the training split has {self.samples}; "
+                f"give a smaller batch_size or more samples"
+            )
+
+    @property
+    def step_size(self) -> int:
+        return self.batch_size * self.accumulate * self.processes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.samples // self.step_size
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    def order(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, 0, epoch))
+        return torch.randperm(self.samples, generator=generator).tolist()
+
+    def batches(self, process: int, first_step: int = 0) -> Iterator[list[tuple[int, int]]]:
+        """The batches of one process from ``first_step`` to the end, as lists of (epoch, sample index)."""
+        for epoch in range(first_step // self.steps_per_epoch, self.epochs):
+            order = self.order(epoch)
+            start = first_step - epoch * self.steps_per_epoch if epoch * self.steps_per_epoch < first_step else 0
+            for batch in range(start * self.accumulate, self.steps_per_epoch * self.accumulate):
+                begin = (batch * self.processes + process) * self.batch_size
+                yield [(epoch, index) for index in order[begin : begin + self.batch_size]]
+
+
+class PlanSampler(Sampler[list[tuple[int, int]]]):
+    """The batches of a plan, for a DataLoader."""
+
+    def __init__(self, plan: Plan, process: int, first_step: int) -> None:
+        self.plan, self.process, self.first_step = plan, process, first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.plan.batches(self.process, self.first_step)
+
+    def __len__(self) -> int:
+        return (self.plan.steps - self.first_step) * self.plan.accumulate
+
+
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
+    """A split seen through a transform, whose random numbers come from (seed, epoch, sample index)."""
+
+    def __init__(self, split: Split, transform: Transform, seed: int) -> None:
+        self.split, self.transform, self.seed = split, transform, seed
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = place
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch, index))
+        return self.transform(*self.split[index], generator)
+
+
+def training_loader(
+    split: Split, transform: Transform, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """One loader for the whole training: batches of uint8 images (B, 3, h, w) and labels (B, h, w)."""
+    return DataLoader(
+        Augmented(split, transform, plan.seed),
+        batch_sampler=PlanSampler(plan, process, first_step),
+        num_workers=workers,
+        worker_init_fn=one_thread,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin_memory,
+    )
+
+
+def one_thread(_: int) -> None:
+    """Reading processes share the cores with the training: one thread each."""
+    torch.set_num_threads(1)
+
+
+class Indexed(Dataset[tuple[Tensor, Tensor]]):
+    """Some samples of a split, for scoring."""
+
+    def __init__(self, split: Split, indices: list[int]) -> None:
+        self.split, self.indices = split, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        return self.split[self.indices[position]]
+
+
+def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[tuple[Tensor, Tensor]]:
+    """The samples one by one, as they are: images uint8 (3, H, W), labels (H, W)."""
+    return DataLoader(
+        Indexed(split, indices), batch_size=None, num_workers=workers, worker_init_fn=one_thread, prefetch_factor=4 if workers else None
+    )

@@ -1,0 +1,83 @@
+"""Checkpoints: tensors and plain values, all that is needed to build the model again, to label images with it, and to go on training.
+
+Written under a temporary name, synced and renamed: a run that is killed while it writes keeps the previous one. Read as tensors and plain
+values only (``weights_only=True``), so that a file from a stranger runs no code.
+
+``best.pt`` holds the entries of ``model_state``; ``last.pt`` also ``training``: the optimizer, the step and the best score so far. No
+random state is in it, since every random number of a run is a function of the seed and of the place where it is drawn
+(``training/batches.py``).
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcn.data.files import written
+from fcn.data.labels import LabelSet
+from fcn.models.pretrained import fit_state_dict
+from fcn.models.segmenter import ModelSpec, Segmenter, create_model
+
+FORMAT = 1
+
+
+def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
+    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values."""
+    if model.spec is None:
+        raise ValueError(
+            "this model was not made by create_model, so that a checkpoint could not rebuild it; save its state_dict() instead"
+        )
+    return {
+        "format": FORMAT,
+        "spec": asdict(model.spec),
+        "labels": {"names": list(labels.names), "colors": [list(color) for color in labels.colors]},
+        "weights": model.state_dict(),
+        **facts,
+    }
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write ``state`` so that ``path`` is either the old file or the whole new one. Raises OSError in one sentence where that fails."""
+    with written(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or ValueError where the file is none of ours or damaged."""
+    path = Path(path)
+    if path.is_dir():
+        inside = [name for name in ("best.pt", "last.pt") if (path / name).is_file()]
+        hint = f"give {path / inside[0]}" if inside else "give the best.pt of a run"
+        raise ValueError(f"checkpoint={path} is a folder; {hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a damaged archive raises whatever its parser meets
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, or no file of fcn train"
+        ) from error
+    if not isinstance(state, dict) or not {"format", "spec", "labels", "weights"} <= set(state):
+        raise ValueError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
+    if state["format"] != FORMAT:
+        raise ValueError(f"{path} has the format {state['format']}; this version reads {FORMAT}: use the version of fcn that wrote it")
+    return state
+
+
+def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
+    """The model that a checkpoint describes, with its weights and classes, in evaluation mode."""
+    model = create_model(**state["spec"])
+    fit_state_dict(model, state["weights"], origin)
+    model.labels = LabelSet(tuple(state["labels"]["names"]), tuple((r, g, b) for r, g, b in state["labels"]["colors"]))
+    return model.eval()
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Segmenter:
+    """The model of a checkpoint, ready to label images: ``fcn.predict(fcn.load("best.pt"), image)``."""
+    return model_from_state(read_checkpoint(path), str(path)).to(device)
+
+
+def spec_words(spec: ModelSpec) -> str:
+    """A model in its words, for messages: ``model=fcn8s backbone=resnet18 upsample=bilinear``."""
+    return f"model={spec.model} backbone={spec.backbone} upsample={spec.upsample}"

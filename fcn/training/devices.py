@@ -1,0 +1,33 @@
+"""Devices and number formats: which there are, and which a run uses."""
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+
+def create_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
+    """The processes, device and mixed precision of a run (accelerate's; several processes where ``torchrun`` started them).
+
+    device: auto, cpu, cuda or mps; precision: auto, fp32, bf16 or fp16. Raises ValueError where the machine has not what is asked for.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but torch sees no CUDA device here; use device=cpu or device=auto")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device=mps, but torch sees no Apple GPU here; use device=cpu or device=auto")
+    kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if precision == "fp16" and kind == "cpu":
+        raise ValueError("precision=fp16 is for GPUs; on a CPU use fp32, or bf16 where it computes in it")
+    if precision == "auto":
+        precision = "bf16" if computes_bf16(kind) else "fp32"
+    AcceleratorState._reset_state(reset_partial_state=False)  # a sweep makes several runs, of several precisions, in one process
+    return Accelerator(cpu=kind == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+
+
+def computes_bf16(kind: str) -> bool:
+    """Whether the hardware multiplies bfloat16 itself: GPUs from Ampere on, CPUs with AVX-512 BF16 or AMX."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False

@@ -1,0 +1,90 @@
+"""Scores of a segmentation, all from one confusion matrix over the whole split.
+
+``matrix[t, p]`` counts the pixels of class ``t`` that were labelled ``p``; void pixels are not in it. It is int64 and summed over the split
+(and over processes) before any ratio is taken: a mean over images of per-image scores is another, larger or smaller, number. Definitions:
+Long et al. 2015, section 5, arXiv:1411.4038. A class that occurs neither in the truth nor in the prediction has no IoU and is left out of
+the means, as is one absent from the truth for the mean accuracy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcn.data.labels import VOID
+
+
+def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
+    """(num_classes, num_classes) int64, row = truth, column = prediction; pixels whose truth is ``VOID`` are left out.
+
+    truth and prediction: integer maps of the same shape with values in 0..num_classes-1 (truth: or ``VOID``).
+    """
+    valid = truth != VOID
+    cells = truth[valid].long() * num_classes + prediction[valid].long()
+    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares between 0 and 1; ``nan`` where there is nothing to divide by. Per class: ``iou`` and ``accuracy`` (recall)."""
+
+    miou: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    frequency_weighted_iou: float
+    iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+    def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """For JSON: nan becomes None, classes by name."""
+        return {
+            "miou": plain(self.miou),
+            "pixel_accuracy": plain(self.pixel_accuracy),
+            "mean_accuracy": plain(self.mean_accuracy),
+            "frequency_weighted_iou": plain(self.frequency_weighted_iou),
+            "classes": {
+                name: {"iou": plain(iou), "accuracy": plain(accuracy)}
+                for name, iou, accuracy in zip(names, self.iou, self.accuracy, strict=True)
+            },
+        }
+
+
+def scores(matrix: Tensor) -> Scores:
+    """The scores of a confusion matrix (num_classes, num_classes) int64."""
+    matrix = matrix.to("cpu", torch.float64)
+    right, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    iou = right / (truth + predicted - right)  # 0 / 0 = nan: absent
+    accuracy = right / truth
+    return Scores(
+        miou=iou.nanmean().item(),
+        pixel_accuracy=(right.sum() / truth.sum()).item(),
+        mean_accuracy=accuracy.nanmean().item(),
+        frequency_weighted_iou=((truth / truth.sum()) * iou)[truth > 0].sum().item() if truth.sum() > 0 else float("nan"),
+        iou=tuple(iou.tolist()),
+        accuracy=tuple(accuracy.tolist()),
+    )
+
+
+def plain(value: float) -> float | None:
+    return None if value != value else value
+
+
+def table(result: Scores, matrix: Tensor, names: Sequence[str]) -> str:
+    """The per-class table as text: IoU, accuracy and share of the pixels, then the means."""
+    share = (matrix.sum(1) / matrix.sum().clamp(min=1)).tolist()
+    width = max(len(name) for name in (*names, "class"))
+    lines = [f"{'class':<{width}}     IoU  accuracy  share of pixels"]
+    for name, iou, accuracy, part in zip(names, result.iou, result.accuracy, share, strict=True):
+        lines.append(f"{name:<{width}}  {percent(iou)}    {percent(accuracy)}           {percent(part)}")
+    lines.append(f"{'mean':<{width}}  {percent(result.miou)}    {percent(result.mean_accuracy)}")
+    lines.append(
+        f"mIoU {percent(result.miou).strip()}   pixel accuracy {percent(result.pixel_accuracy).strip()}   "
+        f"mean accuracy {percent(result.mean_accuracy).strip()}   frequency-weighted IoU {percent(result.frequency_weighted_iou).strip()}"
+    )
+    return "\n".join(lines)
+
+
+def percent(value: float) -> str:
+    return "     -" if value != value else f"{100 * value:6.2f}"

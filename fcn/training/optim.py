@@ -1,0 +1,87 @@
+"""Optimizers, the parts of a network that they treat differently, and learning rates as functions of the step."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fcn.models.segmenter import Segmenter
+from fcn.names import check_options, lookup
+
+Schedule = Callable[[int], float]  # step (0-based) -> factor of the peak rate
+
+
+def parameter_groups(model: Segmenter, *, lr: float, head_lr_factor: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Four groups: backbone and decoder (at ``head_lr_factor`` times the rate), each with and without weight decay.
+
+    Biases, norms' weights and every other vector do not decay; matrices and kernels do. Each group keeps its peak rate as ``peak_lr``.
+    """
+    groups = []
+    for part, rate in ((model.backbone, lr), (model.decoder, lr * head_lr_factor)):
+        for decays in (True, False):
+            members = [parameter for parameter in part.parameters() if parameter.requires_grad and (parameter.ndim > 1) == decays]
+            if members:
+                groups.append({"params": members, "lr": rate, "peak_lr": rate, "weight_decay": weight_decay if decays else 0.0})
+    return groups
+
+
+def sgd(groups: list[dict[str, Any]], *, momentum: float = 0.9, nesterov: bool = False) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
+
+
+def adamw(groups: list[dict[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(betas[0], betas[1]))
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}
+
+
+def create_optimizer(
+    name: str, model: Segmenter, *, lr: float, head_lr_factor: float, weight_decay: float, **options: Any
+) -> torch.optim.Optimizer:
+    """The optimizer of that name over ``parameter_groups``. Raises ValueError for unknown names and options."""
+    build = lookup(OPTIMIZERS, name, "optim")
+    check_options(build, options, f"optim={name}")
+    return build(parameter_groups(model, lr=lr, head_lr_factor=head_lr_factor, weight_decay=weight_decay), **options)
+
+
+def poly(progress: float, *, power: float = 0.9) -> float:
+    """(1 - progress)^power, as in DeepLab (Chen et al. 2016, section 4.1, arXiv:1606.00915)."""
+    return (1 - progress) ** power
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983)."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def constant(progress: float) -> float:
+    return 1.0
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {"poly": poly, "cosine": cosine, "constant": constant}
+
+
+def create_schedule(name: str, total_steps: int, *, warmup: float = 0.0, **options: Any) -> Schedule:
+    """The factor of the rate at every step: a linear rise over the share ``warmup`` of the steps, then the named decay over the rest.
+
+    Raises ValueError for unknown names and options.
+    """
+    decay = lookup(SCHEDULES, name, "schedule")
+    check_options(decay, options, f"schedule={name}")
+    rising = round(warmup * total_steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return decay((step - rising) / max(1, total_steps - rising), **options)
+
+    return factor
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Set every group to ``factor`` times its peak rate; returns the backbone's."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return optimizer.param_groups[0]["lr"]

@@ -1,0 +1,262 @@
+"""The training loop: steps, validation, checkpoints, and going on where a run was cut.
+
+Everything random is a function of the seed and of the place where it is drawn (see ``batches.py``; dropout: of the step and the process),
+so that a run that was killed and resumed ends with the same weights, bit for bit on one machine, as one that was not.
+"""
+
+import logging
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from fcn.data.files import written
+from fcn.data.pictures import sample_sheet
+from fcn.inference.strategies import Strategy
+from fcn.models.segmenter import Segmenter
+from fcn.training.batches import Plan, Split, Transform, derived_seed, training_loader
+from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.training.evaluate import evaluate
+from fcn.training.losses import SegmentationLoss
+from fcn.training.metrics import scores, table
+from fcn.training.optim import Schedule, set_rate
+from fcn.training.records import Records
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
+
+
+@dataclass
+class State:
+    """What changes while a run goes on."""
+
+    model: Segmenter
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
+    step: int = 0  # steps done
+    best: float = -math.inf  # the highest mIoU so far
+
+    @property
+    def scored(self) -> Segmenter:
+        """The model that is scored and kept: the moving average where there is one."""
+        return self.model if self.average is None else cast(Segmenter, self.average.module)
+
+    def checkpoint(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a checkpoint's ``weights`` and ``training`` entries."""
+        self.model.load_state_dict(state["weights"])
+        training = state["training"]
+        self.optimizer.load_state_dict(training["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(training["average"])
+        self.step, self.best = training["step"], training["best"]
+
+
+def moving_average(model: Segmenter, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights and buffers (Tarvainen and Valpola 2017, arXiv:1703.01780)."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def train(
+    state: State,
+    training: Split,
+    validation: Split,
+    *,
+    plan: Plan,
+    transform: Transform,
+    loss: SegmentationLoss,
+    schedule: Schedule,
+    strategy: Strategy,
+    accelerator: Accelerator,
+    folder: Path,
+    clip_norm: float | None = None,
+    workers: int = 2,
+    validate_every: int = 1,
+    save_seconds: float = 300.0,
+    tensorboard: bool = False,
+    facts: dict[str, Any] | None = None,
+) -> float:
+    """Train from ``state.step`` to the end of the plan; returns the best mIoU on ``validation``.
+
+    facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (after every epoch and every ``save_seconds``), ``best.pt``,
+    ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
+    Raises FloatingPointError at a loss that is not finite, the last checkpoint untouched.
+    """
+    device, main = accelerator.device, accelerator.is_main_process
+    facts = facts or {}
+    records = Records(folder, step=state.step, tensorboard=tensorboard) if main else None
+    network, optimizer = accelerator.prepare(state.model, state.optimizer)
+    loss.to(device)
+    loader = training_loader(
+        training,
+        transform,
+        plan,
+        process=accelerator.process_index,
+        first_step=state.step,
+        workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    batches = iter(loader)
+    network.train()
+    progress = Progress(plan, state.step, shown=main)
+    saved = time.monotonic()
+    while state.step < plan.steps:
+        rate = set_rate(optimizer, schedule(state.step))
+        torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
+        value = train_step(network, optimizer, [next(batches) for _ in range(plan.accumulate)], loss, accelerator, clip_norm=clip_norm)
+        if state.average is not None:
+            state.average.update_parameters(state.model)
+        state.step += 1
+        if not math.isfinite(value):
+            progress.close()
+            raise FloatingPointError(
+                f"the loss became {value} in step {state.step}; the checkpoint before it is kept: "
+                f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
+            )
+        progress.update(value, rate)
+        epoch, into = divmod(state.step, plan.steps_per_epoch)
+        if records is not None and progress.due():
+            records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **progress.take())
+        last = state.step == plan.steps
+        if into == 0 and (epoch % validate_every == 0 or last):
+            samples = Samples(len(validation), accelerator.num_processes)
+            matrix = evaluate(state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep)
+            result = scores(matrix)
+            if records is not None:
+                records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
+                records.draw()
+                samples.draw(validation, folder / "samples.png")
+                progress.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
+                if result.miou > state.best or not (folder / "best.pt").exists():
+                    best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
+                    save_checkpoint(best, folder / "best.pt")
+            state.best = max(state.best, result.miou)
+            progress.restart()
+        if main and (into == 0 or time.monotonic() - saved >= save_seconds):
+            save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(), **facts), folder / "last.pt")
+            saved = time.monotonic()
+    progress.close()
+    return state.best
+
+
+def train_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[Batch],
+    loss: SegmentationLoss,
+    accelerator: Accelerator,
+    *,
+    clip_norm: float | None = None,
+) -> float:
+    """One optimizer step over the batches of all processes; returns the loss of the whole step, a mean over its valid pixels."""
+    device = accelerator.device
+    model: Segmenter = accelerator.unwrap_model(network)
+    moved = [(images.to(device, non_blocking=True), labels.to(device, non_blocking=True)) for images, labels in batches]
+    totals = torch.stack([loss.counts(labels) for _, labels in moved]).sum(0)
+    totals = accelerator.reduce(totals, "sum") if accelerator.num_processes > 1 else totals
+    optimizer.zero_grad(set_to_none=True)
+    value = torch.zeros((), device=device)
+    for index, (images, labels) in enumerate(moved):
+        with synchronizing(accelerator, network, last=index == len(moved) - 1):
+            with accelerator.autocast():
+                logits = network(model.normalize(images))
+            part = loss(logits, labels, totals)
+            accelerator.backward(part * accelerator.num_processes)  # gradients are averaged over processes, parts are to be summed
+        value += part.detach()
+    value = accelerator.reduce(value, "sum") if accelerator.num_processes > 1 else value
+    if math.isfinite(result := value.item()):
+        if clip_norm is not None:
+            accelerator.clip_grad_norm_(network.parameters(), clip_norm)
+        optimizer.step()
+    return result
+
+
+def synchronizing(accelerator: Accelerator, network: nn.Module, *, last: bool) -> Any:
+    """Gradients travel between processes with the last batch of a step only."""
+    from contextlib import nullcontext
+
+    return nullcontext() if last else accelerator.no_sync(network)
+
+
+class Samples:
+    """A few samples, evenly spread over those that the first process scores, kept while a split is scored and drawn as ``samples.png``."""
+
+    def __init__(self, count: int, processes: int, *, shown: int = 6) -> None:
+        mine = range(0, count, processes)
+        self.chosen = {mine[place * len(mine) // min(shown, len(mine))] for place in range(min(shown, len(mine)))}
+        self.kept: list[tuple[int, tuple[Tensor, Tensor, Tensor]]] = []
+
+    def keep(self, index: int, image: Tensor, truth: Tensor, prediction: Tensor) -> None:
+        if index in self.chosen:
+            self.kept.append((index, (image, truth, prediction)))
+
+    def draw(self, split: Split, path: Path) -> None:
+        names = [str(split.names[index]) for index, _ in self.kept]
+        sheet = sample_sheet([row for _, row in self.kept], split.labels, names=names, errors=True)
+        with written(path) as temporary:
+            sheet.save(temporary, format="PNG")
+
+
+class Progress:
+    """The line on the screen, and the means since the last record: loss, rate, images per second."""
+
+    def __init__(self, plan: Plan, step: int, *, shown: bool) -> None:
+        self.plan, self.step = plan, step
+        terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=plan.steps,
+            initial=step,
+            disable=not shown,
+            unit="step",
+            mininterval=0.2 if terminal else 10.0,
+            bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
+        )
+        self.every = max(1, min(50, plan.steps_per_epoch))
+        self.rate = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the clock and the means anew, after time that was not spent on training."""
+        self.losses: list[float] = []
+        self.begin = time.monotonic()
+
+    def update(self, loss: float, rate: float) -> None:
+        self.step += 1
+        self.rate = rate
+        self.losses.append(loss)
+        self.bar.set_description_str(f"epoch {(self.step - 1) // self.plan.steps_per_epoch + 1}/{self.plan.epochs}", refresh=False)
+        self.bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.2e}, {self.images_per_second():.1f} images/s", refresh=False)
+        self.bar.update()
+
+    def images_per_second(self) -> float:
+        return len(self.losses) * self.plan.step_size / max(1e-9, time.monotonic() - self.begin)
+
+    def due(self) -> bool:
+        return self.step % self.every == 0
+
+    def take(self) -> dict[str, float]:
+        values = {"loss": sum(self.losses) / len(self.losses), "lr": self.rate, "images_per_second": round(self.images_per_second(), 2)}
+        self.restart()
+        return values
+
+    def write(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        self.bar.close()
