@@ -1,13 +1,13 @@
 """Shapes: a data set that the project draws itself, so that training, scoring and comparing need no download.
 
 A picture is a textured ground on which objects lie, later ones over earlier ones, some cut by the border, each casting a shadow. Size,
-colour and texture are drawn without regard to the class: only the outline tells a disk from a star. The class ``wire`` is 1 to 3 pixels
-wide and crosses the picture; it is what coarse scores lose first.
+colour and texture are drawn without regard to the class: only the outline, and the relief that follows it, tell a disk from a star. The
+class ``wire`` is 1.5 to 3 pixels wide and crosses the picture; it is what coarse scores lose first.
 
 Every object is a signed distance to its outline (negative inside), in pixels, at the pixel centres. One function thus gives the
 anti-aliased edge (coverage falls from 1 to 0 within the pixel that the outline cuts), the label (inside or not), the void band along the
-outline, as in Pascal VOC, and the shadow. The band takes 1 pixel on both sides of an outline; round a wire it lies outside only, so that
-nothing of the wire is lost.
+outline, as in Pascal VOC, the relief and the shadow. The band takes 1.5 pixels on both sides of an outline; round a wire it lies outside
+only, so that nothing of the wire is lost.
 
 Distance to a polygon: Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d.
 """
@@ -31,9 +31,9 @@ LABELS = LabelSet(
     colors=((0, 0, 0), (232, 78, 64), (250, 176, 46), (98, 186, 92), (66, 133, 222), (171, 99, 208), (48, 205, 205)),
 )
 SPLITS = ("train", "val", "test")
-BAND = 1.0  # void on either side of an outline, pixels
+BAND = 1.5  # void on either side of an outline, pixels
 SHADOW = 5.0  # depth of a shadow, pixels
-TILT = 0.45  # largest angle to the upright, radians
+TILT = 0.35  # largest angle to the upright, radians
 RELIEF = 0.35  # how much the light adds and takes
 
 Array = NDArray[np.floating[Any]]
@@ -130,7 +130,7 @@ def draw(rng: Generator, height: int, width: int) -> tuple[NDArray[np.uint8], ND
     ground = _color(rng, saturation=(0.08, 0.5), value=(0.3, 0.85))
     scene = Scene(_texture(rng, grain, ground, contrast=0.4), np.zeros((height, width), np.uint8), grain, light)
 
-    names = list(rng.choice(list(SOLIDS), rng.integers(5, 10))) + ["wire"] * int(rng.integers(0, 3))
+    names = list(rng.choice(list(SOLIDS), rng.integers(3, 7))) + ["wire"] * int(rng.integers(0, 3))
     rng.shuffle(names)
     for name in names:
         center = rng.uniform(0, 1, 2) * (height, width)
@@ -140,7 +140,7 @@ def draw(rng: Generator, height: int, width: int) -> tuple[NDArray[np.uint8], ND
             scene.cover(outline, color, LABELS.index("wire"), margin=0.0)
             continue
         shape, extent = SOLIDS[name]
-        radius = extent * scale * rng.uniform(0.08, 0.19)
+        radius = extent * scale * rng.uniform(0.12, 0.24)
         part, top, left = scene.window(center, radius + 2 * SHADOW)
         outline = part.place(shape(rng, center, radius), top, left, SHADOW)
         steep = np.sin(light) * np.gradient(outline, axis=0) + np.cos(light) * np.gradient(outline, axis=1)  # -1 to 1, towards the light
@@ -168,7 +168,7 @@ def _disk(rng: Generator, center: Point, radius: float) -> Distance:
 
 
 def _ring(rng: Generator, center: Point, radius: float) -> Distance:
-    half = max(3.0, radius * rng.uniform(0.13, 0.24))
+    half = max(4.0, radius * rng.uniform(0.18, 0.28))
     middle = _disk(rng, center, radius - half)
     return lambda rows, columns: np.abs(middle(rows, columns)) - np.float32(half)
 

@@ -127,7 +127,7 @@ def test_later_objects_cover_earlier_ones(train):
 
 
 def test_colour_does_not_tell_the_class(train):
-    """The classes' mean colours are closer to each other than a quarter of the spread within each."""
+    """The classes' mean colours are within about a third of the spread inside a class of their common mean."""
     solids = [pixels(train, name) for name in LABELS.names[1:-1]]
     means = torch.stack([values.mean(1) for values in solids])
     spread = torch.stack([values.std(1) for values in solids]).mean()
