@@ -32,6 +32,7 @@ def train(config: TrainConfig) -> int:
 
     from fcn.data.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
+    from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.models.segmenter import create_model
     from fcn.training.batches import Plan
@@ -49,6 +50,10 @@ def train(config: TrainConfig) -> int:
         training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
     if len(training.labels.names) != len(validation.labels.names):
         raise ValueError(f"the splits {config.data.train} and {config.data.val} of data={config.data.name} have different classes")
+        mode = getattr(config.data, "verify", "none")
+        if resumed is None and accelerator.is_main_process:
+            for split in (training, validation):
+                verify(split, mode)
     torch.manual_seed(config.seed)
     model = create_model(
         config.model.name,

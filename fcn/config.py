@@ -71,6 +71,7 @@ class Recipe:
     epochs: int = REQUIRED
     batch_size: int = REQUIRED
     crop_size: int = REQUIRED  # side of the training crops, pixels
+    scale: list[float] = REQUIRED  # smallest and largest factor of the scale jitter
 
 
 @dataclass
@@ -83,7 +84,7 @@ class DataConfig:
 
 @dataclass
 class ShapesConfig(DataConfig):
-    train_count: int = 1000  # pictures
+    train_count: int = 4000  # pictures
     val_count: int = 200
     seed: int = 0
 
@@ -122,7 +123,7 @@ class FolderConfig(FilesConfig):
 @dataclass
 class AugmentConfig:
     crop_size: int = REQUIRED  # side of the crop, pixels
-    scale: list[float] = field(default_factory=lambda: [0.5, 2.0])  # smallest and largest factor of the scale jitter
+    scale: list[float] = REQUIRED  # smallest and largest factor of the scale jitter
     flip: float = 0.5  # probability
     brightness: float = 0.0  # largest relative change; the same for the next two
     contrast: float = 0.0

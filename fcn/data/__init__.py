@@ -14,7 +14,7 @@ from fcn.data.voc import voc2012, voc2012aug
 from fcn.names import lookup
 
 
-def drawn(*, split: str, train_count: int = 1000, val_count: int = 200, seed: int = 0) -> Shapes:
+def drawn(*, split: str, train_count: int = 4000, val_count: int = 200, seed: int = 0) -> Shapes:
     """The built-in shapes, drawn once and held in memory; ``val_count``: pictures of every split but "train"."""
     return shapes(split, count=train_count if split == "train" else val_count, seed=seed, keep=True)
 

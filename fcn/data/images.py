@@ -77,6 +77,11 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     return torch.from_numpy(values // unscale if unscale > 1 else values)
 
 
+def to_rgb(picture: Image.Image) -> np.ndarray:
+    """An open picture as a viewer shows it, uint8 ``(H, W, 3)``: what :func:`read_image` makes of a file. Raises as that does."""
+    return _rgb(ImageOps.exif_transpose(picture), "the picture")
+
+
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
     with _opened(path, _read_bytes(path), load=False) as picture:

@@ -83,7 +83,7 @@ def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_si
     return picture
 
 
-def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
+def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path: str | Path, *, alpha: float = 0.5) -> None:
     """Writes the overlay with the legend of the classes that occur below it; the format is the suffix's (PNG, JPEG, ...).
 
     Any size from 1x1 up. Where a side is longer than 4096 pixels the overlay is reduced to that; the label map of ``save_labels`` never is.
@@ -94,7 +94,7 @@ def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path:
     height, width = label_map.shape
     scale = min(1.0, LARGEST / max(height, width))
     picture, label_map = _resized(picture, label_map, scale)
-    laid = Image.fromarray(overlay(picture.transpose(2, 0, 1), label_map, label_set))
+    laid = Image.fromarray(overlay(picture.transpose(2, 0, 1), label_map, label_set, alpha=alpha))
     key = legend(label_set, present, laid.width, font_size=max(11, min(40, 8 + laid.width // 75)))
     page = Image.new("RGB", (max(laid.width, key.width), laid.height + key.height), PAPER)
     page.paste(laid, (0, 0))

@@ -1,33 +1,17 @@
 """Looking at the samples of a split before a long run needs them: does every pair exist, decode, match in size and hold known labels?"""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
-from typing import Protocol
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.data.labels import VOID
+from fcn.data.split import Split
 
 MODES = ("auto", "all", "none")
 _SAMPLE = 500  # pairs that "auto" looks at
 _SHOWN = 5  # faults that are told in full
-
-
-class Split(Protocol):
-    """What a data set is: see :class:`fcn.data.pairs.Pairs`."""
-
-    @property
-    def labels(self) -> LabelSet: ...
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]: ...
 
 
 def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> int:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fcn.data.images import to_rgb
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import Segmenter
 
@@ -29,9 +30,7 @@ def predict(model: Segmenter, image: Image.Image | NDArray[np.uint8], *, strateg
 
 def as_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
     """A PIL image or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
-    from fcn.data.images import to_rgb
-
-    array = np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else image
+    array = to_rgb(image) if isinstance(image, Image.Image) else image
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ValueError(
             f"the image is an array of shape {array.shape} and type {array.dtype}; give (height, width, 3) of uint8, in RGB order"

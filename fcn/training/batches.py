@@ -8,26 +8,14 @@ the number of reading processes changes nothing. What does not fill a step at th
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fcn.data.labels import LabelSet
+from fcn.data.split import Split
 
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
-
-class Split(Protocol):
-    """One split of a data set: images uint8 (3, H, W), label maps uint8 (H, W), and their names."""
-
-    labels: LabelSet
-    names: Any
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
 
 
 def derived_seed(*numbers: int) -> int:
@@ -121,8 +109,15 @@ def training_loader(
         num_workers=workers,
         worker_init_fn=one_thread,
         prefetch_factor=4 if workers else None,
+        collate_fn=stack,
         pin_memory=pin_memory,
     )
+
+
+def stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w)."""
+    images, labels = zip(*samples, strict=True)
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2), torch.stack(labels)
 
 
 def one_thread(_: int) -> None:

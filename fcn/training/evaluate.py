@@ -7,9 +7,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Split, scoring_loader
+from fcn.training.batches import scoring_loader
 from fcn.training.metrics import confusion_matrix
 
 

@@ -27,11 +27,11 @@ def parameter_groups(model: Segmenter, *, lr: float, head_lr_factor: float, weig
 
 
 def sgd(groups: list[dict[str, Any]], *, momentum: float = 0.9, nesterov: bool = False) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov)
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 def adamw(groups: list[dict[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, betas=(betas[0], betas[1]))
+    return torch.optim.AdamW(groups, betas=(betas[0], betas[1]), fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from fcn.data.files import written
 from fcn.data.pictures import sample_sheet
+from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Split, Transform, derived_seed, training_loader
+from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.losses import SegmentationLoss

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from local_server import Server
+from tests.data.local_server import Server
 
 
 @pytest.fixture

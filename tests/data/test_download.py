@@ -11,7 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from local_server import Server
+from tests.data.local_server import Server
 
 from fcn.data import download as module
 from fcn.data.download import Archive, download, extract, fetch

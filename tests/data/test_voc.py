@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_server import Server
+from tests.data.local_server import Server
 from PIL import Image
 
 from fcn.data import download, voc

@@ -1,0 +1,25 @@
+"""What many tests share: a tiny run of the real command, and its words."""
+
+import pytest
+
+from fcn.cli import run
+
+TINY = (
+    "model=fcn8s",
+    "data.train_count=8",
+    "data.val_count=3",
+    "epochs=2",
+    "batch_size=2",
+    "augment.crop_size=32",
+    "workers=0",
+    "device=cpu",
+    "precision=fp32",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a finished training of a few steps."""
+    folder = tmp_path_factory.mktemp("run") / "train"
+    assert run(["train", *TINY, f"output={folder}"]) == 0
+    return folder

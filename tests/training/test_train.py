@@ -1,0 +1,206 @@
+"""Training: what a run leaves behind, going on where it was cut, and several processes as one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from fcn.cli import run
+from fcn.data.labels import LabelSet
+from fcn.models.segmenter import create_model
+from fcn.training.checkpoint import load, model_state, read_checkpoint, save_checkpoint
+from fcn.training.devices import create_accelerator
+from fcn.training.losses import SegmentationLoss
+from fcn.training.train import train_step
+from tests.conftest import TINY
+
+FCN = (sys.executable, "-m", "fcn")
+
+
+def lines(folder, kind):
+    return [line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if line["kind"] == kind]
+
+
+def assert_same_weights(a, b, **tolerance):
+    first, second = read_checkpoint(a)["weights"], read_checkpoint(b)["weights"]
+    assert first.keys() == second.keys()
+    for name in first:
+        if tolerance:
+            torch.testing.assert_close(first[name], second[name], **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+        else:
+            assert torch.equal(first[name], second[name]), name
+
+
+class TestWhatARunLeavesBehind:
+    def test_all_files(self, tiny_run):
+        left = {path.name for path in tiny_run.iterdir()}
+        assert left == {"last.pt", "best.pt", "metrics.jsonl", "config.yaml", "environment.txt", "curves.png", "samples.png"}
+
+    def test_metrics_of_every_epoch(self, tiny_run):
+        assert [line["epoch"] for line in lines(tiny_run, "val")] == [1, 2]
+        assert [line["step"] for line in lines(tiny_run, "train")] == [4, 8]
+        assert all(line["loss"] > 0 and line["images_per_second"] > 0 for line in lines(tiny_run, "train"))
+        assert set(lines(tiny_run, "val")[0]["classes"]) == {"background", "disk", "ring", "triangle", "rectangle", "star", "wire"}
+
+    def test_the_checkpoint_rebuilds_the_model(self, tiny_run):
+        model = load(tiny_run / "best.pt")
+        assert not model.training
+        assert model.labels.names[-1] == "wire"
+        assert torch.equal(model.state_dict()["mean"].flatten(), torch.tensor([0.485, 0.456, 0.406]))
+
+    def test_a_run_is_never_written_over(self, tiny_run, capsys):
+        assert run(["train", *TINY, f"output={tiny_run}"]) == 1
+        assert f"output={tiny_run} holds something already" in capsys.readouterr().err
+
+    def test_same_seed_same_weights_other_seed_other_weights(self, tiny_run, tmp_path):
+        assert run(["train", *TINY, f"output={tmp_path / 'same'}"]) == 0
+        assert_same_weights(tiny_run / "last.pt", tmp_path / "same" / "last.pt")
+        assert run(["train", *TINY, "seed=1", f"output={tmp_path / 'other'}"]) == 0
+        with pytest.raises(AssertionError):
+            assert_same_weights(tiny_run / "last.pt", tmp_path / "other" / "last.pt")
+
+    def test_a_moving_average_is_what_is_kept(self, tmp_path):
+        assert run(["train", *TINY, "ema=0.9", f"output={tmp_path / 'run'}"]) == 0
+        last = read_checkpoint(tmp_path / "run" / "last.pt")
+        average = last["training"]["average"]
+        key = "decoder.scores.0.weight"
+        assert not torch.equal(last["weights"][key], average[f"module.{key}"])
+        best = read_checkpoint(tmp_path / "run" / "best.pt")
+        if best["epoch"] == 2:
+            assert torch.equal(best["weights"][key], average[f"module.{key}"])
+
+
+class TestResume:
+    def test_a_run_killed_again_and_again_ends_with_the_same_weights(self, tmp_path):
+        """Killed with SIGKILL at moments that fall into steps, validation and the writing of checkpoints (one after every step)."""
+        words = [*TINY, "epochs=3", "data.train_count=12", "ema=0.9", "save_seconds=0", "workers=1", "backbone=mobilenet_v3_small"]
+        assert run(["train", *words, f"output={tmp_path / 'whole'}"]) == 0
+        cut = tmp_path / "cut"
+        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        call = ["train", *words, f"output={cut}"]
+        kills = 0
+        for delay in (0.0, 0.13, 0.31, 0.05):
+            process = subprocess.Popen([*FCN, *call], env=environment, stderr=subprocess.DEVNULL)
+            before = (cut / "last.pt").stat().st_mtime_ns if (cut / "last.pt").exists() else 0
+            while process.poll() is None and not ((cut / "last.pt").exists() and (cut / "last.pt").stat().st_mtime_ns > before):
+                time.sleep(0.01)
+            time.sleep(delay)
+            if process.poll() is None:
+                kills += 1
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+            call = ["train", f"resume={cut}"]
+        assert kills >= 2
+        assert run(call) == 0
+        assert_same_weights(tmp_path / "whole" / "last.pt", cut / "last.pt")
+        whole, resumed = (read_checkpoint(tmp_path / name / "last.pt")["training"] for name in ("whole", "cut"))
+        for name in whole["average"]:
+            assert torch.equal(whole["average"][name], resumed["average"][name])
+        assert [(line["step"], line["miou"]) for line in lines(tmp_path / "whole", "val")] == [
+            (line["step"], line["miou"]) for line in lines(cut, "val")
+        ]
+        assert not list(cut.glob(".*"))  # nothing half-written is left
+
+    def test_what_cannot_be_resumed_is_refused(self, tiny_run, tmp_path, capsys):
+        def message(*words):
+            assert run(["train", *words]) == 2
+            return capsys.readouterr().err
+
+        assert "is no run: there is no" in message(f"resume={tmp_path}")
+        assert "epochs=5 cannot be given with resume" in message(f"resume={tiny_run}", "epochs=5")
+        (tmp_path / "config.yaml").write_text((tiny_run / "config.yaml").read_text())
+        assert "was cut before its first checkpoint" in message(f"resume={tmp_path}")
+        (tmp_path / "last.pt").write_bytes(b"")
+        (tmp_path / "config.yaml").write_text("model: 3")
+        assert "is damaged" in message(f"resume={tmp_path}")
+
+    def test_resuming_a_finished_run_changes_nothing(self, tiny_run):
+        before = read_checkpoint(tiny_run / "last.pt")["weights"]
+        assert run(["train", f"resume={tiny_run}"]) == 0
+        after = read_checkpoint(tiny_run / "last.pt")["weights"]
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
+    """Losses and weights to rounding, for a network without batch statistics, with void spread unevenly; every image scored once."""
+    words = [*TINY, "backbone=vgg11", "backbone.classifier=false", "epochs=2", "data.val_count=5", "optim=sgd", "optim.lr=0.01", "accumulate=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn"]
+    two = subprocess.run(
+        [*torchrun, "train", *words, "batch_size=1", f"output={tmp_path / 'two'}"], env=environment, capture_output=True, text=True
+    )
+    assert two.returncode == 0, two.stderr
+    assert run(["train", *words, "batch_size=2", f"output={tmp_path / 'one'}"]) == 0
+    for first, second in zip(lines(tmp_path / "one", "train"), lines(tmp_path / "two", "train"), strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+    assert_same_weights(tmp_path / "one" / "last.pt", tmp_path / "two" / "last.pt", rtol=1e-3, atol=1e-5)
+    scored = [lines(tmp_path / name, "val")[-1] for name in ("one", "two")]
+    assert scored[0]["miou"] == pytest.approx(scored[1]["miou"], rel=1e-3)
+
+
+def test_accumulated_batches_equal_the_large_batch():
+    def step(parts):
+        torch.manual_seed(0)
+        model = create_model("fcn32s", backbone="vgg11", backbone_options={"classifier": False}, upsample="transposed", num_classes=3).eval()
+        nn.init.normal_(model.decoder.scores[0].weight)
+        accelerator = create_accelerator("cpu", "fp32")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        generator = torch.Generator().manual_seed(1)
+        images = torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        labels = torch.randint(0, 3, (4, 32, 32), generator=generator, dtype=torch.uint8)
+        labels[:2, 5:] = 255
+        batches = [(images[i : i + 4 // parts], labels[i : i + 4 // parts]) for i in range(0, 4, 4 // parts)]
+        return train_step(model, optimizer, batches, SegmentationLoss(3), accelerator), model.state_dict()
+
+    (loss, weights), (loss_of_parts, weights_of_parts) = step(1), step(4)
+    assert loss == pytest.approx(loss_of_parts, rel=1e-5)
+    for name in weights:
+        torch.testing.assert_close(weights[name], weights_of_parts[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, capsys):
+    words = [*TINY, "optim=sgd", "optim.lr=1e18", "clip_norm=null", "schedule=constant", "schedule.warmup=0", "save_seconds=0"]
+    assert run(["train", *words, f"output={tmp_path / 'run'}"]) == 1
+    error = capsys.readouterr().err
+    assert "the loss became" in error
+    assert "lower optim.lr" in error
+    state = read_checkpoint(tmp_path / "run" / "last.pt")
+    assert state["training"]["step"] >= 1
+
+
+class TestCheckpoints:
+    def test_what_is_no_checkpoint_is_refused(self, tmp_path, tiny_run):
+        with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+            load(tmp_path / "none.pt")
+        with pytest.raises(ValueError, match=r"is a folder; give .*best\.pt"):
+            load(tiny_run)
+        (tmp_path / "cut.pt").write_bytes((tiny_run / "best.pt").read_bytes()[:10_000])
+        with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+            load(tmp_path / "cut.pt")
+        torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "bare.pt")
+        with pytest.raises(ValueError, match="is no checkpoint of fcn train"):
+            load(tmp_path / "bare.pt")
+
+    def test_code_in_a_checkpoint_is_not_run(self, tmp_path):
+        class Evil:
+            def __reduce__(self):
+                return (os.mkdir, (str(tmp_path / "ran"),))
+
+        torch.save({"format": 1, "spec": Evil()}, tmp_path / "evil.pt")
+        with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+            load(tmp_path / "evil.pt")
+        assert not (tmp_path / "ran").exists()
+
+    def test_weights_of_another_network_are_refused(self, tmp_path):
+        labels = LabelSet(("a", "b"))
+        state = model_state(create_model("fcn8s", backbone="resnet18", num_classes=2), labels)
+        state["spec"]["backbone"] = "resnet34"
+        save_checkpoint(state, tmp_path / "mixed.pt")
+        with pytest.raises(ValueError, match=r"mixed\.pt belong to another network: it lacks"):
+            load(tmp_path / "mixed.pt")
