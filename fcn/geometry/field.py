@@ -97,7 +97,7 @@ def _bounded(axis: Resize, field: Field) -> Field:
     ratio = Fraction(axis.n_in, axis.n_out)
     width = 2 if axis.mode == "cubic" else 1
     if axis.antialias:
-        width = ceil(width * max(axis.scale, 1))
+        width = ceil(width * max(axis.scale, Fraction(1)))
     low, high = field.reach
     middle = (ratio - 1) / 2 * field.stride
     return Field(((middle - width * field.stride + low, middle + width * field.stride + high),), ratio * field.stride, True)

@@ -18,7 +18,7 @@ from math import ceil, floor
 import numpy as np
 from torch import nn
 
-from fcn.geometry.axis import NOTHING, AxisMap, Bins, Cells, Interval, Whole, Window
+from fcn.geometry.axis import AxisMap, Bins, Cells, Interval, Whole, Window
 from fcn.geometry.field import Field, State, join, through
 from fcn.geometry.graph import Graph, Node, read_graph
 
@@ -281,10 +281,10 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
         held = done[node.name] - lowest[node.name]
         keep[node.name] = max(int(held.max()), 0)
         for edge in node.edges:
-            low, high = edge.maps[axis].bounds
-            reach = np.maximum.accumulate(np.concatenate([[0], np.where(high == NOTHING[1], 0, high)]))
-            floor_ = np.minimum.accumulate(np.concatenate([low, [edge.maps[axis].n_in]])[::-1])[::-1]
-            if done[node.name].any():
-                done[edge.source] = np.maximum(done[edge.source], reach[done[node.name]])
-                lowest[edge.source] = np.minimum(lowest[edge.source], floor_[done[node.name]])
+            rows = done[node.name]
+            low, high = (bound[: rows[-1]] for bound in edge.maps[axis].bounds)  # rows that are never asked for count for nothing
+            reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
+            next_read = np.minimum.accumulate(np.concatenate([np.minimum(low, edge.maps[axis].n_in), [edge.maps[axis].n_in]])[::-1])[::-1]
+            done[edge.source] = np.maximum(done[edge.source], reach[rows])
+            lowest[edge.source] = np.minimum(lowest[edge.source], next_read[rows])
     return keep

@@ -2,7 +2,8 @@
 
 A dimension is a group of *atoms*, outermost first: ``(H)`` in a feature map, ``(H, W)`` where space is flattened to tokens, ``(C, H, W)``
 where all is. An atom is plain (batch, channels, heads) or one axis of the image. Reshapes split and join atoms; that is how pixel shuffle,
-channel shuffle or windows written with ``view`` and ``permute`` are understood without knowing them by name.
+channel shuffle or windows written with ``view`` and ``permute`` are understood without knowing them by name. An axis of one cell has no
+atom after a reshape, for it could be anywhere; the next operation on the grid gives it back its name.
 """
 
 from dataclasses import dataclass

@@ -105,11 +105,13 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
 
 
 def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
+    layer = _layer(call.node)
+    where = f"'{call.op}'" + (f" in layer '{layer}'" if layer else "")
+    if any(0 in shape for shape in [call.shape, *call.part_shapes]):
+        raise ValueError(f"operation {where} gives no cells: its output is {call.shape or call.part_shapes}; give a larger input_size")
     rule = part if call.node.target is operator.getitem else RULES.get(call.op)
     if rule is None and _is_pointwise(call.node):
         rule = pointwise
-    layer = _layer(call.node)
-    where = f"'{call.op}'" + (f" in layer '{layer}'" if layer else "")
     if rule is None:
         raise UnknownOperationError(
             f"operation {where} is not understood: no rule says which cells it reads; replace it, or leave its layer out"
