@@ -222,7 +222,9 @@ class Resize(AxisMap):
         low = ((2 * cells + 1) * up - 2 * support - down) // (2 * down) + 1
         high = -((-(2 * cells + 1) * up - 2 * support + down) // (2 * down)) - 1
         taps = low[:, None] + np.arange(int((high - low).max()) + 1, dtype=np.int64)
-        return np.where(taps <= high[:, None], taps, HOLE)
+        distance = np.abs((2 * taps + 1) * down - (2 * cells[:, None] + 1) * up)  # in units of 1 / (2 down) cells
+        zero = (distance == 2 * max(up, down)) & (self.mode == "cubic")  # where the cubic filter crosses zero
+        return np.where((taps <= high[:, None]) & ~zero, taps, HOLE)
 
 
 @dataclass(frozen=True)

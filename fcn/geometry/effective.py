@@ -57,11 +57,7 @@ def effective_field(
 
 
 def _images(network: nn.Module, inputs: Any, samples: int, seed: int) -> Iterable[Tensor]:
-    if (
-        inputs is not None
-        and not isinstance(inputs, int)
-        and not (isinstance(inputs, Sequence) and all(isinstance(n, int) for n in inputs))
-    ):
+    if inputs is not None and not isinstance(inputs, int) and not (isinstance(inputs, Sequence) and {type(n) for n in inputs} == {int}):
         return inputs
     generator = torch.Generator().manual_seed(seed)
     like = next(network.parameters(), torch.zeros(()))

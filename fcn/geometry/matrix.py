@@ -65,7 +65,7 @@ def convolution_matrix(weight: Tensor, size: Pair, settings: Convolution = Convo
             values.append(weight[out, channel].flatten()[place])
     indices = torch.stack([torch.cat(rows), torch.cat(columns)])
     shape = (out_channels * cells, group_channels * settings.groups * pixels)
-    return torch.sparse_coo_tensor(indices, torch.cat(values), shape).coalesce()
+    return torch.sparse_coo_tensor(indices, torch.cat(values), shape, check_invariants=True).coalesce()
 
 
 def convolve(x: Tensor, weight: Tensor, settings: Convolution = Convolution()) -> Tensor:

@@ -46,10 +46,9 @@ def _layer(part: str, position: int, channels: int) -> list[Layer]:
     if not tokens:
         raise _wrong(position, "a layer is missing")
     word, place = tokens[0]
-    match = re.fullmatch(r"([a-z]+\d?[a-z]+|[a-z]+)(\d+)(?:x(\d+))?", word)
-    if match is None or match[1] not in KINDS:
-        name = next((kind for kind in KINDS if word == kind), None)
-        if name is not None:
+    match = re.fullmatch(rf"({'|'.join(KINDS)})(\d+)(?:x(\d+))?", word)
+    if match is None:
+        if word in KINDS:
             raise _wrong(place, f"'{word}' lacks its number, as in '{word}3'")
         raise _wrong(place, f"'{word}' is no layer; the layers are {', '.join(KINDS)}, each with a number")
     kind, kernel = match[1], (int(match[2]), int(match[3] or match[2]))

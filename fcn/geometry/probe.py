@@ -112,7 +112,8 @@ class _Linear(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         if n not in self.moving:
             with torch.no_grad():
-                return super().run_node(n)
+                constant = super().run_node(n)
+            return constant.double() if isinstance(constant, Tensor) and constant.is_floating_point() else constant
         name = _name(n)
         args, _ = self.fetch_args_kwargs_from_env(n)
         names = _bound(n, args)
@@ -229,8 +230,8 @@ def _resize(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
     factors = names.get("scale_factors") or [names.get(f"scales{tail}") for tail in (["_d", "_h", "_w"][-rank:] if rank > 1 else ["_"])]
     factors = [*(factors if any(factors) else []), *[None] * rank][:rank]
     for axis, (size, factor) in enumerate(zip(shape[2:], factors, strict=True)):
-        eye = torch.eye(x.shape[2 + axis], dtype=torch.float64)[:, None, :, None]  # (n_in, 1, n_in, 1)
-        options: dict[str, Any] = {"size": (size, 1)} if not factor else {"scale_factor": (factor, 1.0)}
+        eye = torch.eye(x.shape[2 + axis], dtype=torch.float64)[:, None, :, None].repeat(1, 1, 1, 4)  # torch's antialiasing errs at width 1
+        options: dict[str, Any] = {"size": (size, 4)} if not factor else {"scale_factor": (factor, 1.0)}
         if mode in ("bilinear", "bicubic"):
             options |= {"align_corners": bool(names.get("align_corners")), "antialias": "_aa" in name}
         weights = F.interpolate(eye, mode=mode, **options)[:, 0, :, 0].abs()  # (n_in, n_out)

@@ -2,7 +2,8 @@
 
 Two views of the same thing. On an image without borders the field of cell ``o`` is ``[low, high)`` plus ``o`` strides; where a network
 up-samples, the cells of one period ("phases") have fields of their own. On a real image, ``interval`` gives the exact first and last
-pixel that a cell can see, borders, padding and global operations included. Along each axis the hull of several paths is taken.
+pixel that a cell can see, borders, padding and global operations included. Along each axis the hull of several paths is taken; channels
+are not told apart: a cell sees what any of its channels sees.
 
 Pixel ``i`` lies at coordinate ``i``; an image's first pixel has its centre at 0. For a chain of layers this is the recursion
 ``size += (k - 1) d jump; offset += ((k - 1) d / 2 - p) jump; jump *= s`` (Araujo, Norris, Sim, "Computing Receptive Fields of
@@ -207,14 +208,15 @@ class ReceptiveField:
     def interval(self, cell: Sequence[int], name: str | None = None) -> tuple[Interval | None, ...]:
         """The pixels that one cell, one index per axis, can see: ``[first, end)`` along each axis, clipped at the image's borders.
 
-        A cell that sees nothing along an axis has None there. Raises ValueError for a cell outside the grid.
+        All None for a cell that sees padding only. Raises ValueError for a cell outside the grid.
         """
         node = self.node if name is None else self.graph[name]
         if len(cell) != self.graph.rank or any(not 0 <= index < size for index, size in zip(cell, node.sizes, strict=True)):
             raise ValueError(
                 f"cell {tuple(cell)} is outside the grid of {' x '.join(map(str, node.sizes))} cells of '{node.layer or node.name}'"
             )
-        return tuple(self.intervals(node.name, axis)[index] for axis, index in enumerate(cell))
+        found = tuple(self.intervals(node.name, axis)[index] for axis, index in enumerate(cell))
+        return (None,) * len(found) if None in found else found
 
     def table(self) -> list[dict[str, object]]:
         """One row per operation that moves, mixes or costs something: what ``fcn inspect`` prints."""

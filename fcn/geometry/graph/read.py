@@ -78,7 +78,7 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
             continue
         if node.op == "placeholder":
             owners[node] = {node.name} & traced.parameters
-        if node.op != "call_function":
+        if node.op != "call_function" or (node.target is operator.getitem and not node.users):
             continue
         op = _op_name(node)
         reads = [source for source in node.all_input_nodes if source in values]
@@ -107,7 +107,7 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
 def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
     layer = _layer(call.node)
     where = f"'{call.op}'" + (f" in layer '{layer}'" if layer else "")
-    if any(0 in shape for shape in [call.shape, *call.part_shapes]):
+    if 0 in (call.shape or call.part_shapes[0]):
         raise ValueError(f"operation {where} gives no cells: its output is {call.shape or call.part_shapes}; give a larger input_size")
     rule = part if call.node.target is operator.getitem else RULES.get(call.op)
     if rule is None and _is_pointwise(call.node):
