@@ -53,6 +53,24 @@ def test_nodes_name_their_geometry() -> None:
     assert [node.kind for node in graph] == ["input", "conv", "norm", "pointwise", "pool"]
 
 
+def test_a_graph_can_be_executed_node_by_node() -> None:
+    """All that an executor needs is in the records: operators, arguments, constants (computed ones too), outputs."""
+
+    class Standardized(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+    network = nn.Sequential(Standardized(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Upsample(scale_factor=2)).eval()
+    graph, x = read_graph(network, 12), torch.randn(1, 3, 12, 12)
+    values: dict[str, object] = {**graph.constants(), graph.input.name: x}
+    with torch.no_grad():
+        for node in graph.nodes[1:]:
+            args, kwargs = torch.fx.node.map_arg((node.fx.args, node.fx.kwargs), lambda source: values[source.name])
+            values[node.name] = node.fx.target(*args, **kwargs)  # type: ignore[operator]
+        torch.testing.assert_close(values[graph.output.name], network(x))
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     network[1].eval()

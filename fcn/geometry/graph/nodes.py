@@ -132,6 +132,23 @@ class Graph:
     def input(self) -> Node:
         return self.nodes[0]
 
+    def constants(self) -> dict[str, Tensor]:
+        """What nodes read besides the image: weights, buffers, and what is computed from them alone, by the name of their fx node.
+
+        For those who execute nodes: ``node.fx.args`` refers to these and to other nodes. Computed ones (standardized weights, position
+        grids) are evaluated here, once, without gradients.
+        """
+        known: dict[fx.Node, Any] = {}
+        moving = set(self._by_name)
+        with torch.no_grad():
+            for node in self.module.graph.nodes:
+                if node.op == "placeholder" and node.name in self.tensors:
+                    known[node] = self.tensors[node.name]
+                elif node.op == "call_function" and node.name not in moving and all(source in known for source in node.all_input_nodes):
+                    args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+                    known[node] = node.target(*args, **kwargs)
+        return {node.name: value for node, value in known.items() if isinstance(value, Tensor)}
+
     @property
     def rank(self) -> int:
         """Axes of space: 1 for sequences, 2 for images, 3 for volumes."""

@@ -94,7 +94,7 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
             continue
         result = _understood(call, order)
         sizes = tuple(axis.n_out for axis in result.edges[0][1])
-        values[node] = Value(node.name, call.shape or call.part_shapes[0], result.layout, sizes, result.parts)
+        values[node] = Value(node.name, call.first_shape, result.layout, sizes, result.parts)
         weights = set().union(*(owners.get(source, set()) for source in node.all_input_nodes if source not in values)) - counted
         counted |= weights
         nodes.append(_node(node, op, result, values[node], sum(traced.tensors[name].numel() for name in weights)))
@@ -107,8 +107,8 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
 def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
     layer = _layer(call.node)
     where = f"'{call.op}'" + (f" in layer '{layer}'" if layer else "")
-    if 0 in (call.shape or call.part_shapes[0]):
-        raise ValueError(f"operation {where} gives no cells: its output is {call.shape or call.part_shapes}; give a larger input_size")
+    if 0 in call.first_shape:
+        raise ValueError(f"operation {where} gives no cells: its output is {call.first_shape}; give a larger input_size")
     rule = part if call.node.target is operator.getitem else RULES.get(call.op)
     if rule is None and _is_pointwise(call.node):
         rule = pointwise
@@ -123,7 +123,7 @@ def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
         raise UnknownOperationError(f"operation {where} is not understood: {error}") from error
     for value, maps in result.edges:
         assert tuple(axis.n_in for axis in maps) == value.sizes, (call.op, maps, value)
-    if call.shape and not call.part_shapes:
+    if not call.part_shapes:
         assert tuple(map(dim_size, result.layout)) == call.shape, (call.op, result.layout, call.shape)
     return result
 

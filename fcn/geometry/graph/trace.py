@@ -4,6 +4,7 @@ Export is tried first: it runs no arithmetic and keeps operations whole (a resiz
 fallback runs it once on random input and writes down the operations; it says so in a warning, for other input might take other branches.
 """
 
+import logging
 import operator
 import warnings
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image."""
     with _evaluating(network), torch.no_grad():
         try:
-            return _exported(network, image)
+            with _quiet():
+                return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         try:
@@ -59,6 +61,17 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Export prints a stack trace before it raises; the exception is enough."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _exported(network: nn.Module, image: Tensor) -> Trace:

@@ -54,6 +54,11 @@ class Call:
     shape: tuple[int, ...] = ()
     part_shapes: list[tuple[int, ...]] = field(default_factory=list)
 
+    @property
+    def first_shape(self) -> tuple[int, ...]:
+        """The output's shape, or that of the first tensor of a tuple."""
+        return self.part_shapes[0] if self.part_shapes else self.shape
+
     def get(self, *names: str, default: Any = None) -> Any:
         """The first argument of these names that is given and not None."""
         for name in names:

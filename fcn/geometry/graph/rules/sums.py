@@ -39,7 +39,7 @@ def reduce(call: Call) -> Result:
     gone = {value.dim(dim) for dim in (range(len(value.shape)) if dims is None or dims == [] else listed(dims, 1))}
     axes = {axis for dim in gone for axis in axes_of(value.layout[dim])}
     maps = tuple(Whole(size, 1) if axis in axes and size > 1 else identity(size) for axis, size in enumerate(value.sizes))
-    keep = len(call.part_shapes[0] if call.part_shapes else call.shape) == len(value.shape)
+    keep = len(call.first_shape) == len(value.shape)
     layout = tuple(() if position in gone else dim for position, dim in enumerate(value.layout) if keep or position not in gone)
     lost = tuple(axis for axis in maps if not axis.is_local)
     return with_parts(call, Result(layout, [(value, maps)], "reduce", why(call, value, lost) if lost else None))

@@ -94,7 +94,7 @@ def pool(call: Call) -> Result:
     kernel = listed(call.get("kernel_size"), count)
     stride = listed(call.get("stride"), count, kernel)
     padding, dilation = listed(call.get("padding"), count, 0), listed(call.get("dilation"), count, 1)
-    shape = call.part_shapes[0] if call.part_shapes else call.shape
+    shape = call.first_shape
 
     def make(place: int, n_in: int, n_out: int) -> AxisMap:
         k, s, p, d = kernel[place], stride[place], padding[place], dilation[place]
@@ -107,7 +107,7 @@ def pool(call: Call) -> Result:
 @rule(*(f"adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
 def adaptive_pool(call: Call) -> Result:
     value = call.need("self")
-    shape = call.part_shapes[0] if call.part_shapes else call.shape
+    shape = call.first_shape
 
     def make(place: int, n_in: int, n_out: int) -> AxisMap:
         if n_in == n_out:
