@@ -11,7 +11,7 @@ Field of a chain, with ``jump`` the product of the strides before: ``size += (k 
     >>> layer = conv(3, 10, kernel=5, padding=2)
     >>> layer.output_sizes((32, 32)), layer.parameters
     ((32, 32), 760)
-    >>> [step.field for step in compose([conv(3, 8, 3), conv(8, 8, 3), pool(2)], (32, 32))]
+    >>> [step.field for step in compose([conv(3, 8, 3), conv(8, 8, 3), pool(2, channels=8)], (32, 32))]
     [(3, 3), (5, 5), (6, 6)]
 
 Source for the formulas: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285.

@@ -74,12 +74,11 @@ def _target(traced: Trace, layer: str | None) -> fx.Node:
         return traced.outputs["out"] if "out" in traced.outputs else next(iter(traced.outputs.values()))
     if layer in traced.outputs:
         return traced.outputs[layer]
-    inside = []
-    for node in traced.module.graph.nodes:
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        path = stack[-1][0] if stack else ""
-        if node.name == layer or path == layer or path.startswith(layer + "."):
-            inside.append(node)
+    nodes = list(traced.module.graph.nodes)
+    stacks = [list((node.meta.get("nn_module_stack") or {}).values()) for node in nodes]
+    paths = [stack[-1][0] if stack else "" for stack in stacks]
+    inside = [node for node, path in zip(nodes, paths, strict=True) if path == layer or path.startswith(layer + ".")]
+    inside = inside or [node for node in nodes if node.name == layer]
     if not inside:
         raise ValueError(f"no layer or operation '{layer}' in this network; give a module's path, as in named_modules()")
     return inside[-1]

@@ -86,10 +86,7 @@ class ReceptiveField:
     """
 
     def __init__(self, graph: Graph, *, output: str | None = None, ignore_global: bool = False, pool_as_window: bool = False) -> None:
-        if output is not None and output in graph.outputs:
-            output = graph.outputs[output]
-        self.graph = graph
-        self.node = graph.output if output is None else graph[output]
+        self.graph, self.node = graph, _output(graph, output)
         self._ignore, self._windows = ignore_global, pool_as_window
 
     @cached_property
@@ -202,7 +199,7 @@ class ReceptiveField:
 
     def intervals(self, name: str | None = None, axis: int = 0) -> list[Interval | None]:
         """For every cell along ``axis`` of a layer (by default the output), the exact interval of pixels that it can see; None for none."""
-        low, high, _ = self._bounds[self.node.name if name is None else self.graph[name].name][axis]
+        low, high, _ = self._bounds[(self.node if name is None else self.graph[name]).name][axis]
         return [(int(a), int(b)) if a < b else None for a, b in zip(low, high, strict=True)]
 
     def interval(self, cell: Sequence[int], name: str | None = None) -> tuple[Interval | None, ...]:
@@ -215,8 +212,12 @@ class ReceptiveField:
             raise ValueError(
                 f"cell {tuple(cell)} is outside the grid of {' x '.join(map(str, node.sizes))} cells of '{node.layer or node.name}'"
             )
-        found = tuple(self.intervals(node.name, axis)[index] for axis, index in enumerate(cell))
-        return (None,) * len(found) if None in found else found
+        found = []
+        for index, (low, high, _) in zip(cell, self._bounds[node.name], strict=True):
+            if low[index] >= high[index]:
+                return (None,) * len(cell)
+            found.append((int(low[index]), int(high[index])))
+        return tuple(found)
 
     def table(self) -> list[dict[str, object]]:
         """One row per operation that moves, mixes or costs something: what ``fcn inspect`` prints."""
@@ -273,7 +274,7 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
     Counted are rows that are computed when a band is done and that a later band reads again: the last ``d (k - 1) + 1 - s`` for a
     convolution, and for a skip the rows that the slower branch has not reached. No row is computed before it is needed, or twice.
     """
-    end = graph.output if output is None else graph[graph.outputs.get(output, output)]
+    end = _output(graph, output)
     steps = np.minimum(np.arange(0, end.sizes[axis] + band, band), end.sizes[axis])
     done = {node.name: np.zeros_like(steps) for node in graph}
     lowest = {node.name: np.full_like(steps, node.sizes[axis]) for node in graph}
@@ -290,3 +291,9 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
             done[edge.source] = np.maximum(done[edge.source], reach[rows])
             lowest[edge.source] = np.minimum(lowest[edge.source], next_read[rows])
     return keep
+
+
+def _output(graph: Graph, name: str | None) -> Node:
+    if name is None:
+        return graph.output
+    return graph.node(graph.outputs[name]) if name in graph.outputs else graph[name]

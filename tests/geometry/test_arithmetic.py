@@ -1,5 +1,6 @@
 """Sizes, parameters and multiply-adds by formula: worked examples of lectures, and torch's own modules."""
 
+import doctest
 import itertools
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.geometry import arithmetic
+from fcn.geometry import arithmetic, axis
 from fcn.geometry.arithmetic import (
     causal,
     causal_padding,
@@ -27,6 +28,7 @@ from fcn.geometry.arithmetic import (
     transposed_input_size,
     transposed_size,
 )
+from fcn.geometry.receptive_field import receptive_field
 
 
 def test_worked_examples() -> None:
@@ -103,6 +105,31 @@ def test_layers_agree_with_modules(layer: arithmetic.Layer, module: nn.Module) -
     assert layer.output_sizes((11, 14)) == output.shape[2:]
     assert layer.out_channels == output.shape[1]
     assert layer.parameters == sum(tensor.numel() for tensor in module.parameters())
+
+
+def test_composition_and_graph_are_two_ways_to_the_same_table() -> None:
+    """Fields, jumps, starts, sizes, parameters and multiply-adds of all these layers in a row."""
+    layers = [
+        (conv(6, 8, 3, 2, 1, groups=2), nn.Conv2d(6, 8, 3, 2, 1, groups=2)),
+        (pool(3, 2, 1, channels=8, ceil_mode=True), nn.MaxPool2d(3, 2, 1, ceil_mode=True)),
+        (depthwise(8, 3, padding=2, dilation=2), nn.Conv2d(8, 8, 3, 1, 2, 2, groups=8)),
+        (transposed(8, 4, 4, 2, 1), nn.ConvTranspose2d(8, 4, 4, 2, 1)),
+        (pixel_shuffle(4, 2), nn.PixelShuffle(2)),
+        (resize(1, 3), nn.Upsample(scale_factor=3, mode="bilinear")),
+        (conv(1, 2, (1, 5)), nn.Conv2d(1, 2, (1, 5))),
+    ]
+    steps = compose([layer for layer, _ in layers], (30, 37))
+    fields = receptive_field(nn.Sequential(*(module for _, module in layers)), (30, 37))
+    for place, step in enumerate(steps):
+        found = fields[str(place)]
+        assert (found.size, found.stride, found.offset) == (step.field, step.jump, step.start)
+        assert (found.node.sizes, found.node.parameters) == (step.outputs, step.parameters)
+        assert found.node.macs == (step.macs if step.parameters else 0)
+
+
+def test_examples_in_the_documentation() -> None:
+    for module in (arithmetic, axis):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_pixel_shuffle_trades_channels_for_size() -> None:

@@ -151,7 +151,7 @@ def test_analytic_intervals_are_the_probed_ones(parts: list[nn.Module], size: in
 @given(st.lists(layers(), min_size=1, max_size=5))
 def test_fields_of_every_phase_are_those_of_inner_cells(parts: list[nn.Module]) -> None:
     """Far from the borders the exact intervals are the periodic ones."""
-    size = 480
+    size = 320
     _, fields = fields_of(parts, size)
     assume(not fields.is_global and not fields.graph.globals)
     (field,), intervals = fields.output.fields, fields.intervals()
@@ -185,7 +185,7 @@ def replay(graph: Any, band: int) -> dict[str, int]:
             later = [
                 edge.maps[0].reads(row, row + 1)
                 for user in graph.readers[node.name]
-                for edge in graph[user].edges
+                for edge in graph.node(user).edges
                 if edge.source == node.name
                 for row in range(done[user], history[-1][user])
             ]

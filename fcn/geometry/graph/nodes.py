@@ -118,15 +118,19 @@ class Graph:
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
 
+    def node(self, name: str) -> Node:
+        """The node of this unique name."""
+        return self._by_name[name]
+
     def __getitem__(self, name: str) -> Node:
-        """A node by its name, or the last node of a layer by the layer's path ("layer4" gives the last of "layer4.2.relu")."""
+        """The last node of a layer, by the layer's path ("layer4" gives that of "layer4.2.relu"), or else the node of that name."""
+        inside = [node for node in self.nodes if node.layer == name or node.layer.startswith(name + ".")]
+        if inside:
+            return inside[-1]
         if name in self._by_name:
             return self._by_name[name]
-        inside = [node for node in self.nodes if node.layer == name or node.layer.startswith(name + ".")]
-        if not inside:
-            layers = sorted({node.layer.split(".")[0] for node in self.nodes if node.layer})
-            raise ValueError(f"no layer or operation '{name}' in this network; its first-level layers are {', '.join(layers) or '(none)'}")
-        return inside[-1]
+        layers = sorted({node.layer.split(".")[0] for node in self.nodes if node.layer})
+        raise ValueError(f"no layer or operation '{name}' in this network; its first-level layers are {', '.join(layers) or '(none)'}")
 
     @property
     def input(self) -> Node:
@@ -157,7 +161,7 @@ class Graph:
     @property
     def output(self) -> Node:
         """The output called "out", or the first."""
-        return self[self.outputs["out"] if "out" in self.outputs else next(iter(self.outputs.values()))]
+        return self.node(self.outputs["out"] if "out" in self.outputs else next(iter(self.outputs.values())))
 
     @property
     def globals(self) -> tuple[Node, ...]:
