@@ -100,7 +100,7 @@ class ReceptiveField:
                 found = []
                 for axis in range(self.graph.rank):
                     paths = [through(self._map(node, edge.maps[axis]), states[edge.source][axis], self._ignore) for edge in node.edges]
-                    if node.is_global:
+                    if node.is_global and (self._ignore or any(path.is_global for path in paths)):
                         causes[node.name][node.layer or node.name] = node.is_global.reason
                     elif any(path.is_global for path in paths) and not any(states[edge.source][axis].is_global for edge in node.edges):
                         causes[node.name][node.layer or node.name] = "spreads one cell over the whole image"

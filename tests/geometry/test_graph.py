@@ -120,6 +120,7 @@ SHAPES = {
     "aligned corners": lambda x: F.interpolate(x, (23, 19), mode="bilinear", align_corners=True),
     "reflected": lambda x: F.avg_pool2d(F.pad(x, (1, 2, 3, 4), mode="reflect"), 2),
     "around": lambda x: F.avg_pool2d(F.pad(x, (1, 2, 3, 4), mode="circular"), 3, 2),
+    "in place on a copy": lambda x: x.clone().add_(F.avg_pool2d(x, 3, 1, 1)) + x,
     "in place": lambda x: x.add_(F.avg_pool2d(x, 3, 1, 1)).mul_(2).relu_(),
 }
 
@@ -178,6 +179,13 @@ def write_into_zeros(x: Tensor) -> Tensor:
     return y
 
 
+def write_beside_a_view(x: Tensor) -> Tensor:
+    y = x * 2
+    kept = y.flatten(2)
+    y.add_(F.avg_pool2d(x, 3, 1, 1))
+    return y + kept.view(y.shape)
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -187,6 +195,7 @@ def write_into_zeros(x: Tensor) -> Tensor:
         (lambda x: x[:, :, torch.tensor([3, 1])], "'index'"),
         (write, "writes into a part of a tensor that is read later"),
         (write_into_zeros, "writes into a part of a tensor that is read later"),
+        (write_beside_a_view, "writes into a part of a tensor that is read later"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(function: object, words: str) -> None:

@@ -16,7 +16,7 @@ from fcn.geometry.axis import AxisMap, Window
 
 Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "crop", "window", "linear", "product", "norm"]
 AnyKind = Kind | Literal["pointwise", "merge", "concat", "layout", "reduce", "attention"]
-Cause = Literal["pool", "norm", "attention", "resize", "concat", "flatten", "broadcast", "weights", "shift"]
+Cause = Literal["pool", "norm", "attention", "resize", "concat", "flatten", "weights", "shift"]
 
 
 @dataclass(frozen=True)

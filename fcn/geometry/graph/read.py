@@ -21,6 +21,11 @@ SHAPES_ONLY = tuple(f"new_{word}" for word in ("zeros", "ones", "full", "empty")
     f"{word}_like" for word in ("zeros", "ones", "full", "rand", "empty")
 )
 
+MAY_ALIAS = (  # what gives a view, or its input itself, without saying so in its schema
+    *("reshape", "reshape_as", "view_as", "flatten", "unflatten", "contiguous", "to", "type_as", "expand_as", "chunk", "tensor_split"),
+    *("dropout", "feature_dropout", "alpha_dropout", "movedim", "moveaxis", "swapaxes", "swapdims", "narrow"),
+)
+
 
 class UnknownOperationError(ValueError):
     """An operation that no rule understands; the message names it, its layer and the reason."""
@@ -129,25 +134,32 @@ def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
 
 
 def _check_aliases(call: Call, order: dict[fx.Node, int]) -> None:
-    """Writing into a part of a tensor that is read afterwards would hide a dependence."""
+    """Refuses a write of one tensor's data into another that shares memory with a third which is read later: it would hide a dependence."""
     name = getattr(getattr(call.node.target, "_schema", None), "name", "")
-    if not name.endswith("_") or name.endswith("__"):
+    target = call.node.args[0] if call.node.args else None
+    if not name.endswith("_") or name.endswith("__") or not isinstance(target, fx.Node):
         return
-    target = call.node.args[0]
-    others = [source for source in call.node.all_input_nodes if source is not target and source in call.values]
-    while isinstance(target, fx.Node) and target.args and _is_view(target):
-        target = target.args[0]
-        if others and isinstance(target, fx.Node) and any(order[user] > order[call.node] for user in target.users):
+    if all(source is target or source not in call.values for source in call.node.all_input_nodes):
+        return
+    root = target
+    while _may_alias(root) and root.args and isinstance(root.args[0], fx.Node):
+        root = root.args[0]
+    family, queue = {root}, [root]
+    while queue:
+        found = [user for user in queue.pop().users if user is not call.node and _may_alias(user) and user not in family]
+        family.update(found)
+        queue += found
+    for member in family:
+        if any(order[user] > order[call.node] and user not in family for user in member.users):
             raise NoLayoutError("it writes into a part of a tensor that is read later")
 
 
-def _is_view(node: fx.Node) -> bool:
-    target = node.target
-    return (
-        target is operator.getitem
-        or bool(getattr(target, "is_view", False))
-        or _op_name(node) in ("chunk", "split", "unbind", "view", "flatten")
-    )
+def _may_alias(node: fx.Node) -> bool:
+    """Whether the result may share memory with the first argument."""
+    if node.target is operator.getitem:
+        return True
+    schema = getattr(node.target, "_schema", None)
+    return _op_name(node) in MAY_ALIAS or (schema is not None and any(value.alias_info is not None for value in schema.returns))
 
 
 def _is_pointwise(node: fx.Node) -> bool:
