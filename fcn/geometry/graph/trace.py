@@ -41,9 +41,8 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
             recorded = _recorded(network, image)
         except Exception as error:
             name, shape = type(network).__name__, tuple(image.shape)
-            raise ValueError(
-                f"{name} cannot be run on an input of shape {shape}: {str(error) or type(error).__name__}; give an input_size that it accepts"
-            ) from error
+            found = str(error) or type(error).__name__
+            raise ValueError(f"{name} cannot be run on an input of shape {shape}: {found}; give an input_size that it accepts") from error
     warnings.warn(
         f"torch.export could not read {type(network).__name__} ({cause}); its operations were recorded in one run on random input instead, "
         "so branches that depend on values are the ones taken there",
