@@ -1,0 +1,183 @@
+"""From a module to a flat graph of aten operations: ``torch.export``, or a recording of one run where that fails.
+
+Export is tried first: it runs no arithmetic and keeps operations whole (a resize stays a resize). Where a network branches on values, the
+fallback runs it once on random input and writes down the operations; it says so in a warning, for other input might take other branches.
+"""
+
+import logging
+import operator
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A graph, the placeholder that is the image, the tensors behind the others, and the names of the outputs (None: not a tensor)."""
+
+    module: fx.GraphModule
+    image: fx.Node
+    tensors: dict[str, Tensor]
+    parameters: frozenset[str]
+    outputs: dict[str, fx.Node]
+
+
+def trace(network: nn.Module, image: Tensor) -> Trace:
+    """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image."""
+    with _evaluating(network), torch.no_grad():
+        try:
+            with _quiet():
+                return _exported(network, image)
+        except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        try:
+            recorded = _recorded(network, image)
+        except Exception as error:
+            name, shape = type(network).__name__, tuple(image.shape)
+            found = str(error) or type(error).__name__
+            raise ValueError(f"{name} cannot be run on an input of shape {shape}: {found}; give an input_size that it accepts") from error
+    warnings.warn(
+        f"torch.export could not read {type(network).__name__} ({cause}); its operations were recorded in one run on random input instead, "
+        "so branches that depend on values are the ones taken there",
+        stacklevel=3,
+    )
+    return recorded
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Export prints a stack trace before it raises; the exception is enough."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _exported(network: nn.Module, image: Tensor) -> Trace:
+    program = torch.export.export(network, (image,))
+    module, signature = program.graph_module, program.graph_signature
+    if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
+        raise RuntimeError("it has nested graphs")
+    tensors: dict[str, Tensor] = {}
+    for names in (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
+        for placeholder, name in names.items():
+            tensors[placeholder] = program.state_dict[name] if name in program.state_dict else program.constants[name]
+    parameters = frozenset(signature.inputs_to_parameters)
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs]
+    if len(inputs) != 1:
+        raise RuntimeError(f"it takes {len(inputs)} tensors")
+    results = list(next(node for node in module.graph.nodes if node.op == "output").args[0])
+    mutated = len(results) - len(signature.user_outputs)
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+def _named(outputs: Any) -> dict[str, fx.Node]:
+    leaves, _ = pytree.tree_flatten_with_path(outputs)
+    named = {}
+    for path, leaf in leaves:
+        if isinstance(leaf, fx.Node):
+            keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
+            named[".".join(keys) or "out"] = leaf
+    return named
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes every operation into a graph; tensors are known by identity and kept alive until the end."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.graph, self.nodes, self.alive = fx.Graph(), {}, []  # type: ignore[var-annotated]
+        self.stack: list[tuple[str, type]] = []
+        self.known = {id(tensor): (name, tensor) for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+        self.tensors: dict[str, Tensor] = {}
+        self.parameters: set[str] = set()
+
+    def placeholder(self, tensor: Tensor, name: str) -> fx.Node:
+        with self.graph.inserting_before(next(iter(self.graph.nodes))):
+            node = self.graph.placeholder(name.replace(".", "_"))
+        node.meta["val"] = tensor
+        self.nodes[id(tensor)] = node
+        self.alive.append(tensor)
+        return node
+
+    def node_of(self, item: Any) -> Any:
+        if not isinstance(item, Tensor):
+            return item
+        if id(item) not in self.nodes:
+            name, _ = self.known.get(id(item), (f"constant_{len(self.tensors)}", item))
+            node = self.placeholder(item, name)
+            self.tensors[node.name] = item
+            if isinstance(item, nn.Parameter):
+                self.parameters.add(node.name)
+        return self.nodes[id(item)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not any(isinstance(item, Tensor) for item in pytree.tree_leaves(result)):
+            return result
+        node = self.graph.call_function(func, *pytree.tree_map(self.node_of, (tuple(args), dict(kwargs or {}))))
+        node.meta.update(val=result, nn_module_stack={str(i): entry for i, entry in enumerate(self.stack)})
+        self.alive.append(result)
+        if isinstance(result, Tensor):
+            self.nodes[id(result)] = node
+        else:
+            for index, item in enumerate(result):
+                if isinstance(item, Tensor):
+                    part = self.graph.call_function(operator.getitem, (node, index))
+                    part.meta.update(val=item, nn_module_stack=node.meta["nn_module_stack"])
+                    self.nodes[id(item)] = part
+        return result
+
+
+def _recorded(network: nn.Module, image: Tensor) -> Trace:
+    recorder = _Recorder(network)
+    root = recorder.graph.placeholder("image")
+    root.meta["val"] = image
+    recorder.nodes[id(image)] = root
+    handles = []
+    for path, module in network.named_modules():
+        entry = (path, type(module))
+        handles.append(module.register_forward_pre_hook(lambda *_, entry=entry: recorder.stack.append(entry)))
+        handles.append(module.register_forward_hook(lambda *_: recorder.stack.pop() and None))
+    try:
+        with recorder:
+            result = network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs = _named(pytree.tree_map(recorder.node_of, result))
+    recorder.graph.output(tuple(outputs.values()))
+    module = fx.GraphModule(torch.nn.Module(), recorder.graph)
+    return Trace(
+        module,
+        _find(module, root.name),
+        recorder.tensors,
+        frozenset(recorder.parameters),
+        {k: _find(module, v.name) for k, v in outputs.items()},
+    )
+
+
+def _find(module: fx.GraphModule, name: str) -> fx.Node:
+    return next(node for node in module.graph.nodes if node.name == name)
