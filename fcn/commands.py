@@ -18,8 +18,6 @@ from fcn.config import EvaluateConfig, PredictConfig, TrainConfig
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from fcn.models.segmenter import Segmenter
-
 log = logging.getLogger(__name__)
 
 # --- train ---
@@ -37,7 +35,7 @@ def train(config: TrainConfig) -> int:
     from fcn.models.segmenter import create_model
     from fcn.training.batches import Plan
     from fcn.training.checkpoint import read_checkpoint, spec_words
-    from fcn.training.devices import create_accelerator
+    from fcn.training.devices import create_accelerator, place
     from fcn.training.losses import SegmentationLoss
     from fcn.training.optim import create_optimizer, create_schedule
     from fcn.training.train import State, moving_average
@@ -81,7 +79,7 @@ def train(config: TrainConfig) -> int:
     loss = SegmentationLoss(training.labels.num_classes, **asdict(config.loss))
     if config.sync_batchnorm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    model = prepared(model, accelerator, config.channels_last)
+    model = place(model, accelerator, channels_last=config.channels_last)
     optimizer = create_optimizer(config.optim.name, model, **part_options(config.optim, "name"))
     schedule = create_schedule(config.schedule.name, plan.steps, **part_options(config.schedule, "name"))
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
@@ -140,7 +138,7 @@ def evaluate(config: EvaluateConfig) -> int:
     from fcn.data.submission import Submission
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import model_from_state, read_checkpoint
-    from fcn.training.devices import create_accelerator
+    from fcn.training.devices import create_accelerator, place
     from fcn.training.evaluate import evaluate as score
     from fcn.training.metrics import scores, table
     from fcn.training.plots import draw_confusion
@@ -151,7 +149,7 @@ def evaluate(config: EvaluateConfig) -> int:
     name = config.split or data["val"]
     with accelerator.main_process_first():
         split = load_split(data, name)
-    model = prepared(model_from_state(state, config.checkpoint), accelerator, config.channels_last)
+    model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     if model.labels.names != split.labels.names:
         raise ValueError(
@@ -209,11 +207,11 @@ def predict(config: PredictConfig) -> int:
     from fcn.data.pictures import save_labels, save_overlay
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import load
-    from fcn.training.devices import create_accelerator
+    from fcn.training.devices import create_accelerator, place
 
     paths = input_images(config.input)
     accelerator = create_accelerator(config.device, config.precision)
-    model = prepared(load(config.checkpoint), accelerator, config.channels_last)
+    model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
     folder = new_folder("predict", config.output)
@@ -275,14 +273,6 @@ def load_split(data: dict[str, Any], split: str) -> Any:
 
     options = {key: value for key, value in data.items() if key not in ("name", "train", "val", "recipe", "verify")}
     return create_split(data["name"], split, **options)
-
-
-def prepared(model: "Segmenter", accelerator: "Accelerator", channels_last: bool) -> "Segmenter":
-    """The model on the device of the run, in its memory layout."""
-    import torch
-
-    model = model.to(accelerator.device)
-    return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
 def part_options(part: Any, *left_out: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from fcn.data.shapes import shapes
 def main(folder: str, count: str = "6") -> None:
     split = shapes("test", count=int(count), size=(160, 320))
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, (image, _) in zip(split.names, split, strict=True):
+    for index, name in enumerate(split.names):
+        image, _ = split[index]
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(Path(folder) / f"{name}.png")
 
 

@@ -1,8 +1,13 @@
 """Devices and number formats: which there are, and which a run uses."""
 
+from typing import TypeVar
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def create_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
@@ -31,3 +36,23 @@ def computes_bf16(kind: str) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def place(model: Network, accelerator: Accelerator, *, channels_last: bool = True) -> Network:
+    """The model on the device of the run, in the layout and the formats that it computes fastest in; changed in place."""
+    model = model.to(accelerator.device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
+        for module in model.modules():
+            if type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
+                module.__class__ = Float32Conv2d
+    return model
+
+
+class Float32Conv2d(nn.Conv2d):
+    """A depthwise convolution that stays in float32 under bf16 autocast: on CPUs its backward pass is slower in bf16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())

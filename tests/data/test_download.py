@@ -11,10 +11,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from tests.data.local_server import Server
 
 from fcn.data import download as module
 from fcn.data.download import Archive, download, extract, fetch
+from tests.data.local_server import Server
 
 DATA = os.urandom(3_000_000)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.local_server import Server
 from PIL import Image
 
 from fcn.data import download, voc
 from fcn.data.labels import VOID, voc_colors
 from fcn.data.voc import VOC_LABELS, voc2012, voc2012aug
+from tests.data.local_server import Server
 
 PALETTE = [value for color in voc_colors(256) for value in color]
 

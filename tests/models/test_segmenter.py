@@ -45,7 +45,7 @@ def test_fcn8s_adds_the_scores_of_three_depths():
         return F.interpolate(x, scale_factor=2.0, mode="bilinear")
 
     s32, s16, s8 = (score(feature) for score, feature in zip(decoder.scores, (f32, f16, f8), strict=True))
-    expected = double((double(s32)[..., :5, :5] + s16))[..., :9, :9] + s8
+    expected = double(double(s32)[..., :5, :5] + s16)[..., :9, :9] + s8
     torch.testing.assert_close(decoder([f8, f16, f32]), expected)
     assert decoder.stride == 8
 

@@ -129,7 +129,16 @@ class TestResume:
 
 def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     """Losses and weights to rounding, for a network without batch statistics, with void spread unevenly; every image scored once."""
-    words = [*TINY, "backbone=vgg11", "backbone.classifier=false", "epochs=2", "data.val_count=5", "optim=sgd", "optim.lr=0.01", "accumulate=2"]
+    words = [
+        *TINY,
+        "backbone=vgg11",
+        "backbone.classifier=false",
+        "epochs=2",
+        "data.val_count=5",
+        "optim=sgd",
+        "optim.lr=0.01",
+        "accumulate=2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn"]
     two = subprocess.run(
@@ -147,7 +156,9 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
 def test_accumulated_batches_equal_the_large_batch():
     def step(parts):
         torch.manual_seed(0)
-        model = create_model("fcn32s", backbone="vgg11", backbone_options={"classifier": False}, upsample="transposed", num_classes=3).eval()
+        model = create_model(
+            "fcn32s", backbone="vgg11", backbone_options={"classifier": False}, upsample="transposed", num_classes=3
+        ).eval()
         nn.init.normal_(model.decoder.scores[0].weight)
         accelerator = create_accelerator("cpu", "fp32")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,0 +1,214 @@
+"""The command line: what is right runs, what is wrong is answered in one line by the words that would be right."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn.cli import BESIDE_RESUME, run
+from fcn.config import COMMANDS, TrainConfig
+from tests.conftest import TINY
+
+
+def answer(capsys, *words):
+    status = run(list(words))
+    captured = capsys.readouterr()
+    return status, captured.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "there is no command 'trian'; did you mean train?"),
+        (["epochs=3"], "put the command first, as fcn train epochs=3"),
+        (["train", "epochs=abc"], "epochs: Value 'abc' of type 'str' could not be converted to Integer"),
+        (["train", "epochs=1.5"], "epochs: Value '1.5' of type 'float' could not be converted to Integer"),
+        (["train", "epochs=0"], "epochs=0 is not allowed; epochs is 1 or more"),
+        (["train", "epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
+        (["train", "+epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
+        (["train", "++epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
+        (["train", "+epochs=3"], "+epochs=3: epochs is there already; write it without the +"),
+        (["train", "~epochs=3"], "deletes a setting"),
+        (["train", "foo"], "'foo' is no setting; write key=value"),
+        (["train", "=3"], "'=3' is no setting"),
+        (["train", "upsample=bilinaer"], "upsample=bilinaer is not known; did you mean bilinear?"),
+        (["train", "model=fcn"], "model=fcn is not known; did you mean"),
+        (["train", "data=nothing"], "data=nothing is not known; allowed: camvid, folder, shapes, voc2012, voc2012aug"),
+        (["train", "optim=null"], "optim=None is not known; allowed: adamw, sgd"),
+        (["train", "model.strid=8"], "fcn train has no setting 'model.strid'; did you mean model.stride"),
+        (["train", "model.name=fcn8s"], "has no setting 'model.name'"),
+        (["train", "backbone=resnet18", "backbone.classifier=true"], "has no setting 'backbone.classifier'"),
+        (["train", "backbone=vgg16", "backbone.classifer=true"], "did you mean backbone.classifier?"),
+        (["train", "optim=sgd", "optim.momentum=2"], "optim.momentum=2.0 is not allowed; optim.momentum is 0 or more and below 1"),
+        (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
+        (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
+        (["train", "precision=fp8"], "precision=fp8 is not known; allowed: auto, bf16, fp16, fp32"),
+        (["train", "upsample=bilinear,nearest"], "upsample=bilinear,nearest gives several values; add -m"),
+        (["train", "-m", "upsample=bilinear,neerest"], "upsample=neerest is not known; did you mean nearest?"),
+        (["train", "data=folder"], "data.root must be given; write data.root=..."),
+        (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
+        (["train", "resume=a", "output=b"], "resume=a is no run"),
+        (["evaluate"], "checkpoint must be given; write checkpoint=..."),
+        (
+            ["evaluate", "checkpoint=a", "data.root=b"],
+            "data.root is a setting of a part that is not chosen; write data=camvid data.root=...",
+        ),
+        (["predict", "checkpoint=a"], "input must be given; write input=..."),
+        (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),
+        (["predict", "checkpoint=a", "input=b", "modl=3"], "fcn predict has no setting 'modl'"),
+    ],
+)
+def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
+    status, error = answer(capsys, *words)
+    assert status == 2
+    assert error.startswith("fcn: ")
+    assert message in error
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "data=camvid", "data.root=/nowhere"], "CamVid is not in /nowhere"),
+        (["train", "backbone=resnet19"], "backbone=resnet19 is not known; did you mean"),
+        (["train", "data.train_count=3"], "one step takes 16 samples (batch_size=16) and the training split has 3"),
+        (["train", "loss.class_weights=[1,2]", "data.train_count=16"], "loss.class_weights has 2 numbers; the data set has 7 classes"),
+        (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
+        (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
+        (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
+        (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
+    ],
+)
+def test_what_cannot_be_done_is_answered_in_one_line(capsys, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "device=cuda" in words:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status, error = answer(capsys, *words)
+    assert status == 1
+    assert message in error
+    assert "\n" not in error.split("fcn: ", 1)[1]
+    assert not list(tmp_path.rglob("*.pt"))  # and nothing was written
+
+
+def test_help_is_quick_and_needs_no_torch():
+    code = "import sys; from fcn.cli import run; sys.exit(run(['--help']) + run(['train', '--help']) + ('torch' in sys.modules))"
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begin < 5  # well under one second on an idle machine
+    assert "fcn train -m upsample=transposed,bilinear" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(capsys, command):
+    assert run([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"fcn {command}" in text
+    assert "output:" in text
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fcn 0.")
+
+
+def test_what_may_be_given_beside_resume_exists():
+    assert set(BESIDE_RESUME) <= set(TrainConfig.__dataclass_fields__)
+
+
+def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
+    folder = tmp_path / "sweep"
+    words = [*TINY, "data.train_count=2", "data.val_count=1", "epochs=1", "upsample=bilinear,nearest", "seed=range(0,2)"]
+    assert run(["train", "-m", *words, f"output={folder}"]) == 0
+    runs = sorted(path for path in folder.iterdir() if path.is_dir())
+    assert len(runs) == 4
+    assert all((path / "best.pt").is_file() for path in runs)
+    assert sum("upsample=nearest" in path.name for path in runs) == 2
+    assert sum("seed=1" in path.name for path in runs) == 2
+
+
+class TestEvaluate:
+    def test_states_its_scores_and_its_protocol(self, tiny_run, tmp_path, capsys):
+        assert run(["evaluate", f"checkpoint={tiny_run / 'best.pt'}", f"output={tmp_path / 'out'}", "device=cpu", "workers=0"]) == 0
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "confusion.png", "table.txt"}
+        result = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert result["protocol"]["images"] == 3
+        assert result["protocol"]["split"] == "val"
+        assert result["protocol"]["inference"] == {"name": "whole"}
+        out = capsys.readouterr().out
+        assert "shapes val: 3 images at their own resolution, inference=whole, fp32, void left out" in out
+        best = max(
+            (line for line in map(json.loads, (tiny_run / "metrics.jsonl").read_text().splitlines()) if line["kind"] == "val"),
+            key=lambda line: line["miou"],
+        )
+        assert result["miou"] == best["miou"]  # the same number as the training printed
+
+    def test_another_split_and_strategy(self, tiny_run, tmp_path):
+        words = [f"checkpoint={tiny_run / 'best.pt'}", "split=test", "inference=windows", "inference.size=48", "device=cpu", "workers=0"]
+        assert run(["evaluate", *words, f"output={tmp_path / 'out'}"]) == 0
+        assert json.loads((tmp_path / "out" / "metrics.json").read_text())["protocol"]["inference"]["size"] == 48
+
+    def test_data_of_other_classes_is_refused(self, tiny_run, tmp_path, capsys):
+        root = tmp_path / "mine"
+        for name in ("images", "masks"):
+            (root / name).mkdir(parents=True)
+            Image.new("L" if name == "masks" else "RGB", (8, 8)).save(root / name / "a.png")
+        (root / "classes.txt").write_text("ground\nroad\n")
+        (root / "val.txt").write_text("a\n")
+        status, error = answer(capsys, "evaluate", f"checkpoint={tiny_run / 'best.pt'}", "data=folder", f"data.root={root}", "device=cpu")
+        assert status == 1
+        assert "was trained for 7 classes (background, disk, ring, triangle, rectangle, ...) and data=folder has 2 (ground, road" in error
+
+    def test_a_submission_is_for_voc(self, tiny_run, capsys):
+        status, error = answer(capsys, "evaluate", f"checkpoint={tiny_run / 'best.pt'}", "submission=true", "device=cpu")
+        assert status == 1
+        assert "data=shapes is not VOC" in error
+
+
+class TestPredict:
+    def test_every_kind_of_picture_and_a_broken_one(self, tiny_run, tmp_path, capsys):
+        photos = tmp_path / "photos"
+        photos.mkdir()
+        rng = np.random.default_rng(0)
+        rgb = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        rgb.save(photos / "color.jpg")
+        rgb.convert("L").save(photos / "gray.png")
+        rgb.convert("RGBA").save(photos / "alpha.png")
+        rgb.convert("P").save(photos / "palette.png")
+        rgb.convert("CMYK").save(photos / "cmyk.jpg")
+        Image.fromarray(rng.integers(0, 65536, (40, 60), dtype=np.uint16)).save(photos / "deep.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        rgb.save(photos / "turned.jpg", exif=exif)
+        Image.new("RGB", (1, 1)).save(photos / "dot.png")
+        (photos / "broken.jpg").write_bytes((photos / "color.jpg").read_bytes()[:200])
+        status = run(["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}", f"output={tmp_path / 'out'}", "device=cpu"])
+        assert status == 1
+        assert "8 of 9 images labelled" in capsys.readouterr().out
+        for name in ("color", "gray", "alpha", "palette", "cmyk", "deep", "turned", "dot"):
+            with Image.open(tmp_path / "out" / f"{name}.png") as labels:
+                assert labels.mode == "P"
+                assert labels.size == {"turned": (40, 60), "dot": (1, 1)}.get(name, (60, 40))
+                assert np.asarray(labels).max() < 7
+            assert (tmp_path / "out" / f"{name}_overlay.png").is_file()
+        assert not list((tmp_path / "out").glob("broken*"))
+
+    def test_a_glob_and_stems_that_meet(self, tiny_run, tmp_path):
+        for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new("RGB", (5, 4)).save(tmp_path / folder / f"x.{suffix}")
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}/*/x.*", f"output={tmp_path / 'out'}", "device=cpu"]
+        assert run(["predict", *words]) == 0
+        assert len([path for path in (tmp_path / "out").iterdir() if "overlay" not in path.name]) == 3
+
+    def test_an_empty_folder_and_a_used_output_are_refused(self, tiny_run, tmp_path, capsys):
+        (tmp_path / "empty").mkdir()
+        status, error = answer(capsys, "predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'empty'}")
+        assert (status, "holds no image" in error) == (1, True)
+        Image.new("RGB", (5, 4)).save(tmp_path / "x.png")
+        status, error = answer(capsys, "predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'x.png'}", f"output={tmp_path}")
+        assert (status, "holds something already" in error) == (1, True)
