@@ -380,14 +380,17 @@ def sweep(command: str, words: list[str]) -> None:
 
     given = [override for override in overrides if override.key_or_group == "output"]
     folder = new_folder(command, str(given[0].value()) if given else None)
-    settings = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", f"hydra.sweep.dir={folder}"]
+    settings = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    settings += [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=."]
+    swept = tuple(f"{override.key_or_group}=" for override in overrides if override.is_sweep_override())
     failed = []
 
     def job(tree: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import open_dict
 
-        name = HydraConfig.get().job.override_dirname or str(HydraConfig.get().job.num)
+        given = [word for word in HydraConfig.get().overrides.task if word.startswith(swept)]
+        name = ",".join(given) or str(HydraConfig.get().job.num)
         with open_dict(tree):
             tree.output = str(folder / re.sub(r"[^\w=.,-]+", "_", name))
         if execute(command, to_object(tree)):

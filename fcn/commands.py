@@ -6,6 +6,7 @@ Heavy imports stand inside the functions: ``fcn --help`` and a wrong call are an
 import glob
 import json
 import logging
+import math
 import platform
 import time
 from dataclasses import asdict
@@ -64,6 +65,12 @@ def train(config: TrainConfig) -> int:
         upsample_options=part_options(config.upsample, "name"),
     )
     model.labels = training.labels
+    cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
+    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
+        raise ValueError(
+            f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, of which "
+            f"batch norm cannot take a variance; give a larger batch or crop"
+        )
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
     )

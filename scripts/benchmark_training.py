@@ -39,15 +39,11 @@ SIZE = (375, 500)  # height and width of the pictures, VOC's most common
 
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
-    build = {
-        "fcn_resnet50": lambda: torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES),
-        "lraspp": lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(
-            weights=None, weights_backbone=None, num_classes=CLASSES
-        ),
-    }
-    if name not in build:
-        raise SystemExit(f"network={name} is not known; allowed: {', '.join(build)}")
-    return build[name]().train()
+    names = {"fcn_resnet50": "fcn_resnet50", "lraspp": "lraspp_mobilenet_v3_large"}
+    if name not in names:
+        raise SystemExit(f"network={name} is not known; allowed: {', '.join(names)}")
+    model: nn.Module = torchvision.models.get_model(names[name], weights=None, weights_backbone=None, num_classes=CLASSES)
+    return model.train()
 
 
 def write_files(folder: Path, count: int) -> list[Pair]:

@@ -55,7 +55,7 @@ def answer(capsys, *words):
         (["evaluate"], "checkpoint must be given; write checkpoint=..."),
         (
             ["evaluate", "checkpoint=a", "data.root=b"],
-            "data.root is a setting of a part that is not chosen; write data=camvid data.root=...",
+            "data.root is a setting of a part that is not chosen; choose it first, as data=camvid data.root=...",
         ),
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),
@@ -77,6 +77,10 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["train", "backbone=resnet19"], "backbone=resnet19 is not known; did you mean"),
         (["train", "data.train_count=3"], "one step takes 16 samples (batch_size=16) and the training split has 3"),
         (["train", "loss.class_weights=[1,2]", "data.train_count=16"], "loss.class_weights has 2 numbers; the data set has 7 classes"),
+        (
+            ["train", "batch_size=1", "augment.crop_size=32", "data.train_count=2"],
+            "leaves one cell at stride 32, of which batch norm cannot",
+        ),
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
