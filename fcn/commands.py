@@ -68,8 +68,8 @@ def train(config: TrainConfig) -> int:
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
         raise ValueError(
-            f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, of which "
-            f"batch norm cannot take a variance; give a larger batch or crop"
+            f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, "
+            f"of which batch norm cannot take a variance; give a larger batch or crop"
         )
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
