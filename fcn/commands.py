@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcn.config import EvaluateConfig, PredictConfig, TrainConfig
+from fcn.config import EvaluateConfig, FilesConfig, PredictConfig, TrainConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,12 +47,9 @@ def train(config: TrainConfig) -> int:
     resumed = read_checkpoint(Path(config.resume) / "last.pt") if config.resume else None
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
-    if len(training.labels.names) != len(validation.labels.names):
-        raise ValueError(f"the splits {config.data.train} and {config.data.val} of data={config.data.name} have different classes")
-        mode = getattr(config.data, "verify", "none")
-        if resumed is None and accelerator.is_main_process:
+        if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
             for split in (training, validation):
-                verify(split, mode)
+                verify(split, config.data.verify)
     torch.manual_seed(config.seed)
     model = create_model(
         config.model.name,
@@ -198,6 +195,8 @@ def evaluate(config: EvaluateConfig) -> int:
             f"{data['name']} {name}: {len(split)} images at their own resolution, inference={config.inference.name}, "
             f"{protocol['precision']}, void left out, {time.monotonic() - begin:.0f} s; {folder}"
         )
+        if not matrix.any():
+            print(f"the label maps of {data['name']} {name} hold nothing but void: there is nothing to score")
     if submission and accelerator.is_main_process:
         print(f"checked, for the VOC server: {submission.pack()}")
     return 0

@@ -1,8 +1,11 @@
 """What many tests share: a tiny run of the real command, and its words."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from fcn.cli import run
+from tests.data.local_server import Server
 
 TINY = (
     "model=fcn8s",
@@ -23,3 +26,10 @@ def tiny_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "train"
     assert run(["train", *TINY, f"output={folder}"]) == 0
     return folder
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on this machine."""
+    with Server() as running:
+        yield running

@@ -151,6 +151,15 @@ class TestEvaluate:
         )
         assert result["miou"] == best["miou"]  # the same number as the training printed
 
+    def test_scores_are_those_of_the_training_also_where_it_computes_in_bf16(self, tmp_path):
+        words = [*TINY, "precision=bf16", "epochs=1", "data.val_count=6"]
+        assert run(["train", *words, f"output={tmp_path / 'run'}"]) == 0
+        assert run(["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", f"output={tmp_path / 'out'}", "device=cpu", "workers=0"]) == 0
+        trained = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+        scored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        for key in ("miou", "pixel_accuracy", "mean_accuracy", "classes"):
+            assert trained[key] == scored[key]
+
     def test_another_split_and_strategy(self, tiny_run, tmp_path):
         words = [f"checkpoint={tiny_run / 'best.pt'}", "split=test", "inference=windows", "inference.size=48", "device=cpu", "workers=0"]
         assert run(["evaluate", *words, f"output={tmp_path / 'out'}"]) == 0

@@ -21,7 +21,7 @@ _SHOWN = 5  # names listed in a message before "and so on"
 
 
 class Pair(NamedTuple):
-    """One sample: its name, unique in the split, and its two files."""
+    """One sample: its name, unique in the split, and its two files; ``labels`` is empty where the truth is not public (a test split)."""
 
     name: str
     image: str
@@ -60,7 +60,10 @@ class Pairs:
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[index]
-        image, labels = read_image(pair.image), read_labels(pair.labels)
+        image = read_image(pair.image)
+        if not pair.labels:
+            return image, torch.full(image.shape[1:], VOID, dtype=torch.uint8)
+        labels = read_labels(pair.labels)
         if image.shape[1:] != labels.shape:
             raise ValueError(_size_message(pair, image, labels))
         return image, self._classes(labels, pair)

@@ -75,13 +75,16 @@ def voc2012aug(root: str | PathLike[str], split: str, *, download: bool = False)
 def voc_layout(folder: Path, split: str, labels: LabelSet) -> Pairs:
     """A split of a folder in VOC's layout: ``JPEGImages``, ``SegmentationClass`` and lists in ``ImageSets/Segmentation``.
 
-    Raises ValueError, naming the splits there are, for one that has no list, and FileNotFoundError for files that are listed and missing.
+    The label maps of ``test`` are not public: they are void throughout. Raises ValueError, naming the splits there are, for one that has
+    no list, and FileNotFoundError for files that are listed and missing.
     """
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{split}.txt").is_file():
         known = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "no split"
         raise ValueError(f"{lists} has {known}, not '{split}'" + (_NO_TEST if split == "test" else ""))
     images, masks = files_by_stem(folder / "JPEGImages"), files_by_stem(folder / "SegmentationClass")
+    if split == "test":
+        masks = dict.fromkeys(read_list(lists / "test.txt"), "")  # not public: every pixel is void
     pairs: list[Pair] = pair_up(read_list(lists / f"{split}.txt"), images, masks, source=str(lists / f"{split}.txt"))
     return Pairs(pairs, labels)
 

@@ -103,6 +103,7 @@ def train(
     facts = facts or {}
     records = Records(folder, step=state.step, tensorboard=tensorboard) if main else None
     network, optimizer = accelerator.prepare(state.model, state.optimizer)
+    accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # autocast is the training step's; scoring stays in float32
     loss.to(device)
     loader = training_loader(
         training,
