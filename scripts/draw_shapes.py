@@ -9,7 +9,7 @@ from fcn.data.shapes import shapes
 
 
 def main(folder: str, count: str = "6") -> None:
-    split = shapes("test", count=int(count), size=(160, 320))
+    split = shapes("test", count=int(count))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(split.names):
         image, _ = split[index]
