@@ -116,44 +116,44 @@ def train(
     )
     batches = iter(loader)
     network.train()
-    progress = Progress(plan, state.step, shown=main)
     saved = time.monotonic()
-    while state.step < plan.steps:
-        rate = set_rate(optimizer, schedule(state.step))
-        torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
-        value = train_step(network, optimizer, [next(batches) for _ in range(plan.accumulate)], loss, accelerator, clip_norm=clip_norm)
-        if state.average is not None:
-            state.average.update_parameters(state.model)
-        state.step += 1
-        if not math.isfinite(value):
-            progress.close()
-            raise FloatingPointError(
-                f"the loss became {value} in step {state.step}; the checkpoint before it is kept: "
-                f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
-            )
-        progress.update(value, rate)
-        epoch, into = divmod(state.step, plan.steps_per_epoch)
-        if records is not None and progress.due():
-            records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **progress.take())
-        last = state.step == plan.steps
-        if into == 0 and (epoch % validate_every == 0 or last):
-            samples = Samples(len(validation), accelerator.num_processes)
-            matrix = evaluate(state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep)
-            result = scores(matrix)
-            if records is not None:
-                records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
-                records.draw()
-                samples.draw(validation, folder / "samples.png")
-                progress.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
-                if result.miou > state.best or not (folder / "best.pt").exists():
-                    best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
-                    save_checkpoint(best, folder / "best.pt")
-            state.best = max(state.best, result.miou)
-            progress.restart()
-        if main and (into == 0 or time.monotonic() - saved >= save_seconds):
-            save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(), **facts), folder / "last.pt")
-            saved = time.monotonic()
-    progress.close()
+    with Progress(plan, state.step, shown=main) as progress:
+        while state.step < plan.steps:
+            rate = set_rate(optimizer, schedule(state.step))
+            torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
+            value = train_step(network, optimizer, [next(batches) for _ in range(plan.accumulate)], loss, accelerator, clip_norm=clip_norm)
+            if state.average is not None:
+                state.average.update_parameters(state.model)
+            state.step += 1
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss became {value} in step {state.step}; the checkpoint before it is kept: "
+                    f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
+                )
+            progress.update(value, rate)
+            epoch, into = divmod(state.step, plan.steps_per_epoch)
+            if records is not None and progress.due():
+                records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **progress.take())
+            last = state.step == plan.steps
+            if into == 0 and (epoch % validate_every == 0 or last):
+                samples = Samples(len(validation), accelerator.num_processes)
+                matrix = evaluate(
+                    state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep
+                )
+                result = scores(matrix)
+                if records is not None:
+                    records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
+                    records.draw()
+                    samples.draw(validation, folder / "samples.png")
+                    progress.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
+                    if result.miou > state.best or not (folder / "best.pt").exists():
+                        best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
+                        save_checkpoint(best, folder / "best.pt")
+                state.best = max(state.best, result.miou)
+                progress.restart()
+            if main and (into == 0 or time.monotonic() - saved >= save_seconds):
+                save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(), **facts), folder / "last.pt")
+                saved = time.monotonic()
     return state.best
 
 
@@ -260,5 +260,8 @@ class Progress:
     def write(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.bar.close()
