@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO ?= outputs/demo
+DEMO := outputs/demo
 
 .PHONY: demo test test-slow check clean
 .DEFAULT_GOAL := help

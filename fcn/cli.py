@@ -41,7 +41,7 @@ SUMMARIES = {
 
 
 class WrongCallError(Exception):
-    """A call that cannot be carried out as it stands; its text is the one line that is shown."""
+    """Its text is the one line that is shown."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -56,13 +56,10 @@ def run(arguments: list[str]) -> int:
     if "--version" in flags:
         print(f"fcn {version('fcn')}")
         return 0
-    if not words:
+    if not words or words[0] == "help":
         print(general_help())
         return 0 if flags in ([], ["--help"], ["-h"]) else complain(f"there is no flag {flags[0]}; allowed: --help, --version")
     command, overrides = words[0], words[1:]
-    if command == "help":
-        print(general_help())
-        return 0
     if command not in schema.COMMANDS:
         hint = f"put the command first, as fcn train {command}" if "=" in command else suggest(command, schema.COMMANDS)
         return complain(f"there is no command '{command}'; {hint}")
@@ -76,17 +73,17 @@ def run(arguments: list[str]) -> int:
         )
     try:
         if {"-m", "--multirun"} & set(flags):
-            sweep(command, overrides)
-            return 0
+            return sweep(command, overrides)
         return execute(command, compose(command, overrides))
     except WrongCallError as error:
         return complain(str(error))
 
 
 def complain(message: str, status: int = 2) -> int:
-    """One line on standard error, from the first process only."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"fcn: {message}", file=sys.stderr)
+    """One line on standard error. A wrong call is told by the first process only, a failure by the process that met it."""
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or status == 1:
+        print(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}", file=sys.stderr)
     return status
 
 
@@ -151,7 +148,8 @@ def group_options(group: str) -> list[str]:
 
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
-    overrides = parse(words)
+    unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
+    overrides = parse([word for word in words if word not in unchosen], paths=True)
     for override in overrides:
         if override.is_sweep_override():
             raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
@@ -163,7 +161,8 @@ def compose(command: str, words: list[str]) -> Any:
     return build(command, [override.input_line for override in overrides])
 
 
-BESIDE_RESUME = ("resume", "device", "workers", "save_seconds", "tensorboard")  # what does not change the result
+BESIDE_RESUME = ("resume", "device", "workers", "save_seconds", "tensorboard")  # what is of the machine, not of the training
+PATHS = ("checkpoint", "input", "output", "resume", "data.root", "backbone.weights")  # taken as they are: a comma is a comma
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
@@ -174,8 +173,6 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     file = folder / "config.yaml"
     if not file.is_file():
         raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn train")
-    if not (folder / "last.pt").is_file():
-        raise WrongCallError(f"resume={folder} was cut before its first checkpoint, {folder / 'last.pt'}; start it again in a new folder")
     for override in overrides:
         if override.key_or_group not in BESIDE_RESUME:
             raise WrongCallError(
@@ -195,8 +192,8 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     return to_object(tree)
 
 
-def parse(words: list[str]) -> list[Any]:
-    """Hydra's reading of every word, refused where it is no ``key=value``."""
+def parse(words: list[str], *, paths: bool = False) -> list[Any]:
+    """Hydra's reading of every word, refused where it is no ``key=value``. ``paths``: those of ``PATHS`` are taken to the letter."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -206,10 +203,11 @@ def parse(words: list[str]) -> list[Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
+        quoted = os.path.expanduser(value).replace("\\", "\\\\").replace("'", "\\'")
+        literal = paths and key in PATHS and value not in ("null", "") and value[0] not in "'\""
         try:
-            override = parser.parse_override(word)
-        except HydraException:
-            quoted = value.replace("\\", "\\\\").replace("'", "\\'")  # a path with blanks, brackets or '='
+            override = parser.parse_override(f"{key}='{quoted}'" if literal else word)
+        except HydraException:  # blanks, brackets or '=' where none may be: taken to the letter
             try:
                 override = parser.parse_override(f"{key}='{quoted}'")
             except HydraException as error:
@@ -239,7 +237,12 @@ def register(overrides: list[Any]) -> None:
 
 def values(override: Any) -> list[str]:
     """The words that an override gives: one, or those of a sweep."""
-    return [str(value) for value in (override.sweep_string_iterator() if override.is_sweep_override() else [override.value()])]
+    if not override.is_sweep_override():
+        return ["null" if override.value() is None else str(override.value())]
+    try:
+        return [str(value) for value in override.sweep_string_iterator()]
+    except Exception as error:  # of Hydra's kinds of sweep, intervals and globs stand for no values by themselves
+        raise WrongCallError(f"{override.input_line} is no list of values; write them with commas, or as range(start,stop)") from error
 
 
 def check_words(command: str, overrides: list[Any]) -> None:
@@ -254,7 +257,9 @@ def check_words(command: str, overrides: list[Any]) -> None:
     known = set().union(*(keys(command, combination) for combination in combinations(chosen)))
     for override in overrides:
         key = override.key_or_group
-        if override in chosen or key.startswith("hydra"):
+        if override.is_add() and (key in known or override in chosen):
+            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
+        if override in chosen:
             continue
         if key in group_names():
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
@@ -265,8 +270,6 @@ def check_words(command: str, overrides: list[Any]) -> None:
                     f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
                 )
             raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, known)}")
-        if override.is_add():
-            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
 
 
 def combinations(chosen: list[Any]) -> Iterator[list[str]]:
@@ -310,15 +313,13 @@ def build(command: str, overrides: list[str]) -> Any:
 def to_object(tree: Any) -> Any:
     """The dataclass object of a composed tree. Raises WrongCallError for what is missing, of a wrong type or out of range."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import OmegaConfBaseException
 
     missing = sorted(OmegaConf.missing_keys(tree))
     if missing:
         raise WrongCallError(f"{missing[0]} must be given; write {missing[0]}=...")
     try:
         return OmegaConf.to_object(tree)
-    except MissingMandatoryValue as error:
-        raise WrongCallError(f"{error.full_key} must be given; write {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         raise WrongCallError(describe(error)) from error
     except ValueError as error:
@@ -361,43 +362,43 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full while writing {error.filename or 'the output'}; free some space, then start again (or resume=DIR)"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}"
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror}; choose another place, or free this one"
     text = " ".join(str(error).split())
     if text and isinstance(error, ValueError | OSError | FloatingPointError):
         return text
     return f"{type(error).__name__}: {text} (FCN_DEBUG=1 shows where)"
 
 
-def sweep(command: str, words: list[str]) -> None:
-    """One run for each combination of comma-separated values, by Hydra's launchers, each in a folder of its own below the output."""
+def sweep(command: str, words: list[str]) -> int:
+    """One run for each combination of comma-separated values, in a folder named after them below the output; all checked before the first.
+
+    Returns 1 where runs failed, which are named; the others are not lost.
+    """
+    from fcn.commands import new_folder
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
     overrides = parse(words)
     register(overrides)
     check_words(command, overrides)
-    import hydra
-    from omegaconf import DictConfig
-
-    from fcn.commands import new_folder
-
-    given = [override for override in overrides if override.key_or_group == "output"]
-    folder = new_folder(command, str(given[0].value()) if given else None)
-    settings = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
-    settings += [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=."]
-    swept = tuple(f"{override.key_or_group}=" for override in overrides if override.is_sweep_override())
+    given = {override.key_or_group: override for override in overrides}
+    if "resume" in given:
+        raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
+    rest = [override for override in overrides if override.key_or_group != "output"]
+    runs = {}
+    for choice in product(*(values(override) for override in rest)):
+        chosen = [f"{override.key_or_group}={value}" for override, value in zip(rest, choice, strict=True)]
+        swept = [word for override, word in zip(rest, chosen, strict=True) if override.is_sweep_override()]
+        fixed = [override.input_line for override in rest if not override.is_sweep_override()]
+        runs[re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"] = build(command, fixed + swept)
+    try:
+        folder = new_folder(command, str(given["output"].value()) if "output" in given else None)
+    except (ValueError, OSError) as error:
+        raise WrongCallError(explain(error)) from error
     failed = []
-
-    def job(tree: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-        from omegaconf import open_dict
-
-        given = [word for word in HydraConfig.get().overrides.task if word.startswith(swept)]
-        name = ",".join(given) or str(HydraConfig.get().job.num)
-        with open_dict(tree):
-            tree.output = str(folder / re.sub(r"[^\w=.,-]+", "_", name))
-        if execute(command, to_object(tree)):
+    for name, settings in runs.items():
+        print(f"--- {name}", file=sys.stderr)
+        settings.output = str(folder / name)
+        if execute(command, settings):
             failed.append(name)
-
-    rest = [override.input_line for override in overrides if override.key_or_group != "output"]
-    sys.argv = ["fcn", "--multirun", *rest, *settings]
-    hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=command)(job)()
-    if failed:
-        raise WrongCallError(f"{len(failed)} of the runs failed: {'; '.join(failed)}")
+    return complain(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}", 1) if failed else 0

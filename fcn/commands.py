@@ -4,13 +4,18 @@ Heavy imports stand inside the functions: ``fcn --help`` and a wrong call are an
 """
 
 import glob
+import itertools
 import json
 import logging
 import math
+import os
 import platform
+import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +49,14 @@ def train(config: TrainConfig) -> int:
 
     begin = time.monotonic()
     accelerator = create_accelerator(config.device, config.precision)
-    resumed = read_checkpoint(Path(config.resume) / "last.pt") if config.resume else None
+    if config.resume is None:
+        refuse_used(config.output)
+    if config.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError("tensorboard=true needs the package tensorboard; install fcn[tensorboard], or leave it out")
+    if isinstance(config.data, FilesConfig):
+        config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
+    last = Path(config.resume or "") / "last.pt"
+    resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
         if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
@@ -89,8 +101,9 @@ def train(config: TrainConfig) -> int:
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
     state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
     if resumed:
-        state.restore(resumed)
-        folder = Path(config.resume or "")
+        state.restore(resumed, plan)
+    if config.resume:
+        folder = Path(config.resume)
         if accelerator.is_main_process:
             remove_unfinished(folder)
     else:
@@ -140,6 +153,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
     from fcn.data.files import written
     from fcn.data.submission import Submission
+    from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
@@ -147,12 +161,20 @@ def evaluate(config: EvaluateConfig) -> int:
     from fcn.training.metrics import scores, table
     from fcn.training.plots import draw_confusion
 
+    refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
     state = read_checkpoint(config.checkpoint)
-    data = state["data"] if config.data is None else asdict(config.data)
+    if config.data is not None:
+        data = asdict(config.data)
+    elif "data" in state:
+        data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
+    else:
+        raise ValueError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
     name = config.split or data["val"]
     with accelerator.main_process_first():
         split = load_split(data, name)
+        if "verify" in data and accelerator.is_main_process:
+            verify(split, data["verify"])
     model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     if model.labels.names != split.labels.names:
@@ -215,6 +237,7 @@ def predict(config: PredictConfig) -> int:
     from fcn.training.checkpoint import load
     from fcn.training.devices import create_accelerator, place
 
+    refuse_used(config.output)
     paths = input_images(config.input)
     accelerator = create_accelerator(config.device, config.precision)
     model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
@@ -227,9 +250,10 @@ def predict(config: PredictConfig) -> int:
             image = read_image(path)
             with accelerator.autocast():
                 labels = strategy(model, image)
-        except (ValueError, MemoryError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed.append(path)
-            tqdm.write(f"skipped: {error}")
+            reason = " ".join(str(error).split()) or type(error).__name__
+            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
             continue
         save_labels(labels, model.labels, folder / f"{name}.png")
         save_overlay(image, labels, model.labels, folder / f"{name}_overlay.png", alpha=config.alpha)
@@ -258,14 +282,15 @@ def input_images(pattern: str) -> list[Path]:
 
 
 def output_names(paths: list[Path]) -> list[str]:
-    """A unique name for each image's results: its stem, with its suffix or its number where stems meet."""
-    names: list[str] = []
+    """A name for each image's results, under which nothing else is written: its stem, with its suffix and bars where stems meet."""
+    stems = Counter(path.stem for path in paths)
+    taken: set[str] = set()
+    names = []
     for path in paths:
-        name = path.stem
-        if sum(other.stem == path.stem for other in paths) > 1:
-            name = path.name.replace(".", "_")
-        while name in names:
+        name = path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")
+        while {name, f"{name}_overlay"} & taken:
             name += "_"
+        taken |= {name, f"{name}_overlay"}
         names.append(name)
     return names
 
@@ -294,26 +319,40 @@ def new_folder(command: str, output: str | None, accelerator: "Accelerator | Non
     if accelerator is not None and accelerator.num_processes > 1:
         from accelerate.utils import broadcast_object_list
 
-        name = [str(output or dated_folder(command))]
-        broadcast_object_list(name)
-        output = name[0]
-        if not accelerator.is_main_process:
-            return Path(output)
-    folder = Path(output) if output else dated_folder(command)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        more = f", or resume={folder} to go on with the run in it" if (folder / "last.pt").exists() else ""
-        raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
-    folder.mkdir(parents=True, exist_ok=True)
+        made = [str(new_folder(command, output)) if accelerator.is_main_process else ""]
+        broadcast_object_list(made)
+        return Path(made[0])
+    if output is None:
+        return dated_folder(command)
+    refuse_used(output)
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output={folder} cannot be made ({error.strerror}: {error.filename}); give another folder") from error
     return folder
+
+
+def refuse_used(output: str | None) -> None:
+    """ValueError where the output folder holds something already: no run writes over another."""
+    folder = Path(output) if output else None
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        more = f", or resume={folder} to go on with the run in it" if (folder / "config.yaml").exists() else ""
+        raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
 
 
 def dated_folder(command: str) -> Path:
+    """A new folder named after the time; runs that start in the same second get different ones."""
     base = Path("outputs") / command / time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder, count = base, 1
-    while folder.exists():
-        count += 1
-        folder = base.with_name(f"{base.name}_{count}")
-    return folder
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count(1):
+        folder = base if count == 1 else base.with_name(f"{base.name}_{count}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
 
 
 def hardware(accelerator: "Accelerator") -> str:

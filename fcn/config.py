@@ -34,6 +34,9 @@ class ModelConfig:
 class FCNConfig(ModelConfig):
     stride: int | None = None  # of the scores that the decoder hands over; null: see models/decoders.py
 
+    def __post_init__(self) -> None:
+        require(self.stride in (None, 1, 2, 4, 8, 16, 32), "model.stride", self.stride, "1, 2, 4, 8, 16, 32 or null")
+
 
 @dataclass
 class BackboneConfig:
@@ -59,6 +62,9 @@ class BilinearConfig(UpsampleConfig):
 @dataclass
 class ConvolvedConfig(UpsampleConfig):
     kernel_size: int = 3  # of the convolution, odd
+
+    def __post_init__(self) -> None:
+        require(self.kernel_size >= 1 and self.kernel_size % 2 == 1, "upsample.kernel_size", self.kernel_size, "an odd number, 1 or more")
 
 
 # --- data ---
@@ -91,6 +97,7 @@ class ShapesConfig(DataConfig):
     def __post_init__(self) -> None:
         require(self.train_count >= 1, "data.train_count", self.train_count, "1 or more")
         require(self.val_count >= 1, "data.val_count", self.val_count, "1 or more")
+        require(0 <= self.seed < 2**63, "data.seed", self.seed, "0 or more and below 2^63")
 
 
 @dataclass
@@ -132,8 +139,8 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         require(self.crop_size >= 1, "augment.crop_size", self.crop_size, "1 or more")
-        pair = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1]
-        require(pair, "augment.scale", self.scale, "two factors above 0, the smaller first, as [0.5,2.0]")
+        pair = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] <= 16
+        require(pair, "augment.scale", self.scale, "two factors above 0 and up to 16, the smaller first, as [0.5,2.0]")
         require(0 <= self.flip <= 1, "augment.flip", self.flip, "a probability, 0 to 1")
         for key in ("brightness", "contrast", "saturation"):
             require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "0 to 1")
@@ -161,6 +168,8 @@ class LossConfig:
             raise ValueError(f"every term of the loss is 0; give at least one of {', '.join(terms)} a weight, as loss.cross_entropy=1")
         require(0 < self.ohem_threshold <= 1, "loss.ohem_threshold", self.ohem_threshold, "a probability above 0, up to 1")
         require(0 < self.ohem_keep <= 1, "loss.ohem_keep", self.ohem_keep, "a share above 0, up to 1")
+        if not self.ohem and (self.ohem_threshold, self.ohem_keep) != (0.7, 0.0625):
+            raise ValueError("loss.ohem_threshold and loss.ohem_keep belong to loss.ohem, which is 0; give it a weight, as loss.ohem=1")
         if self.class_weights is not None:
             positive = min(self.class_weights, default=0) >= 0 and sum(self.class_weights) > 0
             require(positive, "loss.class_weights", self.class_weights, "a list of numbers, 0 or more, not all 0")
@@ -191,6 +200,7 @@ class SGDConfig(OptimConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
+        require(self.momentum > 0 or not self.nesterov, "optim.momentum", self.momentum, "above 0 with optim.nesterov=true")
 
 
 @dataclass
@@ -283,6 +293,7 @@ class TrainConfig(CommandConfig):
         super().__post_init__()
         for key in ("epochs", "batch_size", "accumulate", "validate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more and below 2^63")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
         require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more")
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")

@@ -1,5 +1,6 @@
 """The configuration files: every word of every group composes, builds and takes a step; every setting is in the schema's file."""
 
+import os
 from dataclasses import fields
 
 import pytest
@@ -69,6 +70,13 @@ def test_words_with_blanks_and_signs_are_taken_as_they_are():
     composed = compose("predict", ["checkpoint=/my runs/a=b (1).pt", "input=photos/**/*.{jpg,png}"])
     assert composed.checkpoint == "/my runs/a=b (1).pt"
     assert composed.input == "photos/**/*.{jpg,png}"
+    composed = compose("predict", ["checkpoint=~/a,b.pt", "input=1_000", "output=null"])
+    assert composed.checkpoint == os.path.expanduser("~/a,b.pt")
+    assert (composed.input, composed.output) == ("1_000", None)
+
+
+def test_null_is_taken_where_it_is_the_default():
+    assert compose("evaluate", ["checkpoint=a", "data=null"]).data is None
 
 
 STEP = ("data.train_count=2", "data.val_count=1", "epochs=1")

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 
 from fcn.data.labels import LabelSet, voc_colors
-from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
+from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list, read_text
 from fcn.data.voc import voc_layout
 
 _CLASS = re.compile(r"(?P<name>[^#]*?)(?:\s+#(?P<color>[0-9a-fA-F]{6}))?(?:\s+#\s.*)?")
@@ -52,7 +52,7 @@ def read_classes(path: str | PathLike[str]) -> LabelSet:
     if not path.is_file():
         raise FileNotFoundError(f"there is no list of classes {path}: write one, with one class name a line in the order of their indices")
     names, colors = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

@@ -13,7 +13,7 @@ not cost the others.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -45,7 +45,8 @@ def read_image(path: str | PathLike[str]) -> Tensor:
         except (RuntimeError, ImportError, DeprecationWarning):
             pass  # Pillow reads a few kinds more, and words the reason better
     with _opened(path, data) as picture:
-        ImageOps.exif_transpose(picture, in_place=True)
+        with suppress(Exception):  # an orientation that cannot be read is none
+            ImageOps.exif_transpose(picture, in_place=True)
         return torch.from_numpy(_rgb(picture, path)).permute(2, 0, 1)
 
 
@@ -84,8 +85,9 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
 
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
-    with _opened(path, _read_bytes(path), load=False) as picture:
+    with _opened(path, _read_bytes(path), load=False) as picture, suppress(Exception):
         return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    return 1
 
 
 def _read_bytes(path: str | PathLike[str]) -> bytes:

@@ -5,7 +5,8 @@ of this package delivers maps in that form, whatever the files held; every pictu
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from fcn.names import suggest
 
 VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
 
@@ -61,6 +62,5 @@ class LabelSet:
     def index(self, name: str) -> int:
         """The index of a class; ValueError names the closest classes where there is none of that name."""
         if name not in self.names:
-            close = get_close_matches(name, self.names) or self.names
-            raise ValueError(f"no class '{name}'; did you mean {', '.join(close)}?")
+            raise ValueError(f"there is no class '{name}'; {suggest(name, self.names)}")
         return self.names.index(name)

@@ -85,9 +85,17 @@ class Pairs:
         return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
 
 
+def read_text(path: str | PathLike[str]) -> str:
+    """A text file in UTF-8, with or without a byte order mark. ValueError, naming the file, where it is in another coding."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+
+
 def read_list(path: str | PathLike[str]) -> list[str]:
     """The lines of a split's list, without blank ones. ValueError, naming the file, where there is none or one is repeated."""
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{path} lists nothing: a split needs at least one sample")
     repeated = _repeated(lines)

@@ -40,7 +40,7 @@ def voc2012(root: str | PathLike[str], split: str, *, download: bool = False) ->
     ``root`` holds ``VOCdevkit``, or is ``VOCdevkit`` or ``VOCdevkit/VOC2012`` itself. With ``download``, what is missing is fetched into
     ``root`` (2 GB). Raises FileNotFoundError where it is missing and not to be fetched, ValueError for a split it does not have.
     """
-    return voc_layout(_devkit(Path(root), download), split, VOC_LABELS)
+    return voc_layout(_devkit(Path(root), download), split, VOC_LABELS, truth=split != "test")  # its maps are not public
 
 
 def voc2012aug(root: str | PathLike[str], split: str, *, download: bool = False) -> Pairs:
@@ -72,19 +72,19 @@ def voc2012aug(root: str | PathLike[str], split: str, *, download: bool = False)
     return Pairs(pair_up(stems, images, masks, source="voc2012aug train"), VOC_LABELS)
 
 
-def voc_layout(folder: Path, split: str, labels: LabelSet) -> Pairs:
+def voc_layout(folder: Path, split: str, labels: LabelSet, *, truth: bool = True) -> Pairs:
     """A split of a folder in VOC's layout: ``JPEGImages``, ``SegmentationClass`` and lists in ``ImageSets/Segmentation``.
 
-    The label maps of ``test`` are not public: they are void throughout. Raises ValueError, naming the splits there are, for one that has
-    no list, and FileNotFoundError for files that are listed and missing.
+    Without ``truth``, a label map that is missing is void throughout instead of an error. Raises ValueError, naming the splits there are,
+    for one that has no list, and FileNotFoundError for files that are listed and missing.
     """
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{split}.txt").is_file():
         known = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "no split"
         raise ValueError(f"{lists} has {known}, not '{split}'" + (_NO_TEST if split == "test" else ""))
     images, masks = files_by_stem(folder / "JPEGImages"), files_by_stem(folder / "SegmentationClass")
-    if split == "test":
-        masks = dict.fromkeys(read_list(lists / "test.txt"), "")  # not public: every pixel is void
+    if not truth:
+        masks = {stem: masks.get(stem, "") for stem in images}
     pairs: list[Pair] = pair_up(read_list(lists / f"{split}.txt"), images, masks, source=str(lists / f"{split}.txt"))
     return Pairs(pairs, labels)
 

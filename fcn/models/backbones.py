@@ -13,7 +13,6 @@ the stride's grid stays whole): its deepest feature has 4096 channels, as in the
 Every other name is looked for among the encoders of segmentation-models-pytorch and timm.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,8 +27,6 @@ from fcn.names import check_options, suggest
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PROBE = 64  # side of the image, in pixels, with which strides are measured
-
-log = logging.getLogger(__name__)
 
 
 class Backbone(nn.Module):
@@ -68,6 +65,7 @@ class Encoder(Backbone):
             features = encoder(torch.zeros(1, 3, PROBE, PROBE))
         strides = tuple(PROBE // features[level].shape[-1] for level in used)
         super().__init__(tuple(out_channels[level] for level in used), strides, divisor=strides[-1])
+        freeze_unused(encoder, used)
         self.encoder = encoder
         self.used = used
         self.mean, self.std = mean, std
@@ -75,6 +73,20 @@ class Encoder(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         features = self.encoder(images)
         return [features[level] for level in self.used]
+
+
+def freeze_unused(encoder: nn.Module, used: list[int]) -> None:
+    """Take the parameters that no feature depends on (a classifier's last layers) out of the training: several processes would wait for
+    their gradients."""
+    modes = {part: part.training for part in encoder.modules()}
+    encoder.eval()
+    features = encoder(torch.zeros(1, 3, PROBE, PROBE))
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(sum(features[level].sum() for level in used), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    for part, training in modes.items():
+        part.training = training
 
 
 @contextmanager
@@ -174,7 +186,6 @@ def create_backbone(name: str, *, weights: str | None = None, **options: Any) ->
     else:
         check_options(encoder, options, f"backbone={name}")
         backbone = encoder(name, weights)
-    log.info("backbone %s: %s", name, "random weights" if weights is None else f"{weights} weights")
     return backbone
 
 
@@ -187,6 +198,10 @@ def encoder(name: str, weights: str | None) -> Backbone:
     timm_name = name.removeprefix("tu-")
     if name not in names and not timm.is_model(timm_name):
         raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
+    if weights == "imagenet" and name not in names and not timm.is_model_pretrained(timm_name):
+        raise ValueError(
+            f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"
+        )
     smp_name = name if name in names else f"tu-{timm_name}"
     hub = "imagenet" if weights == "imagenet" else None
     try:

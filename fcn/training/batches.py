@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.data.split import Split
 
+Delivery = tuple[Tensor, Tensor] | Exception  # what a reading process brings: images and labels, or what went wrong
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
@@ -87,21 +88,32 @@ class PlanSampler(Sampler[list[tuple[int, int]]]):
         return (self.plan.steps - self.first_step) * self.plan.accumulate
 
 
-class Augmented(Dataset[tuple[Tensor, Tensor]]):
+def delivered(loader: "DataLoader[Delivery]") -> Iterator[tuple[Tensor, Tensor]]:
+    """What a loader brings; an error that a reading process met is raised here as it was, without that process's traceback."""
+    for delivery in loader:
+        if isinstance(delivery, Exception):
+            raise delivery
+        yield delivery
+
+
+class Augmented(Dataset[Delivery]):
     """A split seen through a transform, whose random numbers come from (seed, epoch, sample index)."""
 
     def __init__(self, split: Split, transform: Transform, seed: int) -> None:
         self.split, self.transform, self.seed = split, transform, seed
 
-    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, place: tuple[int, int]) -> Delivery:
         epoch, index = place
         generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch, index))
-        return self.transform(*self.split[index], generator)
+        try:
+            return self.transform(*self.split[index], generator)
+        except (ValueError, OSError) as error:
+            return error
 
 
 def training_loader(
     split: Split, transform: Transform, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> DataLoader[Delivery]:
     """One loader for the whole training: batches of uint8 images (B, 3, h, w) and labels (B, h, w)."""
     return DataLoader(
         Augmented(split, transform, plan.seed),
@@ -114,9 +126,12 @@ def training_loader(
     )
 
 
-def stack(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w)."""
-    images, labels = zip(*samples, strict=True)
+def stack(samples: list[Delivery]) -> Delivery:
+    """Images (B, 3, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w); or the first error."""
+    good = [sample for sample in samples if not isinstance(sample, Exception)]
+    if len(good) < len(samples):
+        return next(sample for sample in samples if isinstance(sample, Exception))
+    images, labels = zip(*good, strict=True)
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2), torch.stack(labels)
 
 
@@ -125,7 +140,7 @@ def one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-class Indexed(Dataset[tuple[Tensor, Tensor]]):
+class Indexed(Dataset[Delivery]):
     """Some samples of a split, for scoring."""
 
     def __init__(self, split: Split, indices: list[int]) -> None:
@@ -134,11 +149,14 @@ class Indexed(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        return self.split[self.indices[position]]
+    def __getitem__(self, position: int) -> Delivery:
+        try:
+            return self.split[self.indices[position]]
+        except (ValueError, OSError) as error:
+            return error
 
 
-def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[tuple[Tensor, Tensor]]:
+def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[Delivery]:
     """The samples one by one, as they are: images uint8 (3, H, W), labels (H, W)."""
     return DataLoader(
         Indexed(split, indices), batch_size=None, num_workers=workers, worker_init_fn=one_thread, prefetch_factor=4 if workers else None

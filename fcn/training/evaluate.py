@@ -10,7 +10,7 @@ from tqdm import tqdm
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import scoring_loader
+from fcn.training.batches import delivered, scoring_loader
 from fcn.training.metrics import confusion_matrix
 
 
@@ -36,7 +36,9 @@ def evaluate(
     model.eval()
     try:
         loader = scoring_loader(split, indices, workers=workers)
-        shown = tqdm(loader, title, leave=False, disable=not accelerator.is_main_process, mininterval=0.5, unit="image")
+        shown = tqdm(
+            delivered(loader), title, len(indices), leave=False, disable=not accelerator.is_main_process, mininterval=0.5, unit="image"
+        )
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             matrix += confusion_matrix(labels, prediction, split.labels.num_classes)

@@ -22,17 +22,20 @@ class Records:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
         self.board = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ValueError("tensorboard=true needs the package tensorboard; install fcn[tensorboard]") from error
+            from torch.utils.tensorboard import SummaryWriter
+
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add(self, kind: str, *, step: int, epoch: float, **values: Any) -> None:
         line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}
         self.lines.append(line)
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OSError(
+                f"cannot write {self.path}: {error.strerror or error}; free some space there, then go on with resume={self.folder}"
+            ) from error
         if self.board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):

@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +22,9 @@ from fcn.data.files import written
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
+from fcn.models.backbones import evaluating
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Transform, derived_seed, training_loader
+from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.losses import SegmentationLoss
@@ -51,18 +52,22 @@ class State:
         """The model that is scored and kept: the moving average where there is one."""
         return self.model if self.average is None else cast(Segmenter, self.average.module)
 
-    def checkpoint(self) -> dict[str, Any]:
+    def checkpoint(self, plan: Plan) -> dict[str, Any]:
         return {
+            "plan": asdict(plan),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "step": self.step,
             "best": self.best,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint's ``weights`` and ``training`` entries."""
-        self.model.load_state_dict(state["weights"])
+    def restore(self, state: dict[str, Any], plan: Plan) -> None:
+        """Take over a checkpoint's ``weights`` and ``training`` entries. Raises ValueError where it was made under another plan."""
         training = state["training"]
+        changed = [f"{key} {value} (now {getattr(plan, key)})" for key, value in training["plan"].items() if getattr(plan, key) != value]
+        if changed:
+            raise ValueError(f"the run cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
+        self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(training["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(training["average"])
@@ -114,28 +119,27 @@ def train(
         workers=workers,
         pin_memory=device.type == "cuda",
     )
-    batches = iter(loader)
+    batches = delivered(loader)
     network.train()
     saved = time.monotonic()
     with Progress(plan, state.step, shown=main) as progress:
         while state.step < plan.steps:
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
-            value = train_step(network, optimizer, [next(batches) for _ in range(plan.accumulate)], loss, accelerator, clip_norm=clip_norm)
+            batch = [next(batches) for _ in range(plan.accumulate)]
+            value = train_step(network, optimizer, batch, loss, accelerator, clip_norm=clip_norm)
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1
             if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss became {value} in step {state.step}; the checkpoint before it is kept: "
-                    f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
-                )
+                raise not_finite(f"the loss became {value}", state.step)
             progress.update(value, rate)
             epoch, into = divmod(state.step, plan.steps_per_epoch)
             if records is not None and progress.due():
                 records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **progress.take())
             last = state.step == plan.steps
             if into == 0 and (epoch % validate_every == 0 or last):
+                agree_on_buffers(state.scored, accelerator)
                 samples = Samples(len(validation), accelerator.num_processes)
                 matrix = evaluate(
                     state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep
@@ -152,9 +156,35 @@ def train(
                 state.best = max(state.best, result.miou)
                 progress.restart()
             if main and (into == 0 or time.monotonic() - saved >= save_seconds):
-                save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(), **facts), folder / "last.pt")
+                check_sound(state, batch[-1], loss)
+                save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(plan), **facts), folder / "last.pt")
                 saved = time.monotonic()
     return state.best
+
+
+def check_sound(state: State, batch: Batch, loss: SegmentationLoss) -> None:
+    """Raise FloatingPointError where the weights that are about to be saved cannot be gone on from: a step whose loss was still finite
+    can ruin them. They must be finite, and so must be their loss on ``batch``."""
+    model = state.model
+    images, labels = (part.to(model.mean.device) for part in batch)
+    with evaluating(model):
+        value = loss(model(model.normalize(images)), labels, loss.counts(labels))
+    if not (torch.isfinite(value) and all(torch.isfinite(value).all() for value in model.state_dict().values())):
+        raise not_finite("the weights or their loss are no longer finite", state.step)
+
+
+def not_finite(what: str, step: int) -> FloatingPointError:
+    return FloatingPointError(
+        f"{what} in step {step}; the checkpoint before it is kept: "
+        f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
+    )
+
+
+def agree_on_buffers(model: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the first one's buffers, so that all score the same model: without SyncBatchNorm their statistics differ."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def train_step(
@@ -182,9 +212,11 @@ def train_step(
             accelerator.backward(part * accelerator.num_processes)  # gradients are averaged over processes, parts are to be summed
         value += part.detach()
     value = accelerator.reduce(value, "sum") if accelerator.num_processes > 1 else value
-    if math.isfinite(result := value.item()):
-        if clip_norm is not None:
-            accelerator.clip_grad_norm_(network.parameters(), clip_norm)
+    result = value.item()
+    if math.isfinite(result):
+        norm = accelerator.clip_grad_norm_(network.parameters(), math.inf if clip_norm is None else clip_norm)
+        if accelerator.mixed_precision != "fp16" and not math.isfinite(float(norm)):  # fp16's scaler skips such steps itself
+            return math.nan
         optimizer.step()
     return result
 
