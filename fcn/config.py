@@ -78,6 +78,7 @@ class Recipe:
     batch_size: int = REQUIRED
     crop_size: int = REQUIRED  # side of the training crops, pixels
     scale: list[float] = REQUIRED  # smallest and largest factor of the scale jitter
+    color: float = REQUIRED  # largest relative change of brightness, contrast and saturation
 
 
 @dataclass
@@ -132,9 +133,9 @@ class AugmentConfig:
     crop_size: int = REQUIRED  # side of the crop, pixels
     scale: list[float] = REQUIRED  # smallest and largest factor of the scale jitter
     flip: float = 0.5  # probability
-    brightness: float = 0.0  # largest relative change; the same for the next two
-    contrast: float = 0.0
-    saturation: float = 0.0
+    brightness: float = REQUIRED  # largest relative change; the same for the next two
+    contrast: float = REQUIRED
+    saturation: float = REQUIRED
     hue: float = 0.0  # largest turn, as a share of the circle
 
     def __post_init__(self) -> None:
