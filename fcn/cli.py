@@ -17,27 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fcn import config as schema
+from fcn.help import chosen_parts, command_help, conf_folder, general_help, group_names, group_options
 from fcn.names import suggest
-
-EXAMPLES = {
-    "train": """fcn train                                             the built-in pictures, a few minutes on any machine
-fcn train data=camvid data.root=DIR model=fcn8s backbone=resnet34 upsample=pixelshuffle
-fcn train data=voc2012aug data.download=true backbone=vgg16 backbone.weights=imagenet
-fcn train resume=outputs/train/2026-01-31_12-00-00      goes on where a run was cut
-fcn train -m upsample=transposed,bilinear 'seed=range(0,3)'   six runs
-torchrun --nproc-per-node 4 -m fcn train data=voc2012   four processes""",
-    "evaluate": """fcn evaluate checkpoint=RUN/best.pt                     the validation split it was trained with
-fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
-fcn evaluate checkpoint=RUN/best.pt submission=true""",
-    "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
-fcn predict checkpoint=RUN/best.pt input=photos/
-fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
-}
-SUMMARIES = {
-    "train": "trains a network; without any words: on the built-in pictures",
-    "evaluate": "scores a checkpoint on a data set, per class",
-    "predict": "labels every pixel of an image, a folder or a glob of images",
-}
 
 
 class WrongCallError(Exception):
@@ -87,63 +68,7 @@ def complain(message: str, status: int = 2) -> int:
     return status
 
 
-# --- help ---
-
-
-def general_help() -> str:
-    lines = ["fcn: fully convolutional segmentation networks, from classifiers to label maps", "", "fcn COMMAND [key=value ...]", ""]
-    lines += [f"  {name:<10}{SUMMARIES[name]}" for name in schema.COMMANDS]
-    return "\n".join([*lines, "", "fcn COMMAND --help shows examples and every setting."])
-
-
-def command_help(command: str) -> str:
-    text = (conf_folder() / f"{command}.yaml").read_text()
-    settings = text.split("_self_\n", 1)[1].strip()
-    groups = chosen_parts(command)
-    lines = [f"fcn {command}: {SUMMARIES[command]}", "", EXAMPLES[command], "", "Parts, chosen by one word each:"]
-    for name, word in groups.items():
-        more = " ... and every encoder of smp and timm by name" if name == "backbone" else ""
-        lines.append(f"  {name + '=' + word:<20} {' | '.join(group_options(name))}{more}")
-    lines += ["", "Settings and their defaults:", *(f"  {line}".rstrip() for line in settings.splitlines())]
-    lines += ["", "Settings of a part, written PART.SETTING=VALUE:"]
-    for name in groups:
-        shared: dict[str, list[str]] = {}
-        for path in part_files(name):
-            shared.setdefault(part_settings(path), []).append(path.stem)
-        lines += [f"  {name}.  {settings}  ({', '.join(words)})" for settings, words in shared.items() if settings]
-    return "\n".join(lines)
-
-
-def chosen_parts(command: str) -> dict[str, str]:
-    """The parts of a command and the word that each has by default."""
-    text = (conf_folder() / f"{command}.yaml").read_text().split("_self_\n", 1)[0]
-    return dict(re.findall(r"- (\w+): (\S+)", text))
-
-
-def part_files(group: str) -> list[Path]:
-    return sorted((conf_folder() / group).glob("*.yaml"))
-
-
-def part_settings(path: Path) -> str:
-    keys = re.findall(r"^(\w+):", path.read_text(), flags=re.MULTILINE)
-    return ", ".join(key for key in keys if key not in ("defaults", "name"))
-
-
 # --- composing ---
-
-
-def conf_folder() -> Path:
-    """The configuration files: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-def group_names() -> list[str]:
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
-
-
-def group_options(group: str) -> list[str]:
-    return [path.stem for path in part_files(group)]
 
 
 def compose(command: str, words: list[str]) -> Any:

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from fcn import config
-from fcn.cli import chosen_parts, compose, conf_folder, group_options, run
+from fcn.cli import compose, run
 from fcn.data import DATASETS
+from fcn.help import chosen_parts, conf_folder, group_options
 from fcn.inference.strategies import STRATEGIES
 from fcn.models.backbones import BACKBONES
 from fcn.models.decoders import DECODERS

@@ -13,6 +13,7 @@ it up-samples.
     ((0, 2), (0, 4), (-1, 4))
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -30,7 +31,7 @@ Border = Literal["zero", "reflect", "replicate", "circular"]
 
 
 @dataclass(frozen=True)
-class AxisMap:
+class AxisMap(ABC):
     """From ``n_out`` output cells to ``n_in`` input cells along one axis. Subclasses say which taps a cell has."""
 
     n_in: int
@@ -59,9 +60,9 @@ class AxisMap:
         """Input cells per output cell, ``advance / period``."""
         return Fraction(self.advance, self.period)
 
+    @abstractmethod
     def taps(self, cells: Cells) -> Cells:
         """Indices ``(len(cells), K)`` on an input without borders; ``HOLE`` where a tap reads nothing."""
-        raise NotImplementedError
 
     def clip(self, taps: Cells) -> Cells:
         """Taps on the real input: what lies beyond its borders becomes ``HOLE`` or the cell that stands in for it."""
