@@ -173,8 +173,6 @@ def evaluate(config: EvaluateConfig) -> int:
     name = config.split or data["val"]
     with accelerator.main_process_first():
         split = load_split(data, name)
-        if "verify" in data and accelerator.is_main_process:
-            verify(split, data["verify"])
     model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     if model.labels.names != split.labels.names:
@@ -183,6 +181,8 @@ def evaluate(config: EvaluateConfig) -> int:
             f"and data={data['name']} has {split.labels.num_classes} ({', '.join(split.labels.names[:5])}, ...); "
             f"give the data set that it was trained for"
         )
+    if "verify" in data and accelerator.is_main_process:
+        verify(split, data["verify"])
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
     if config.submission and not data["name"].startswith("voc2012"):
         raise ValueError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
@@ -253,7 +253,7 @@ def predict(config: PredictConfig) -> int:
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed.append(path)
             reason = " ".join(str(error).split()) or type(error).__name__
-            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
+            tqdm.write(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}", file=sys.stderr)
             continue
         save_labels(labels, model.labels, folder / f"{name}.png")
         save_overlay(image, labels, model.labels, folder / f"{name}_overlay.png", alpha=config.alpha)

@@ -32,6 +32,7 @@ def answer(capsys, *words):
         (["train", "epochs=1.5"], "epochs: Value '1.5' of type 'float' could not be converted to Integer"),
         (["train", "epochs=0"], "epochs=0 is not allowed; epochs is 1 or more"),
         (["train", "epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
+        (["train", "modle=fcn8s"], "fcn train has no setting 'modle'; did you mean model"),
         (["train", "+epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
         (["train", "++epochz=3"], "fcn train has no setting 'epochz'; did you mean epochs?"),
         (["train", "+epochs=3"], "+epochs=3: epochs is there already; write it without the +"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fcn.data.images import to_rgb
 from fcn.inference.strategies import create_strategy
+from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 
 
@@ -20,12 +21,8 @@ def predict(model: Segmenter, image: Image.Image | NDArray[np.uint8], *, strateg
     The model is used in evaluation mode and left as it was. Raises ValueError for arrays of another shape or type.
     """
     run = create_strategy(strategy, **options)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return run(model, as_tensor(image)).numpy()
-    finally:
-        model.train(training)
 
 
 def as_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:

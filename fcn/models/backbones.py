@@ -13,14 +13,14 @@ the stride's grid stays whole): its deepest feature has 4096 channels, as in the
 Every other name is looked for among the encoders of segmentation-models-pytorch and timm.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fcn.models.convolutionalize import linear_to_conv
+from fcn.models.layers import evaluating
 from fcn.models.pretrained import load_weights, torchvision_classifier
 from fcn.names import check_options, suggest
 
@@ -78,28 +78,12 @@ class Encoder(Backbone):
 def freeze_unused(encoder: nn.Module, used: list[int]) -> None:
     """Take the parameters that no feature depends on (a classifier's last layers) out of the training: several processes would wait for
     their gradients."""
-    modes = {part: part.training for part in encoder.modules()}
-    encoder.eval()
-    features = encoder(torch.zeros(1, 3, PROBE, PROBE))
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(sum(features[level].sum() for level in used), parameters, allow_unused=True)
+    with evaluating(encoder), torch.enable_grad():
+        features = encoder(torch.zeros(1, 3, PROBE, PROBE))
+        gradients = torch.autograd.grad(sum(features[level].sum() for level in used), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
-    for part, training in modes.items():
-        part.training = training
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within it, ``module`` is in evaluation mode and no gradients are kept; afterwards every part is in the mode that it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def run_stages(stages: nn.ModuleList, images: Tensor) -> list[Tensor]:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
+from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 from fcn.training.batches import delivered, scoring_loader
 from fcn.training.metrics import confusion_matrix
@@ -32,20 +33,15 @@ def evaluate(
     """
     indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
     matrix = torch.zeros(split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         loader = scoring_loader(split, indices, workers=workers)
-        shown = tqdm(
-            delivered(loader), title, len(indices), leave=False, disable=not accelerator.is_main_process, mininterval=0.5, unit="image"
-        )
+        hidden = not accelerator.is_main_process
+        shown = tqdm(delivered(loader), title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             matrix += confusion_matrix(labels, prediction, split.labels.num_classes)
             if visit is not None:
                 visit(index, image, labels, prediction)
-    finally:
-        model.train(training)
     if accelerator.num_processes > 1:
         matrix = accelerator.reduce(matrix.to(accelerator.device), "sum").cpu()
     return matrix

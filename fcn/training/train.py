@@ -22,7 +22,7 @@ from fcn.data.files import written
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
-from fcn.models.backbones import evaluating
+from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
