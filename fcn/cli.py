@@ -194,7 +194,7 @@ def check_words(command: str, overrides: list[Any]) -> None:
                 raise WrongCallError(
                     f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
                 )
-            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, known | set(groups))}")
+            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, known if '.' in key else known | set(groups))}")
 
 
 def combinations(chosen: list[Any]) -> Iterator[list[str]]:
