@@ -1,0 +1,40 @@
+"""A network as a graph that can be edited: its operations in order, its parameters under their own names (torch.fx).
+
+What looks the same in modules and in ``forward`` is told apart by nothing but the graph, so that rewriting needs no list of class names.
+"""
+
+import copy
+
+from torch import fx, nn
+
+
+class Tracer(fx.Tracer):
+    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such)."""
+
+    def __init__(self) -> None:
+        from timm.layers import get_notrace_functions, get_notrace_modules
+
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self.whole = tuple(get_notrace_modules())
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(network: nn.Module) -> fx.GraphModule:
+    """A copy of ``network`` as an editable graph, with the same parameter names; ``network`` is left as it was.
+
+    Branches on ``self.training`` are taken as in evaluation (auxiliary heads are left out); modules such as batch norm and dropout keep
+    following the mode of the copy, which starts as that of ``network``. Raises ValueError where the network decides by the values of its
+    input.
+    """
+    training = network.training
+    copied = copy.deepcopy(network).eval()
+    try:
+        graph = Tracer().trace(copied)
+    except Exception as error:  # the network's own code runs, and may raise anything
+        raise ValueError(
+            f"{type(network).__name__} cannot be read as a graph, since its forward decides by what it is given "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give a network without such branches"
+        ) from error
+    return fx.GraphModule(copied, graph, type(network).__name__).train(training)
