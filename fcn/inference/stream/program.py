@@ -57,6 +57,7 @@ class Program:
     level: dict[str, int] = field(default_factory=dict)
     small: set[str] = field(default_factory=set)
     output: str = ""
+    like: Tensor = field(default_factory=lambda: torch.empty(0))  # of the image's type, on its device
 
     @property
     def input(self) -> Operation:
@@ -108,7 +109,7 @@ class _Compiler:
         source = self.graph.node(node.edges[0].source)
         if source.op not in ("conv2d", "conv_transpose2d") or len(self.graph.readers[source.name]) > 1 or source.is_global:
             return
-        if source.name in self.graph.outputs.values():
+        if source.name in self.graph.outputs.values() or _has_no_grid(source):
             return
         self.affine[source.name] = normalizer(self._call(node))
         self.folded.add(node.name)
@@ -120,6 +121,8 @@ class _Compiler:
 
     def _add(self, node: Node) -> None:
         if node.kind == "input":
+            image = node.fx.meta["val"]
+            self.program.like = torch.empty(0, dtype=image.dtype, device=image.device)
             self._keep(node, (), Rule(lambda blocks, cuts: blocks[0]))
             return
         source = self._resolve(node.edges[0].source)
@@ -139,15 +142,18 @@ class _Compiler:
     def _operation(self, node: Node) -> None:
         rows, columns = ([edge.maps[axis] for edge in node.edges] for axis in (0, 1))
         call = self._call(node)
-        if any(map(_is_global, rows)):
+        pooled = "adaptive" in node.op and any(map(_is_pooled, (*rows, *columns)))
+        if pooled or any(map(_is_global, rows)):
             self._global(node, call)
             return
         if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
             raise NoRuleError(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
-        if whole_rows and any(isinstance(axis, Bins) for axis in columns):
-            raise NoRuleError("it pools its columns into bins and keeps its rows")
-        if node.op in RULES:
+        if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
+            raise NoRuleError("an axis of one cell has been lost in a reshape before it")
+        if _has_no_grid(node) and all(map(_has_no_grid, call.sources)):
+            made = bound(call)  # all of it is one cell
+        elif node.op in RULES:
             made = RULES[node.op](call)
         elif node.kind in ("pointwise", "merge", "concat", "layout", "norm", "reduce", "linear", "product", "crop"):
             made = bound(call)
@@ -230,6 +236,14 @@ class _Compiler:
 
 def _is_global(axis: AxisMap) -> bool:
     return isinstance(axis, Whole | Bins) and axis.n_in > 1 and not axis.is_identity
+
+
+def _is_pooled(axis: AxisMap) -> bool:
+    return isinstance(axis, Whole | Bins) and not axis.is_identity
+
+
+def _has_no_grid(node: Node) -> bool:
+    return node.dims == (None, None) and node.sizes == (1, 1)
 
 
 def _locals(maps: Sequence[AxisMap]) -> tuple[AxisMap, AxisMap]:

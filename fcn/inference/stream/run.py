@@ -47,7 +47,8 @@ def layout(x: Tensor) -> torch.memory_format:
 class Run:
     """One pass over a strip of columns of the image.
 
-    wanted: the columns that are asked for of each sink. ``steps()`` yields, for each sink in each step in which it has any, its name, the
+    wanted: the columns that are asked for of each sink. known, dims: values that are there in full, and which of their dimensions are rows
+    and columns. like: of the image's type, on its device. ``steps()`` yields, for each sink in each step in which it has any, its name, the
     rows and the block, which stands until the next one is asked for.
     """
 
@@ -58,6 +59,7 @@ class Run:
         wanted: Mapping[str, Interval],
         known: Mapping[str, Tensor],
         dims: Mapping[str, tuple[int | None, int | None]],
+        like: Tensor,
     ) -> None:
         self.operations, self.plan, self.wanted, self.known = operations, plan, wanted, known
         self.dims = {**dims, **{operation.name: operation.dims for operation in operations}}
@@ -83,12 +85,14 @@ class Run:
         }
         self.buffers: dict[str, Buffer] = {}
         self.blocks: dict[str, tuple[int, Tensor]] = {}  # first row, rows
+        self.shapes = {operation.name: operation.shape for operation in operations}
+        self.like = like
 
     def steps(self, image: Source) -> Iterator[tuple[str, Interval, Tensor]]:
         for step in range(1, self.plan.steps + 1):
             for index, operation in enumerate(self.operations):
                 first, end = self.plan.rows(operation.name, step)
-                if first < end:
+                if first < end and self.columns[operation.name][0] < self.columns[operation.name][1]:
                     self._compute(operation, step, first, end, image)
                 for name in self.leaving.get(index, ()):
                     self.blocks.pop(name, None)
@@ -155,6 +159,8 @@ class Run:
         if read.maps is None:
             return self.known[name], None
         cuts = Cut.of(read.maps[0], *rows), Cut.of(read.maps[1], *across)
+        if any(cut.low == cut.high for cut in cuts):
+            return self._nothing(name, cuts), cuts
         if name in self.known:
             top, left, x = 0, 0, self.known[name]
         else:
@@ -163,3 +169,11 @@ class Run:
         dims = self.dims[name]
         x = part(x, dims[0], cuts[0].low - top, cuts[0].high - cuts[0].low)
         return part(x, dims[1], cuts[1].low - left, cuts[1].high - cuts[1].low), cuts
+
+    def _nothing(self, name: str, cuts: Cuts) -> Tensor:
+        """An empty block: what cells see that lie in the padding altogether."""
+        shape = list(self.shapes[name])
+        for dim, cut in zip(self.dims[name], cuts, strict=True):
+            if dim is not None:
+                shape[dim] = cut.high - cut.low
+        return self.like.new_empty(shape)

@@ -114,7 +114,7 @@ def score_bands(
         plan = schedule(operations, gathers, height=height, band=band, known=known)
         for index in range(len(parts)):
             wanted = {source: share(program.operations[source].sizes[1], index, len(parts)) for source in gathers}
-            run = Run(operations, plan, {name: cells for name, cells in wanted.items() if cells[0] < cells[1]}, known, dims)
+            run = Run(operations, plan, {name: cells for name, cells in wanted.items() if cells[0] < cells[1]}, known, dims, program.like)
             for name, rows, block in run.steps(image):
                 for _, gather in gathers[name]:
                     gather.add(block, rows, wanted[name])
@@ -123,7 +123,7 @@ def score_bands(
     operations = unknown(program, [program.output], known)
     plan = schedule(operations, [program.output], height=height, band=band, known=known)
     for cells in parts:
-        for _, (first, _), block in Run(operations, plan, {program.output: cells}, known, dims).steps(image):
+        for _, (first, _), block in Run(operations, plan, {program.output: cells}, known, dims, program.like).steps(image):
             yield Band(first, cells[0], block)
 
 

@@ -64,42 +64,42 @@ def interpolated(x: Tensor, dim: int, cut: Cut) -> Tensor:
     assert isinstance(axis, Resize)
     if axis.n_in == 1:
         return x.expand([cut.cells if place == dim % x.dim() else size for place, size in enumerate(x.shape)])
-    taps, weights = source_taps(axis, cut)
+    taps, weights = source_taps(axis, cut, np.float64 if x.dtype == torch.float64 else np.float32)
     indices = torch.from_numpy(np.clip(taps, cut.low, cut.high - 1) - cut.low).to(x.device)
     shape = [-1 if place == dim % x.dim() else 1 for place in range(x.dim())]
     if taps.shape[1] == 1:
         return x.index_select(dim, indices[:, 0])
-    factors = torch.from_numpy(weights).to(x.device, x.dtype if x.dtype == torch.float64 else torch.float32)
+    factors = torch.from_numpy(weights).to(x.device)
     y = x.index_select(dim, indices[:, 0]) * factors[:, 0].view(shape)
     for tap in range(1, taps.shape[1]):
         y = y.addcmul(x.index_select(dim, indices[:, tap]).to(y.dtype), factors[:, tap].view(shape))
     return y.to(x.dtype)
 
 
-def source_taps(axis: Resize, cut: Cut) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def source_taps(axis: Resize, cut: Cut, real: type[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
     """Cells of the source and their weights, (cells, taps), for each cell asked for.
 
-    As torch computes them, in float32: where the scale is no whole number, its rounding is part of the network.
+    As torch computes them, in the type of the scores: where the scale is no whole number, its rounding is part of the network.
     """
     cells = np.arange(cut.first, cut.end)
     if axis.mode in ("nearest", "nearest-exact"):
-        return axis.clip(axis.taps(cells)), np.ones((len(cells), 1), np.float32)
-    scale = np.float32(axis.scale.numerator / axis.scale.denominator)
-    position = cells.astype(np.float32)
-    position = scale * position if axis.align_corners else scale * (position + np.float32(0.5)) - np.float32(0.5)
+        return axis.clip(axis.taps(cells)), np.ones((len(cells), 1), real)
+    scale, half = real(axis.scale.numerator / axis.scale.denominator), real(0.5)
+    position = cells.astype(real)
+    position = scale * position if axis.align_corners else scale * (position + half) - half
     if axis.mode == "linear":
-        position = np.maximum(position, np.float32(0))
+        position = np.maximum(position, real(0))
         base = np.minimum(np.floor(position).astype(np.int64), axis.n_in - 1)
-        share = position - base.astype(np.float32)
+        share = position - base.astype(real)
         return np.stack([base, np.minimum(base + 1, axis.n_in - 1)], 1), np.stack([1 - share, share], 1)
     base = np.floor(position).astype(np.int64)
-    share = position - base.astype(np.float32)
+    share = position - base.astype(real)
     taps = np.clip(base[:, None] + np.arange(-1, 3), 0, axis.n_in - 1)
-    distance = np.abs(share[:, None] - np.arange(-1, 3, dtype=np.float32))
-    a = np.float32(-0.75)  # torch's cubic convolution
+    distance = np.abs(share[:, None] - np.arange(-1, 3).astype(real))
+    a = real(-0.75)  # torch's cubic convolution
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return taps, np.where(distance <= 1, near, far).astype(np.float32)
+    return taps, np.where(distance <= 1, near, far).astype(real)
 
 
 @rule("pixel_shuffle")

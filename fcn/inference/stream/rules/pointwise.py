@@ -38,6 +38,8 @@ def bound(call: Call) -> Rule:
     target = functional(call.node.fx.target)
     places = {source.name: index for index, source in reversed(list(enumerate(call.sources)))}
     grids = {dim: axis for axis, dim in enumerate(call.node.dims) if dim is not None and call.node.sizes[axis] > 1}
+    if call.node.kind not in ("pointwise", "merge"):
+        grids = {}
     rank = len(call.node.shape)
 
     def template(item: Any) -> Any:
@@ -50,10 +52,13 @@ def bound(call: Call) -> Rule:
 
     def fill(blocks: Blocks, cuts: Sequence[Cuts]) -> tuple[Any, Any]:
         def cut_out(item: Any) -> Any:
+            source = None
             if isinstance(item, Slot):
-                item = blocks[item.index]
+                source, item = call.sources[item.index], blocks[item.index]
             if isinstance(item, Tensor) and cuts:
                 for dim, axis in grids.items():
+                    if source is not None and source.dims[axis] is not None:
+                        continue  # a block is cut already
                     place = dim - rank + item.dim()
                     cut = cuts[0][axis]
                     if place >= 0 and item.shape[place] == call.node.sizes[axis] != cut.cells:
