@@ -72,6 +72,12 @@ def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
     return _Compiler(graph, dtype).run()
 
 
+def refusal(node: Node, reason: str) -> ValueError:
+    return ValueError(
+        f"inference=stream cannot compute '{node.op}' in layer '{node.layer or node.name}' in bands of rows: {reason}; use inference=windows"
+    )
+
+
 class _Compiler:
     def __init__(self, graph: Graph, dtype: torch.dtype | None) -> None:
         self.graph, self.dtype = graph, dtype
@@ -86,14 +92,14 @@ class _Compiler:
             self._fold(node)
 
     def run(self) -> Program:
+        for node in self.graph.globals:
+            if node.is_global and node.is_global.cause == "attention":
+                raise refusal(node, node.is_global.reason)
         for node in self.graph:
             try:
                 self._add(node)
             except NoRuleError as error:
-                raise ValueError(
-                    f"inference=stream cannot compute '{node.op}' in layer '{node.layer or node.name}' in bands of rows: {error}; "
-                    f"use inference=windows"
-                ) from error
+                raise refusal(node, str(error)) from error
         self.program.output = self._resolve(self.graph.output.name)
         return self.program
 
@@ -151,7 +157,7 @@ class _Compiler:
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
             raise NoRuleError("an axis of one cell has been lost in a reshape before it")
-        if _has_no_grid(node) and all(map(_has_no_grid, call.sources)):
+        if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and node.op not in (*VIEWS, "expand", "expand_as"):
             made = bound(call)  # all of it is one cell
         elif node.op in RULES:
             made = RULES[node.op](call)
