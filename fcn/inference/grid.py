@@ -117,5 +117,10 @@ def interpolate_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: 
     if grid.is_pixels:
         return scores[:, first - top : last - top, : grid.width]
     rows, columns = grid.down.places(first, last, scores), grid.across.places(0, grid.width, scores)
-    lines = torch.lerp(scores.index_select(1, rows.low - top), scores.index_select(1, rows.high - top), rows.weight[:, None])
-    return torch.lerp(lines.index_select(2, columns.low), lines.index_select(2, columns.high), columns.weight)
+    lines = mix(scores.index_select(1, rows.low - top), scores.index_select(1, rows.high - top), rows.weight[:, None])
+    return mix(lines.index_select(2, columns.low), lines.index_select(2, columns.high), columns.weight)
+
+
+def mix(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """``start`` at a weight of 0, ``end`` at 1; unlike ``torch.lerp``, which takes a difference, it leaves infinity what it is."""
+    return torch.addcmul(start * (1 - weight), end, weight)

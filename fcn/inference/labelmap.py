@@ -8,8 +8,8 @@ cells, those at the boundaries of regions, a class can win somewhere only if its
 
 (a class that falls short is below class ``j`` everywhere in the cell). Only these candidates are interpolated, mostly two or three of them,
 whatever the number of classes. A third class that wins inside a cell and at none of its corners is among them. The labels are those of
-``F.interpolate(scores, mode="bilinear", align_corners=False).argmax(1)``, but where two classes are equal up to rounding; NaN counts
-as the largest there is, as in ``argmax``.
+``F.interpolate(scores, mode="bilinear", align_corners=False).argmax(1)``, but where two classes are equal up to rounding. NaN counts as
+the largest there is, as in ``argmax``; a class of scores -infinity never wins.
 """
 
 import math
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fcn.inference.grid import Axis, Grid, interpolate_rows
+from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
 
 WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
 WORK_GPU = 2**24
@@ -77,11 +77,13 @@ def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 
     like = typed(scores[:, :0])
     if grid.points_per_pixel > DENSE:
         low, high = grid.down.reach(first, last, like)
-        values = interpolate_rows(typed(scores[:, low - top : high + 1 - top]), grid, first, last, top=low)
+        points = typed(scores[:, low - top : high + 1 - top])
+        values = points if grid.is_pixels else above_infinity(points)
+        values = interpolate_rows(values, grid, first, last, top=low)
         return values.max(0).indices.to(torch.uint8)  # many times as fast as argmax, which does not vectorise
     rows, columns = grid.down.cells(first, last, like), grid.columns(like)
     low, high = int(rows.low[0]) - top, int(rows.high[-1]) - top
-    points = typed(scores[:, low : high + 1]).permute(1, 2, 0).contiguous()  # (rows, w, C)
+    points = above_infinity(typed(scores[:, low : high + 1]).permute(1, 2, 0).contiguous())  # (rows, w, C)
     upper, lower = rows.low - (low + top), rows.high - (low + top)
     best = points.max(2).indices.to(torch.uint8)
     corners = [best.index_select(0, y).index_select(1, x) for y in (upper, lower) for x in (columns.low, columns.high)]
@@ -134,11 +136,11 @@ def cell_labels(candidates: Tensor, classes: Tensor, down: Tensor, across: Tenso
     """
     down, across = down.t()[:, None], across.t()[None]
     upper_left, upper_right, lower_left, lower_right = candidates[:, :, None, None].unbind(1)  # each (K, 1, 1, m)
-    left, right = torch.lerp(upper_left, lower_left, down), torch.lerp(upper_right, lower_right, down)  # (K, tall, 1, m)
-    best = torch.lerp(left[0], right[0], across)
+    left, right = mix(upper_left, lower_left, down), mix(upper_right, lower_right, down)  # (K, tall, 1, m)
+    best = mix(left[0], right[0], across)
     winner = classes[0].expand(best.shape)
     for place in range(1, len(candidates)):
-        score = torch.lerp(left[place], right[place], across)
+        score = mix(left[place], right[place], across)
         winner = torch.where((score > best) | (score.isnan() & ~best.isnan()), classes[place], winner)
         best = torch.maximum(best, score)
     return winner
@@ -168,6 +170,11 @@ def bands(grid: Grid, scores: Tensor, first: int, last: int) -> Iterator[tuple[i
             end = edge if edge > first else end
         yield first, end
         first = end
+
+
+def above_infinity(scores: Tensor) -> Tensor:
+    """The scores with the lowest number in place of -infinity, which times a weight of 0 would be NaN."""
+    return scores.clamp(min=torch.finfo(scores.dtype).min)
 
 
 def work_at_once(scores: Tensor) -> int:
