@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from fcn import config as schema
 from fcn.help import chosen_parts, command_help, conf_folder, general_help, group_names, group_options
-from fcn.names import suggest
+from fcn.names import first_line, suggest
 
 
 class WrongCallError(Exception):
@@ -258,10 +258,6 @@ def describe(error: Exception) -> str:
         cause = cause.__cause__
     key = getattr(cause, "full_key", None)
     return f"{key}: {first_line(cause)}" if key else first_line(error)
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 # --- running ---
