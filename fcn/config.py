@@ -29,13 +29,15 @@ def one_of(key: str, given: str, *words: str) -> None:
 class ModelConfig:
     name: str = REQUIRED
     weights: str | None = None  # of the whole network; null: random; torchvision: downloaded; or the file of a checkpoint or a state dict
-    aux: bool = False  # an auxiliary head on the feature before the deepest, for the training
+    aux: bool = False  # an auxiliary head for the training
     aux_weight: float = 0.5  # of its loss
+    aux_level: int | None = None  # the feature that it stands on, -1 the deepest; null: -2, or what the weights were trained with
 
     def __post_init__(self) -> None:
         require(self.aux_weight > 0, "model.aux_weight", self.aux_weight, "above 0")
-        if self.aux_weight != 0.5 and not self.aux:
-            raise ValueError("model.aux_weight belongs to the auxiliary head, which is off; add model.aux=true, or leave it out")
+        require(self.aux_level is None or self.aux_level < 0, "model.aux_level", self.aux_level, "a number below 0, or null")
+        if not self.aux and (self.aux_weight, self.aux_level) != (0.5, None):
+            raise ValueError("model.aux_weight and model.aux_level belong to the auxiliary head, which is off; add model.aux=true")
 
 
 @dataclass

@@ -10,9 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def crop_to(x: Tensor, height: int, width: int) -> Tensor:
+    """The top left ``height`` x ``width`` cells of ``x`` (N, C, h >= height, w >= width)."""
+    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
+        # an export with sizes left open cannot prove that a slice fits, ceil and floor being in its way; of padding it asks no proof
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    return x[..., :height, :width]
+
+
 def crop_like(x: Tensor, reference: Tensor) -> Tensor:
     """The top left part of ``x`` (N, C, h, w) that has the height and width of ``reference`` (N, C', h' <= h, w' <= w)."""
-    return x[..., : reference.shape[-2], : reference.shape[-1]]
+    return crop_to(x, reference.shape[-2], reference.shape[-1])
 
 
 def resize_like(x: Tensor, reference: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def torchvision_settings(model: str, backbone: str) -> tuple[int, dict[str, Any]
     backbone. Their last step interpolates to the size of the image, and so does the one inside LR-ASPP."""
     options: dict[str, Any] = {"resize": "size"}
     if backbone.startswith("mobilenet"):
-        return 16, options, {"dilate_first": True}
+        return 16, options | {"aux_level": -3}, {"dilate_first": True, "taps": "first"}
     return 8, options, {}
 
 
@@ -151,18 +151,35 @@ def load_network(network: nn.Module, weights: Weights, spec: dict[str, Any]) -> 
     tensors = dict(weights.tensors)
     origin = weights.origin
     if weights.torchvision:
-        tensors = {renamed(name, spec["model"]): tensor for name, tensor in tensors.items()}
+        tensors = renamed(tensors, list(own), spec["model"]) | {name: own[name] for name in ("mean", "std")}
     if not any(name.startswith("auxiliary.") for name in own):
         extra = [name for name in tensors if name.startswith("auxiliary.")]
         for name in extra:
             del tensors[name]
         if extra:
-            log.info("the auxiliary head in %s is left out; model.aux=true takes it too", origin)
+            log.info("the auxiliary head in %s is left out; model.aux=true takes it", origin)
     if weights.spec is not None:
         origin = f"{origin} ({', '.join(f'{part}={weights.spec[part]}' for part in ('model', 'backbone', 'upsample'))})"
         if weights.spec["model"] != spec["model"]:
             tensors = staged(tensors, own, weights.spec["model"], spec["model"], origin)
     fit_state_dict(network, tensors, origin)
+
+
+def renamed(tensors: dict[str, Tensor], own: list[str], model: str) -> dict[str, Tensor]:
+    """A state dict under torchvision's names, under ours: the heads by their prefix; the backbone's tensors in their order, since both
+    backbones list those of the same classifier, one after the other."""
+    theirs = [name for name in tensors if name.startswith("backbone.")]
+    ours = [name for name in own if name.startswith("backbone.")]
+    pairs = list(zip(theirs, ours, strict=False))
+    same = len(theirs) == len(ours) and all(one.rpartition(".")[2] == other.rpartition(".")[2] for one, other in pairs)
+    names = dict(pairs) if same else {}
+    head = "decoder." if model == "lraspp" else "decoder.classifier."
+    for name in tensors:
+        if name.startswith("classifier."):
+            names[name] = head + name.removeprefix("classifier.")
+        elif name.startswith("aux_classifier."):
+            names[name] = "auxiliary." + name.removeprefix("aux_classifier.")
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}
 
 
 def staged(tensors: dict[str, Tensor], own: dict[str, Tensor], coarser: str, model: str, origin: str) -> dict[str, Tensor]:

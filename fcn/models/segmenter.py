@@ -19,13 +19,13 @@ from fcn.models.decoders import DECODERS, OUTPUT_STRIDES
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import SIZE, Decoder, Levels
 from fcn.models.decoders.smp import smp_parts
-from fcn.models.layers import pad_to_multiple
+from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.upsample import create_upsampler
 from fcn.names import check_options, lookup
 
 MODELS = {**DECODERS, "smp": smp_parts}
-AUX_WEIGHT = 0.5  # torchvision's
+AUXILIARY = {"aux": False, "aux_weight": 0.5, "aux_level": -2}  # options of every model, and torchvision's values
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 class Segmenter(nn.Module):
     """``forward(images)``: normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
-    auxiliary: a head on the feature before the deepest, of which only the loss knows: in training mode ``forward`` then gives ``Outputs``.
+    auxiliary: a head on the feature ``aux_level`` of which only the loss knows: in training mode ``forward`` then gives ``Outputs``.
     aux_weight: of its loss.
     """
 
@@ -65,14 +65,15 @@ class Segmenter(nn.Module):
         decoder: Decoder,
         *,
         auxiliary: nn.Module | None = None,
-        aux_weight: float = AUX_WEIGHT,
+        aux_weight: float = 0.5,
+        aux_level: int = -2,
         spec: ModelSpec | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
         self.auxiliary = auxiliary
-        self.aux_weight = aux_weight
+        self.aux_weight, self.aux_level = aux_weight, aux_level
         self.stride = decoder.stride
         self.resize = decoder.resize
         self.spec = spec
@@ -95,14 +96,15 @@ class Segmenter(nn.Module):
         logits = self.to_image(self.decoder(features), self.stride, images, padded)
         if self.auxiliary is None or not self.training:
             return logits
-        auxiliary = self.auxiliary(features[-2])
-        return Outputs(logits, self.to_image(auxiliary, self.backbone.strides[-2], images, padded))
+        auxiliary = self.auxiliary(features[self.aux_level])
+        return Outputs(logits, self.to_image(auxiliary, self.backbone.strides[self.aux_level], images, padded))
 
     def to_image(self, scores: Tensor, stride: int, images: Tensor, padded: Tensor) -> Tensor:
         """The last step: ``scores`` of ``padded``, at ``stride`` pixels a cell, over the pixels of ``images``."""
         height, width = images.shape[-2:]
         if self.resize == SIZE:
-            return F.interpolate(scores, size=padded.shape[-2:], mode="bilinear", align_corners=False)[..., :height, :width]
+            scores = F.interpolate(scores, size=padded.shape[-2:], mode="bilinear", align_corners=False)
+            return crop_to(scores, height, width)
         return to_image_size(scores, stride, height, width)
 
 
@@ -110,7 +112,7 @@ def to_image_size(scores: Tensor, stride: int, height: int, width: int) -> Tenso
     """Scores (N, C, h, w) interpolated by the whole factor ``stride``, then the top left (height, width)."""
     if stride > 1:
         scores = F.interpolate(scores, scale_factor=float(stride), mode="bilinear", align_corners=False)
-    return scores[..., :height, :width]
+    return crop_to(scores, height, width)
 
 
 def create_model(
@@ -132,8 +134,8 @@ def create_model(
     whole network: None (random), "torchvision" (downloaded: the settings with which those were trained then hold unless others are given)
     or a file, see ``network_weights``. backbone_weights: None, "imagenet" or the file of the classifier's state dict.
 
-    The options are the keyword parameters of the part's function; every model also takes ``aux`` (an auxiliary head for the training) and
-    ``aux_weight``. Raises ValueError, naming what there is, for unknown words and for parts that do not fit together.
+    The options are the keyword parameters of the part's function; every model also takes ``aux`` (an auxiliary head for the training),
+    ``aux_weight`` (of its loss) and ``aux_level`` (the feature that it stands on, -1 the deepest). Raises ValueError, naming what there is, for unknown words and for parts that do not fit together.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}; a segmentation network tells at least 2 classes apart (background is one)")
@@ -148,23 +150,26 @@ def create_model(
             stride, theirs, of_theirs = torchvision_settings(model, backbone)
             output_stride = stride if output_stride is None else output_stride
             options, of_backbone = theirs | {key: value for key, value in options.items() if value is not None}, of_theirs | of_backbone
-    aux, aux_weight = bool(options.get("aux")), options.get("aux_weight", AUX_WEIGHT)
-    own = {key: value for key, value in options.items() if key not in ("aux", "aux_weight") and value is not None}
-    check_options(build, own, f"model={model}", also=("aux", "aux_weight"))
+    given = {key: value for key, value in options.items() if value is not None}
+    extra = AUXILIARY | {key: given.pop(key) for key in AUXILIARY if key in given}
+    check_options(build, given, f"model={model}", also=AUXILIARY)
     upsampler = create_upsampler(upsample, **(upsample_options or {}))
     asked = OUTPUT_STRIDES.get(model) if output_stride is None else output_stride
     features: Backbone
     head: Decoder
     if model == "smp":
         check_options(no_options, of_backbone, f"model=smp backbone={backbone}")
-        features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **own)
+        features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **given)
     else:
         features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
         levels = Levels(features.channels, features.strides, features.offsets)
-        head = build(levels, num_classes, upsampler, **own)
+        head = build(levels, num_classes, upsampler, **given)
     spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))
-    auxiliary = fcn_head(features.channels[-2], num_classes) if aux else None
-    network = Segmenter(features, head, auxiliary=auxiliary, aux_weight=aux_weight, spec=spec)
+    level = extra["aux_level"]
+    if not -len(features.channels) <= level < 0:
+        raise ValueError(f"aux_level={level} is not allowed; backbone={backbone} has the features -1 (deepest) to {-len(features.channels)}")
+    auxiliary = fcn_head(features.channels[level], num_classes) if extra["aux"] else None
+    network = Segmenter(features, head, auxiliary=auxiliary, aux_weight=extra["aux_weight"], aux_level=level, spec=spec)
     if loaded is not None:
         load_network(network, loaded, asdict(spec))
     return network
