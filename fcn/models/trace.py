@@ -9,13 +9,15 @@ from torch import fx, nn
 
 
 class Tracer(fx.Tracer):
-    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such)."""
+    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such), and what drops paths
+    at random, which would otherwise be traced as it is in evaluation."""
 
     def __init__(self) -> None:
-        from timm.layers import get_notrace_functions, get_notrace_modules
+        from timm.layers import DropPath, get_notrace_functions, get_notrace_modules
+        from torchvision.ops import StochasticDepth
 
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.whole = tuple(get_notrace_modules())
+        self.whole = (*get_notrace_modules(), DropPath, StochasticDepth)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
