@@ -144,6 +144,13 @@ def check_resize(resize: str | None) -> None:
 class BackboneConfig:
     name: str = REQUIRED
     weights: str | None = None  # null: random; imagenet: downloaded; or the file of a state dict
+    output_stride: int | None = None  # of the deepest feature, by dilation; null: the network's own
+    dilate_first: bool = False  # dilate what loses its stride as well, as torchvision's dilated MobileNetV3
+
+    def __post_init__(self) -> None:
+        require(self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
+        fits = not self.dilate_first or self.output_stride is not None
+        require(fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16")
 
 
 @dataclass

@@ -23,15 +23,16 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
     """The classifier of that name from torchvision: random (None), "imagenet" (its default weights) or from the file ``weights``."""
     import torchvision
 
+    # init_weights=False would save time where a constructor offers it, but the random start is the published one
+    random: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # which warn without it
     if weights is None:
-        # init_weights=False would save time where a constructor offers it, but the random start is the published one
-        return torchvision.models.get_model(name, weights=None)
+        return torchvision.models.get_model(name, weights=None, **random)
     if weights != "imagenet":
-        network = torchvision.models.get_model(name, weights=None)
+        network = torchvision.models.get_model(name, weights=None, **random)
         load_weights(network, weights)
         return network
     try:
-        return torchvision.models.get_model(name, weights="DEFAULT")
+        return torchvision.models.get_model(name, weights="DEFAULT", **({"transform_input": False} if random else {}))
     except OSError as error:  # URLError is one
         raise ValueError(
             f"the imagenet weights of {name} could not be downloaded ({error}); "

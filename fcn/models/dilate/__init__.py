@@ -22,9 +22,9 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.models.dilate.grid import IMAGE, Axis, Grid, Spread, expected_input, measure
-from fcn.models.dilate.layers import CropToCommon, flat_padding
+from fcn.models.dilate.layers import CropToCommon, SamePad, flat_padding
 from fcn.models.dilate.rules import EXTENSIVE, is_cellwise, layer_name, operation
-from fcn.models.dilate.windows import Window, fresh_name, read_window, replace_window, write_window
+from fcn.models.dilate.windows import Window, fresh_name, per_axis, put_layer, read_window, replace_window, write_window
 from fcn.models.trace import trace
 
 POOL_TO_FIXED = ("adaptive_avg_pool", "adaptive_max_pool")
@@ -139,6 +139,8 @@ class Reading:
             window = self.window_of(node)
             if window is not None:
                 return self.slide(node, window, x)
+            if operation(node) == "pad_same":
+                return self.pad_same(node, x)
             if self.pads(node):
                 return self.pad(node, x)
         if operation(node) == "getitem" and x is not None and len(self.spreads[sources[0]]) == 1:
@@ -174,12 +176,12 @@ class Reading:
             spread = axis.dilation
             if self.dilate_first and old.kind == "conv":
                 spread *= s // kept
-            original = axis.original.slide(s, a + b + e - l * (k - 1))
-            now = axis.now.slide(kept, (a + b + e - l * (k - 1)) * spread)
+            original = axis.original.slide(s, a, l * (k - 1), b + e)
+            now = axis.now.slide(kept, a * spread, l * (k - 1) * spread, (b + e) * spread)
             short = 0
             if original.is_whole and now.stride < original.stride and now.excess <= -now.stride:
                 short = int((-now.stride - now.excess) // axis.now.stride) + 1
-                now = Grid(now.stride, now.excess + short * axis.now.stride)
+                now = now.extend(short, axis.now.stride)
             strides.append(kept)
             dilations.append(l * spread)
             befores.append(a * spread)
@@ -235,8 +237,8 @@ class Reading:
         if mode == "circular" and any(axis.dilation > 1 for axis in x):
             raise ValueError("it pads with the opposite border")
         axes = tuple(
-            Axis(axis.original.slide(1, sum(side)), axis.now.slide(1, sum(side) * axis.dilation))
-            for axis, side in zip(x, sides, strict=True)
+            Axis(axis.original.slide(1, a, 0, b), axis.now.slide(1, a * axis.dilation, 0, b * axis.dilation))
+            for axis, (a, b) in zip(x, sides, strict=True)
         )
         if any(axis.dilation > 1 for axis in x):
             wider = [(a * axis.dilation, b * axis.dilation) for (a, b), axis in zip(sides, x, strict=True)]
@@ -250,6 +252,22 @@ class Reading:
             self.network.graph.erase_node(node)
             node = call
         return node, axes
+
+    def pad_same(self, node: fx.Node, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
+        """Padding that a convolution after it makes to "same" size, as timm writes it: ``pad_same(x, kernel, stride, dilation, value)``."""
+        given = {**dict(zip(("x", "kernel_size", "stride", "dilation", "value"), node.args, strict=False)), **node.kwargs}
+        kernel, stride, dilation = (per_axis(given.get(key, 1), len(x)) for key in ("kernel_size", "stride", "dilation"))
+        reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        axes = tuple(
+            Axis(axis.original.slide(1, 0, 0, cells), axis.now.slide(1, 0, 0, cells * axis.dilation))
+            for axis, cells in zip(x, reach, strict=True)
+        )
+        if self.output_stride is None:
+            return node, axes
+        kept = [self.kept_stride(axis.now.stride, step) for axis, step in zip(x, stride, strict=True)]
+        spread = [axis.dilation for axis in x]
+        layer = SamePad(kernel, stride, dilation, spread=spread, new_stride=kept, value=given.get("value", 0.0))
+        return put_layer(self.network, node, layer), axes
 
     def slice(self, node: fx.Node, x: tuple[Axis, ...], spread: Spread) -> State:
         """Slices along spatial axes (``x[..., ::2, ::2]``, ``x[:, :, 1:]``); None where there are none."""
@@ -273,7 +291,7 @@ class Reading:
                 raise ValueError("it takes some cells of the map only")
             start, step = item.start or 0, item.step or 1
             kept = self.kept_stride(axis.now.stride, step)
-            axes.append(Axis(axis.original.slide(step, -start), axis.now.slide(kept, -start * axis.dilation)))
+            axes.append(Axis(axis.original.slide(step, -start, 0, 0), axis.now.slide(kept, -start * axis.dilation, 0, 0)))
             items[dim] = slice(start * axis.dilation or None, None, kept if kept > 1 else None)
         node.args = (node.args[0], tuple(items))
         return tuple(axes)

@@ -9,31 +9,41 @@ the dilated map ends within ``d`` cells after the original's last: what lies out
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from fcn.models.layers import evaluating
 
+CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
 SIDES = ((256, 512), (320, 640), (192, 384))  # two sizes of each axis, pixels: what changes from one to the other belongs to the axis
 
 
 @dataclass(frozen=True)
 class Grid:
-    """``ceil((H + excess) / stride)`` cells for ``H`` pixels; both in pixels of the image."""
+    """``ceil((H + excess) / stride)`` cells for ``H`` pixels, the field of the first one centred at ``center``; all in pixels."""
 
     stride: Fraction
     excess: Fraction
+    center: Fraction = Fraction(0)
 
     @property
     def is_whole(self) -> bool:
         """Whether there are ``H / stride`` cells where the stride divides ``H``: nothing is lost or added but by rounding."""
         return -self.stride < self.excess <= 0
 
-    def slide(self, stride: int, extra: int) -> "Grid":
-        """The grid after a window of that stride; ``extra``: padding less ``dilation * (kernel - 1)``, in cells of this grid."""
-        return Grid(self.stride * stride, self.excess + extra * self.stride)
+    def slide(self, stride: int, before: int, reach: int, after: int) -> "Grid":
+        """The grid after a window of that stride, with cells of padding ``before`` and ``after`` and a reach of ``dilation * (kernel - 1)``
+        cells of this grid."""
+        excess = self.excess + (before + after - reach) * self.stride
+        return Grid(self.stride * stride, excess, self.center + (Fraction(reach, 2) - before) * self.stride)
+
+    def extend(self, cells: int, pixels: Fraction) -> "Grid":
+        """The grid with windows that may reach ``cells`` of ``pixels`` each further beyond the end."""
+        return Grid(self.stride, self.excess + cells * pixels, self.center)
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,24 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(list(value.values()))
 
 
-def expected_input(network: nn.Module) -> tuple[int, int]:
+def expected_input(network: fx.GraphModule) -> tuple[int, int]:
     """The channels and the number of spatial axes that a network's first convolution takes; 3 and 2 where it has none."""
-    for module in network.modules():
-        for rank, kind in ((1, nn.Conv1d), (2, nn.Conv2d), (3, nn.Conv3d)):
-            if isinstance(module, kind):
-                return module.in_channels, rank
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            module = network.get_submodule(str(node.target))
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                return module.in_channels, len(module.kernel_size)
+        elif node.target in CONV_FUNCTIONS:
+            found = []
+            sources: list[Any] = [node.args[1] if len(node.args) > 1 else node.kwargs["weight"]]
+            while sources:  # it may have been standardised, and so on, on its way from the parameter
+                source = sources.pop()
+                if source.op == "get_attr":
+                    found.append(attrgetter(str(source.target))(network))
+                sources += source.all_input_nodes
+            weight = max(found, key=lambda tensor: tensor.numel())
+            groups = node.kwargs.get("groups", node.args[6] if len(node.args) > 6 else 1)
+            return weight.shape[1] * int(groups), CONV_FUNCTIONS[node.target]  # type: ignore[arg-type, index]
     return 3, 2
 
 

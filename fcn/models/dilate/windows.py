@@ -11,9 +11,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from fcn.models.dilate.grid import CONV_FUNCTIONS
 from fcn.models.dilate.layers import AveragePool, PowerPool, SamePad, flat_padding
 
-CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
 MAX_FUNCTIONS = {"max_pool1d": 1, "max_pool2d": 2, "max_pool3d": 3}
 AVG_FUNCTIONS = {"avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3}
 POWER_FUNCTIONS = {"lp_pool1d": 1, "lp_pool2d": 2, "lp_pool3d": 3}
@@ -199,11 +199,11 @@ def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Windo
         x = _insert(network, node, SamePad(old.kernel, old.stride, old.dilation, spread=spread, new_stride=new.stride, value=value), x)
         before, after, new = none, none, replace_window(new, before=none, after=none, beyond=none)
     if new.kind == "max":
-        if before != after:
+        if before != after or any(2 * cells > k for cells, k in zip(before, new.kernel, strict=True)):  # torch refuses wider ones
             x = _insert_pad(network, node, x, tuple(zip(before, after, strict=True)), value=float("-inf"))
             before = none
         layer = list(MAX_MODULES)[rank - 1](new.kernel, new.stride, before, new.dilation)
-    elif new.kind == "avg" and set(new.dilation) == {1} and not any(new.beyond) and before == after:
+    elif new.kind == "avg" and set(new.dilation) == {1} and before == after == new.after and not any(new.beyond):
         layer = _average(rank, new)
     else:
         average = AveragePool(
@@ -217,7 +217,7 @@ def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Windo
             divisor=new.divisor,
         )
         layer = PowerPool(new.norm_type, average) if new.kind == "power" else average
-    return _replace(network, node, layer, x)
+    return put_layer(network, node, layer, x)
 
 
 def _average(rank: int, window: Window) -> nn.Module:
@@ -306,13 +306,13 @@ def _insert_pad(
         return network.graph.call_function(F.pad, (x, flat_padding(sides)), {"mode": mode, **extra})
 
 
-def _replace(network: fx.GraphModule, node: fx.Node, layer: nn.Module, x: Any) -> fx.Node:
-    """A call of ``layer`` on ``x`` in the place of ``node``."""
-    calls = [other for other in network.graph.nodes if other.op == "call_module" and other.target == node.target]
+def put_layer(network: fx.GraphModule, node: fx.Node, layer: nn.Module, x: Any = None) -> fx.Node:
+    """A call of ``layer`` in the place of ``node``, on ``x`` (by default what ``node`` reads first)."""
+    calls = [other for other in network.graph.nodes if other.op == node.op == "call_module" and other.target == node.target]
     name = str(node.target) if calls == [node] else fresh_name(network, node)
     network.add_submodule(name, layer.train(network.training))
     with network.graph.inserting_before(node):
-        call = network.graph.call_module(name, (x,))
+        call = network.graph.call_module(name, (node.all_input_nodes[0] if x is None else x,))
     return _take_place(network, node, call)
 
 
