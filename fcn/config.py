@@ -145,17 +145,21 @@ class BackboneConfig:
     name: str = REQUIRED
     weights: str | None = None  # null: random; imagenet: downloaded; or the file of a state dict
     output_stride: int | None = None  # of the deepest feature, by dilation; null: the network's own
-    dilate_first: bool = False  # dilate what loses its stride as well, as torchvision's dilated MobileNetV3
+    dilate_first: bool | None = None  # dilate what loses its stride as well; null: no, or what the model's weights were trained with
 
     def __post_init__(self) -> None:
-        require(self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
+        require(
+            self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null"
+        )
         fits = not self.dilate_first or self.output_stride is not None
-        require(fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16")
+        require(
+            fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16"
+        )
 
 
 @dataclass
 class VGGConfig(BackboneConfig):
-    classifier: bool = True  # keep fc6 and fc7, as convolutions
+    classifier: bool | None = None  # keep fc6 and fc7, as convolutions; null: yes, where the model's encoder has them
 
 
 @dataclass
