@@ -148,9 +148,8 @@ class BackboneConfig:
     dilate_first: bool | None = None  # dilate what loses its stride as well; null: no, or what the model's weights were trained with
 
     def __post_init__(self) -> None:
-        require(self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
-        fits = not self.dilate_first or self.output_stride is not None
-        require(fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16")
+        fits = self.output_stride in (None, 1, 2, 4, 8, 16, 32)
+        require(fits, "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, part_options
+from fcn.commands.parts import load_split, model_of, part_options
 from fcn.config import FilesConfig, TrainConfig
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+Place = tuple[Fraction, Fraction]  # row and column, in pixels
+
+
 class Margin(NamedTuple):
     """For networks that drop the image's border (windows without padding): zeros round the image, and how many cells of each feature,
     at the top and the left, then belong to the margin only."""
@@ -36,12 +39,14 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         margin: Margin | None = None,
+        offsets: Sequence[Place | None] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.channels, self.strides, self.divisor = tuple(channels), tuple(strides), divisor
         self.mean, self.std = tuple(mean), tuple(std)
         self.margin = margin
+        self.known_offsets = None if offsets is None else tuple(offsets)  # read from the graph that the backbone was made of
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if self.margin is None:
@@ -55,15 +60,17 @@ class Backbone(nn.Module):
         ]
 
     @cached_property
-    def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
+    def offsets(self) -> tuple[Place | None, ...]:
         """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
         pixel; gates over the whole map are left out of account. None where a feature has no place (attention)."""
+        if self.known_offsets is not None:
+            return self.known_offsets
         from fcn.geometry.graph import read_graph
         from fcn.geometry.receptive_field import ReceptiveField
 
         side = max(2 * self.strides[-1], 64)
         graph = read_graph(self, side)
-        found: list[tuple[Fraction, Fraction] | None] = []
+        found: list[Place | None] = []
         for name in graph.outputs:
             row, column = ReceptiveField(graph, output=name, ignore_global=True).offset
             found.append(None if row is None or column is None else (row, column))
@@ -82,7 +89,10 @@ def from_graph(network: fx.GraphModule, reading: Reading, *, mean: Sequence[floa
     deepest = max(strides)
     if all(grid.is_whole for pair in grids for grid in pair):
         exact = all(grid.excess == 0 for pair in grids for grid in pair)
-        return Backbone(network, channels, strides, divisor=1 if exact else deepest, mean=mean, std=std)
+        places = [(rows.center, columns.center) for rows, columns in grids]
+        known = [(row, column) for row, column in places if row is not None and column is not None]
+        offsets = known if len(known) == len(places) else None
+        return Backbone(network, channels, strides, divisor=1 if exact else deepest, mean=mean, std=std, offsets=offsets)
     rows = [pair[0] for pair in grids]
     before = max(round(rows[-1].center - Fraction(deepest - 1, 2)), 0)
     skipped = [max(round((before - grid.center + Fraction(int(grid.stride) - 1, 2)) / grid.stride), 0) for grid in rows]

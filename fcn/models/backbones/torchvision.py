@@ -20,9 +20,7 @@ from fcn.models.trace import trace
 HALF = (0.5, 0.5, 0.5)
 
 
-def classifier(
-    name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last"
-) -> Backbone:
+def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last") -> Backbone:
     """Any convolutional classifier of torchvision.
 
     taps: where a stage's feature is taken: "last", before the next block that strides, or "first", after its own one, as torchvision's

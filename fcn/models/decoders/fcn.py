@@ -46,8 +46,7 @@ class FCN(Decoder):
         self.levels = [last] + [last - features.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
         self.scores = nn.ModuleList(zero_conv(features.channels[level], num_classes) for level in self.levels)
         self.ups = nn.ModuleList(
-            grow(num_classes, num_classes, upsample, features, level, skip, align=align)
-            for level, skip in itertools.pairwise(self.levels)
+            grow(num_classes, num_classes, upsample, features, level, skip, align=align) for level, skip in itertools.pairwise(self.levels)
         )
         self.last, self.stride = last_step(num_classes, upsample, features, self.levels[-1], stride=stride, align=align)
 
@@ -69,7 +68,8 @@ def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def fcn_head(in_channels: int, num_classes: int, *, channels: int | None = None, dropout: float = 0.1) -> nn.Sequential:
-    """3x3 convolution to ``channels`` (None: a quarter), batch norm, ReLU, dropout, scores: torchvision's FCN head, also the auxiliary one."""
+    """3x3 convolution to ``channels`` (None: a quarter), batch norm, ReLU, dropout, scores: torchvision's FCN head, which also is the
+    auxiliary one."""
     inner = channels or max(1, in_channels // 4)
     return nn.Sequential(*conv_norm(in_channels, inner, 3), nn.Dropout(dropout), nn.Conv2d(inner, num_classes, 1))
 

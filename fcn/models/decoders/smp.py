@@ -46,15 +46,19 @@ def architectures() -> dict[str, Any]:
 
 
 def smp_parts(
-    backbone: str, num_classes: int, upsample: Upsampler, output_stride: int | None = None, weights: str | None = None, *, arch: str = "Unet"
+    backbone: str,
+    num_classes: int,
+    upsample: Upsampler,
+    output_stride: int | None = None,
+    weights: str | None = None,
+    *,
+    arch: str = "Unet",
 ) -> tuple[Backbone, SMPDecoder]:
     """The two halves of an architecture of smp.
 
     backbone: an encoder of smp, or of timm (with or without smp's "tu-"); output_stride: where the architecture offers one; weights: of
     the encoder: None, "imagenet", or a file. Raises ValueError for what smp does not offer, naming what it does.
     """
-    import segmentation_models_pytorch as smp
-
     table = architectures()
     architecture = lookup(table, arch, "model.arch")
     if arch == "DPT":
@@ -92,7 +96,9 @@ def smp_parts(
     head = network.segmentation_head[0]
     stride = divisor // scores_size(network, divisor)
     if stride == 1 and any(True for _ in upsample(num_classes, num_classes, 2).parameters()):
-        raise ValueError(f"model.arch={arch} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear")
+        raise ValueError(
+            f"model.arch={arch} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear"
+        )
     return encoder, SMPDecoder(network.decoder, head, upsample, num_classes, stride=stride)
 
 
