@@ -46,9 +46,17 @@ class BackboneConfig:
     dilate_first: bool = False  # dilate what loses its stride as well, as torchvision's dilated MobileNetV3
 
     def __post_init__(self) -> None:
-        require(self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
-        fits = not self.dilate_first or self.output_stride is not None
-        require(fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16")
+        fits = self.output_stride in (None, 1, 2, 4, 8, 16, 32)
+        require(fits, "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
+
+
+@dataclass
+class ClassifierConfig(BackboneConfig):
+    taps: str = "last"  # which block of each stage is handed out, see models/backbones/torchvision.py
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("backbone.taps", self.taps, "last", "first")
 
 
 @dataclass
@@ -339,7 +347,7 @@ class PredictConfig(CommandConfig):
 # The schemas of the groups' files: group -> name of the schema in a file's defaults list -> class.
 SCHEMAS: dict[str, dict[str, type]] = {
     "model": {"fcn": FCNConfig},
-    "backbone": {"plain": BackboneConfig, "vgg": VGGConfig},
+    "backbone": {"plain": BackboneConfig, "classifier": ClassifierConfig, "vgg": VGGConfig},
     "upsample": {"plain": UpsampleConfig, "bilinear": BilinearConfig, "convolved": ConvolvedConfig},
     "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
     "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},
