@@ -153,6 +153,16 @@ class BackboneConfig:
 
 
 @dataclass
+class ClassifierConfig(BackboneConfig):
+    taps: str | None = None  # which block of each stage is handed out, last or first; null: last, or what the model's weights need
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.taps is not None:
+            one_of("backbone.taps", self.taps, "last", "first")
+
+
+@dataclass
 class VGGConfig(BackboneConfig):
     classifier: bool | None = None  # keep fc6 and fc7, as convolutions; null: yes, where the model's encoder has them
 
@@ -456,7 +466,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "lraspp": LRASPPConfig,
         "smp": SMPConfig,
     },
-    "backbone": {"plain": BackboneConfig, "vgg": VGGConfig},
+    "backbone": {"plain": BackboneConfig, "classifier": ClassifierConfig, "vgg": VGGConfig},
     "upsample": {"plain": UpsampleConfig, "bilinear": BilinearConfig, "convolved": ConvolvedConfig, "carafe": CarafeConfig},
     "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
     "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},
