@@ -25,7 +25,8 @@ class Tracer(fx.Tracer):
 
     def path_of_module(self, mod: nn.Module) -> str:
         """Containers that are made in ``forward`` (slices of a ``Sequential``) have no path; what is in them has."""
-        return "" if isinstance(mod, nn.Sequential) and mod not in self.submodule_paths else super().path_of_module(mod)
+        made = isinstance(mod, nn.Sequential) and mod not in (self.submodule_paths or {})
+        return "" if made else super().path_of_module(mod)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:

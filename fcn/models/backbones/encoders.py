@@ -44,8 +44,7 @@ def encoder(name: str, weights: str | None, output_stride: int | None, dilate_fi
         freeze_unused(network, used)
         return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
     traced = trace(Encoder(network, used))
-    reading = Reading(traced, None)
-    keep_features(traced, reading.outputs())
+    keep_features(traced, Reading(traced).outputs())
     return from_graph(traced, rewrite(traced, output_stride, dilate_first=dilate_first), mean=mean, std=std)
 
 
