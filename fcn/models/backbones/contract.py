@@ -61,11 +61,15 @@ class Backbone(nn.Module):
     @cached_property
     def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
         """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
-        pixel; gates over the whole map are left out of account. None where a feature has no place (attention)."""
-        from fcn.geometry.graph import read_graph
+        pixel; gates over the whole map are left out of account. None where a feature has no place that is known."""
+        from fcn.geometry.graph import UnknownOperationError, read_graph
         from fcn.geometry.receptive_field import ReceptiveField
 
-        graph = read_graph(self, max(2 * self.strides[-1], 64))
+        side = max(2 * self.strides[-1], 64)
+        try:
+            graph = read_graph(self, (1, 3, side, side))
+        except UnknownOperationError:
+            return (None,) * len(self.strides)
         found: list[tuple[Fraction, Fraction] | None] = []
         for name in graph.outputs:
             row, column = ReceptiveField(graph, output=name, ignore_global=True).offset
@@ -91,6 +95,8 @@ def from_graph(network: fx.GraphModule, reading: Reading, *, mean: Sequence[floa
         ]
     if margin is not None or any(grid.excess for grid in grids):
         divisor = max(strides)
+    if None in centers:  # maps of different origin are joined, which agree where no stride leaves a rest
+        divisor = int(reading.stride())
     known = [(center, center) for center in centers if center is not None]
     offsets = tuple(known) if len(known) == len(nodes) else None
     return Backbone(network, channels, strides, divisor=divisor, mean=mean, std=std, margin=margin, offsets=offsets)

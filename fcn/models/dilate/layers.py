@@ -5,6 +5,7 @@ None has parameters or entries in the state dict.
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +114,7 @@ class CropToCommon(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         cut = list(tensors)
         for axis in range(len(self.dims[0])):
-            size: int = tensors[0].shape[self.dims[0][axis]]
+            size: Any = tensors[0].shape[self.dims[0][axis]]
             for tensor, dims in zip(tensors[1:], self.dims[1:], strict=True):
                 size = torch.sym_min(size, tensor.shape[dims[axis]])  # of a symbolic size as well, when exported
             cut = [tensor.narrow(dims[axis], 0, size) for tensor, dims in zip(cut, self.dims, strict=True)]

@@ -204,7 +204,13 @@ class Reading:
         if dilated:
             extra: dict[str, Any] = {"value": value} if mode == "constant" else {}
             cells = flat_padding(wider) + flat[2 * len(x) :]
-            node = put_call(self.network, node, F.pad, (node.all_input_nodes[0], cells), {"mode": mode, **extra})
+            source = node.all_input_nodes[0]
+            if min(cells) < 0 < max(cells):  # first what is added: a small map may have fewer cells than are taken away
+                with self.network.graph.inserting_before(node):
+                    added = [max(cell, 0) for cell in cells]
+                    source = self.network.graph.call_function(F.pad, (source, added), {"mode": mode, **extra})
+                cells, mode, extra = [min(cell, 0) for cell in cells], "constant", {}
+            node = put_call(self.network, node, F.pad, (source, cells), {"mode": mode, **extra})
         return node, axes
 
     def pad_same(self, node: fx.Node, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
@@ -349,7 +355,7 @@ def common(states: Sequence[tuple[Axis, ...]]) -> tuple[Axis, ...]:
     joined = []
     for parts in zip(*states, strict=True):
         grids = [min(grids, key=lambda grid: grid.excess) for grids in zip(*((part.original, part.now) for part in parts), strict=True)]
-        if len({part.now.center for part in parts}) > 1:
+        if len(set(parts)) > 1:
             grids = [replace(grid, center=None) for grid in grids]
         joined.append(Axis(*grids))
     return tuple(joined)

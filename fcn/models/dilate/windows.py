@@ -15,9 +15,9 @@ MAX_FUNCTIONS = {"max_pool1d": 1, "max_pool2d": 2, "max_pool3d": 3}
 AVG_FUNCTIONS = {"avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3}
 POWER_FUNCTIONS = {"lp_pool1d": 1, "lp_pool2d": 2, "lp_pool3d": 3}
 CONV_MODULES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-MAX_MODULES = {nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
-AVG_MODULES = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
-POWER_MODULES = {nn.LPPool1d: 1, nn.LPPool2d: 2, nn.LPPool3d: 3}
+MAX_MODULES: dict[type[Any], int] = {nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
+AVG_MODULES: dict[type[Any], int] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
+POWER_MODULES: dict[type[Any], int] = {nn.LPPool1d: 1, nn.LPPool2d: 2, nn.LPPool3d: 3}
 
 
 @dataclass(frozen=True)
