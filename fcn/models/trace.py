@@ -6,10 +6,21 @@ What looks the same in modules and in ``forward`` is told apart by nothing but t
 import copy
 
 from torch import fx, nn
+from torch.nn import functional as F
+
+DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+
+
+class Network(fx.GraphModule):
+    """A traced network, which prints its modules and not its code."""
+
+    def __str__(self) -> str:
+        return nn.Module.__repr__(self)
 
 
 class Tracer(fx.Tracer):
-    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such)."""
+    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such) and what does
+    something else in training than in evaluation (stochastic depth)."""
 
     def __init__(self) -> None:
         from timm.layers import get_notrace_functions, get_notrace_modules
@@ -18,17 +29,16 @@ class Tracer(fx.Tracer):
         self.whole = tuple(get_notrace_modules())
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, self.whole) or _asks_for_mode(m) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
     """A copy of ``network`` as an editable graph, with the same parameter names; ``network`` is left as it was.
 
-    Branches on ``self.training`` are taken as in evaluation (auxiliary heads are left out); modules such as batch norm and dropout keep
-    following the mode of the copy, which starts as that of ``network``. Raises ValueError where the network decides by the values of its
-    input.
+    Branches on ``self.training`` in a network or a block are taken as in evaluation (auxiliary heads are left out, with their parameters);
+    batch norm, dropout and stochastic depth keep following the mode of the copy, every part of which starts in the mode of its original.
+    Raises ValueError where the network decides by the values of its input.
     """
-    training = network.training
     copied = copy.deepcopy(network).eval()
     try:
         graph = Tracer().trace(copied)
@@ -37,4 +47,35 @@ def trace(network: nn.Module) -> fx.GraphModule:
             f"{type(network).__name__} cannot be read as a graph, since its forward decides by what it is given "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give a network without such branches"
         ) from error
-    return fx.GraphModule(copied, graph, type(network).__name__).train(training)
+    _dropouts_as_modules(copied, graph)
+    traced = Network(copied, graph, type(network).__name__)
+    modes = {name: module.training for name, module in network.named_modules()}
+    for name, module in traced.named_modules():
+        module.training = modes.get(name, network.training)
+    return traced
+
+
+def free_name(network: nn.Module, name: str) -> str:
+    """``name``, with underscores added until no part of ``network`` has it: where a new module can be put."""
+    while hasattr(network, name):
+        name += "_"
+    return name
+
+
+def _asks_for_mode(module: nn.Module) -> bool:
+    """Whether ``forward`` itself reads ``self.training``, in a module that is no block of layers."""
+    code = getattr(type(module).forward, "__code__", None)
+    return code is not None and "training" in code.co_names and not any(True for part in module.children() for _ in part.parameters())
+
+
+def _dropouts_as_modules(network: nn.Module, graph: fx.Graph) -> None:
+    """``F.dropout(x, p, training=self.training)`` has the mode written into it; a module follows it."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target in DROPOUTS and not node.kwargs.get("training", len(node.args) < 3 or node.args[2]):
+            name = free_name(network, node.name)
+            p = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
+            network.add_module(name, DROPOUTS[node.target](p))
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_module(name, (node.args[0] if node.args else node.kwargs["input"],)))
+            graph.erase_node(node)
+    graph.lint()
