@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from fcn.cli import BESIDE_RESUME, run
-from fcn.commands import new_folder, output_names
+from fcn.commands.folders import new_folder
+from fcn.commands.predict import output_names
 from fcn.config import COMMANDS, TrainConfig
 from tests.conftest import TINY
 
@@ -40,13 +41,13 @@ def answer(capsys, *words):
         (["train", "foo"], "'foo' is no setting; write key=value"),
         (["train", "=3"], "'=3' is no setting"),
         (["train", "upsample=bilinaer"], "upsample=bilinaer is not known; did you mean bilinear?"),
-        (["train", "model=fcn"], "model=fcn is not known; did you mean"),
+        (["train", "model=fcn4"], "model=fcn4 is not known; did you mean"),
         (["train", "data=nothing"], "data=nothing is not known; allowed: camvid, folder, shapes, voc2012, voc2012aug"),
         (["train", "optim=null"], "optim=null is not known; allowed: adamw, sgd"),
         (["train", "model.strid=8"], "fcn train has no setting 'model.strid'; did you mean model.stride"),
         (["train", "model.name=fcn8s"], "has no setting 'model.name'"),
         (["train", "backbone=resnet18", "backbone.classifier=true"], "has no setting 'backbone.classifier'"),
-        (["train", "backbone=vgg16", "backbone.classifer=true"], "did you mean backbone.classifier?"),
+        (["train", "backbone=vgg16", "backbone.classifer=true"], "did you mean backbone.classifier"),
         (["train", "optim=sgd", "optim.momentum=2"], "optim.momentum=2.0 is not allowed; optim.momentum is 0 or more and below 1"),
         (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
         (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
@@ -68,6 +69,13 @@ def answer(capsys, *words):
         (["train", "loss.ohem_keep=0.5"], "loss.ohem_threshold and loss.ohem_keep belong to loss.ohem"),
         (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
         (["train", "resume=a", "output=b"], "resume=a is no run"),
+        (["train", "weights=imagenet"], "'weights' is a setting of several parts; write backbone.weights=... or model.weights=..."),
+        (["train", "alig=true"], "fcn train has no setting 'alig'; did you mean align?"),
+        (["train", "model=smp", "aling=true"], "fcn train has no setting 'aling'"),
+        (["train", "model=smpp", "arch=FPN"], "model=smpp is not known; did you mean smp"),
+        (["train", "model=unet", "dropout=2"], "model.dropout=2.0 is not allowed"),
+        (["train", "aux_weight=0.4"], "model.aux_weight and model.aux_level belong to the auxiliary head, which is off"),
+        (["train", "-m", "model=smp,unet", "arch=FPN"], "model.arch"),
         (["evaluate"], "checkpoint must be given; write checkpoint=..."),
         (
             ["evaluate", "checkpoint=a", "data.root=b"],
@@ -168,7 +176,7 @@ class TestEvaluate:
         result = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert result["protocol"]["images"] == 3
         assert result["protocol"]["split"] == "val"
-        assert result["protocol"]["inference"] == {"name": "whole"}
+        assert result["protocol"]["inference"] == {"name": "whole", "flip": False, "scales": [1.0]}
         out = capsys.readouterr().out
         assert "shapes val: 3 images at their own resolution, inference=whole, fp32, void left out" in out
         best = max(

@@ -23,13 +23,18 @@ class Tracer(fx.Tracer):
     something else in training than in evaluation (stochastic depth)."""
 
     def __init__(self) -> None:
-        from timm.layers import get_notrace_functions, get_notrace_modules
+        from timm.layers import get_notrace_functions, get_notrace_modules, pad_same
 
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.whole = tuple(get_notrace_modules())
+        super().__init__(autowrap_functions=(*get_notrace_functions(), pad_same))
+        rewritable = {"NormFreeBlock", "StdConv2dSame", "ScaledStdConv2dSame"}  # nothing in them that a graph would get wrong
+        self.whole = tuple(kind for kind in get_notrace_modules() if kind.__name__ not in rewritable)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.whole) or _asks_for_mode(m) or super().is_leaf_module(m, module_qualified_name)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """Containers that are made in ``forward`` (slices of a ``Sequential``) have no path; what is in them has."""
+        return "" if isinstance(mod, nn.Sequential) and mod not in (self.submodule_paths or {}) else super().path_of_module(mod)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
