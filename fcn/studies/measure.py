@@ -35,7 +35,7 @@ def time_in_turns(
 ) -> dict[str, Timing]:
     """The time of each call. They are called one after the other, again and again, so that a machine that slows down slows all alike.
 
-    warm: turns that are not counted; most: seconds after which no further turn is begun, three have been made or not; on_gpu: wait for it.
+    warm: turns that are not counted; most: seconds after which no further turn is begun; on_gpu: wait for it.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     begin = time.perf_counter()

@@ -1,0 +1,49 @@
+"""Measurements of what is known beforehand."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from fcn.studies.measure import peak_memory, time_in_turns
+
+MIB = 2**20
+
+
+def allocate(before: int, during: int):
+    kept = np.ones(before * MIB, np.uint8)
+
+    def call():
+        return int(kept[0]) + int(np.ones(during * MIB, np.uint8)[-1])
+
+    return call
+
+
+def fail():
+    raise ValueError("no such thing")
+
+
+def end():
+    return lambda: os._exit(7)
+
+
+def test_memory_is_what_the_call_takes_beyond_what_was_there():
+    assert peak_memory(allocate, 200, 100) == pytest.approx(100 * MIB, abs=10 * MIB)
+
+
+def test_a_call_that_fails_is_told():
+    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
+        peak_memory(fail)
+    with pytest.raises(RuntimeError, match="exit code 7"):
+        peak_memory(end)
+
+
+def test_times_are_taken_in_turns():
+    order = []
+    calls = {"slow": lambda: (order.append("slow"), time.sleep(0.03)), "fast": lambda: (order.append("fast"), time.sleep(0.003))}
+    times = time_in_turns(calls, turns=3, warm=1)
+    assert order == ["slow", "fast"] * 4
+    assert times["fast"].median < times["slow"].median
+    assert times["slow"].low <= times["slow"].median <= times["slow"].high
+    assert time_in_turns(calls, turns=50, most=0.0)["slow"].spread == 0  # one turn
