@@ -43,4 +43,6 @@ def pass_bytes(model: Segmenter, height: int, width: int) -> int:
         for handle in handles:
             handle.remove()
     waiting = image.nbytes + sum(feature.nbytes for feature in features)
-    return int((waiting + max(largest, 2 * scores.nbytes)) * (height * width) / PROBE**2)  # the label map is made of the scores band by band
+    return int(
+        (waiting + max(largest, 2 * scores.nbytes)) * (height * width) / PROBE**2
+    )  # the label map is made of the scores band by band

@@ -52,7 +52,7 @@ def test_a_constant_image_stays_constant():
 def test_one_scale_of_one_is_the_strategy_itself(model):
     image = picture(50, 70)
     scores = augmented(lambda view: whole(model, view), image, scales=[1.0])
-    assert scores.stride == model.stride
+    assert scores.cell == model.cell(50, 70)
     assert not scores.probabilities
 
 
@@ -81,11 +81,11 @@ def test_a_network_that_does_not_tell_left_from_right_gains_nothing_from_mirrori
     kernel = (kernel + kernel.flip(-1)) / 100
 
     def compute(view):
-        return Scores(4, iter([F.conv2d(view[:, :][None].double(), kernel, stride=4, padding=2)[0, :, :, :12]]))
+        return Scores((4, 4), iter([F.conv2d(view[:, :][None].double(), kernel, stride=4, padding=2)[0, :, :, :12]]))
 
     def symmetric(view):  # averaged over cells, so that the grid lies the same from both sides
         full = F.conv2d(view[:, :][None].double(), kernel, padding=2)
-        return Scores(4, iter([F.avg_pool2d(full, 4)[0]]))
+        return Scores((4, 4), iter([F.avg_pool2d(full, 4)[0]]))
 
     image = picture(40, 48)
     expected = probabilities(symmetric(image), 40, 48).softmax(0)
@@ -98,7 +98,7 @@ def test_a_constant_score_map_stays_constant():
     score = torch.tensor([0.3, 2.0, -1.0], dtype=torch.float64)
 
     def compute(view):
-        return Scores(8, iter([score[:, None, None].expand(3, -(-view.shape[1] // 8), -(-view.shape[2] // 8))]))
+        return Scores((8, 8), iter([score[:, None, None].expand(3, -(-view.shape[1] // 8), -(-view.shape[2] // 8))]))
 
     mean = probabilities(augmented(compute, picture(37, 61), flip=True, scales=[0.4, 1, 1.7]), 37, 61)
     torch.testing.assert_close(mean, score.softmax(0)[:, None, None].expand(3, 37, 61))

@@ -35,8 +35,8 @@ def test_labels_of_bands_are_those_of_the_whole(points, stride, missing, lengths
     kept, labelmap.WORK = labelmap.WORK, work
     try:
         sure = torch.empty(height, width, dtype=torch.uint8)
-        labels = label(Scores(stride, cut(full, lengths)), height, width, confidence=sure)
-        reader = Reader(Scores(stride, cut(full, lengths)), height, width)
+        labels = label(Scores((stride, stride), cut(full, lengths)), height, width, confidence=sure)
+        reader = Reader(Scores((stride, stride), cut(full, lengths)), height, width)
         values = torch.cat([reader.values(first, last) for first, last in reader.bands()], 1)
     finally:
         labelmap.WORK = kept
@@ -53,7 +53,7 @@ def test_scores_of_a_resized_image_lie_over_the_image(view):
     rows, columns = (-(-length // stride) for length in view)
     across = torch.arange(columns, dtype=torch.float64).expand(rows, columns)
     down = torch.arange(rows, dtype=torch.float64)[:, None].expand(rows, columns)
-    reader = Reader(Scores(stride, cut(torch.stack([down, across])[None], [2])), 26, 42, view=view)
+    reader = Reader(Scores((stride, stride), cut(torch.stack([down, across])[None], [2])), 26, 42, view=view)
     values = torch.cat([reader.values(row, min(row + 5, 26)) for row in range(0, 26, 5)], 1)
     for axis, (length, seen, points) in enumerate(((26, view[0], rows), (42, view[1], columns))):
         place = ((torch.arange(length, dtype=torch.float64) + 0.5) * seen / (length * stride) - 0.5).clamp(0, points - 1)
@@ -62,7 +62,7 @@ def test_scores_of_a_resized_image_lie_over_the_image(view):
 
 def test_no_more_rows_are_held_than_are_needed():
     bands = cut(torch.zeros(1, 2, 100, 3), [2])
-    reader = Reader(Scores(8, bands), 800, 24)
+    reader = Reader(Scores((8, 8), bands), 800, 24)
     for row in range(0, 800, 8):
         reader.labels(row, row + 8)
         assert sum(band.shape[1] for _, band in reader.kept) <= 4
@@ -70,17 +70,17 @@ def test_no_more_rows_are_held_than_are_needed():
 
 def test_scores_that_end_too_early_are_refused():
     with pytest.raises(ValueError, match="the scores end after 24 of the image's 40 rows"):
-        label(Scores(8, cut(torch.zeros(1, 2, 3, 5), [3])), 40, 40)
+        label(Scores((8, 8), cut(torch.zeros(1, 2, 3, 5), [3])), 40, 40)
     with pytest.raises(ValueError, match="their bands are empty"):
-        label(Scores(8, iter(())), 40, 40)
+        label(Scores((8, 8), iter(())), 40, 40)
 
 
 def test_progress_is_for_large_images_on_a_terminal(monkeypatch, capfd):
     monkeypatch.setattr(scores, "LARGE", 100)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    label(Scores(1, cut(torch.zeros(1, 2, 9, 9), [3])), 9, 9, progress=True)
+    label(Scores((1, 1), cut(torch.zeros(1, 2, 9, 9), [3])), 9, 9, progress=True)
     assert "row" not in capfd.readouterr().err
-    label(Scores(1, cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9, progress=True)
+    label(Scores((1, 1), cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9, progress=True)
     assert "20" in capfd.readouterr().err
-    label(Scores(1, cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9)
+    label(Scores((1, 1), cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9)
     assert "20" not in capfd.readouterr().err
