@@ -1,1 +1,1 @@
-"""What the toolkit is asked to compare: measurements, and the reports that they make."""
+"""What the toolkit is asked to show and to compare."""

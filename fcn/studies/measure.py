@@ -1,5 +1,6 @@
-"""Measuring: the time of alternatives, in turns within one run, and the peak memory of a call, in a process of its own."""
+"""Measuring: the time of alternatives, in turns within one run, and the peak memory of a call in a process of its own."""
 
+import ctypes
 import gc
 import multiprocessing
 import re
@@ -52,12 +53,20 @@ def time_in_turns(
     return {name: Timing(_median(values), min(values), max(values)) for name, values in times.items()}
 
 
-def peak_memory(make: Callable[..., Call], *arguments: Any, on_gpu: bool = False) -> int:
-    """The most memory, bytes, that a call takes at any time beyond what is there before it, in a process of its own.
+class Measured(NamedTuple):
+    """One call in a process of its own: what it gave, its seconds, and the most bytes it took beyond what was there before it."""
 
-    The call is ``make(*arguments)``, made in that process: what ``make`` prepares is there before. ``make`` is a function of a module and
-    the arguments can be pickled. on_gpu: the memory of tensors on the GPU; otherwise of the process. Raises RuntimeError, with its reason,
-    where the call fails.
+    result: Any
+    seconds: float
+    memory: int
+
+
+def measured(make: Callable[..., Call], *arguments: Any, on_gpu: bool = False) -> Measured:
+    """Make the call ``make(*arguments)`` in a process of its own, and call it once.
+
+    What ``make`` prepares is there before and does not count. ``make`` is a function of a module; the arguments and the result can be
+    pickled (tensors as arrays). on_gpu: the memory is that of tensors on the GPU, otherwise of the process. Raises RuntimeError, with its
+    reason, where the call fails.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -71,8 +80,8 @@ def peak_memory(make: Callable[..., Call], *arguments: Any, on_gpu: bool = False
         found = f"its process ended with exit code {child.exitcode}, maybe for lack of memory"
     child.join()
     if isinstance(found, str):
-        raise RuntimeError(f"the memory of a call could not be measured: {found}")
-    return found
+        raise RuntimeError(f"a call could not be measured: {found}")
+    return Measured(*found)
 
 
 def _measure(results: Connection, make: Callable[..., Call], arguments: tuple[Any, ...], threads: int, on_gpu: bool) -> None:
@@ -82,17 +91,25 @@ def _measure(results: Connection, make: Callable[..., Call], arguments: tuple[An
         gc.collect()
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            call()
-            results.send(torch.cuda.max_memory_allocated() - before)
-            return
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak so far is forgotten
-        before = resident_peak()
-        call()
-        results.send(resident_peak() - before)
+            torch.cuda.synchronize()
+        forget_peak()
+        before = torch.cuda.memory_allocated() if on_gpu else resident_peak()
+        begin = time.perf_counter()
+        result = call()
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begin
+        peak = torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
+        results.send((result, seconds, peak - before))
     except Exception as error:
         results.send(f"{type(error).__name__}: {error}")
+
+
+def forget_peak() -> None:
+    """Let the peak of this process's memory be what it uses now, where the system can: what was freed is given back, on Linux."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident_peak() -> int:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fcn.studies.measure import peak_memory, time_in_turns
+from fcn.studies.measure import measured, time_in_turns
 
 MIB = 2**20
 
@@ -29,14 +29,17 @@ def end():
 
 
 def test_memory_is_what_the_call_takes_beyond_what_was_there():
-    assert peak_memory(allocate, 200, 100) == pytest.approx(100 * MIB, abs=10 * MIB)
+    found = measured(allocate, 200, 100)
+    assert found.memory == pytest.approx(100 * MIB, abs=10 * MIB)
+    assert found.result == 2
+    assert 0 < found.seconds < 10
 
 
 def test_a_call_that_fails_is_told():
     with pytest.raises(RuntimeError, match="ValueError: no such thing"):
-        peak_memory(fail)
+        measured(fail)
     with pytest.raises(RuntimeError, match="exit code 7"):
-        peak_memory(end)
+        measured(end)
 
 
 def test_times_are_taken_in_turns():
