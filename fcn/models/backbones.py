@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.models.compact import compact
 from fcn.models.convolutionalize import linear_to_conv
 from fcn.models.layers import evaluating
 from fcn.models.pretrained import load_weights, torchvision_classifier
@@ -140,7 +141,14 @@ def mobilenet(name: str, weights: str | None) -> Backbone:
     return Stages(split_at_strides(torchvision_classifier(name, weights).features))
 
 
+def compact_stages(name: str, weights: str | None) -> Backbone:
+    """The small classifier of ``compact``; its fourth stage, which has the third's stride, belongs to the deepest feature."""
+    first, second, third, fourth = compact(weights=weights).features
+    return Stages([first, second, nn.Sequential(third, fourth)])
+
+
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "compact": compact_stages,
     "vgg11": vgg,
     "vgg13": vgg,
     "vgg16": vgg,
