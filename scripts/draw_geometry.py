@@ -108,7 +108,7 @@ def sizes() -> Figure:
         cell = (0, 1)
         outline(each, cell[0] * stride - padding, cell[1] * stride - padding, k, k, ORANGE)
         outline(each, cell[0] + (n - out) / 2, shift + cell[1], 1, 1, ORANGE)
-        words = f"kernel 3, stride {stride}, padding {padding}\n⌊({n} + 2·{padding} − 3) / {stride}⌋ + 1 = {out}"
+        words = f"kernel 3, stride {stride}, padding {padding}\n⌊({n} + 2·{padding} - 3) / {stride}⌋ + 1 = {out}"
         frame(each, (-1.1, 6.1), (-1.3, shift + 5.3), words)
     return figure
 
@@ -230,7 +230,7 @@ def transposed() -> Figure:
             letter = "abcdefghi"[3 * (row // 2) + column // 2] if holds else "0"
             square(axes[1], row, column, BLUE if holds else "white", letter, linestyle=":" if border else "-")
     outline(axes[1], 2, 3, 3, 3, ORANGE)
-    frame(axes[1], (-0.5, 7.5), (-0.5, 7.5), "stride − 1 zeros between, kernel − 1 − padding around")
+    frame(axes[1], (-0.5, 7.5), (-0.5, 7.5), "stride - 1 zeros between, kernel - 1 - padding around")
     for row in range(5):
         for column in range(5):
             count = (1 + row % 2) * (1 + column % 2)
