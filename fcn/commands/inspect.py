@@ -95,7 +95,7 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         return config.classifier, classifier, None, size
     if config.model is None:
         backbone = config.backbone or BackboneConfig("compact")
-        features = create_backbone(backbone.name, weights=backbone.weights, **part_options(backbone, "name", "weights"))
+        features = create_backbone(backbone.name, **part_options(backbone, "name"))
         deepest = len(features.channels) - 1
         return f"backbone {backbone.name}, deepest feature", features, str(deepest), USUAL_SIZE
     backbone, upsample = config.backbone or BackboneConfig(BACKBONE), config.upsample or UpsampleConfig(UPSAMPLE)
@@ -104,9 +104,11 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         backbone=backbone.name,
         upsample=upsample.name,
         num_classes=config.num_classes or CLASSES,
-        weights=backbone.weights,
-        model_options=part_options(config.model, "name"),
-        backbone_options=part_options(backbone, "name", "weights"),
+        output_stride=backbone.output_stride,
+        weights=config.model.weights,
+        backbone_weights=backbone.weights,
+        model_options=part_options(config.model, "name", "weights"),
+        backbone_options=part_options(backbone, "name", "weights", "output_stride"),
         upsample_options=part_options(upsample, "name"),
     )
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE

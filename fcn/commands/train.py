@@ -55,9 +55,11 @@ def train(config: TrainConfig) -> int:
         backbone=config.backbone.name,
         upsample=config.upsample.name,
         num_classes=training.labels.num_classes,
-        weights=None if resumed else config.backbone.weights,
-        model_options=part_options(config.model, "name"),
-        backbone_options=part_options(config.backbone, "name", "weights"),
+        output_stride=config.backbone.output_stride,
+        weights=None if resumed else config.model.weights,
+        backbone_weights=None if resumed else config.backbone.weights,
+        model_options=part_options(config.model, "name", "weights"),
+        backbone_options=part_options(config.backbone, "name", "weights", "output_stride"),
         upsample_options=part_options(config.upsample, "name"),
     )
     model.labels = training.labels
@@ -107,7 +109,7 @@ def train(config: TrainConfig) -> int:
         "%s: %.1f M parameters, %s weights",
         spec_words(model.spec),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "resumed" if resumed else config.backbone.weights or "random",
+        "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
     best = run_training(
