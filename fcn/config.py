@@ -149,7 +149,7 @@ class BackboneConfig:
     name: str = REQUIRED
     weights: str | None = None  # null: random; imagenet: downloaded; or the file of a state dict
     output_stride: int | None = None  # of the deepest feature, by dilation; null: the network's own
-    dilate_first: bool = False  # dilate what loses its stride as well, as torchvision's dilated MobileNetV3
+    dilate_first: bool | None = None  # dilate what loses its stride as well; null: no, or what the model's weights were trained with
 
     def __post_init__(self) -> None:
         require(
@@ -163,7 +163,7 @@ class BackboneConfig:
 
 @dataclass
 class VGGConfig(BackboneConfig):
-    classifier: bool = True  # keep fc6 and fc7, as convolutions
+    classifier: bool | None = None  # keep fc6 and fc7, as convolutions; null: yes, where the model's encoder has them
 
 
 @dataclass

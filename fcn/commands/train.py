@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, part_options
+from fcn.commands.parts import load_split, model_of, part_options
 from fcn.config import FilesConfig, TrainConfig
 
 log = logging.getLogger(__name__)
@@ -50,18 +50,7 @@ def train(config: TrainConfig) -> int:
             for split in (training, validation):
                 verify(split, config.data.verify)
     torch.manual_seed(config.seed)
-    model = create_model(
-        config.model.name,
-        backbone=config.backbone.name,
-        upsample=config.upsample.name,
-        num_classes=training.labels.num_classes,
-        output_stride=config.backbone.output_stride,
-        weights=None if resumed else config.model.weights,
-        backbone_weights=None if resumed else config.backbone.weights,
-        model_options=part_options(config.model, "name", "weights"),
-        backbone_options=part_options(config.backbone, "name", "weights", "output_stride"),
-        upsample_options=part_options(config.upsample, "name"),
-    )
+    model = create_model(**resumed["spec"]) if resumed else model_of(config, training.labels.num_classes)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):

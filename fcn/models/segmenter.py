@@ -17,7 +17,7 @@ from fcn.data.labels import LabelSet
 from fcn.models.backbones import Backbone, create_backbone
 from fcn.models.decoders import DECODERS, OUTPUT_STRIDES
 from fcn.models.decoders.fcn import fcn_head
-from fcn.models.decoders.levels import SIZE, Decoder, Levels
+from fcn.models.decoders.levels import SIZE, Decoder
 from fcn.models.decoders.smp import smp_parts
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
@@ -160,8 +160,8 @@ def create_model(
         if loaded.torchvision:
             stride, theirs, of_theirs = torchvision_settings(model, backbone)
             output_stride = stride if output_stride is None else output_stride
-            options, of_backbone = theirs | {key: value for key, value in options.items() if value is not None}, of_theirs | of_backbone
-    given = {key: value for key, value in options.items() if value is not None}
+            options, of_backbone = theirs | set_options(options), of_theirs | set_options(of_backbone)
+    given = set_options(options)
     extra = AUXILIARY | {key: given.pop(key) for key in AUXILIARY if key in given}
     check_options(build, given, f"model={model}", also=AUXILIARY)
     upsampler = create_upsampler(upsample, **(upsample_options or {}))
@@ -169,12 +169,11 @@ def create_model(
     features: Backbone
     head: Decoder
     if model == "smp":
-        check_options(no_options, of_backbone, f"model=smp backbone={backbone}")
+        check_options(no_options, set_options(of_backbone), f"model=smp backbone={backbone}")
         features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **given)
     else:
-        features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
-        levels = Levels(features.channels, features.strides, features.offsets)
-        head = build(levels, num_classes, upsampler, **given)
+        features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
+        head = build(features, num_classes, upsampler, **given)
     spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))
     level = extra["aux_level"]
     if not -len(features.channels) <= level < 0:
@@ -186,6 +185,11 @@ def create_model(
     if loaded is not None:
         load_network(network, loaded, asdict(spec))
     return network
+
+
+def set_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are set; one that is None takes its default."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def no_options() -> None:

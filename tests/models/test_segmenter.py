@@ -112,7 +112,7 @@ def test_every_parameter_of_the_decoder_learns_after_the_zero_start():
 def test_fcn8s_adds_the_scores_of_three_depths():
     """Against the paper's sum written out, with bilinear up-sampling."""
     torch.manual_seed(0)
-    decoder = FCN(Levels((8, 16, 32), (8, 16, 32), (0.0, 0.0, 0.0)), 5, create_upsampler("bilinear"), skip_stride=8, align=False)
+    decoder = FCN(Levels((8, 16, 32), (8, 16, 32), (None, None, None)), 5, create_upsampler("bilinear"), skip_stride=8, align=False)
     for score in decoder.scores:
         torch.nn.init.normal_(score.weight)
     f8, f16, f32 = (torch.randn(1, c, s, s) for c, s in ((8, 9), (16, 5), (32, 3)))  # odd sizes: crops from the top left
@@ -171,4 +171,4 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="stride=3 does not fit scores of 8 pixels a cell; give a divisor of 8"):
         create_model("fcn8s", num_classes=2, model_options={"stride": 3})
     with pytest.raises(ValueError, match="an FCN-8s needs features at the strides 8, 16, 32; the backbone has 16, 32"):
-        FCN(Levels((8, 16), (16, 32), (0.0, 0.0)), 2, create_upsampler("bilinear"), skip_stride=8)
+        FCN(Levels((8, 16), (16, 32), (None, None)), 2, create_upsampler("bilinear"), skip_stride=8)

@@ -6,7 +6,6 @@ its pools, and it keeps its classifier, as convolutions (fc6: 7x7, fc7: 1x1; pad
 deepest feature has 4096 channels, as in the paper (Long et al. 2015, section 4.1, arXiv:1411.4038).
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,21 +20,20 @@ from fcn.models.trace import trace
 HALF = (0.5, 0.5, 0.5)
 
 
-def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
-    """Any convolutional classifier of torchvision."""
-    mean, std = normalization(name)
-    return features_of(torchvision_classifier(name, weights), output_stride, dilate_first, mean=mean, std=std)
+def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last") -> Backbone:
+    """Any convolutional classifier of torchvision.
 
-
-def features_of(
-    network: nn.Module, output_stride: int | None, dilate_first: bool, *, mean: Sequence[float], std: Sequence[float]
-) -> Backbone:
-    """A convolutional classifier without its head, at any output stride; ``network`` is left as it was."""
-    traced = trace(network)
-    reading = Reading(traced, None)
+    taps: where a stage's feature is taken: "last", before the next block that strides, or "first", after its own one, as torchvision's
+    segmentation networks on MobileNetV3 do; the deepest is its last in either case.
+    """
+    if taps not in ("first", "last"):
+        raise ValueError(f"taps={taps} is not known; allowed: first, last")
+    network = trace(torchvision_classifier(name, weights))
+    reading = Reading(network, None)
     reading.run()
-    keep_features(traced, stage_ends(traced, reading))
-    return from_graph(traced, rewrite(traced, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+    keep_features(network, stage_ends(network, reading, first=taps == "first"))
+    mean, std = normalization(name)
+    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
 
 
 def vgg(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, classifier: bool = True) -> Backbone:
@@ -83,8 +81,9 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(transform.mean), tuple(transform.std)
 
 
-def stage_ends(network: fx.GraphModule, reading: Reading) -> list[fx.Node]:
-    """The nodes to hand out as features, one for each stride above 1, shallow to deep. ValueError where the graph has none."""
+def stage_ends(network: fx.GraphModule, reading: Reading, *, first: bool = False) -> list[fx.Node]:
+    """The nodes to hand out as features, one for each stride above 1, shallow to deep: the last of each stage or, with ``first``, what its
+    first block gives. ValueError where the graph has none."""
     order = {node: place for place, node in enumerate(network.graph.nodes)}
     strides: dict[fx.Node, Fraction] = {}
     for node in order:
@@ -95,7 +94,9 @@ def stage_ends(network: fx.GraphModule, reading: Reading) -> list[fx.Node]:
     ends: dict[Fraction, fx.Node] = {}
     for node, stride in strides.items():  # in the order of the graph: the first node at a new stride begins a stage
         before = max((strides[source] for source in node.all_input_nodes if source in strides), default=stride)
-        if stride > before > 1 and before not in ends:
+        if first and stride > before and stride not in ends:
+            ends[stride] = exit_of_block(node, {before, stride}, strides)
+        elif not first and stride > before > 1 and before not in ends:
             ends[before] = entry_of_block(node, before, strides, narrow)
     last = last_map(network, order, strides, narrow)
     ends[strides[last]] = last
@@ -121,6 +122,15 @@ def entry_of_block(node: fx.Node, stride: Fraction, strides: dict[fx.Node, Fract
         if len(read) == 1 and read <= narrow and strides[next(iter(read))] == stride:
             return read.pop()
     return next(source for source in node.all_input_nodes if source in strides)
+
+
+def exit_of_block(node: fx.Node, allowed: set[Fraction], strides: dict[fx.Node, Fraction]) -> fx.Node:
+    """The last map in the outermost module round the strided ``node`` whose maps have no strides but those ``allowed``."""
+    for path in node.meta.get("nn_module_stack", {}):
+        inside = [other for other in strides if path and path in other.meta.get("nn_module_stack", {})]
+        if {strides[other] for other in inside} <= allowed:
+            return inside[-1]
+    return node
 
 
 def last_map(network: fx.GraphModule, order: dict[fx.Node, int], strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> fx.Node:

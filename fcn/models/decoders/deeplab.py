@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.models.aspp import ASPP, rates_at
-from fcn.models.decoders.levels import FACTOR, Decoder, Levels, grow, last_step
+from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step, level_at
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
@@ -20,7 +20,7 @@ class DeepLabV3(Decoder):
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -34,8 +34,8 @@ class DeepLabV3(Decoder):
     ) -> None:
         super().__init__()
         pyramid = ASPP(
-            levels.channels[-1],
-            rates_at(levels.strides[-1]) if rates is None else rates,
+            features.channels[-1],
+            rates_at(features.strides[-1]) if rates is None else rates,
             channels=channels,
             separable=separable,
             image_pooling=image_pooling,
@@ -44,7 +44,7 @@ class DeepLabV3(Decoder):
         self.classifier = nn.Sequential(
             pyramid, *conv_norm(channels, channels, 3, separable=separable), nn.Conv2d(channels, num_classes, 1)
         )
-        self.last, self.stride = last_step(num_classes, upsample, levels.grid(-1), stride=stride, resize=resize)
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
         self.resize = resize
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -61,7 +61,7 @@ class DeepLabV3Plus(Decoder):
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -75,23 +75,22 @@ class DeepLabV3Plus(Decoder):
         align: bool = True,
     ) -> None:
         super().__init__()
-        self.low = levels.at(4, "deeplabv3plus")
-        grid = levels.grid(self.low)
+        self.low = level_at(features, 4, "deeplabv3plus")
         self.aspp = ASPP(
-            levels.channels[-1],
-            rates_at(levels.strides[-1]) if rates is None else rates,
+            features.channels[-1],
+            rates_at(features.strides[-1]) if rates is None else rates,
             channels=channels,
             separable=separable,
             image_pooling=image_pooling,
             dropout=dropout,
         )
-        self.up = grow(channels, channels, upsample, levels.grid(-1), grid, align=align)
-        self.reduce = conv_norm(levels.channels[self.low], low_channels)
+        self.up = grow(channels, channels, upsample, features, -1, self.low, align=align)
+        self.reduce = conv_norm(features.channels[self.low], low_channels)
         self.fuse = nn.Sequential(
             conv_norm(channels + low_channels, channels, 3, separable=separable), conv_norm(channels, channels, 3, separable=separable)
         )
         self.score = nn.Conv2d(channels, num_classes, 1)
-        self.last, self.stride = last_step(num_classes, upsample, grid, stride=stride, align=align)
+        self.last, self.stride = last_step(num_classes, upsample, features, self.low, stride=stride, align=align)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         low = self.reduce(features[self.low])

@@ -1,11 +1,12 @@
 """The decoders of Long et al. 2015, section 4.2 (arXiv:1411.4038), and the plain head that others put in their place."""
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from fcn.models.decoders.levels import FACTOR, Decoder, Levels, grow, last_step
-from fcn.models.layers import Grid, conv_norm, crop_like
+from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step
+from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
 
@@ -17,12 +18,12 @@ class FCN(Decoder):
     stride: that of the scores handed over, see ``last_step``. align: bring each map onto the grid that it is added to, by the known
     offsets (the paper crops for that), and the scores onto the image's.
 
-    A finer FCN may start from the weights of a coarser one (``grown``), as in the paper.
+    A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -31,25 +32,23 @@ class FCN(Decoder):
         align: bool = True,
     ) -> None:
         super().__init__()
-        deepest = levels.strides[-1]
+        deepest = features.strides[-1]
         wanted = [deepest]
         while wanted[-1] > skip_stride:
             wanted.append(wanted[-1] // 2)
-        if deepest < skip_stride or any(value not in levels.strides for value in (*wanted, skip_stride)):
+        if deepest < skip_stride or any(value not in features.strides for value in (*wanted, skip_stride)):
             needed = ", ".join(map(str, sorted({*wanted, skip_stride})))
             raise ValueError(
                 f"an FCN-{skip_stride}s needs features at the strides {needed}; the backbone has "
-                f"{', '.join(map(str, levels.strides))}: choose another backbone, backbone.output_stride or model (fcn32s, fcn16s, ...)"
+                f"{', '.join(map(str, features.strides))}: choose another backbone, backbone.output_stride or model (fcn32s, fcn16s, ...)"
             )
-        last = len(levels.strides) - 1
-        self.levels = [last] + [last - levels.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
-        self.scores = nn.ModuleList(zero_conv(levels.channels[level], num_classes) for level in self.levels)
-        grids = [levels.grid(level) for level in self.levels]
+        last = len(features.strides) - 1
+        self.levels = [last] + [last - features.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
+        self.scores = nn.ModuleList(zero_conv(features.channels[level], num_classes) for level in self.levels)
         self.ups = nn.ModuleList(
-            grow(num_classes, num_classes, upsample, source, target, align=align)
-            for source, target in zip(grids[:-1], grids[1:], strict=True)
+            grow(num_classes, num_classes, upsample, features, level, skip, align=align) for level, skip in itertools.pairwise(self.levels)
         )
-        self.last, self.stride = last_step(num_classes, upsample, grids[-1], stride=stride, align=align)
+        self.last, self.stride = last_step(num_classes, upsample, features, self.levels[-1], stride=stride, align=align)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = self.scores[0](features[self.levels[0]])
@@ -82,7 +81,7 @@ class PlainFCN(Decoder):
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -92,8 +91,8 @@ class PlainFCN(Decoder):
         resize: str = FACTOR,
     ) -> None:
         super().__init__()
-        self.classifier = fcn_head(levels.channels[-1], num_classes, channels=channels, dropout=dropout)
-        self.last, self.stride = last_step(num_classes, upsample, levels.grid(-1), stride=stride, resize=resize)
+        self.classifier = fcn_head(features.channels[-1], num_classes, channels=channels, dropout=dropout)
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
         self.resize = resize
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

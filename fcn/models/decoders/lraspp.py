@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from fcn.models.decoders.levels import FACTOR, Decoder, Levels, grow, last_step
+from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step, level_at
 from fcn.models.layers import conv_norm, crop_like, resize_like
 from fcn.models.upsample import Upsampler
 
@@ -19,7 +19,7 @@ class LRASPP(Decoder):
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -30,14 +30,13 @@ class LRASPP(Decoder):
     ) -> None:
         super().__init__()
         align = resize == FACTOR if align is None else align
-        self.low = levels.at(8, "lraspp")
-        grid = levels.grid(self.low)
-        self.cbr = conv_norm(levels.channels[-1], channels)
-        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(levels.channels[-1], channels, 1, bias=False), nn.Sigmoid())
-        self.low_classifier = nn.Conv2d(levels.channels[self.low], num_classes, 1)
+        self.low = level_at(features, 8, "lraspp")
+        self.cbr = conv_norm(features.channels[-1], channels)
+        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(features.channels[-1], channels, 1, bias=False), nn.Sigmoid())
+        self.low_classifier = nn.Conv2d(features.channels[self.low], num_classes, 1)
         self.high_classifier = nn.Conv2d(channels, num_classes, 1)
-        self.last, self.stride = last_step(num_classes, upsample, grid, stride=stride, align=align, resize=resize)
-        self.up = grow(num_classes, num_classes, upsample, levels.grid(-1), grid, align=align)
+        self.last, self.stride = last_step(num_classes, upsample, features, self.low, stride=stride, align=align, resize=resize)
+        self.up = grow(num_classes, num_classes, upsample, features, -1, self.low, align=align)
         self.resize = resize
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -11,30 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fcn.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from fcn.models.decoders.levels import Decoder, last_step
-from fcn.models.layers import Grid, PooledBatchNorm, evaluating
+from fcn.models.backbones import Backbone
+from fcn.models.backbones.encoders import encoder_name, normalization
+from fcn.models.decoders.levels import Decoder, Levels, last_step
+from fcn.models.layers import PooledBatchNorm, evaluating
 from fcn.models.pretrained import load_weights
 from fcn.models.upsample import Upsampler
-from fcn.names import first_line, lookup, suggest
+from fcn.names import first_line, lookup
 
 REFUSALS = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ImportError)
 LARGEST_DIVISOR = 8  # times the encoder's stride; PAN halves its deepest feature three times more
-
-
-class SMPEncoder(Backbone):
-    """The encoder of an architecture. Its features are all that the encoder gives, the image itself first, as the decoder wants them."""
-
-    def __init__(self, encoder: nn.Module, divisor: int, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        with evaluating(encoder):
-            features = encoder(torch.zeros(1, 3, divisor, divisor))
-        strides = tuple(divisor // feature.shape[-1] if feature.shape[1] else 0 for feature in features)
-        super().__init__(tuple(feature.shape[1] for feature in features), strides, divisor=divisor)
-        self.encoder = encoder
-        self.mean, self.std = mean, std
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.encoder(images))
 
 
 class SMPDecoder(Decoder):
@@ -46,7 +32,7 @@ class SMPDecoder(Decoder):
         for module in decoder.modules():
             if type(module) is nn.BatchNorm2d:  # some stand behind a global pool
                 module.__class__ = PooledBatchNorm
-        self.last, self.stride = last_step(num_classes, upsample, Grid.of_image(stride))
+        self.last, self.stride = last_step(num_classes, upsample, Levels((num_classes,), (stride,), (None,)), 0)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.last(self.head(self.decoder(features)))
@@ -67,7 +53,7 @@ def smp_parts(
     weights: str | None = None,
     *,
     arch: str = "Unet",
-) -> tuple[SMPEncoder, SMPDecoder]:
+) -> tuple[Backbone, SMPDecoder]:
     """The two halves of an architecture of smp.
 
     backbone: an encoder of smp, or of timm (with or without smp's "tu-"); output_stride: where the architecture offers one; weights: of
@@ -88,7 +74,7 @@ def smp_parts(
         raise ValueError(
             f"model.arch={arch} keeps its encoder's stride; leave out backbone.output_stride={output_stride}, or choose {', '.join(takes)}"
         )
-    name = encoder_name(backbone)
+    name = encoder_name(backbone, weights)
     hub = "imagenet" if weights == "imagenet" else None
     try:
         network = architecture(encoder_name=name, encoder_weights=hub, in_channels=3, classes=num_classes, **strided)
@@ -102,9 +88,13 @@ def smp_parts(
         raise ValueError(f"the weights of backbone={backbone} could not be downloaded ({error}); use backbone.weights=null") from error
     if weights not in (None, "imagenet"):
         load_weights(network.encoder, weights)
-    mean, std = normalization(name) if weights else (IMAGENET_MEAN, IMAGENET_STD)
-    encoder = SMPEncoder(network.encoder, divisor, mean=mean, std=std)
     freeze_idle(network, divisor)
+    with evaluating(network):
+        features = network.encoder(torch.zeros(1, 3, divisor, divisor))  # the image itself first, as the decoder wants them
+    channels = [feature.shape[1] for feature in features]
+    strides = [divisor // feature.shape[-1] if feature.shape[1] else 1 for feature in features]
+    mean, std = normalization(name, weights)
+    encoder = Backbone(network.encoder, channels, strides, divisor=divisor, mean=mean, std=std)
     head = network.segmentation_head[0]
     stride = divisor // scores_size(network, divisor)
     if stride == 1 and any(True for _ in upsample(num_classes, num_classes, 2).parameters()):
@@ -112,31 +102,6 @@ def smp_parts(
             f"model.arch={arch} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear"
         )
     return encoder, SMPDecoder(network.decoder, head, upsample, num_classes, stride=stride)
-
-
-def encoder_name(backbone: str) -> str:
-    """The name under which smp knows an encoder."""
-    import segmentation_models_pytorch as smp
-    import timm
-
-    names = smp.encoders.get_encoder_names()
-    if backbone in names:
-        return backbone
-    if timm.is_model(backbone.removeprefix("tu-")):
-        return f"tu-{backbone.removeprefix('tu-')}"
-    raise ValueError(f"model=smp has no encoder backbone={backbone}; {suggest(backbone, [*names, *timm.list_models()])}")
-
-
-def normalization(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the images on which an encoder was trained."""
-    import segmentation_models_pytorch as smp
-    import timm
-
-    if encoder.startswith("tu-"):
-        settings = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        return (tuple(settings.mean), tuple(settings.std)) if settings else (IMAGENET_MEAN, IMAGENET_STD)
-    found = smp.encoders.get_preprocessing_params(encoder, pretrained="imagenet")
-    return tuple(found.get("mean") or IMAGENET_MEAN), tuple(found.get("std") or IMAGENET_STD)
 
 
 def scores_size(network: Any, side: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fcn.models.decoders.levels import Decoder, Levels, grow, last_step
+from fcn.models.decoders.levels import Decoder, Features, grow, last_step
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
@@ -22,7 +22,7 @@ class UNet(Decoder):
 
     def __init__(
         self,
-        levels: Levels,
+        features: Features,
         num_classes: int,
         upsample: Upsampler,
         *,
@@ -32,20 +32,20 @@ class UNet(Decoder):
         align: bool = True,
     ) -> None:
         super().__init__()
-        steps = len(levels.strides) - 1
+        steps = len(features.strides) - 1
         widths = [max(16, 256 >> step) for step in range(steps)] if channels is None else list(channels)
         if len(widths) != steps or min(widths, default=1) < 1:
             raise ValueError(
                 f"channels={widths} does not fit a U-Net on {steps + 1} features; give {steps} numbers from 1 up, deep to shallow, or null"
             )
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
-        before = levels.channels[-1]
+        before = features.channels[-1]
         for level, width in zip(range(steps - 1, -1, -1), widths, strict=True):
-            self.ups.append(grow(before, width, upsample, levels.grid(level + 1), levels.grid(level), align=align))
-            self.blocks.append(nn.Sequential(conv_norm(width + levels.channels[level], width, 3), conv_norm(width, width, 3)))
+            self.ups.append(grow(before, width, upsample, features, level + 1, level, align=align))
+            self.blocks.append(nn.Sequential(conv_norm(width + features.channels[level], width, 3), conv_norm(width, width, 3)))
             before = width
         self.score = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(before, num_classes, 1))
-        self.last, self.stride = last_step(num_classes, upsample, levels.grid(0), stride=stride, align=align)
+        self.last, self.stride = last_step(num_classes, upsample, features, 0, stride=stride, align=align)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = features[-1]

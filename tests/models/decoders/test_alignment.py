@@ -6,11 +6,9 @@ The image is a ramp, on which bilinear interpolation is exact: whatever way it t
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from fcn.models.backbones import Backbone
 from fcn.models.decoders import DECODERS
-from fcn.models.decoders.levels import Levels
 from fcn.models.layers import Grid, Shift, regrid
 from fcn.models.segmenter import Segmenter
 from fcn.models.upsample import UPSAMPLERS, Carafe, create_upsampler
@@ -20,31 +18,34 @@ SIDE = 512
 INSIDE = slice(224, 288)  # pixels that no border reaches
 
 
-class Copying(Backbone):
-    """A backbone that halves the image five times, without changing what it shows."""
+class Halving(nn.Module):
+    """A network that halves the image five times, without changing what it shows."""
 
-    def __init__(self, kind: str) -> None:
-        strides = tuple(2 ** (level + 1) for level in range(LEVELS))
-        super().__init__((1,) * LEVELS, strides)
-        self.kind = kind
-        self.offsets = tuple((stride - 1) / 2 if kind == "pool" else 0.0 for stride in strides)
-        self.mean, self.std = (0.0,), (1.0,)
+    def __init__(self, kind):
+        super().__init__()
+        steps = {
+            "pool": lambda: nn.AvgPool2d(2),  # cell 0 is centred between the pixels 0 and 1, as in VGG
+            "stride": lambda: nn.Conv2d(3, 3, 3, stride=2, padding=1, groups=3, bias=False),  # on pixel 0, as in ResNet
+        }
+        self.steps = nn.ModuleList(steps[kind]() for _ in range(LEVELS))
+        for step in self.steps:
+            copy(step)
 
     def forward(self, images):
-        features = []
-        for _ in self.strides:
-            if self.kind == "pool":  # 2x2: cell 0 is centred between the pixels 0 and 1, as in VGG
-                images = F.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
-            else:  # the middle of a padded 3x3 kernel: cell 0 is centred on pixel 0, as in ResNet
-                images = images[..., ::2, ::2]
-            features.append(images)
-        return features
+        features = [images]
+        for step in self.steps:
+            features.append(step(features[-1]))
+        return features[1:]
+
+
+def backbone(kind):
+    return Backbone(Halving(kind), (3,) * LEVELS, tuple(2 ** (level + 1) for level in range(LEVELS)))
 
 
 def ramp(side=SIDE):
-    """(1, 1, side, side), positive, as ReLUs pass it on."""
+    """(1, 3, side, side), positive, as ReLUs pass it on."""
     places = torch.arange(side, dtype=torch.float64)
-    return (places[:, None] * 3 + places[None, :] + 50)[None, None]
+    return (places[:, None] * 3 + places[None, :] + 50).expand(1, 3, -1, -1)
 
 
 def copy(module, source=0):
@@ -81,7 +82,7 @@ def unet(decoder, path):
     """Path 0 comes from the deepest feature; path n is the n-th skip, counted from the deepest."""
     copy(decoder.ups)
     for step, block in enumerate(decoder.blocks, start=1):
-        width = block[0][0].in_channels - 1  # what comes from below, before the skip's one channel
+        width = block[0][0].in_channels - 3  # what comes from below, before the skip's channels
         copy(block, source=width if step == path else 0)
     copy(decoder.score)
 
@@ -116,13 +117,12 @@ CASES = (
 
 
 def network(model, prepare, path, kind, upsample, **options):
-    backbone = Copying(kind)
-    levels = Levels(backbone.channels, backbone.strides, backbone.offsets)
-    decoder = DECODERS[model](levels, 2, create_upsampler(upsample), **options)
+    features = backbone(kind)
+    decoder = DECODERS[model](features, 2, create_upsampler(upsample), **options)
     prepare(decoder, path)
     for up in (part for part in decoder.modules() if isinstance(part, Carafe)):
         nn.init.zeros_(up.predict.weight)  # at the start this is small, and so are real features
-    return Segmenter(backbone, decoder).double().eval()
+    return Segmenter(features, decoder).double().eval()
 
 
 @pytest.mark.parametrize("kind", ["pool", "stride"])
@@ -154,11 +154,16 @@ def test_without_alignment_strided_features_are_moved():
 
 @pytest.mark.parametrize("cells", [0.5, 1.0, 1.75, -0.25, -2.0])
 def test_a_shift_reads_that_many_cells_further(cells):
-    x = ramp(16).expand(2, 3, -1, -1)
+    x = ramp(16)
     y = Shift(cells).double()(x)
     torch.testing.assert_close(y[..., 4:12, 4:12], x[..., 4:12, 4:12] + 4 * cells)
     assert y.shape == x.shape
     assert Shift(cells)(torch.ones(1, 2, 3, 1)).eq(1).all()
+
+
+def test_the_places_of_features_are_known():
+    for kind, offsets in (("pool", [0.5, 1.5, 3.5, 7.5, 15.5]), ("stride", [0, 0, 0, 0, 0])):
+        assert backbone(kind).offsets == tuple((offset, offset) for offset in offsets)
 
 
 def test_maps_on_the_same_grid_are_left_alone():
