@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.parts import part_options
+from fcn.commands.parts import model_of, part_options
 from fcn.config import BackboneConfig, InspectConfig, UpsampleConfig
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
 
     from fcn.models.backbones import create_backbone
     from fcn.models.classifiers import create_classifier
-    from fcn.models.segmenter import create_model
 
     torch.manual_seed(0)
     if config.classifier is not None:
@@ -95,22 +94,12 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         return config.classifier, classifier, None, size
     if config.model is None:
         backbone = config.backbone or BackboneConfig("compact")
-        features = create_backbone(backbone.name, **part_options(backbone, "name"))
-        deepest = len(features.channels) - 1
-        return f"backbone {backbone.name}, deepest feature", features, str(deepest), USUAL_SIZE
+        given = {key: value for key, value in part_options(backbone, "name").items() if value is not None}
+        features = create_backbone(backbone.name, **given)
+        network = features.network if features.margin is None else features  # whose layers have shorter names
+        return f"backbone {backbone.name}, deepest feature", network, str(len(features.channels) - 1), USUAL_SIZE
     backbone, upsample = config.backbone or BackboneConfig(BACKBONE), config.upsample or UpsampleConfig(UPSAMPLE)
-    model = create_model(
-        config.model.name,
-        backbone=backbone.name,
-        upsample=upsample.name,
-        num_classes=config.num_classes or CLASSES,
-        output_stride=backbone.output_stride,
-        weights=config.model.weights,
-        backbone_weights=backbone.weights,
-        model_options=part_options(config.model, "name", "weights"),
-        backbone_options=part_options(backbone, "name", "weights", "output_stride"),
-        upsample_options=part_options(upsample, "name"),
-    )
+    model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES)
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE
 
 

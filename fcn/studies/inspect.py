@@ -21,7 +21,7 @@ from fcn.geometry.receptive_field import LayerField, ReceptiveField
 
 # What only changes values or joins paths, or how a tensor is written: no rows of their own unless they are asked for or are global.
 VALUES_ONLY = ("pointwise", "merge")
-IF_THEY_MOVE = ("concat", "layout", "norm")
+IF_THEY_MOVE = ("concat", "layout", "norm", "pad", "crop")
 OPERATIONS = {  # kinds that have one name
     "conv": "conv",
     "transposed": "transposed conv",

@@ -13,7 +13,7 @@ from fcn.studies.inspect import Report, Row
 from fcn.studies.tables import csv_table, markdown_table, text_table
 
 HEADER = ("layer", "operation", "kernel", "stride", "dil", "pad", "input", "output", "field", "jump", "parameters", "mult-adds")
-LONGEST_NAME = 36
+WIDTH, SHORTEST_NAME = 140, 16  # columns
 MOST_CAUSES = 6
 AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -21,14 +21,18 @@ EXACT_BELOW = 100_000
 
 
 def layer_table(report: Report) -> str:
-    """For a terminal: at most 140 columns wide, with the totals and what is to be said of the output below."""
-    names, rows, total = _cells(report, LONGEST_NAME)
-    return "\n".join([text_table(names, rows, total, left=2), "", *notes(report)])
+    """For a terminal of 140 columns, with the totals and what is to be said of the output below; long names lose their beginning."""
+    header, rows, total = _cells(report)
+    excess = max(map(len, text_table(header, rows, total, left=2).splitlines())) - WIDTH
+    if excess > 0:
+        longest = max(max(len(row[0]) for row in rows) - excess, SHORTEST_NAME)
+        rows = [[row[0] if len(row[0]) <= longest else f"...{row[0][3 - longest :]}", *row[1:]] for row in rows]
+    return "\n".join([text_table(header, rows, total, left=2), "", *notes(report)])
 
 
 def layer_markdown(report: Report) -> str:
-    names, rows, total = _cells(report, None)
-    return "\n".join([markdown_table(names, rows, total, left=2), "", *(f"{note}  " for note in notes(report))])
+    header, rows, total = _cells(report)
+    return "\n".join([markdown_table(header, rows, total, left=2), "", *(f"{note}  " for note in notes(report))])
 
 
 def layer_csv(report: Report) -> str:
@@ -104,9 +108,9 @@ def counted(number: int) -> str:
     return f"{share:.{0 if share >= 99.95 else 1 if share >= 9.995 else 2}f} {letter}"
 
 
-def _cells(report: Report, longest: int | None) -> tuple[list[str], list[list[str]], list[str]]:
+def _cells(report: Report) -> tuple[list[str], list[list[str]], list[str]]:
     """Header, rows and total as text; columns in which nothing stands are left out."""
-    rows = [_words(row, longest) for row in report.rows]
+    rows = [_words(row) for row in report.rows]
     if report.aside:
         blank = [""] * (len(HEADER) - 4)
         rows.append([f"({report.aside} others)", "", *blank, counted(report.aside_parameters), counted(report.aside_macs)])
@@ -115,11 +119,10 @@ def _cells(report: Report, longest: int | None) -> tuple[list[str], list[list[st
     return [HEADER[column] for column in kept], [[row[column] for column in kept] for row in rows], [total[column] for column in kept]
 
 
-def _words(row: Row, longest: int | None) -> list[str]:
-    name = row.layer if longest is None or len(row.layer) <= longest else f"...{row.layer[3 - longest :]}"
+def _words(row: Row) -> list[str]:
     field = "all" if None in row.field else axes(row.field)
     return [
-        name,
+        row.layer,
         row.operation,
         "all" if row.cause and row.operation.endswith("pool") else axes(row.kernel),
         axes(row.stride),

@@ -80,13 +80,17 @@ def test_the_picture_lies_on_the_photograph(capsys, tmp_path) -> None:
         ("backbone=vgg16 backbone.classifier=false", 212, 32),
         ("classifier=torchvision/googlenet pool_as_window=true", 571, 32),
         ("backbone=resnet50", 427, 32),
+        ("model=fcn backbone=resnet50 backbone.output_stride=8", 443, 8),
+        ("model=deeplabv3 backbone=resnet50 backbone.output_stride=8 ignore_global=true", 1019, 8),
         ("classifier=compact ignore_global=true", 69, 8),
         ("classifier=compact", None, None),
     ],
 )
 def test_the_fields_that_are_known(capsys, words: str, size: int | None, jump: int | None) -> None:
-    output = values(capsys, *shlex.split(words))["output"]
-    assert (output["field"], output["jump"]) == ([size] * 2, [jump] * 2)
+    content = values(capsys, *shlex.split(words))
+    scores = [row for row in content["layers"] if row["layer"].startswith("decoder")]  # before they are taken to the size of the image
+    found = scores[-1] if scores else content["output"]
+    assert (found["field"], found["jump"]) == ([size] * 2, [jump] * 2)
 
 
 def test_sizes_and_classes_are_those_asked_for(capsys) -> None:
@@ -95,7 +99,7 @@ def test_sizes_and_classes_are_those_asked_for(capsys) -> None:
     content = values(capsys, "model=fcn8s", "backbone=compact", "num_classes=5", "input_size=[50,70]")
     assert content["input_shape"] == [1, 3, 50, 70]
     assert (content["layers"][-1]["out_channels"], content["layers"][-1]["output"]) == (5, [50, 70])
-    assert len(values(capsys, "backbone=resnet18", "depth=2")["layers"]) == 5
+    assert len(values(capsys, "backbone=resnet18", "depth=1")["layers"]) == 6
 
 
 def test_a_models_parts_are_those_of_train_where_none_are_chosen() -> None:
