@@ -16,10 +16,12 @@ from fcn.models.segmenter import create_model
 SIZE = (70, 45)  # no multiple of any stride: what is cropped and what is padded counts
 BACKBONES: dict[str, dict[str, object]] = {"resnet18": {}, "mobilenet_v3_small": {}, "vgg11": {"classifier": False}, "efficientnet-b0": {}}
 MODELS, UPSAMPLERS = group_options("model"), group_options("upsample")
-QUICK = {("resnet18", model, "transposed") for model in MODELS} | {("resnet18", "fcn8s", word) for word in UPSAMPLERS}
+QUICK = [("resnet18", model, "transposed") for model in ("deeplabv3plus", "fcn", "fcn8s", "lraspp", "unet")]
+QUICK += [("resnet18", "smp", "bilinear"), ("resnet18", "fcn8s", "carafe"), ("resnet18", "fcn8s", "pixelshuffle")]
 CASES = [
     pytest.param(*case, id="-".join(case), marks=() if case in QUICK else pytest.mark.slow)
     for case in itertools.product(BACKBONES, MODELS, UPSAMPLERS)
+    if case[1] != "smp" or case[2] == "bilinear"  # whose own decoder up-samples
 ]
 
 
