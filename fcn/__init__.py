@@ -10,13 +10,15 @@ from importlib import import_module
 from typing import Any
 
 PLACES = {
+    "convolutionalize": "fcn.models.convolutionalize",
     "create_model": "fcn.models.segmenter",
+    "dilate": "fcn.models.dilate",
     "load": "fcn.training.checkpoint",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.geometry.receptive_field",
 }
 
-__all__ = ["create_model", "load", "predict", "receptive_field"]
+__all__ = ["convolutionalize", "create_model", "dilate", "load", "predict", "receptive_field"]
 
 
 def __getattr__(name: str) -> Any:

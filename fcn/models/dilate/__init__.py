@@ -1,0 +1,53 @@
+"""Dilation: strides traded for dilation, so that a network keeps its weights and its field of view and answers on a denser grid.
+
+A unit that strides skips cells. Where it no longer strides, every cell is there, and what follows reads them at the old distance: its
+dilation and its padding are multiplied by the stride that was lost. The unit that loses its stride keeps the dilation that it had, since
+it reads the same map as before (Chen et al. 2015, arXiv:1412.7062; Yu and Koltun 2016, arXiv:1511.07122). Original cell ``i`` is then
+dilated cell ``i d``: sampled at every ``d``-th cell, the dilated network is the original.
+
+The rewriting works on the traced graph (``fcn.models.trace``), for modules and functions alike. It is exact at every cell and at any size
+where layers round sizes up (windows padded to their size, pools with ``ceil_mode``). A layer that drops what does not fill a window (a
+2x2 pool on an odd size) is let reach over the border once it no longer strides, so that the map covers the image: at sizes that the
+stride divides nothing is dropped and nothing differs; at others, cells near the bottom and the right border do. Statistics over the
+whole map (squeeze-and-excitation, group norm) are taken over the dilated map, which has more cells than the original's: the gates then
+differ a little, and the sampled cells with them; with the same gates they are equal.
+"""
+
+from torch import fx, nn
+
+from fcn.models.dilate.reading import Reading
+from fcn.models.trace import trace
+
+__all__ = ["Reading", "dilate", "rewrite"]
+
+
+def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False) -> nn.Module:
+    """A copy of ``network`` (images (N, C, H, W) to maps, or a list of them) whose maps have a stride of at most ``output_stride``.
+
+    The copy has the same parameter names, mode and trainability; ``network`` is left as it was. ``dilate_first``: convolutions that lose
+    their stride are dilated as well, the convention in which torchvision's dilated MobileNetV3 was trained; the exactness above is then
+    lost. Raises ValueError for an ``output_stride`` that the network cannot have, and, naming the layer, for what cannot be dilated.
+    """
+    copy = trace(network)
+    rewrite(copy, output_stride, dilate_first=dilate_first)
+    return copy
+
+
+def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first: bool = False) -> Reading:
+    """Dilate a graph in place; returns where its tensors stand. None leaves it as it is."""
+    reading = Reading(network)
+    own = reading.stride()
+    if output_stride is None or output_stride == own:
+        return reading
+    possible = [value for value in range(1, int(own) + 1) if own % value == 0]
+    if output_stride not in possible:
+        raise ValueError(
+            f"output_stride={output_stride} is not possible: the network has stride {own}, and can have {', '.join(map(str, possible))}"
+        )
+    reading = Reading(network, output_stride, dilate_first=dilate_first, spreads=reading.spreads)
+    if reading.stride_now() != output_stride:
+        raise ValueError(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
+    network.graph.lint()
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return reading
