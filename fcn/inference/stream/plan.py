@@ -1,12 +1,16 @@
 """Which rows of every operation are computed when: the schedule of a stream, made before it starts.
 
-The image enters ``band`` rows at a time. At each step the end of the chain computes as many rows as can be known by then; every other
-operation computes what its readers ask for at that step, so that each row of each operation is computed once, as late as possible, and is
-held exactly as long as somebody will still read it.
+The image enters ``band`` rows at a time. At each step an operation computes the rows that can be known by then, each of them once, and
+holds them exactly as long as somebody will still read them. Two things are weighed:
+
+- a block of few bytes is not worth a call, so that deep layers, whose rows are few and short, wait until a block has ``BLOCK`` bytes (for
+  ``WAIT`` bands at most), while shallow ones go on in blocks that fit a cache;
+- what holds more bytes than what it is made of (an up-sampled map that waits for a slower branch) is computed as late as it can be.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,10 @@ from fcn.inference.stream.program import Operation
 
 Counts = NDArray[np.int64]
 Interval = tuple[int, int]
+
+BLOCK = 2**21  # bytes
+WAIT = 4  # bands
+FLOAT = 4  # bytes of a number
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,35 @@ def needed(operations: Mapping[str, Operation], sinks: Iterable[str]) -> list[Op
     return [operation for operation in operations.values() if operation.name in wanted]
 
 
-def schedule(operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
-    """The schedule of ``operations``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be."""
+def schedule(
+    operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = (), block: int = BLOCK
+) -> Schedule:
+    """The schedule of ``operations``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
+
+    known: the names of sources that are there in full. block: bytes, see the head of this file.
+    """
     sinks, known = set(sinks), set(known)
     steps = -(-height // band)
     ready: dict[str, Counts] = {}
+    early = set(sinks)
+    by_name = {operation.name: operation for operation in operations}
     for operation in operations:
         rows = np.full(steps + 1, operation.sizes[0], np.int64)
+        read_bytes = 0
         for read in operation.reads:
             if read.maps is not None and read.source not in known:
                 rows = np.minimum(rows, writes(read.maps[0], ready[read.source]))
+                read_bytes += prod(by_name[read.source].shape)
         if not operation.reads:
             rows = np.minimum(np.arange(steps + 1) * band, height)
+        else:
+            least = quantum(operation, height, band, block)
+            rows = np.where(rows == operation.sizes[0], rows, rows // least * least)
         rows[0] = 0
         ready[operation.name] = rows
-    done = {operation.name: ready[operation.name] if operation.name in sinks else np.zeros(steps + 1, np.int64) for operation in operations}
+        if prod(operation.shape) <= read_bytes:
+            early.add(operation.name)
+    done = {name: rows if name in early else np.zeros_like(rows) for name, rows in ready.items()}
     lowest = {operation.name: np.full(steps + 1, operation.sizes[0], np.int64) for operation in operations}
     for operation in reversed(operations):
         for read in operation.reads:
@@ -79,6 +101,12 @@ def schedule(operations: list[Operation], sinks: Iterable[str], *, height: int, 
     for operation in operations:
         assert (done[operation.name] <= ready[operation.name]).all(), operation.name
     return Schedule(steps, done, lowest)
+
+
+def quantum(operation: Operation, height: int, band: int, block: int) -> int:
+    """The least number of rows that an operation computes at once, but for its last ones."""
+    rows = operation.sizes[0]
+    return max(1, min(block * rows // (FLOAT * prod(operation.shape)), WAIT * band * rows // height))
 
 
 def writes(axis: AxisMap, ends: Counts) -> Counts:
