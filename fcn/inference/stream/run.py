@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fcn.inference.stream.plan import Interval, Schedule, columns
 from fcn.inference.stream.program import Operation, Read
-from fcn.inference.stream.rules import Cut, Cuts, part
+from fcn.inference.stream.rules import Cut, Cuts, layout, part
 
 Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
 
@@ -38,10 +38,6 @@ class Buffer:
     @property
     def rows(self) -> Tensor:
         return self.memory.narrow(self.dim, 0, self.held)
-
-
-def layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 class Run:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.geometry.graph import read_graph
-from fcn.inference.stream.plan import BLOCK, Interval, needed, schedule
+from fcn.inference.stream.plan import Interval, needed, schedule
 from fcn.inference.stream.program import Program, compile_graph
 from fcn.inference.stream.run import Run, Source
 from fcn.inference.stream.rules import Cut, part
@@ -89,7 +89,7 @@ def levels(program: Program) -> list[list[str]]:
 
 
 def score_bands(
-    prepared: Prepared, image: Source, *, band: int, strips: list[Interval] | None = None, block: int = BLOCK
+    prepared: Prepared, image: Source, *, band: int, strips: list[Interval] | None = None
 ) -> Iterator[Band]:
     """The scores of an image, band by band from the top, each row of each layer computed once.
 
@@ -111,7 +111,7 @@ def score_bands(
         wanted_sources = set(levels(program)[level - 1])
         gathers = {source: each for source, each in gathers.items() if source in wanted_sources}
         operations = unknown(program, gathers, known)
-        plan = schedule(operations, gathers, height=height, band=band, known=known, block=block)
+        plan = schedule(operations, gathers, height=height, band=band, known=known)
         for index in range(len(parts)):
             wanted = {source: share(program.operations[source].sizes[1], index, len(parts)) for source in gathers}
             run = Run(operations, plan, {name: cells for name, cells in wanted.items() if cells[0] < cells[1]}, known, dims, program.like)
@@ -121,7 +121,7 @@ def score_bands(
         known.update({name: gather.result() for each in gathers.values() for name, gather in each})
         settle(program, known, dims)
     operations = unknown(program, [program.output], known)
-    plan = schedule(operations, [program.output], height=height, band=band, known=known, block=block)
+    plan = schedule(operations, [program.output], height=height, band=band, known=known)
     for cells in parts:
         for _, (first, _), found in Run(operations, plan, {program.output: cells}, known, dims, program.like).steps(image):
             yield Band(first, cells[0], found)

@@ -6,9 +6,8 @@ from torch import nn
 from fcn.inference.stream import prepare, score_bands
 
 
-def streamed(network, image, *, band, strips=1, block=0):
-    """The scores of an image (1, C, H, W), from bands of ``band`` rows and ``strips`` strips of columns put together;
-    block: see ``plan.py``."""
+def streamed(network, image, *, band, strips=1):
+    """The scores of an image (1, C, H, W), from bands of ``band`` rows and ``strips`` strips of columns put together."""
     prepared = prepare(network, *image.shape[-2:])
     width = prepared.program.operations[prepared.program.output].sizes[1]
     strips = min(strips, width)
@@ -21,7 +20,7 @@ def streamed(network, image, *, band, strips=1, block=0):
 
     canvas = None
     with torch.inference_mode():
-        for part in score_bands(prepared, rows, band=band, strips=cells, block=block):
+        for part in score_bands(prepared, rows, band=band, strips=cells):
             if canvas is None:
                 canvas = torch.full(prepared.program.operations[prepared.program.output].shape, float("nan"), dtype=part.scores.dtype)
             goal = canvas[:, :, part.row : part.row + part.scores.shape[2], part.column : part.column + part.scores.shape[3]]
