@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fcn.config import TrainConfig
+from fcn.config import BenchmarkConfig, TrainConfig
 
 if TYPE_CHECKING:
     from fcn.models.segmenter import Segmenter
@@ -22,7 +22,7 @@ def part_options(part: Any, *left_out: str) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if key not in left_out}
 
 
-def model_of(config: TrainConfig, num_classes: int) -> "Segmenter":
+def model_of(config: TrainConfig | BenchmarkConfig, num_classes: int) -> "Segmenter":
     """The network that a configuration's model, backbone and up-sampler make, with the weights that they name."""
     from fcn.models.segmenter import create_model
 
