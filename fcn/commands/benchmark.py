@@ -45,7 +45,7 @@ def benchmark(config: BenchmarkConfig) -> int:
         for size, strides in cases:
             add(sliding_rows(name, size=size, strides=strides, windows=config.windows, turns=config.turns, memory=config.memory, **plain))
     if config.image_sizes:
-        spec = model_of(config, CLASSES).spec
+        spec = model_of(config.model, config.backbone, config.upsample, CLASSES).spec
         assert spec is not None
         add(strategy_rows(spec, sizes=config.image_sizes, window=config.window, **plain))
     if config.labelmap_size is not None:

@@ -34,7 +34,9 @@ def test_separable_branches_cost_less_and_see_as_much():
         seen.append(x.grad.abs().sum((0, 1)) > 0)
     assert torch.equal(*seen)
     assert seen[0].sum() == 9
-    weights = [sum(parameter.numel() for parameter in pyramid.convs[1].parameters() if parameter.ndim == 4) for pyramid in (full, separable)]
+    weights = [
+        sum(parameter.numel() for parameter in pyramid.convs[1].parameters() if parameter.ndim == 4) for pyramid in (full, separable)
+    ]
     assert weights == [9 * 8 * 8, 9 * 8 + 8 * 8]
 
 
