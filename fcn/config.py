@@ -152,13 +152,18 @@ class BackboneConfig:
     dilate_first: bool | None = None  # dilate what loses its stride as well; null: no, or what the model's weights were trained with
 
     def __post_init__(self) -> None:
-        require(
-            self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null"
-        )
-        fits = not self.dilate_first or self.output_stride is not None
-        require(
-            fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16"
-        )
+        fits = self.output_stride in (None, 1, 2, 4, 8, 16, 32)
+        require(fits, "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
+
+
+@dataclass
+class ClassifierConfig(BackboneConfig):
+    taps: str | None = None  # which block of each stage is handed out, last or first; null: last, or what the model's weights need
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.taps is not None:
+            one_of("backbone.taps", self.taps, "last", "first")
 
 
 @dataclass
@@ -517,7 +522,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "lraspp": LRASPPConfig,
         "smp": SMPConfig,
     },
-    "backbone": {"plain": BackboneConfig, "vgg": VGGConfig},
+    "backbone": {"plain": BackboneConfig, "classifier": ClassifierConfig, "vgg": VGGConfig},
     "upsample": {"plain": UpsampleConfig, "bilinear": BilinearConfig, "convolved": ConvolvedConfig, "carafe": CarafeConfig},
     "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
     "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},

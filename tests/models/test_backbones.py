@@ -53,7 +53,7 @@ def test_vgg_ends_each_stage_with_a_pool():
 def test_wrong_words_and_weights_are_answered(tmp_path):
     with pytest.raises(ValueError, match=r"backbone=resnet19 is not known; did you mean .*resnet18"):
         create_backbone("resnet19")
-    with pytest.raises(ValueError, match="backbone=resnet18 has no option 'classifier'; it takes none"):
+    with pytest.raises(ValueError, match="backbone=resnet18 has no option 'classifier'; it takes taps"):
         create_backbone("resnet18", classifier=True)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         create_backbone("resnet18", weights=str(tmp_path / "none.pth"))

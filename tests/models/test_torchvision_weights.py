@@ -5,7 +5,6 @@ import torch
 import torchvision
 from torch import nn
 
-from fcn.models import pretrained
 from fcn.models.segmenter import create_model
 
 QUICK = ["fcn_resnet50", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"]

@@ -14,6 +14,7 @@ Torchvision's classifiers and the project's own ``compact`` are read as graphs a
 for among the encoders of segmentation-models-pytorch and timm.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from fcn.models.backbones.compact import compact_features
@@ -37,7 +38,7 @@ FAMILIES = """
     shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0
     squeezenet1_0 squeezenet1_1
 """
-BACKBONES = {
+BACKBONES: dict[str, Callable[..., Backbone]] = {
     "compact": compact_features,
     **dict.fromkeys(FAMILIES.split(), classifier),
     **dict.fromkeys(("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"), vgg),
