@@ -22,6 +22,10 @@ def one_of(key: str, given: str, *words: str) -> None:
         raise ValueError(f"{key}={given} is not known; {suggest(given, words)}")
 
 
+def whole_numbers(values: list[Any]) -> bool:
+    return all(type(value) is int for value in values)  # a bool is no number of pixels
+
+
 # --- parts of a model; beside `name`, the fields are the keyword parameters of the part's function ---
 
 
@@ -462,6 +466,51 @@ class PredictConfig(CommandConfig):
         require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
 
 
+@dataclass
+class InspectConfig:
+    model: ModelConfig | None = None  # null: the backbone alone
+    backbone: BackboneConfig | None = None
+    upsample: UpsampleConfig | None = None
+    classifier: str | None = None  # compact, torchvision/NAME or timm/NAME
+    layers: str | None = None  # layers in words, see geometry/notation.py
+    num_classes: int | None = None  # that the model tells apart
+    input_size: Any = None  # pixels: one number, or [height, width]
+    ignore_global: bool = False  # go on as if layers that see the whole image were not there
+    pool_as_window: bool = False  # read a pool over all cells as a window
+    all: bool = False  # a row for every operation
+    depth: int | None = None  # fold what lies deeper than so many names
+    format: str = "table"
+    picture: bool = True  # draw the fields of the centre cell
+    image: str | None = None  # the photograph to draw them on
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("format", self.format, "table", "markdown", "csv", "json")
+        sizes = self.input_size if isinstance(self.input_size, list) else [self.input_size] * 2
+        fits = self.input_size is None or (len(sizes) == 2 and whole_numbers(sizes) and min(sizes) >= 1)
+        require(fits, "input_size", self.input_size, "a whole number of pixels, 1 or more, or two of them, as [480,640]")
+        require(self.num_classes is None or self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
+        require(self.depth is None or self.depth >= 1, "depth", self.depth, "1 or more, or null")
+        parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
+        chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
+        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "layers") if getattr(self, key) is not None]
+        if len(whole) == 2 or (whole and chosen):
+            second = (whole[1:] + chosen)[0]
+            raise ValueError(f"{whole[0]} and {second} both say what to inspect; give classifier=, layers= or the parts of a model")
+        lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
+        lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
+        if self.model is None and lonely:
+            raise ValueError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
+        if self.layers is not None:
+            for key in ("ignore_global", "pool_as_window", "all", "depth"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} means nothing to layers=, of which each has its row and none is global; leave it out")
+        if self.all and self.depth is not None:
+            raise ValueError("all=true gives every operation a row, and depth folds them; give one of the two")
+        if self.image is not None and not self.picture:
+            raise ValueError("image is for the picture, and picture=false asks for none; leave one of them out")
+
+
 # The schemas of the groups' files: group -> name of the schema in a file's defaults list -> class.
 SCHEMAS: dict[str, dict[str, type]] = {
     "model": {
@@ -481,4 +530,4 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "inference": {"plain": InferenceConfig, "windows": WindowsConfig},
 }
 
-COMMANDS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}
+COMMANDS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "inspect": InspectConfig}

@@ -18,11 +18,18 @@ fcn evaluate checkpoint=RUN/best.pt submission=true""",
     "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
 fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
+    "inspect": """fcn inspect                                           the small classifier of the project, as a backbone
+fcn inspect model=fcn8s backbone=vgg16                a whole segmentation network
+fcn inspect backbone=resnet50 depth=2 ignore_global=true
+fcn inspect classifier=torchvision/googlenet pool_as_window=true image=photo.jpg
+fcn inspect layers='conv3 s2 p1, pool2 s2, conv3 d2'  layers in words: kind and size, s stride, p padding, d dilation, c channels
+fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv""",
 }
 SUMMARIES = {
     "train": "trains a network; without any words: on the built-in pictures",
     "evaluate": "scores a checkpoint on a data set, per class",
     "predict": "labels every pixel of an image, a folder or a glob of images",
+    "inspect": "prints a network's layers: sizes, receptive fields, parameters, multiply-adds",
 }
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from fcn.data.files import written
 from fcn.studies.benchmark.rows import Section, tables
 
-COLORS = {"windows": "#9aa5b1", "unrolled": "#0f766e", "dilated": "#0f766e", "shift": "#b45309", "interpolate": "#9aa5b1", "label": "#0f766e"}
+COLORS = {
+    "windows": "#9aa5b1",
+    "unrolled": "#0f766e",
+    "dilated": "#0f766e",
+    "shift": "#b45309",
+    "interpolate": "#9aa5b1",
+    "label": "#0f766e",
+}
 
 
 def write_report(sections: Sequence[Section], machine: str, settings: dict[str, Any], folder: Path) -> None:

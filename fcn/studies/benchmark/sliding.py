@@ -199,9 +199,7 @@ def some_shifts(unrolled: nn.Module, picture: Tensor, shifts: Sequence[tuple[int
         unrolled(picture[..., row:, column:])
 
 
-def make(
-    name: str, way: str, size: int, step: int, batch: int, device: str, dtype: torch.dtype, channels_last: bool
-) -> Callable[[], None]:
+def make(name: str, way: str, size: int, step: int, batch: int, device: str, dtype: torch.dtype, channels_last: bool) -> Callable[[], None]:
     """One way, to be measured in a process of its own: a batch of windows, whose memory is that of all, or a pass."""
     place = partial(placed, device=torch.device(device), dtype=dtype, channels_last=channels_last)
     classifier, window = network(name)

@@ -49,9 +49,13 @@ def strategy_rows(
                 row.equal = 1 - float(wrong.mean())
                 seams = near_seams(size, window, options["overlap"])
                 at_seams = float(wrong[seams].sum() / max(1, wrong.sum()))
-                row.note = f"{wrong.sum():,} labels differ, {100 * at_seams:.0f} % of them at seams ({100 * seams.mean():.0f} % of the image)"
+                row.note = (
+                    f"{wrong.sum():,} labels differ, {100 * at_seams:.0f} % of them at seams ({100 * seams.mean():.0f} % of the image)"
+                )
             rows.append(row)
-    return Section("Strategies over image sizes", rows, f"Random weights; windows of {window} pixels, Gaussian weights; float scores blended.")
+    return Section(
+        "Strategies over image sizes", rows, f"Random weights; windows of {window} pixels, Gaussian weights; float scores blended."
+    )
 
 
 def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
