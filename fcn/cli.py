@@ -88,15 +88,8 @@ def compose(command: str, words: list[str]) -> Any:
 
 
 BESIDE_RESUME = ("resume", "device", "workers", "save_seconds", "tensorboard")  # what is of the machine, not of the training
-PATHS = (
-    "checkpoint",
-    "input",
-    "output",
-    "resume",
-    "data.root",
-    "model.weights",
-    "backbone.weights",
-)  # taken as they are: a comma is a comma
+# Taken as they are: a comma is a comma.
+PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
