@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -271,10 +272,8 @@ def execute(command: str, settings: Any) -> int:
     """Run a command; what goes wrong is told in one line."""
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", stream=sys.stderr, force=True)
-    from fcn import commands
-
     try:
-        return int(getattr(commands, command)(settings) or 0)
+        return int(getattr(import_module(f"fcn.commands.{command}"), command)(settings) or 0)
     except KeyboardInterrupt:
         return complain("interrupted; nothing is left half-written", 130)
     except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
@@ -299,7 +298,7 @@ def sweep(command: str, words: list[str]) -> int:
 
     Returns 1 where runs failed, which are named; the others are not lost.
     """
-    from fcn.commands import new_folder
+    from fcn.commands.folders import new_folder
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from fcn.cli import BESIDE_RESUME, run
-from fcn.commands import new_folder, output_names
+from fcn.commands.folders import new_folder
+from fcn.commands.predict import output_names
 from fcn.config import COMMANDS, TrainConfig
 from tests.conftest import TINY
 
