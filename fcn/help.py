@@ -18,11 +18,20 @@ fcn evaluate checkpoint=RUN/best.pt submission=true""",
     "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
 fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
+    "compare": """fcn compare                                           all methods, three seeds, on the built-in pictures
+fcn compare quick=true
+fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[transposed,bilinear] seeds=[0,1,2,3,4]
+fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; what is finished is not repeated
+fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training""",
+    "ceiling": """fcn ceiling data=camvid data.root=DIR splits=[train,val,test]
+fcn ceiling data=voc2012 data.root=DIR strides=[32,8] method=majority""",
 }
 SUMMARIES = {
     "train": "trains a network; without any words: on the built-in pictures",
     "evaluate": "scores a checkpoint on a data set, per class",
     "predict": "labels every pixel of an image, a folder or a glob of images",
+    "compare": "trains a network with each up-sampler, all else equal, and reports quality and cost",
+    "ceiling": "the best score that the grid of an output stride allows on a data set",
 }
 
 

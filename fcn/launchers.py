@@ -1,0 +1,110 @@
+"""Calls of ``fcn`` handed to a Hydra launcher: jobs of a cluster, or of several processes, instead of one after the other.
+
+Launchers are plugins of Hydra, chosen by ``hydra/launcher=NAME`` and set by ``hydra.launcher.KEY=VALUE``. A job is a whole call of ``fcn``
+in a process of its own, so that a launcher needs to carry nothing but words, and a job that is killed harms no other.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fcn.help import conf_folder
+
+PLUGINS = {  # launcher -> package
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "joblib": "hydra-joblib-launcher",
+    "ray": "hydra-ray-launcher",
+}
+
+
+class Launcher:
+    """The launcher that ``words`` describe. Raises ValueError, in one sentence, where its package is missing or a setting is wrong."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        with _hydra():
+            self._configuration("jobs")
+
+    def __call__(self, calls: Sequence[Sequence[str]], folder: Path) -> list[int]:
+        """Run ``fcn`` with each list of words and wait for all; returns their exit statuses. What the launcher keeps is in ``folder``.
+
+        Raises RuntimeError where the launcher lost a job; the others have run.
+        """
+        from hydra.core.plugins import Plugins
+        from hydra.types import HydraContext
+
+        with _hydra() as hydra:
+            context = HydraContext(config_loader=hydra.config_loader(), callbacks=_callbacks())
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=job, config=self._configuration(str(folder.absolute()))
+            )
+            try:
+                jobs = launcher.launch([[f"+call={_quoted(json.dumps(list(call)))}"] for call in calls], initial_job_idx=0)
+                return [int(done.return_value) for done in jobs]
+            except Exception as error:  # a launcher raises what its cluster does
+                raise RuntimeError(f"{self.words[0]} lost a job: {' '.join(str(error).split())[:500]}") from error
+
+    def _configuration(self, folder: str) -> Any:
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.errors import HydraException
+        from hydra.types import RunMode
+        from omegaconf.errors import OmegaConfBaseException
+
+        words = [*self.words, "hydra/hydra_logging=disabled", "hydra/job_logging=disabled", "hydra.output_subdir=null"]
+        words += [f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=."]
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            return loader.load_configuration(None, words, run_mode=RunMode.MULTIRUN)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(self._wrong(error, loader.get_group_options("hydra/launcher"))) from error
+
+    def _wrong(self, error: Exception, installed: list[str]) -> str:
+        name = self.words[0].partition("=")[2]
+        if name in installed:
+            return f"{' '.join(self.words)}: {str(error).strip().splitlines()[0]}"
+        package = PLUGINS.get(name)
+        advice = f"pip install {package}" if package else f"known plugins: {', '.join(sorted(set(PLUGINS.values())))}"
+        return f"hydra/launcher={name} is not installed; {advice} (installed here: {', '.join(installed)})"
+
+
+def job(configuration: Any) -> int:
+    """What a launcher runs, wherever it does: one call of ``fcn``; returns its exit status."""
+    return subprocess.run([sys.executable, "-m", "fcn", *json.loads(configuration.call)], check=False).returncode
+
+
+def _hydra() -> Any:
+    from hydra import initialize_config_dir
+
+    return _Initialized(initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve()), job_name="fcn"))
+
+
+class _Initialized:
+    """``initialize_config_dir`` as a context that hands over the initialised Hydra."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+
+    def __enter__(self) -> Any:
+        from hydra.core.global_hydra import GlobalHydra
+
+        self.context.__enter__()
+        return GlobalHydra.instance().hydra
+
+    def __exit__(self, *error: Any) -> None:
+        self.context.__exit__(*error)
+
+
+def _callbacks() -> Any:
+    from hydra._internal.callbacks import Callbacks
+
+    return Callbacks()
+
+
+def _quoted(text: str) -> str:
+    """``text`` as a value of Hydra's override grammar that is taken to the letter."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
