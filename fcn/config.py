@@ -236,6 +236,12 @@ class PolyConfig(ScheduleConfig):
 @dataclass
 class InferenceConfig:
     name: str = REQUIRED
+    flip: bool = False  # also the mirrored image; probabilities are averaged
+    scales: list[float] = field(default_factory=lambda: [1.0])  # factors of the image's size, averaged likewise
+
+    def __post_init__(self) -> None:
+        fits = bool(self.scales) and all(0 < scale <= 16 for scale in self.scales)
+        require(fits, "inference.scales", self.scales, "a list of factors above 0 and up to 16, as [0.75,1,1.25]")
 
 
 @dataclass
@@ -246,6 +252,7 @@ class WindowsConfig(InferenceConfig):
     weights: str = "gaussian"  # in the blend: gaussian or constant
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.size >= 1, "inference.size", self.size, "1 or more")
         require(0 <= self.overlap < 1, "inference.overlap", self.overlap, "a share, 0 or more and below 1")
         require(self.batch_size >= 1, "inference.batch_size", self.batch_size, "1 or more")

@@ -26,9 +26,10 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
-    """ValueError where an option is not among the keyword-only parameters of ``function``, naming those."""
-    parameters = inspect.signature(function).parameters.values()
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str, *, beside: Callable[..., Any] | None = None) -> None:
+    """ValueError where an option is not among the keyword-only parameters of ``function`` (and of the one ``beside`` it), naming those."""
+    functions = (function,) if beside is None else (function, beside)
+    parameters = [parameter for each in functions for parameter in inspect.signature(each).parameters.values()]
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for name in options:
         if name not in known:

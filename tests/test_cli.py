@@ -169,7 +169,7 @@ class TestEvaluate:
         result = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert result["protocol"]["images"] == 3
         assert result["protocol"]["split"] == "val"
-        assert result["protocol"]["inference"] == {"name": "whole"}
+        assert result["protocol"]["inference"] == {"name": "whole", "flip": False, "scales": [1.0]}
         out = capsys.readouterr().out
         assert "shapes val: 3 images at their own resolution, inference=whole, fp32, void left out" in out
         best = max(

@@ -40,8 +40,10 @@ def test_labels_have_the_size_of_the_image(model, name, size):
 def test_whole_is_the_arg_max_of_the_logits(model):
     image = picture(61, 90)
     with torch.no_grad():
-        expected = model(model.normalize(image[None])).argmax(1)[0]
-    assert torch.equal(create_strategy("whole")(model, image).long(), expected)
+        logits = model(model.normalize(image[None]))[0]
+    equal = create_strategy("whole")(model, image).long() == logits.argmax(0)
+    assert (equal | (logits.topk(2, 0).values.diff(dim=0).abs()[0] < 1e-5)).all()
+    assert equal.float().mean() > 0.999
 
 
 @pytest.mark.parametrize("weights", ["gaussian", "constant"])
@@ -115,5 +117,5 @@ def test_the_estimate_of_a_pass_grows_with_the_area(model):
 def test_wrong_words_are_answered(model):
     with pytest.raises(ValueError, match="inference=hole is not known; did you mean whole"):
         create_strategy("hole")
-    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes none"):
+    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes flip, scales"):
         create_strategy("whole", size=3)
