@@ -1,8 +1,8 @@
 """The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
 
-The only file, beside ``launchers.py``, that imports hydra or omegaconf. Every word of a call is checked against the schema first (Hydra itself lets ``+key`` and
-typing errors in some places pass); what is wrong is answered in one line with the words that would be right: exit status 2 for a wrong
-call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1`` shows the traceback.
+The only file that imports hydra or omegaconf, beside ``launchers.py``. Every word of a call is checked against the schema first (Hydra
+itself lets ``+key`` and typing errors in some places pass); what is wrong is answered in one line with the words that would be right: exit
+status 2 for a wrong call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1`` shows the traceback.
 """
 
 import errno
@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
 from itertools import product
@@ -242,7 +243,7 @@ def composed(command: str, overrides: list[str]) -> Any:
 
 def is_setting(command: str, key: str) -> bool:
     """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
-    return key in group_names() and key not in chosen_parts(command) and key in schema.COMMANDS[command].__dataclass_fields__
+    return key in group_names() and key not in chosen_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
 
 
 def build(command: str, overrides: list[str]) -> Any:

@@ -7,7 +7,8 @@ in a process of its own, so that a launcher needs to carry nothing but words, an
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ class Launcher:
     """The launcher that ``words`` describe. Raises ValueError, in one sentence, where its package is missing or a setting is wrong."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        self.words = list(words)
+        self.words = sorted(words, key=lambda word: not word.startswith("hydra/launcher="))
+        if not self.words[0].startswith("hydra/launcher="):
+            raise ValueError(f"{self.words[0]} is a setting of a launcher that is not chosen; choose it too, as hydra/launcher=submitit_local")
         with _hydra():
             self._configuration("jobs")
 
@@ -34,11 +37,13 @@ class Launcher:
 
         Raises RuntimeError where the launcher lost a job; the others have run.
         """
+        from hydra._internal.callbacks import Callbacks
+        from hydra.core.global_hydra import GlobalHydra
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext
 
-        with _hydra() as hydra:
-            context = HydraContext(config_loader=hydra.config_loader(), callbacks=_callbacks())
+        with _hydra():
+            context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=job, config=self._configuration(str(folder.absolute()))
             )
@@ -67,7 +72,8 @@ class Launcher:
         if name in installed:
             return f"{' '.join(self.words)}: {str(error).strip().splitlines()[0]}"
         package = PLUGINS.get(name)
-        advice = f"pip install {package}" if package else f"known plugins: {', '.join(sorted(set(PLUGINS.values())))}"
+        extra = " (or fcn[submitit])" if package == "hydra-submitit-launcher" else ""
+        advice = f"pip install {package}{extra}" if package else f"known plugins: {', '.join(sorted(set(PLUGINS.values())))}"
         return f"hydra/launcher={name} is not installed; {advice} (installed here: {', '.join(installed)})"
 
 
@@ -76,32 +82,13 @@ def job(configuration: Any) -> int:
     return subprocess.run([sys.executable, "-m", "fcn", *json.loads(configuration.call)], check=False).returncode
 
 
-def _hydra() -> Any:
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Hydra, initialised for our configuration."""
     from hydra import initialize_config_dir
 
-    return _Initialized(initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve()), job_name="fcn"))
-
-
-class _Initialized:
-    """``initialize_config_dir`` as a context that hands over the initialised Hydra."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-
-    def __enter__(self) -> Any:
-        from hydra.core.global_hydra import GlobalHydra
-
-        self.context.__enter__()
-        return GlobalHydra.instance().hydra
-
-    def __exit__(self, *error: Any) -> None:
-        self.context.__exit__(*error)
-
-
-def _callbacks() -> Any:
-    from hydra._internal.callbacks import Callbacks
-
-    return Callbacks()
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve()), job_name="fcn"):
+        yield
 
 
 def _quoted(text: str) -> str:

@@ -61,7 +61,9 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
         folder = Path(config.resume)
         remove_unfinished(folder)
     waiting = [name for name in config.cells if not (folder / "cells" / name / "result.json").is_file()]
-    log.info("%d trainings to do, %d done; cut, it goes on with: fcn compare resume=%s", len(waiting), len(config.cells) - len(waiting), folder)
+    log.info(
+        "%d trainings to do, %d done; cut, it goes on with: fcn compare resume=%s", len(waiting), len(config.cells) - len(waiting), folder
+    )
     machine = [f"{key}={getattr(config, key)}" for key in ("device", "workers", "save_seconds")]
     calls = [["compare", f"resume={folder.absolute()}", f"cell={name}", *machine] for name in waiting]
     try:

@@ -4,8 +4,8 @@ import logging
 import math
 import os
 import time
-from dataclasses import asdict
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING

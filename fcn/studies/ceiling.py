@@ -10,13 +10,20 @@ et al. 2015, appendix A, arXiv:1411.4038). A cell can say two things:
 Void pixels have no share, and are not scored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
+from fcn.data.files import written
 from fcn.data.labels import VOID
+from fcn.data.split import Split
+from fcn.inference.labelmap import labelmap
+from fcn.training.batches import one_thread
 from fcn.training.metrics import Scores, confusion_matrix, percent
 
 METHODS = ("shares", "majority")
@@ -40,20 +47,45 @@ def through_cells(truth: Tensor, stride: int, method: str = "shares") -> Tensor:
         return torch.zeros_like(truth)
     classes, shares = class_shares(truth, stride)
     if method == "shares":
-        shares = F.interpolate(shares, scale_factor=float(stride), mode="bilinear", align_corners=False)
-        return classes[shares[..., :height, :width].argmax(1)[0]]
+        labels = labelmap(shares, factor=stride, height=height, width=width)
+        assert isinstance(labels, Tensor)
+        return classes[labels[0].long()]
     assert method == "majority"
     best = classes[shares.argmax(1)[0]]
     return best.repeat_interleave(stride, 0).repeat_interleave(stride, 1)[:height, :width]
 
 
-def ceilings(truths: Iterable[Tensor], num_classes: int, strides: Sequence[int], method: str = "shares") -> dict[int, Tensor]:
-    """For each stride the confusion matrix (num_classes, num_classes), int64, of all ``truths`` against themselves through its cells."""
-    matrices = {stride: torch.zeros(num_classes, num_classes, dtype=torch.int64) for stride in strides}
-    for truth in truths:
-        for stride, matrix in matrices.items():
-            matrix += confusion_matrix(truth, through_cells(truth, stride, method), num_classes)
-    return matrices
+class ThroughCells(Dataset[Tensor | Exception]):
+    """For each sample of a split the confusion matrices (strides, num_classes, num_classes), int64, of its truth against itself through
+    cells of each stride; or what went wrong."""
+
+    def __init__(self, split: Split, strides: Sequence[int], method: str = "shares") -> None:
+        self.split, self.strides, self.method = split, strides, method
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Tensor | Exception:
+        classes = self.split.labels.num_classes
+        try:
+            truth = self.split.truth(index)
+        except (ValueError, OSError) as error:
+            return error
+        return torch.stack([confusion_matrix(truth, through_cells(truth, stride, self.method), classes) for stride in self.strides])
+
+
+def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, workers: int = 0) -> dict[int, Tensor]:
+    """For each stride the confusion matrix (num_classes, num_classes), int64, of a split's truth against itself through its cells.
+
+    workers: processes that read and compute.
+    """
+    matrices = torch.zeros(len(strides), split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
+    loader = DataLoader(ThroughCells(split, strides, method), batch_size=None, num_workers=workers, worker_init_fn=one_thread)
+    for found in tqdm(loader, "label maps", len(split), leave=False, mininterval=0.5, unit="image"):
+        if isinstance(found, Exception):
+            raise found
+        matrices += found
+    return dict(zip(strides, matrices, strict=True))
 
 
 def table(results: dict[int, Scores], names: Sequence[str]) -> str:
@@ -65,3 +97,33 @@ def table(results: dict[int, Scores], names: Sequence[str]) -> str:
     lines.append(f"{'mIoU':<{width}}" + "".join(f"  {percent(result.miou)}" for result in results.values()))
     lines.append(f"{'pixel accuracy':<{width}}" + "".join(f"  {percent(result.pixel_accuracy)}" for result in results.values()))
     return "\n".join(lines)
+
+
+def markdown(results: dict[int, Scores], names: Sequence[str], about: str) -> str:
+    """The table as Markdown, under a title and a line that says what was counted."""
+    lines = ["# The ceiling of an output stride", "", f"{about}; IoU in per cent, void left out.", ""]
+    lines += ["| output stride | " + " | ".join(map(str, results)) + " |", "|---" + "|---:" * len(results) + "|"]
+    rows = [(name, [result.iou[index] for result in results.values()]) for index, name in enumerate(names)]
+    rows += [("**mIoU**", [result.miou for result in results.values()])]
+    rows += [("pixel accuracy", [result.pixel_accuracy for result in results.values()])]
+    lines += [f"| {name} | " + " | ".join(percent(value).strip() for value in values) + " |" for name, values in rows]
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Path) -> None:
+    """The ceiling of each class over the output stride, and of the mean."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    strides = sorted(results)
+    for index, name in enumerate(names):
+        axes.plot(strides, [100 * results[stride].iou[index] for stride in strides], marker=".", linewidth=1, label=name)
+    axes.plot(strides, [100 * results[stride].miou for stride in strides], marker="o", color="black", linewidth=2.2, label="mean")
+    axes.set(xlabel="output stride, pixels", ylabel="best possible IoU, %", title=about, xscale="log", ylim=(0, 102))
+    axes.set_xticks(strides, list(map(str, strides)))
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -6,7 +6,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 WIDTH, HEIGHT = 420, 290
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40  # room round the plot
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 40  # room round the plot
 
 Points = Sequence[tuple[float, float]]
 
@@ -92,7 +92,9 @@ def intervals(found: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str],
     for value in ticks(low, high):
         kind = "zero" if value == 0 else "grid"
         parts.append(f'<line class="{kind}" x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-        parts.append(f'<text x="{place(value):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle">{value:+g}</text>')
+        parts.append(
+            f'<text x="{place(value):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle">{f"{value:+g}" if value else "0"}</text>'
+        )
     parts.append(f'<text x="{(left + WIDTH - RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>')
     for index, (name, one) in enumerate(found.items()):
         y = TOP + row * (index + 0.5)

@@ -63,7 +63,8 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
         maps = {method: torch.from_numpy(mine[key]) for method, mine in kept.items()}
         side = max(1, round(SIDE * min(truth.shape)))
         top, left, share = busiest(disputed(truth, list(maps.values())), side)
-        found.append((share, int(key), top, left, side))
+        if share:
+            found.append((share, int(key), top, left, side))
     crops = []
     for share, index, top, left, side in sorted(found, key=lambda one: (-one[0], one[1]))[:SHOWN]:
         image, truth = split[index]
@@ -75,8 +76,8 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
 
 
 def patterns(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, Bytes]:
-    """For each method a grey picture (H, W) of its scores of a flat image: the class that varies most, its mean mid-grey; one scale for all,
-    so that a flat picture is a flat map."""
+    """For each method a grey picture (H, W) of its scores of a flat image: the class that varies most, its mean mid-grey. One scale serves
+    all, so that a flat picture is a flat map."""
     varying = {}
     for method, mine in flat.items():
         scores = mine["scores"].astype(np.float64)
@@ -84,7 +85,7 @@ def patterns(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, Bytes]:
         scores = scores - scores.mean((1, 2), keepdims=True)
         varying[method] = scores[(scores**2).mean((1, 2)).argmax()]
     largest = max((float(np.abs(one).max()) for one in varying.values()), default=0.0)
-    return {method: np.uint8(np.round(128 + 127 * one / (largest or 1.0))) for method, one in varying.items()}
+    return {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
 
 
 def enlarged(picture: Bytes) -> Bytes:

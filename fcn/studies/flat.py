@@ -12,22 +12,21 @@ from fcn.geometry.checkerboard import checkerboard
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter, to_image_size
 
-IMAGE = 16  # cells of the deepest stride along a side of the image whose middle is taken: its borders are then far away
-CELLS = 8  # of the maps that the decoder is given; the middle half of its scores is far from their borders
+IMAGE = 512  # side, pixels, of the image whose middle is taken: its borders are then far away
+FLAT = 256  # side, pixels, of what the decoder is given; the middle half of its scores is far from its borders
 
 
 def flat_scores(model: Segmenter) -> Tensor:
-    """Scores (num_classes, side, side), float32, side = CELLS / 2 deepest strides of image pixels, for a flat image of the mean colour."""
-    deepest = model.backbone.strides[-1]
+    """Scores (num_classes, FLAT / 2, FLAT / 2), float32, of a flat image of the mean colour."""
     with evaluating(model):
-        features = model.backbone(torch.zeros(1, 3, IMAGE * deepest, IMAGE * deepest, device=model.mean.device))
+        features = model.backbone(torch.zeros(1, 3, IMAGE, IMAGE, device=model.mean.device))
         flat = []
         for feature, stride in zip(features, model.backbone.strides, strict=True):
             height, width = feature.shape[-2:]
-            side = CELLS * deepest // stride
+            side = FLAT // stride
             flat.append(feature[..., height // 2, width // 2][..., None, None].expand(-1, -1, side, side).contiguous())
-        scores = to_image_size(model.decoder(flat), model.stride, CELLS * deepest, CELLS * deepest)
-    quarter = CELLS * deepest // 4
+        scores = to_image_size(model.decoder(flat), model.stride, FLAT, FLAT)
+    quarter = FLAT // 4
     return scores[0, :, quarter:-quarter, quarter:-quarter].float().cpu()
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcn.data.pictures import legend
 from fcn.data.split import Split
 from fcn.studies import charts
 from fcn.studies.crops import choose, enlarged, patterns, read_kept
@@ -52,7 +51,6 @@ svg .grid { stroke: var(--line); }
 svg .zero { stroke: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem; }
 .tiles img { width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
-.legend { max-width: 100%; border-radius: .25rem; }
 h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; }
@@ -66,7 +64,11 @@ def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) 
     made = {table.title: html_table(table) for table in tables(report)}
     sections = [f"<h1>{escape(title(report))}</h1>", *(f"<p>{escape(sentence)}</p>" for sentence in facts(report))]
     sections += [f'<p class="failed"><b>{escape(name)}</b> failed: {escape(why)}</p>' for name, why in report["failed"].items()]
-    sections += [key(report, colors), made.pop("Quality"), *chart_section(report, curves, colors)]
+    sections += [
+        swatches({method: colors[method] for method in report["summary"]}),
+        made.pop("Quality"),
+        *chart_section(report, curves, colors),
+    ]
     sections += [html for name, html in made.items() if name not in ("Checkerboard index", "IoU of the classes")]
     sections += [made["IoU of the classes"], *crop_section(report, folder, split)]
     sections += [made["Checkerboard index"], *pattern_section(report, folder)]
@@ -97,8 +99,9 @@ def small(cell: str) -> str:
     return f"{escape(number)}<small>{escape(rest)}</small>" if is_number else escape(cell)
 
 
-def key(report: Mapping[str, Any], colors: Mapping[str, str]) -> str:
-    entries = [f'<li><span class="dot" style="background:{colors[method]}"></span>{escape(method)}</li>' for method in report["summary"]]
+def swatches(colors: Mapping[str, str]) -> str:
+    """A key: a dot of each colour, and its name."""
+    entries = [f'<li><span class="dot" style="background:{color}"></span>{escape(name)}</li>' for name, color in colors.items()]
     return f'<ul class="key">{"".join(entries)}</ul>'
 
 
@@ -128,7 +131,9 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
         found = {method: row[f"{quality}_difference"] for method, row in summary.items() if method != baseline}
         found = {method: one for method, one in found.items() if one is not None}
         if found:
-            drawn.append((charts.intervals(found, colors, f"{name}, points above {baseline}"), "Paired over seeds; the bar: 95 % interval."))
+            drawn.append(
+                (charts.intervals(found, colors, f"{name}, points above {baseline}"), "Paired over seeds; the bar: 95 % interval.")
+            )
     figures = "".join(f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>" for svg, words in drawn)
     return ["<h2>Quality, cost and course</h2>", f'<div class="charts">{figures}</div>']
 
@@ -139,9 +144,9 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
         return []
     sections = [
         "<h2>Where the methods differ most</h2>",
-        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, first seed: '
-        "chosen for their differences, so not typical.</p>",
-        f'<img class="legend" alt="the colours of the classes" src="{data_uri(legend_of(split))}">',
+        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
+        "first seed: chosen for their differences, so not typical.</p>",
+        swatches({name: f"rgb{color}" for name, color in zip(split.labels.names, split.labels.colors, strict=True)}),
     ]
     for crop in crops:
         pictures = {"image": crop.image, **crop.maps}
@@ -163,10 +168,6 @@ def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
 def tile(picture: Any, name: str) -> str:
     image = Image.fromarray(enlarged(np.ascontiguousarray(picture)))
     return f'<figure><img alt="{escape(name)}" src="{data_uri(image)}"><figcaption>{escape(name)}</figcaption></figure>'
-
-
-def legend_of(split: Split) -> Image.Image:
-    return legend(split.labels, range(split.labels.num_classes), 640)
 
 
 def data_uri(image: Image.Image) -> str:

@@ -72,9 +72,9 @@ def facts(report: Mapping[str, Any]) -> list[str]:
     settings, cells = report["settings"], report["cells"]
     counts = {len(row["seeds"]) for row in report["summary"].values()}
     sentences = [
-        f"{len(report['summary'])} methods, seeds {', '.join(map(str, settings['seeds']))}: {len(cells)} trainings of {settings['epochs']} "
-        f"epochs, batches of {settings['batch_size']}, crops of {settings['augment']['crop_size']} pixels, {settings['optim']['name']} at a "
-        f"rate of {settings['optim']['lr']:g}; scored on {report['images']} images.",
+        f"{len(report['summary'])} methods, seeds {', '.join(map(str, settings['seeds']))}: {len(cells)} trainings of "
+        f"{settings['epochs']} epochs, batches of {settings['batch_size']}, crops of {settings['augment']['crop_size']} pixels, "
+        f"{settings['optim']['name']} at a rate of {settings['optim']['lr']:g}; scored on {report['images']} images.",
         "Under one seed all methods started with the same weights wherever they share any, and saw the same samples, in the same order, "
         "augmented alike, for the same number of steps: checked by hashes taken in each training before its first step.",
     ]
@@ -111,10 +111,12 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     """Quality against cost: a dot for each training, a ring at each method's mean."""
     from matplotlib.figure import Figure
 
+    colors = method_colors(report["settings"]["upsample"])
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, key, name in zip(panels, ("miou", "boundary_iou"), ("mIoU", "boundary IoU"), strict=True):
-        for color, (method, row) in zip(COLORS, report["summary"].items(), strict=False):
+        for method, row in report["summary"].items():
+            color = colors[method]
             cost = 1000 * row["latency_seconds"]
             values = [100 * value for value in row[key]["values"] if value is not None]
             axes.scatter([cost] * len(values), values, s=14, color=color, alpha=0.6)

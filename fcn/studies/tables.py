@@ -78,8 +78,9 @@ def cost_table(report: Mapping[str, Any]) -> Table:
         )
     height, width = report["image_size"]
     note = (
-        f"Multiply-adds and latency: one pass over an image of {width}x{height} pixels, its labels included; training speed with reading and "
-        f"augmentation; memory: of the training process at its peak. Medians over the seeds; {'; '.join(report['hardware'])}."
+        f"Multiply-adds and latency: one pass over an image of {width}x{height} pixels, its labels included, in float32; training speed: "
+        f"with reading and augmentation; memory: of the training process at its peak. Medians over the seeds; "
+        f"{'; '.join(report['hardware'])}."
     )
     columns = ["upsample", "parameters, M", "up-samplers' own", "multiply-adds, G", "training, images/s", "latency, ms", "memory, MiB"]
     return Table("Cost", columns, rows, note)

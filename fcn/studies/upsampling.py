@@ -66,8 +66,9 @@ def score_cell(
     kept: dict[str, Any] = {}
 
     def visit(index: int, _: Tensor, truth: Tensor, prediction: Tensor) -> None:
-        boundary.add_(boundary_counts(truth, prediction, classes, boundary_width(*truth.shape)))
-        narrow.add_(band_confusion(truth, prediction, classes, boundary_width(*truth.shape, NARROW)))
+        height, width = truth.shape
+        boundary.add_(boundary_counts(truth, prediction, classes, boundary_width(height, width)))
+        narrow.add_(band_confusion(truth, prediction, classes, boundary_width(height, width, NARROW)))
         if index in chosen:
             kept[str(index)] = prediction.numpy()
 
@@ -87,8 +88,7 @@ def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accele
     """What a trained cell costs; ``image`` is what a pass is timed on, uint8 (3, H, W)."""
     height, width = image.shape[-2:]
     own = own_names(model)
-    with accelerator.autocast():
-        seconds = seconds_of(lambda: strategy(model, image), accelerator.device)
+    seconds = seconds_of(lambda: strategy(model, image), accelerator.device)
     speeds = [line["images_per_second"] for line in read_lines(run / "metrics.jsonl") if line["kind"] == "train"]
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -163,4 +163,3 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     """The mean and the standard deviation of the values that there are; None where there are none, or too few."""
     known = [value for value in values if value is not None]
     return {"mean": fmean(known) if known else None, "deviation": stdev(known) if len(known) > 1 else None, "values": list(values)}
-

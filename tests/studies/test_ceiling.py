@@ -34,7 +34,7 @@ def test_majority_by_hand():
 
 def test_finer_strides_lose_less_and_wires_go_first():
     split = shapes("val", count=12)
-    results = {stride: scores(matrix) for stride, matrix in ceilings((split[i][1] for i in range(12)), 7, (32, 16, 8, 4, 2, 1)).items()}
+    results = {stride: scores(matrix) for stride, matrix in ceilings(split, (32, 16, 8, 4, 2, 1)).items()}
     mious = [result.miou for result in results.values()]
     assert mious == sorted(mious)
     assert mious[-1] == 1
