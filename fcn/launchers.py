@@ -28,7 +28,9 @@ class Launcher:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = sorted(words, key=lambda word: not word.startswith("hydra/launcher="))
         if not self.words[0].startswith("hydra/launcher="):
-            raise ValueError(f"{self.words[0]} is a setting of a launcher that is not chosen; choose it too, as hydra/launcher=submitit_local")
+            raise ValueError(
+                f"{self.words[0]} is a setting of a launcher that is not chosen; choose it too, as hydra/launcher=submitit_local"
+            )
         with _hydra():
             self._configuration("jobs")
 
@@ -48,7 +50,7 @@ class Launcher:
                 hydra_context=context, task_function=job, config=self._configuration(str(folder.absolute()))
             )
             try:
-                jobs = launcher.launch([[f"+call={_quoted(json.dumps(list(call)))}"] for call in calls], initial_job_idx=0)
+                jobs = launcher.launch([[f"+call={packed(call)}"] for call in calls], initial_job_idx=0)
                 return [int(done.return_value) for done in jobs]
             except Exception as error:  # a launcher raises what its cluster does
                 raise RuntimeError(f"{self.words[0]} lost a job: {' '.join(str(error).split())[:500]}") from error
@@ -60,7 +62,8 @@ class Launcher:
         from omegaconf.errors import OmegaConfBaseException
 
         words = [*self.words, "hydra/hydra_logging=disabled", "hydra/job_logging=disabled", "hydra.output_subdir=null"]
-        words += [f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=."]
+        quoted = folder.replace("'", "\\'")
+        words += [f"hydra.sweep.dir='{quoted}'", "hydra.sweep.subdir=."]
         loader = GlobalHydra.instance().config_loader()
         try:
             return loader.load_configuration(None, words, run_mode=RunMode.MULTIRUN)
@@ -79,7 +82,7 @@ class Launcher:
 
 def job(configuration: Any) -> int:
     """What a launcher runs, wherever it does: one call of ``fcn``; returns its exit status."""
-    return subprocess.run([sys.executable, "-m", "fcn", *json.loads(configuration.call)], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "fcn", *unpacked(configuration.call)], check=False).returncode
 
 
 @contextmanager
@@ -91,7 +94,10 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-def _quoted(text: str) -> str:
-    """``text`` as a value of Hydra's override grammar that is taken to the letter."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def packed(call: Sequence[str]) -> str:
+    """Words as one value that Hydra's grammar has nothing to say about: an x, and hexadecimal digits."""
+    return "x" + json.dumps(list(call)).encode().hex()
+
+
+def unpacked(value: str) -> list[str]:
+    return list(json.loads(bytes.fromhex(value[1:])))

@@ -26,7 +26,7 @@ class Paired:
     def verdict(self) -> str:
         """What the interval allows to say, in words."""
         if self.low is None or self.high is None:
-            return f"too few seeds to tell ({self.pairs}; {FEWEST} or more give an interval)"
+            return "too few seeds"
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
 
 

@@ -115,7 +115,7 @@ def difference(found: Mapping[str, Any] | None) -> str:
         return "-"
     mean = f"{100 * found['mean']:+.2f}"
     if found["low"] is None:
-        return f"{mean} ({found['verdict']})"
+        return f"{mean} {found['verdict']}"
     return f"{mean} [{100 * found['low']:+.2f}, {100 * found['high']:+.2f}] {found['verdict']}"
 
 

@@ -74,7 +74,7 @@ def score_cell(
 
     matrix = evaluate(model, split, strategy, accelerator, workers=workers, visit=visit)
     result, edges = scores(matrix), boundary[0].double() / boundary[1]
-    slim = [result.iou[split.labels.index(name)] for name in thin]
+    slim = [iou for name in thin if (iou := result.iou[split.labels.index(name)]) == iou]  # classes that occur
     return {
         **result.as_dict(split.labels.names),
         "boundary_iou": plain(edges.nanmean().item()),
