@@ -11,12 +11,13 @@ from typing import Any
 
 PLACES = {
     "create_model": "fcn.models.segmenter",
+    "dilate": "fcn.models.dilate",
     "load": "fcn.training.checkpoint",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.geometry.receptive_field",
 }
 
-__all__ = ["create_model", "load", "predict", "receptive_field"]
+__all__ = ["create_model", "dilate", "load", "predict", "receptive_field"]
 
 
 def __getattr__(name: str) -> Any:

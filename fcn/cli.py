@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 
 from fcn import config as schema
 from fcn.help import chosen_parts, command_help, conf_folder, general_help, group_names, group_options
-from fcn.names import suggest
+from fcn.launchers import split_launcher
+from fcn.names import first_line, suggest
 
 
 class WrongCallError(Exception):
@@ -56,8 +57,10 @@ def run(arguments: list[str]) -> int:
         )
     try:
         multirun = bool({"-m", "--multirun"} & set(flags))
-        launch = launcher(command, [word for word in overrides if word.startswith(LAUNCHER)], multirun=multirun)
-        overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
+        try:
+            launch, overrides = split_launcher(command, overrides, several=multirun)
+        except ValueError as error:
+            raise WrongCallError(str(error)) from error
         if multirun:
             return sweep(command, overrides, launch)
         return execute(command, compose(command, overrides), **({"launch": launch} if launch else {}))
@@ -79,7 +82,7 @@ def complain(message: str, status: int = 2) -> int:
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
     unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
-    overrides = parse([word for word in words if word not in unchosen], paths=True)
+    overrides = parse(spelled_out(command, [word for word in words if word not in unchosen]), paths=True)
     for override in overrides:
         if override.is_sweep_override():
             key, _, several = override.input_line.partition("=")
@@ -97,7 +100,8 @@ BESIDE_RESUME = {  # what is of the machine, not of the training
     "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
     "compare": ("resume", "device", "workers", "save_seconds", "cell"),
 }
-PATHS = ("checkpoint", "input", "output", "resume", "data.root", "backbone.weights")  # taken as they are: a comma is a comma
+# Settings that are taken as they are: a comma is a comma.
+PATHS = ("checkpoint", "input", "output", "resume", "data.root", "model.weights", "backbone.weights")
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
@@ -153,6 +157,37 @@ def parse(words: list[str], *, paths: bool = False) -> list[Any]:
     return overrides
 
 
+def spelled_out(command: str, words: list[str]) -> list[str]:
+    """``words`` with the part put before a key that has no dot, is no setting of the command, and is the setting of exactly one chosen
+    part: ``arch=FPN`` becomes ``model.arch=FPN``. Raises WrongCallError, naming them, where it is that of several parts."""
+    groups = chosen_parts(command)
+    keyed = [(word.partition("=")[0], word) for word in words]
+    if all("." in key or key in groups for key, _ in keyed):
+        return words
+    chosen = parse([word for key, word in keyed if key in groups])
+    if any(set(values(override)) - set(group_options(override.key_or_group)) for override in chosen if override.key_or_group != "backbone"):
+        return words  # a wrong part is told first
+    register(chosen)
+    known = every_key(command, chosen)
+    full = []
+    for key, word in keyed:
+        meant = [] if key in known or key in group_names() else shorthands(known, groups).get(key, [])
+        if len(meant) > 1:
+            raise WrongCallError(f"'{key}' is a setting of several parts; write {' or '.join(f'{name}=...' for name in sorted(meant))}")
+        full.append(f"{meant[0].removesuffix(key)}{word}" if meant else word)
+    return full
+
+
+def shorthands(known: set[str], groups: Iterable[str]) -> dict[str, list[str]]:
+    """The settings of parts, by their names without the part."""
+    found: dict[str, list[str]] = {}
+    for name in known:
+        part, _, setting = name.partition(".")
+        if part in groups and "." not in setting:
+            found.setdefault(setting, []).append(name)
+    return found
+
+
 def register(overrides: list[Any]) -> None:
     """Put the schemas into Hydra's store, and a backbone's word that is no file as a part of that name: smp and timm know hundreds."""
     from hydra.core.config_store import ConfigStore
@@ -189,7 +224,7 @@ def check_words(command: str, overrides: list[Any]) -> None:
         for word in values(override):
             if group != "backbone" and word not in group_options(group):
                 raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
-    known = set().union(*(keys(command, combination) for combination in combinations(chosen)))
+    known = every_key(command, chosen)
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and (key in known or override in chosen):
@@ -204,7 +239,13 @@ def check_words(command: str, overrides: list[Any]) -> None:
                 raise WrongCallError(
                     f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
                 )
-            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, known if '.' in key else known | set(groups))}")
+            words = known if "." in key else known | set(groups) | set(shorthands(known, groups))
+            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")
+
+
+def every_key(command: str, chosen: list[Any]) -> set[str]:
+    """Every key that can be set with any combination of the parts that ``chosen`` gives."""
+    return set().union(*(keys(command, combination) for combination in combinations(chosen)))
 
 
 def combinations(chosen: list[Any]) -> Iterator[list[str]]:
@@ -284,28 +325,7 @@ def describe(error: Exception) -> str:
     return f"{key}: {first_line(cause)}" if key else first_line(error)
 
 
-def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 # --- running ---
-
-
-LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
-
-
-def launcher(command: str, words: list[str], *, multirun: bool) -> Any:
-    """What hands several runs to the Hydra launcher that the words choose; None without words."""
-    if not words:
-        return None
-    if not (command == "compare" or (command == "train" and multirun)):
-        raise WrongCallError(f"{words[0]} is for what makes several runs: fcn compare and fcn train -m")
-    from fcn.launchers import Launcher
-
-    try:
-        return Launcher(words)
-    except ValueError as error:
-        raise WrongCallError(str(error)) from error
 
 
 def execute(command: str, settings: Any, **more: Any) -> int:
@@ -342,7 +362,7 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
-    overrides = parse(words)
+    overrides = parse(spelled_out(command, words))
     register(overrides)
     check_words(command, overrides)
     given = {override.key_or_group: override for override in overrides}

@@ -80,6 +80,17 @@ class Launcher:
         return f"hydra/launcher={name} is not installed; {advice} (installed here: {', '.join(installed)})"
 
 
+def split_launcher(command: str, words: Sequence[str], *, several: bool) -> tuple[Launcher | None, list[str]]:
+    """The launcher that some words of a call choose, if any, and the other words. several: whether the call has ``-m``.
+
+    Raises ValueError for a command that makes one run only, and as ``Launcher`` does.
+    """
+    chosen = [word for word in words if word.startswith(("hydra/launcher=", "hydra.launcher."))]
+    if chosen and not (command == "compare" or (command == "train" and several)):
+        raise ValueError(f"{chosen[0]} is for what makes several runs: fcn compare and fcn train -m")
+    return (Launcher(chosen) if chosen else None), [word for word in words if word not in chosen]
+
+
 def job(configuration: Any) -> int:
     """What a launcher runs, wherever it does: one call of ``fcn``; returns its exit status."""
     return subprocess.run([sys.executable, "-m", "fcn", *unpacked(configuration.call)], check=False).returncode

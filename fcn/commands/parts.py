@@ -1,7 +1,12 @@
 """From parts of a configuration to the objects that they name."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fcn.config import TrainConfig
+
+if TYPE_CHECKING:
+    from fcn.models.segmenter import Segmenter
 
 
 def load_split(data: dict[str, Any], split: str) -> Any:
@@ -15,3 +20,21 @@ def load_split(data: dict[str, Any], split: str) -> Any:
 def part_options(part: Any, *left_out: str) -> dict[str, Any]:
     """The settings of a part of the configuration as keyword arguments."""
     return {key: value for key, value in asdict(part).items() if key not in left_out}
+
+
+def model_of(config: TrainConfig, num_classes: int) -> "Segmenter":
+    """The network that a configuration's model, backbone and up-sampler make, with the weights that they name."""
+    from fcn.models.segmenter import create_model
+
+    return create_model(
+        config.model.name,
+        backbone=config.backbone.name,
+        upsample=config.upsample.name,
+        num_classes=num_classes,
+        output_stride=config.backbone.output_stride,
+        weights=config.model.weights,
+        backbone_weights=config.backbone.weights,
+        model_options=part_options(config.model, "name", "weights"),
+        backbone_options=part_options(config.backbone, "name", "weights", "output_stride"),
+        upsample_options=part_options(config.upsample, "name"),
+    )

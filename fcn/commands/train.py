@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, part_options
+from fcn.commands.parts import load_split, model_of, part_options
 from fcn.config import FilesConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -62,16 +62,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
             for split in (training, validation):
                 verify(split, config.data.verify)
     torch.manual_seed(config.seed)
-    model = create_model(
-        config.model.name,
-        backbone=config.backbone.name,
-        upsample=config.upsample.name,
-        num_classes=training.labels.num_classes,
-        weights=None if resumed else config.backbone.weights,
-        model_options=part_options(config.model, "name"),
-        backbone_options=part_options(config.backbone, "name", "weights"),
-        upsample_options=part_options(config.upsample, "name"),
-    )
+    model = create_model(**resumed["spec"]) if resumed else model_of(config, training.labels.num_classes)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
@@ -119,7 +110,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         "%s: %.1f M parameters, %s weights",
         spec_words(model.spec),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "resumed" if resumed else config.backbone.weights or "random",
+        "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
     if started is not None and not resumed:

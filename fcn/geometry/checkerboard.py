@@ -17,7 +17,9 @@ def checkerboard(maps: Tensor, factor: int) -> float:
     """
     height, width = (size // factor * factor if factor > 1 else 0 for size in maps.shape[-2:])
     if not (height and width):
-        raise ValueError(f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells show no pattern of factor {factor}; give a factor from 2 up to them")
+        raise ValueError(
+            f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells show no pattern of factor {factor}; give a factor from 2 up to them"
+        )
     cut = maps[..., :height, :width].detach().double()
     energy = (cut - cut.mean((-2, -1), keepdim=True)).square().mean()
     kinds = cut.unflatten(-1, (-1, factor)).unflatten(-3, (-1, factor)).mean((-4, -2))  # (..., factor, factor)

@@ -15,6 +15,8 @@ from torch import Tensor
 from fcn.inference.labelmap import work_at_once
 from fcn.inference.scores import Image, Reader, Scores
 
+AUGMENTATIONS = ("flip", "scales")  # the settings that go with every strategy
+
 
 class Mirrored:
     """An image with left and right exchanged."""
@@ -71,7 +73,9 @@ def augmented(compute: Callable[[Image], Scores], image: Image, *, flip: bool = 
         raise ValueError(f"inference.scales={list(scales)} is not allowed; inference.scales is a list of factors above 0 and up to 16")
     if not flip and list(scales) == [1]:
         return compute(image)
-    return Scores(1, averaged(compute, image, [(scale, turn) for scale in scales for turn in ((False, True) if flip else (False,))]), True)
+    return Scores(
+        (1, 1), averaged(compute, image, [(scale, turn) for scale in scales for turn in ((False, True) if flip else (False,))]), True
+    )
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Class scores of one image as bands of rows: what every strategy hands over, and what becomes of it.
 
-A strategy yields the rows of its score map from the top to the bottom, as many at a time as it likes, on a grid of ``stride`` pixels a cell
-whose first cell is at the top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated,
+A strategy yields the rows of its score map from the top to the bottom, as many at a time as it likes, on a grid whose first cell is at the
+top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated,
 to whoever goes on with the scores (test-time augmentation). Neither holds more than the rows that are still needed.
 """
 
@@ -31,10 +31,10 @@ class Image(Protocol):
 
 @dataclass
 class Scores:
-    """bands: tensors (C, rows, columns), one below the other without gap or overlap, which nobody writes to any more, on a grid of
-    ``stride`` pixels a cell. probabilities: whether they are softmax probabilities, not logits."""
+    """bands: tensors (C, rows, columns), one below the other without gap or overlap, which nobody writes to any more. cell: pixels
+    of the image per cell of their grid, down and across (``Segmenter.cell``). probabilities: whether they are softmax probabilities, not logits."""
 
-    stride: int
+    cell: tuple[float, float]
     bands: Iterator[Tensor]
     probabilities: bool = False
 
@@ -47,7 +47,7 @@ class Reader:
 
     def __init__(self, scores: Scores, height: int, width: int, *, view: tuple[int, int] | None = None) -> None:
         tall, wide = view or (height, width)
-        scales = tall / (height * scores.stride), wide / (width * scores.stride)
+        scales = tall / (height * scores.cell[0]), wide / (width * scores.cell[1])
         self.scores = scores
         self.kept: deque[tuple[int, Tensor]] = deque()  # (its first row on the grid, band)
         self.come = 0  # rows of the grid so far
@@ -83,7 +83,7 @@ class Reader:
             self.grid.down = Axis(self.come, self.grid.down.scale)
         if self.come <= deepest:
             raise ValueError(
-                f"the scores end after {self.come * self.scores.stride} of the image's {self.grid.height} rows; they have to cover it"
+                f"the scores end after {self.come * self.scores.cell[0]:g} of the image's {self.grid.height} rows; they have to cover it"
             )
         low, high = self.grid.down.reach(first, last, typed(self.kept[0][1][:, :0]))
         while self.kept[0][0] + self.kept[0][1].shape[1] <= low:

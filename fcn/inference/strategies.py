@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fcn.inference.augment import augmented
+from fcn.inference.augment import AUGMENTATIONS, augmented
 from fcn.inference.memory import available_bytes, pass_bytes
 from fcn.inference.scores import Image, Scores, label
 from fcn.inference.windows import Network, windows
@@ -44,7 +44,7 @@ def whole(model: Segmenter, image: Image) -> Scores:
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use inference=windows"
             )
-    return Scores(model.stride, one_pass(model, image))
+    return Scores(model.cell(height, width), one_pass(model, image))
 
 
 @torch.inference_mode()
@@ -59,7 +59,7 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises ValueError for unknown names and
     options."""
     compute = lookup(STRATEGIES, name, "inference")
-    check_options(compute, options, f"inference={name}", beside=augmented)
+    check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:

@@ -32,8 +32,8 @@ def windows(
     window_profile(1, weights)
     if isinstance(network, Segmenter):
         model = network
-        return Scores(1, blended(lambda cut: model(model.normalize(cut)), image, size, overlap, batch_size, weights))
-    return Scores(1, blended(network, image, size, overlap, batch_size, weights))
+        return Scores((1, 1), blended(lambda cut: model(model.normalize(cut)), image, size, overlap, batch_size, weights))
+    return Scores((1, 1), blended(network, image, size, overlap, batch_size, weights))
 
 
 @torch.inference_mode()

@@ -9,16 +9,23 @@ from torch import fx, nn
 
 
 class Tracer(fx.Tracer):
-    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such)."""
+    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such), and what drops paths
+    at random, which would otherwise be traced as it is in evaluation."""
 
     def __init__(self) -> None:
-        from timm.layers import get_notrace_functions, get_notrace_modules
+        from timm.layers import DropPath, get_notrace_functions, get_notrace_modules, pad_same
+        from torchvision.ops import StochasticDepth
 
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.whole = tuple(get_notrace_modules())
+        super().__init__(autowrap_functions=(*get_notrace_functions(), pad_same))
+        rewritable = {"NormFreeBlock", "StdConv2dSame", "ScaledStdConv2dSame"}  # nothing in them that a graph would get wrong
+        self.whole = (*(kind for kind in get_notrace_modules() if kind.__name__ not in rewritable), DropPath, StochasticDepth)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """Containers that are made in ``forward`` (slices of a ``Sequential``) have no path; what is in them has."""
+        return "" if isinstance(mod, nn.Sequential) and mod not in self.submodule_paths else super().path_of_module(mod)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:

@@ -1,0 +1,111 @@
+"""Encoders of segmentation-models-pytorch and timm as backbones."""
+
+import torch
+from torch import Tensor, nn
+
+from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
+from fcn.models.backbones.torchvision import keep_features
+from fcn.models.dilate import Reading, rewrite
+from fcn.models.layers import evaluating
+from fcn.models.pretrained import load_weights
+from fcn.models.trace import trace
+from fcn.names import suggest
+
+PROBE = (64, 128)  # sides of the image, in pixels, with which strides are measured
+
+
+class Encoder(nn.Module):
+    """An encoder of segmentation-models-pytorch, its first feature (the image itself) and empty ones left out."""
+
+    def __init__(self, encoder: nn.Module, used: list[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.used = used
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = self.encoder(images)
+        return [features[level] for level in self.used]
+
+
+def encoder(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
+    """An encoder of segmentation-models-pytorch, or of timm by its own name (with or without smp's "tu-")."""
+    network, mean, std = load_encoder(name, weights)
+    out_channels: tuple[int, ...] = tuple(network.out_channels)  # type: ignore[arg-type]
+    used = [level for level, channels in enumerate(out_channels) if level > 0 and channels > 0]
+    channels = [out_channels[level] for level in used]
+    try:
+        with evaluating(network):
+            features = network(torch.zeros(1, 3, *PROBE))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(f"backbone={name} does not take images of any size ({error}); choose another one") from error
+    sizes = [features[level].shape[-2:] for level in used]
+    strides = [(PROBE[1] - PROBE[0]) // (columns - rows) for rows, columns in sizes]
+    if output_stride in (None, strides[-1]) and all(rows * stride == PROBE[0] for (rows, _), stride in zip(sizes, strides, strict=True)):
+        freeze_unused(network, used)
+        return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
+    traced = trace(Encoder(network, used))
+    reading = Reading(traced, None)
+    keep_features(traced, reading.outputs())
+    return from_graph(traced, rewrite(traced, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+
+
+def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
+    """The encoder, and the mean and standard deviation that its images are normalised with."""
+    import segmentation_models_pytorch as smp
+
+    known = encoder_name(name, weights)
+    hub = "imagenet" if weights == "imagenet" else None
+    try:
+        network = smp.encoders.get_encoder(known, weights=hub)
+    except (KeyError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ValueError) as error:
+        raise ValueError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
+    except OSError as error:
+        raise ValueError(
+            f"the weights of backbone={name} could not be downloaded ({error}); without a network use backbone.weights=null"
+        ) from error
+    if weights not in (None, "imagenet"):
+        load_weights(network, weights)
+    return network, *normalization(known, weights)
+
+
+def encoder_name(name: str, weights: str | None) -> str:
+    """The name under which smp knows an encoder. Raises ValueError where neither smp nor timm has it, or its weights."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    from fcn.models.backbones import BACKBONES
+
+    names = smp.encoders.get_encoder_names()
+    if name in names:
+        return name
+    timm_name = name.removeprefix("tu-")
+    if not timm.is_model(timm_name):
+        raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
+    if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
+        raise ValueError(
+            f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"
+        )
+    return f"tu-{timm_name}"
+
+
+def normalization(known: str, weights: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation with which the images of an encoder, under smp's name, are normalised."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if known.startswith("tu-"):
+        found = timm.get_pretrained_cfg(known.removeprefix("tu-"))
+        return (tuple(found.mean), tuple(found.std)) if found else (IMAGENET_MEAN, IMAGENET_STD)
+    settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet") if weights else {}
+    return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
+
+
+def freeze_unused(encoder: nn.Module, used: list[int]) -> None:
+    """Take the parameters that no feature depends on (a classifier's last layers) out of the training: several processes would wait for
+    their gradients."""
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    with evaluating(encoder), torch.enable_grad():
+        features = encoder(torch.zeros(1, 3, *PROBE))
+        gradients = torch.autograd.grad(sum(features[level].sum() for level in used), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)

@@ -1,0 +1,168 @@
+"""Torchvision's classifiers as backbones: their graph, cut where it down-samples.
+
+Each feature is the last tensor at its stride, through which all that follows must pass, before the block that strides: the output of a
+residual layer, of a dense block, of an inverted residual. The deepest is the last map before the classes. VGG's features are those after
+its pools, and it keeps its classifier, as convolutions (fc6: 7x7, fc7: 1x1; padded, so that the stride's grid stays whole): the
+deepest feature has 4096 channels, as in the paper (Long et al. 2015, section 4.1, arXiv:1411.4038).
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from fcn.models.backbones.contract import Backbone, from_graph
+from fcn.models.convolutionalize import linear_to_conv
+from fcn.models.dilate import Reading, rewrite
+from fcn.models.pretrained import torchvision_classifier
+from fcn.models.trace import trace
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last") -> Backbone:
+    """Any convolutional classifier of torchvision.
+
+    taps: where a stage's feature is taken: "last", before the next block that strides, or "first", after its own one, as torchvision's
+    segmentation networks on MobileNetV3 do; the deepest is its last in either case.
+    """
+    if taps not in ("first", "last"):
+        raise ValueError(f"taps={taps} is not known; allowed: first, last")
+    network = trace(torchvision_classifier(name, weights))
+    reading = Reading(network, None)
+    reading.run()
+    keep_features(network, stage_ends(network, reading, first=taps == "first"))
+    mean, std = normalization(name)
+    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+
+
+def vgg(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, classifier: bool = True) -> Backbone:
+    """VGG, a feature after each of its five pools, which round sizes up so that no row or column of the image is dropped.
+
+    classifier: keep fc6 and fc7 (the deepest feature is then fc7's, 4096 channels), else end with pool5.
+    """
+    network = trace(VGG(torchvision_classifier(name, weights), classifier))
+    mean, std = normalization(name)
+    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+
+
+class VGG(nn.Module):
+    """Torchvision's VGG, its layers under their own names, its first two linear layers as convolutions."""
+
+    def __init__(self, network: Any, classifier: bool) -> None:
+        super().__init__()
+        self.features = network.features
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = True
+        self.classifier = nn.Sequential()
+        if classifier:
+            fc6, relu6, drop6, fc7, relu7, drop7 = list(network.classifier)[:6]
+            self.classifier = nn.Sequential(linear_to_conv(fc6, kernel_size=7, padding=3), relu6, drop6, linear_to_conv(fc7), relu7, drop7)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                features.append(x)
+        for layer in self.classifier:
+            x = layer(x)
+        return [*features[:-1], x]
+
+
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What torchvision's own weights of that classifier were trained with."""
+    import torchvision
+
+    if name in ("googlenet", "inception_v3"):  # trained in -1..1, into which torchvision brings the usual normalisation inside of them
+        return HALF, HALF
+    transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    return tuple(transform.mean), tuple(transform.std)
+
+
+def stage_ends(network: fx.GraphModule, reading: Reading, *, first: bool = False) -> list[fx.Node]:
+    """The nodes to hand out as features, one for each stride above 1, shallow to deep: the last of each stage or, with ``first``, what its
+    first block gives. ValueError where the graph has none."""
+    order = {node: place for place, node in enumerate(network.graph.nodes)}
+    strides: dict[fx.Node, Fraction] = {}
+    for node in order:
+        axes = reading.axes(node)
+        if axes is not None and reading.spreads[node][0].is_map:
+            strides[node] = max(axis.original.stride for axis in axes)
+    narrow = bottlenecks(order, strides)
+    ends: dict[Fraction, fx.Node] = {}
+    for node, stride in strides.items():  # in the order of the graph: the first node at a new stride begins a stage
+        before = max((strides[source] for source in node.all_input_nodes if source in strides), default=stride)
+        if first and stride > before and stride not in ends:
+            ends[stride] = exit_of_block(node, {before, stride}, strides)
+        elif not first and stride > before > 1 and before not in ends:
+            ends[before] = entry_of_block(node, before, strides, narrow)
+    last = last_map(network, order, strides, narrow)
+    ends[strides[last]] = last
+    return [ends[stride] for stride in sorted(ends)]
+
+
+def bottlenecks(order: dict[fx.Node, int], strides: dict[fx.Node, Fraction]) -> set[fx.Node]:
+    """The maps that all later ones are made from: nothing computed before them is read after them."""
+    found, reach = set(), -1
+    for node in order:
+        if node in strides:
+            if reach <= order[node]:
+                found.add(node)
+            reach = max(reach, *(order[user] for user in node.users), order[node])
+    return found
+
+
+def entry_of_block(node: fx.Node, stride: Fraction, strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> fx.Node:
+    """What the outermost module round the strided ``node`` reads, if that is one bottleneck of ``stride``; else what ``node`` reads."""
+    for path in node.meta.get("nn_module_stack", {}):
+        inside = [other for other in strides if path and path in other.meta.get("nn_module_stack", {})]
+        read = {source for other in inside for source in other.all_input_nodes if source in strides} - set(inside)
+        if len(read) == 1 and read <= narrow and strides[next(iter(read))] == stride:
+            return read.pop()
+    return next(source for source in node.all_input_nodes if source in strides)
+
+
+def exit_of_block(node: fx.Node, allowed: set[Fraction], strides: dict[fx.Node, Fraction]) -> fx.Node:
+    """The last map in the outermost module round the strided ``node`` whose maps have no strides but those ``allowed``."""
+    for path in node.meta.get("nn_module_stack", {}):
+        inside = [other for other in strides if path and path in other.meta.get("nn_module_stack", {})]
+        if {strides[other] for other in inside} <= allowed:
+            return inside[-1]
+    return node
+
+
+def last_map(network: fx.GraphModule, order: dict[fx.Node, int], strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> fx.Node:
+    """The deepest map that is not made of classes already: what the pool reads, or the convolution that makes the classes."""
+    weighted = [
+        node for node in order if node.op == "call_module" and any(True for _ in network.get_submodule(str(node.target)).parameters())
+    ]
+    end = order[weighted[-1]] if weighted and weighted[-1] in strides else len(order)
+    maps = [node for node in strides if node in narrow and order[node] < end and node.op != "placeholder"]
+    if not maps:
+        raise ValueError("no map of features leads to its classes; a backbone is a convolutional network")
+    last = maps[-1]
+    while last.op == "call_module" and isinstance(network.get_submodule(str(last.target)), nn.Dropout):
+        last = last.all_input_nodes[0]
+    return last
+
+
+def keep_features(network: fx.GraphModule, features: list[fx.Node]) -> None:
+    """Let the graph return ``features`` and end there; what only its old result needed goes, with its parameters."""
+    (output,) = network.graph.find_nodes(op="output")
+    output.args = (list(features),)
+    for feature in features:
+        for user in feature.users:  # which may not write over what is handed out
+            if user.op == "call_module" and getattr(network.get_submodule(str(user.target)), "inplace", False):
+                network.get_submodule(str(user.target)).inplace = False  # type: ignore[assignment]
+            elif user.kwargs.get("inplace"):
+                user.kwargs = {**user.kwargs, "inplace": False}
+    place = {node: index for index, node in enumerate(network.graph.nodes)}
+    end = max(place[feature] for feature in features)
+    for node in reversed(list(network.graph.nodes)):
+        writes = node.op == "call_method" and str(node.target).endswith("_") and place[node] < end
+        if not node.users and node.op not in ("placeholder", "output") and not writes:
+            network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
