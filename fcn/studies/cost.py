@@ -22,7 +22,7 @@ def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
         return None
 
 
-def seconds_of(work: Callable[[], Any], device: torch.device, *, most: float = 3.0, turns: int = 30) -> float:
+def seconds_of(work: Callable[[], Any], device: torch.device, *, most: float = 2.0, turns: int = 30) -> float:
     """The median time of ``work``, warmed up, over ``turns`` calls or as many as fit into ``most`` seconds (three at least)."""
     for _ in range(2):
         work()

@@ -12,7 +12,7 @@ from fcn.geometry.checkerboard import checkerboard
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter, to_image_size
 
-IMAGE = 512  # side, pixels, of the image whose middle is taken: its borders are then far away
+IMAGE = 384  # side, pixels, of the image whose middle is taken: its borders are then far away
 FLAT = 256  # side, pixels, of what the decoder is given; the middle half of its scores is far from its borders
 
 

@@ -17,7 +17,7 @@ from fcn.commands import compare as command
 from tests.conftest import TINY
 
 WORDS = [*TINY, "epochs=1", "data.train_count=4", "backbone=mobilenet_v3_small"]
-METHODS = ["transposed", "bilinear", "nearest"]
+METHODS = ["bilinear", "transposed"]
 
 
 def in_this_process(calls, folder):
@@ -26,14 +26,16 @@ def in_this_process(calls, folder):
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory):
-    """The folder of a comparison of which one training failed, and what each call then did."""
+def course(tmp_path_factory):
+    """A comparison of which one training fails; that goes on in another process, and is killed; and that then goes on to its end.
+
+    Its folder, what it left after the first part, and when the training that went well was finished."""
     folder = tmp_path_factory.mktemp("comparison") / "run"
 
     def one_fails(calls, jobs):
         for call in calls:
             with pytest.MonkeyPatch.context() as patch:
-                if "cell=nearest-0" in call:
+                if "cell=transposed-0" in call:
                     patch.setattr(command, "train", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no luck today")))
                 run(list(call))
 
@@ -41,30 +43,45 @@ def failed(tmp_path_factory):
     assert command.compare(config, launch=one_fails) == 1
     first = {path.name: path.read_text() for path in folder.glob("compare.*") if path.suffix != ".png"}
     times = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/result.json")}
+
+    call = [sys.executable, "-m", "fcn", "compare", f"resume={folder}"]
+    process = subprocess.Popen(call, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while process.poll() is None and not (folder / "cells" / "transposed-0" / "config.yaml").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+
     assert command.compare(compose("compare", [f"resume={folder}"]), launch=in_this_process) == 0
     return folder, first, times
 
 
-def test_one_failed_training_is_named_and_the_others_are_reported(failed):
-    _, first, times = failed
-    assert "**nearest-0 failed**: no luck today" in first["compare.md"]
-    assert len(times) == 2
+def test_one_failed_training_is_named_and_the_others_are_reported(course):
+    _, first, _ = course
+    assert "**transposed-0 failed**: no luck today" in first["compare.md"]
     report = json.loads(first["compare.json"])
-    assert report["failed"] == {"nearest-0": "no luck today"}
-    assert set(report["summary"]) == {"transposed", "bilinear"}
+    assert report["failed"] == {"transposed-0": "no luck today"}
+    assert set(report["summary"]) == {"bilinear"}
 
 
-def test_going_on_repeats_nothing_that_is_finished(failed):
-    folder, _, times = failed
+def test_going_on_repeats_nothing_that_is_finished(course):
+    folder, _, times = course
+    assert len(times) == 1
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_killed_comparison_goes_on_to_its_end(course):
+    folder = course[0]
     report = json.loads((folder / "compare.json").read_text())
     assert report["failed"] == {}
     assert set(report["summary"]) == set(METHODS)
     assert not list(folder.glob("cells/*/error.txt"))
+    lines = [json.loads(line) for line in (folder / "cells" / "transposed-0" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "val"]  # of its one epoch, once
 
 
-def test_every_method_is_measured(failed):
-    report = json.loads((failed[0] / "compare.json").read_text())
+def test_every_method_is_measured(course):
+    report = json.loads((course[0] / "compare.json").read_text())
     for method, row in report["summary"].items():
         for key in ("miou", "boundary_iou", "band_iou", "thin_iou"):
             if key != "thin_iou" or row[key]["mean"] is not None:  # the few pictures may have no wire
@@ -75,7 +92,7 @@ def test_every_method_is_measured(failed):
         assert row["checkerboard_before"]["mean"] == 0
     assert report["summary"]["bilinear"]["upsampler_parameters"] == 0
     assert report["summary"]["transposed"]["miou_difference"]["verdict"] == "too few seeds"
-    assert "There are too few seeds for intervals" in (failed[0] / "compare.md").read_text()
+    assert "There are too few seeds for intervals" in (course[0] / "compare.md").read_text()
 
 
 class Reader(HTMLParser):
@@ -103,8 +120,8 @@ class Reader(HTMLParser):
             self.headings.append(data)
 
 
-def test_the_page_is_one_whole_file(failed):
-    text = (failed[0] / "report.html").read_text()
+def test_the_page_is_one_whole_file(course):
+    text = (course[0] / "report.html").read_text()
     reader = Reader()
     reader.feed(text)
     assert reader.open == []
@@ -116,9 +133,9 @@ def test_the_page_is_one_whole_file(failed):
     assert "train_count: 4" in text
 
 
-def test_starts_that_are_not_equal_give_no_report(failed, capsys):
-    folder = failed[0]
-    file = folder / "cells" / "nearest-0" / "start.json"
+def test_starts_that_are_not_equal_give_no_report(course, capsys):
+    folder = course[0]
+    file = folder / "cells" / "transposed-0" / "start.json"
     kept = file.read_text()
     start = json.loads(kept)
     start["equal"]["order of the samples"] = "another"
@@ -126,28 +143,10 @@ def test_starts_that_are_not_equal_give_no_report(failed, capsys):
         file.write_text(json.dumps(start))
         before = (folder / "compare.md").stat().st_mtime_ns
         assert run(["compare", f"resume={folder}"]) == 1
-        assert "transposed-0 and nearest-0 did not start equal: their order of the samples differ" in capsys.readouterr().err
+        assert "bilinear-0 and transposed-0 did not start equal: their order of the samples differ" in capsys.readouterr().err
         assert (folder / "compare.md").stat().st_mtime_ns == before
     finally:
         file.write_text(kept)
-
-
-def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
-    folder = tmp_path / "run"
-    call = [sys.executable, "-m", "fcn", "compare", *WORDS, "upsample=[bilinear,transposed]", "seeds=[1]", f"output={folder}"]
-    done, begun = (folder / "cells" / name for name in ("bilinear-1/result.json", "transposed-1/config.yaml"))
-    process = subprocess.Popen(call, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while process.poll() is None and not begun.exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert done.exists()
-    assert not (folder / "compare.md").exists()
-    before = done.stat().st_mtime_ns
-    assert command.compare(compose("compare", [f"resume={folder}"]), launch=in_this_process) == 0
-    assert done.stat().st_mtime_ns == before
-    assert set(json.loads((folder / "compare.json").read_text())["summary"]) == {"bilinear", "transposed"}
-    assert len((folder / "cells" / "transposed-1" / "metrics.jsonl").read_text().splitlines()) == 2  # one line of training, one validation
 
 
 def test_quick_is_a_small_budget_that_words_of_the_call_outdo():
