@@ -100,8 +100,8 @@ BESIDE_RESUME = {  # what is of the machine, not of the training
     "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
     "compare": ("resume", "device", "workers", "save_seconds", "cell"),
 }
-# Settings that are taken as they are: a comma is a comma.
-PATHS = ("checkpoint", "input", "output", "resume", "data.root", "model.weights", "backbone.weights")
+# Taken as they are: a comma is a comma.
+PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:

@@ -22,6 +22,10 @@ def one_of(key: str, given: str, *words: str) -> None:
         raise ValueError(f"{key}={given} is not known; {suggest(given, words)}")
 
 
+def whole_numbers(values: list[Any]) -> bool:
+    return all(type(value) is int for value in values)  # a bool is no number of pixels
+
+
 # --- parts of a model; beside `name`, the fields are the keyword parameters of the part's function ---
 
 
@@ -148,13 +152,18 @@ class BackboneConfig:
     dilate_first: bool | None = None  # dilate what loses its stride as well; null: no, or what the model's weights were trained with
 
     def __post_init__(self) -> None:
-        require(
-            self.output_stride in (None, 1, 2, 4, 8, 16, 32), "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null"
-        )
-        fits = not self.dilate_first or self.output_stride is not None
-        require(
-            fits, "backbone.dilate_first", self.dilate_first, "for a backbone with an output_stride; give backbone.output_stride=8 or 16"
-        )
+        fits = self.output_stride in (None, 1, 2, 4, 8, 16, 32)
+        require(fits, "backbone.output_stride", self.output_stride, "1, 2, 4, 8, 16, 32 or null")
+
+
+@dataclass
+class ClassifierConfig(BackboneConfig):
+    taps: str | None = None  # which block of each stage is handed out, last or first; null: last, or what the model's weights need
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.taps is not None:
+            one_of("backbone.taps", self.taps, "last", "first")
 
 
 @dataclass
@@ -518,6 +527,79 @@ class PredictConfig(CommandConfig):
         require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
 
 
+@dataclass
+class BenchmarkConfig(CommandConfig):
+    model: ModelConfig = REQUIRED  # whose strategies are compared
+    backbone: BackboneConfig = REQUIRED
+    upsample: UpsampleConfig = REQUIRED
+    networks: list[str] = REQUIRED  # classifiers of torchvision; NAME_valid: without padding
+    size: int = REQUIRED  # side of the image, pixels
+    strides: list[int] = REQUIRED  # pixels between windows
+    dense_size: int | None = None  # side of an image on which windows stand 1 pixel apart as well
+    windows: int = REQUIRED  # that are timed, for all
+    image_sizes: list[int] = REQUIRED  # sides of the images on which the strategies are compared
+    window: int = REQUIRED  # side of the blended windows
+    labelmap_size: int | None = None  # side of the label map
+    boundary: float = REQUIRED  # share of its cells that lie at boundaries
+    turns: int = REQUIRED  # measurements of each time
+    memory: bool = True  # measure the peak memory of each way too
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("size", "windows", "window", "turns"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        for key in ("strides", "image_sizes"):
+            require(min(getattr(self, key), default=1) >= 1, key, getattr(self, key), "a list of numbers, 1 or more")
+        fits = self.labelmap_size is None or (self.labelmap_size >= 32 and self.labelmap_size % 8 == 0)
+        require(fits, "labelmap_size", self.labelmap_size, "a multiple of 8 from 32 on, or null")
+        require(0 < self.boundary < 1, "boundary", self.boundary, "a share between 0 and 1")
+
+
+@dataclass
+class InspectConfig:
+    model: ModelConfig | None = None  # null: the backbone alone
+    backbone: BackboneConfig | None = None
+    upsample: UpsampleConfig | None = None
+    classifier: str | None = None  # compact, torchvision/NAME or timm/NAME
+    layers: str | None = None  # layers in words, see geometry/notation.py
+    num_classes: int | None = None  # that the model tells apart
+    input_size: Any = None  # pixels: one number, or [height, width]
+    ignore_global: bool = False  # go on as if layers that see the whole image were not there
+    pool_as_window: bool = False  # read a pool over all cells as a window
+    all: bool = False  # a row for every operation
+    depth: int | None = None  # fold what lies deeper than so many names
+    format: str = "table"
+    picture: bool = True  # draw the fields of the centre cell
+    image: str | None = None  # the photograph to draw them on
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("format", self.format, "table", "markdown", "csv", "json")
+        sizes = self.input_size if isinstance(self.input_size, list) else [self.input_size] * 2
+        fits = self.input_size is None or (len(sizes) == 2 and whole_numbers(sizes) and min(sizes) >= 1)
+        require(fits, "input_size", self.input_size, "a whole number of pixels, 1 or more, or two of them, as [480,640]")
+        require(self.num_classes is None or self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
+        require(self.depth is None or self.depth >= 1, "depth", self.depth, "1 or more, or null")
+        parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
+        chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
+        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "layers") if getattr(self, key) is not None]
+        if len(whole) == 2 or (whole and chosen):
+            second = (whole[1:] + chosen)[0]
+            raise ValueError(f"{whole[0]} and {second} both say what to inspect; give classifier=, layers= or the parts of a model")
+        lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
+        lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
+        if self.model is None and lonely:
+            raise ValueError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
+        if self.layers is not None:
+            for key in ("ignore_global", "pool_as_window", "all", "depth"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} means nothing to layers=, of which each has its row and none is global; leave it out")
+        if self.all and self.depth is not None:
+            raise ValueError("all=true gives every operation a row, and depth folds them; give one of the two")
+        if self.image is not None and not self.picture:
+            raise ValueError("image is for the picture, and picture=false asks for none; leave one of them out")
+
+
 # The schemas of the groups' files: group -> name of the schema in a file's defaults list -> class.
 SCHEMAS: dict[str, dict[str, type]] = {
     "model": {
@@ -529,7 +611,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "lraspp": LRASPPConfig,
         "smp": SMPConfig,
     },
-    "backbone": {"plain": BackboneConfig, "vgg": VGGConfig},
+    "backbone": {"plain": BackboneConfig, "classifier": ClassifierConfig, "vgg": VGGConfig},
     "upsample": {"plain": UpsampleConfig, "bilinear": BilinearConfig, "convolved": ConvolvedConfig, "carafe": CarafeConfig},
     "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
     "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},
@@ -541,6 +623,8 @@ COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "inspect": InspectConfig,
+    "benchmark": BenchmarkConfig,
     "compare": CompareConfig,
     "ceiling": CeilingConfig,
 }

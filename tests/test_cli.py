@@ -97,6 +97,20 @@ def answer(capsys, *words):
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),
         (["predict", "checkpoint=a", "input=b", "modl=3"], "fcn predict has no setting 'modl'"),
+        (["inspect", "format=xml"], "format=xml is not known; allowed: csv, json, markdown, table"),
+        (["inspect", "layers=conv3, pool2", "model=fcn8s"], "layers=conv3, pool2 and model=fcn8s both say what to inspect"),
+        (["inspect", "layers=conv3", "classifier=compact"], "classifier=compact and layers=conv3 both say what to inspect"),
+        (["inspect", "classifier=compact", "backbone=vgg16"], "classifier=compact and backbone=vgg16 both say what to inspect"),
+        (["inspect", "upsample=nearest"], "upsample=nearest belongs to a model, and none is chosen; give model= as well"),
+        (["inspect", "backbone=vgg16", "num_classes=3"], "num_classes=3 belongs to a model, and none is chosen"),
+        (["inspect", "layers=conv3", "ignore_global=true"], "ignore_global means nothing to layers="),
+        (["inspect", "all=true", "depth=2"], "all=true gives every operation a row, and depth folds them; give one of the two"),
+        (["inspect", "image=a.jpg", "picture=false"], "image is for the picture, and picture=false asks for none"),
+        (["inspect", "input_size=[3,4,5]"], "input_size=[3, 4, 5] is not allowed; input_size is a whole number of pixels"),
+        (["inspect", "input_size=big"], "input_size=big is not allowed"),
+        (["inspect", "input_size=0"], "input_size=0 is not allowed"),
+        (["inspect", "depth=0"], "depth=0 is not allowed; depth is 1 or more, or null"),
+        (["inspect", "backbone.weights=a"], "choose it first, as backbone=compact backbone.weights=..."),
     ],
 )
 def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
@@ -124,6 +138,11 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["compare", "upsample=[bilinear,nearst]"], "upsample=nearst is not known; did you mean nearest?"),
         (["compare", "thin=[wires]"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
+        (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
+        (["inspect", "layers=conv9", "input_size=8"], "a conv of kernel 9 x 9 gives no cells from 8 x 8; give a larger input"),
+        (["inspect", "classifier=resnet50"], "classifier=resnet50 is not known; write compact, or torchvision/NAME or timm/NAME"),
+        (["inspect", "model=fcn16s", "backbone=compact"], "an FCN-16s needs features at the strides"),
+        (["inspect", "image=none.jpg"], "there is no file none.jpg"),
     ],
 )
 def test_what_cannot_be_done_is_answered_in_one_line(capsys, words, message, tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from fcn.config import CeilingConfig
 def ceiling(config: CeilingConfig) -> int:
     """Print the table of ceilings and leave it as ``ceiling.md``, with ``ceiling.json`` and ``ceiling.png``, in a folder."""
     from fcn.data.files import written
-    from fcn.studies.ceiling import ceilings, draw, markdown, table
+    from fcn.studies.ceiling import ceilings, draw, markdown, rows_of
+    from fcn.studies.tables import text_table
     from fcn.training.metrics import scores
 
     begin = time.monotonic()
@@ -41,6 +42,6 @@ def ceiling(config: CeilingConfig) -> int:
     with written(folder / "ceiling.md") as temporary:
         temporary.write_text(markdown(results, labels.names, about))
     draw(results, labels.names, about, folder / "ceiling.png")
-    print(table(results, labels.names))
+    print(text_table(*rows_of(results, labels.names)))
     print(f"{about}, void left out, {time.monotonic() - begin:.0f} s; {folder}")
     return 0

@@ -154,9 +154,8 @@ def run_cell(config: CompareConfig, comparison: Path) -> int:
 def train_and_measure(config: CompareConfig, folder: Path) -> None:
     from fcn.data.files import remove_unfinished
     from fcn.inference.strategies import create_strategy
-    from fcn.studies.cost import peak_memory
     from fcn.studies.flat import checkerboard_index, flat_scores
-    from fcn.studies.upsampling import costs, final_model, save_maps, score_cell, write_json
+    from fcn.studies.upsampling import costs, final_model, peak_memory, save_maps, score_cell, write_json
     from fcn.training.devices import create_accelerator, place
 
     assert config.cell is not None

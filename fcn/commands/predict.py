@@ -32,7 +32,7 @@ def predict(config: PredictConfig) -> int:
         try:
             image = read_image(path)
             with accelerator.autocast():
-                labels = strategy(model, image)
+                labels = strategy(model, image, progress=True)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed.append(path)
             reason = " ".join(str(error).split()) or type(error).__name__

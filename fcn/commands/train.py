@@ -62,7 +62,8 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
             for split in (training, validation):
                 verify(split, config.data.verify)
     torch.manual_seed(config.seed)
-    model = create_model(**resumed["spec"]) if resumed else model_of(config, training.labels.num_classes)
+    classes = training.labels.num_classes
+    model = create_model(**resumed["spec"]) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
@@ -104,7 +105,6 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
             with written(folder / "environment.txt") as temporary:
                 temporary.write_text(environment(accelerator))
     assert model.spec is not None
-    classes = training.labels.num_classes
     log.info("%s: %d classes, %d images to train on, %d to score", config.data.name, classes, len(training), len(validation))
     log.info(
         "%s: %.1f M parameters, %s weights",

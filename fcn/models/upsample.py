@@ -18,8 +18,8 @@ carafe          each cell a mean of its k^2 = 25           (in + 1) * m + (9 * m
 ==============  =========================================  ============================================  =========================
 
 Sources: transposed: Long et al. 2015, section 3.3, arXiv:1411.4038. pixelshuffle: Shi et al. 2016, arXiv:1609.05158, with the start of
-Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill. carafe: Wang et al. 2019,
-arXiv:1905.02188.
+Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill.
+carafe: Wang et al. 2019, arXiv:1905.02188.
 """
 
 from collections.abc import Callable

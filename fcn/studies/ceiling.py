@@ -23,6 +23,7 @@ from fcn.data.files import written
 from fcn.data.labels import VOID
 from fcn.data.split import Split
 from fcn.inference.labelmap import labelmap
+from fcn.studies.tables import markdown_table
 from fcn.training.batches import one_thread
 from fcn.training.metrics import Scores, confusion_matrix, percent
 
@@ -88,26 +89,17 @@ def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, wo
     return dict(zip(strides, matrices, strict=True))
 
 
-def table(results: dict[int, Scores], names: Sequence[str]) -> str:
-    """A line per class and the means, a column per stride: IoU in percent."""
-    width = max(len(name) for name in (*names, "pixel accuracy"))
-    lines = [f"{'output stride':<{width}}" + "".join(f"{stride:>8}" for stride in results)]
-    for index, name in enumerate(names):
-        lines.append(f"{name:<{width}}" + "".join(f"  {percent(result.iou[index])}" for result in results.values()))
-    lines.append(f"{'mIoU':<{width}}" + "".join(f"  {percent(result.miou)}" for result in results.values()))
-    lines.append(f"{'pixel accuracy':<{width}}" + "".join(f"  {percent(result.pixel_accuracy)}" for result in results.values()))
-    return "\n".join(lines)
+def rows_of(results: dict[int, Scores], names: Sequence[str]) -> tuple[list[str], list[list[str]], list[str]]:
+    """The header, a row per class and one for all pixels, and the mean as the total; a column per stride, IoU in per cent."""
+    header = ["output stride", *map(str, results)]
+    rows = [[name, *(percent(result.iou[index]).strip() for result in results.values())] for index, name in enumerate(names)]
+    rows.append(["pixel accuracy", *(percent(result.pixel_accuracy).strip() for result in results.values())])
+    return header, rows, ["mIoU", *(percent(result.miou).strip() for result in results.values())]
 
 
 def markdown(results: dict[int, Scores], names: Sequence[str], about: str) -> str:
     """The table as Markdown, under a title and a line that says what was counted."""
-    lines = ["# The ceiling of an output stride", "", f"{about}; IoU in per cent, void left out.", ""]
-    lines += ["| output stride | " + " | ".join(map(str, results)) + " |", "|---" + "|---:" * len(results) + "|"]
-    rows = [(name, [result.iou[index] for result in results.values()]) for index, name in enumerate(names)]
-    rows += [("**mIoU**", [result.miou for result in results.values()])]
-    rows += [("pixel accuracy", [result.pixel_accuracy for result in results.values()])]
-    lines += [f"| {name} | " + " | ".join(percent(value).strip() for value in values) + " |" for name, values in rows]
-    return "\n".join(lines) + "\n"
+    return f"# The ceiling of an output stride\n\n{about}; IoU in per cent, void left out.\n\n{markdown_table(*rows_of(results, names))}\n"
 
 
 def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from fcn.data.split import Split
 from fcn.studies import charts
 from fcn.studies.crops import choose, enlarged, patterns, read_kept
 from fcn.studies.report import facts, method_colors, plain_settings, title
-from fcn.studies.tables import Table, share, tables
+from fcn.studies.table_of_methods import Table, share, tables
 
 Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fcn.data.files import written
 from fcn.data.split import Split
-from fcn.studies.tables import Table, tables
+from fcn.studies.table_of_methods import tables
+from fcn.studies.tables import markdown_table
 from fcn.studies.upsampling import summarize, write_json
 from fcn.training.records import read_lines
 
@@ -94,17 +95,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, reason in report["failed"].items():
         lines += [f"**{name} failed**: {reason}", ""]
     for table in tables(report):
-        lines += [f"## {table.title}", "", *markdown_table(table), "", table.note, ""]
+        lines += [f"## {table.title}", "", markdown_table(table.columns, table.rows), "", table.note, ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def markdown_table(table: Table) -> list[str]:
-    """The lines of a table, its columns aligned as text too."""
-    rows = [table.columns, *table.rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(table.columns))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if place == 0 else ":") for place, width in enumerate(widths)) + "|"
-    return [lines[0], rule, *lines[1:]]
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcn.data.files import written
 from fcn.data.split import Split
+from fcn.geometry.graph.read import read_graph
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.studies.cost import multiply_adds, seconds_of
 from fcn.studies.equal import check_equal, own_names
+from fcn.studies.measure import resident_peak, time_in_turns
 from fcn.studies.paired import paired
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
@@ -88,7 +89,8 @@ def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accele
     """What a trained cell costs; ``image`` is what a pass is timed on, uint8 (3, H, W)."""
     height, width = image.shape[-2:]
     own = own_names(model)
-    seconds = seconds_of(lambda: strategy(model, image), accelerator.device)
+    on_gpu = accelerator.device.type == "cuda"
+    timing = time_in_turns({"pass": lambda: strategy(model, image)}, turns=20, warm=2, most=2.0, on_gpu=on_gpu)
     speeds = [line["images_per_second"] for line in read_lines(run / "metrics.jsonl") if line["kind"] == "train"]
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -96,8 +98,21 @@ def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accele
         "multiply_adds": multiply_adds(model, height, width),
         "image_size": [height, width],
         "images_per_second": median(speeds[1:] or speeds),  # the first line waited for the readers
-        "latency_seconds": seconds,
+        "latency_seconds": timing["pass"].median,
     }
+
+
+def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
+    """Of one pass over a (height, width) image; None where the network's graph cannot be read."""
+    try:
+        return sum(node.macs for node in read_graph(network, (height, width)))
+    except ValueError:
+        return None
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory, bytes, that this process has held so far: on the GPU where it works there, else in RAM."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_peak()
 
 
 def write_json(path: Path, content: Any) -> None:

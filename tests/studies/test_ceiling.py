@@ -3,7 +3,7 @@ import torch
 
 from fcn.data.labels import VOID
 from fcn.data.shapes import shapes
-from fcn.studies.ceiling import METHODS, ceilings, class_shares, table, through_cells
+from fcn.studies.ceiling import METHODS, ceilings, class_shares, rows_of, through_cells
 from fcn.training.metrics import scores
 
 
@@ -40,4 +40,7 @@ def test_finer_strides_lose_less_and_wires_go_first():
     assert mious[-1] == 1
     wire = split.labels.index("wire")
     assert results[8].iou[wire] < min(iou for index, iou in enumerate(results[8].iou) if index != wire)
-    assert "wire" in table(results, split.labels.names)
+    header, rows, total = rows_of(results, split.labels.names)
+    assert header == ["output stride", "32", "16", "8", "4", "2", "1"]
+    assert [row[0] for row in rows] == [*split.labels.names, "pixel accuracy"]
+    assert total[-1] == "100.00"

@@ -14,7 +14,6 @@ from torch import nn
 from fcn.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
 from fcn.models.decoders.fcn import FCN, PlainFCN
 from fcn.models.decoders.lraspp import LRASPP
-from fcn.models.decoders.smp import smp_parts
 from fcn.models.decoders.unet import UNet
 
 DECODERS: dict[str, Callable[..., nn.Module]] = {

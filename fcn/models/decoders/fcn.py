@@ -68,7 +68,8 @@ def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def fcn_head(in_channels: int, num_classes: int, *, channels: int | None = None, dropout: float = 0.1) -> nn.Sequential:
-    """3x3 convolution to ``channels`` (None: a quarter), batch norm, ReLU, dropout, scores: torchvision's FCN head, also the auxiliary one."""
+    """3x3 convolution to ``channels`` (None: a quarter), batch norm, ReLU, dropout, scores: torchvision's FCN head, which also is the
+    auxiliary one."""
     inner = channels or max(1, in_channels // 4)
     return nn.Sequential(*conv_norm(in_channels, inner, 3), nn.Dropout(dropout), nn.Conv2d(inner, num_classes, 1))
 
