@@ -28,6 +28,13 @@ fcn inspect backbone=resnet50 depth=2 ignore_global=true
 fcn inspect classifier=torchvision/googlenet pool_as_window=true image=photo.jpg
 fcn inspect layers='conv3 s2 p1, pool2 s2, conv3 d2'  layers in words: kind and size, s stride, p padding, d dilation, c channels
 fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv""",
+    "compare": """fcn compare                                           all methods, three seeds, on the built-in pictures
+fcn compare quick=true
+fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[transposed,bilinear] seeds=[0,1,2,3,4]
+fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; what is finished is not repeated
+fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training""",
+    "ceiling": """fcn ceiling data=camvid data.root=DIR splits=[train,val,test]
+fcn ceiling data=voc2012 data.root=DIR strides=[32,8] method=majority""",
 }
 SUMMARIES = {
     "train": "trains a network; without any words: on the built-in pictures",
@@ -35,6 +42,8 @@ SUMMARIES = {
     "predict": "labels every pixel of an image, a folder or a glob of images",
     "benchmark": "measures sliding windows against the unrolled network, and the ways to run large images: cost and agreement",
     "inspect": "prints a network's layers: sizes, receptive fields, parameters, multiply-adds",
+    "compare": "trains a network with each up-sampler, all else equal, and reports quality and cost",
+    "ceiling": "the best score that the grid of an output stride allows on a data set",
 }
 
 

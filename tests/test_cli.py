@@ -69,6 +69,19 @@ def answer(capsys, *words):
         (["train", "loss.ohem_keep=0.5"], "loss.ohem_threshold and loss.ohem_keep belong to loss.ohem"),
         (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
         (["train", "resume=a", "output=b"], "resume=a is no run"),
+        (["compare", "upsample=bilinear"], "upsample=['bilinear'] is not allowed; upsample is a list of two methods or more"),
+        (["compare", "upsample=bilinear,nearest"], "several values; write upsample=[bilinear,nearest]"),
+        (["compare", "upsample.kernel_size=3"], "fcn compare has no setting 'upsample.kernel_size'"),
+        (["compare", "seeds=[1,1]"], "seeds=[1, 1] is not allowed"),
+        (["compare", "baseline=carrots"], "baseline=carrots is not known; allowed: "),
+        (["compare", "cell=nearest-0"], "cell=nearest-0 is a part of a comparison that has begun"),
+        (["compare", "resume=a"], "resume=a is no run: there is no a/config.yaml; give the output folder of fcn compare"),
+        (["compare", "hydra/launcher=nothing"], "hydra/launcher=nothing is not installed; known plugins: hydra-joblib-launcher"),
+        (["compare", "hydra/launcher=basic", "hydra.launcher.x=1"], "Could not override 'hydra.launcher.x'"),
+        (["compare", "hydra.launcher.x=1"], "choose it too, as hydra/launcher="),
+        (["train", "hydra/launcher=basic"], "hydra/launcher=basic is for what makes several runs"),
+        (["ceiling", "strides=[8,8]"], "strides=[8, 8] is not allowed"),
+        (["ceiling", "method=median"], "method=median is not known; allowed: majority, shares"),
         (["train", "weights=imagenet"], "'weights' is a setting of several parts; write backbone.weights=... or model.weights=..."),
         (["train", "alig=true"], "fcn train has no setting 'alig'; did you mean align?"),
         (["train", "model=smp", "aling=true"], "fcn train has no setting 'aling'"),
@@ -123,6 +136,8 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
+        (["compare", "upsample=[bilinear,nearst]"], "upsample=nearst is not known; did you mean nearest?"),
+        (["compare", "thin=[wires]"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
         (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
         (["inspect", "layers=conv9", "input_size=8"], "a conv of kernel 9 x 9 gives no cells from 8 x 8; give a larger input"),
@@ -175,7 +190,8 @@ def test_version(capsys):
 
 
 def test_what_may_be_given_beside_resume_exists():
-    assert set(BESIDE_RESUME) <= set(TrainConfig.__dataclass_fields__)
+    for command, keys in BESIDE_RESUME.items():
+        assert set(keys) <= set(COMMANDS[command].__dataclass_fields__)
 
 
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
