@@ -14,7 +14,7 @@ from PIL import Image
 from fcn.cli import BESIDE_RESUME, run
 from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
-from fcn.config import COMMANDS, TrainConfig
+from fcn.config import COMMANDS
 from tests.conftest import TINY
 
 
