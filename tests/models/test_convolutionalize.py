@@ -67,7 +67,10 @@ def test_vgg_keeps_its_classifier(tmp_path):
 
 
 class Valid(nn.Module):
-    """A classifier without padding, whose windows of 11 pixels (12 give no more) have 4 x 4 cells of 5 channels; ``head`` is what makes scores of them."""
+    """A classifier without padding, whose windows of 11 pixels (12 give no more) have 4 x 4 cells of 5 channels.
+
+    ``head`` is what makes scores of them.
+    """
 
     def __init__(self, head, *layers: nn.Module) -> None:
         super().__init__()
@@ -248,10 +251,10 @@ REFUSED = {
         64,
         r"layer 'features.1.1.attn' shifts the image around its borders",
     ),
-    "local attention": (
-        lambda: timm.create_model("halonet26t", num_classes=2),
-        256,
-        "self_attn' does not do the same in all cells, which are alike only every 8",
+    "cells made of one another": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.PixelShuffle(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)),
+        8,
+        "layer '1' does not do the same in all cells, which are alike only every 2 cells",
     ),
     "mixer": (Mixer, 16, r"layer 'mix' \(Linear\) slides not: it mixes cells of the 4 x 4 map with one another"),
     "timm's mixer": (
@@ -301,7 +304,7 @@ def test_an_image_smaller_than_a_window_is_refused():
     with pytest.raises(ValueError, match=message):
         converted(torch.zeros(1, 3, 100, 63))
     with pytest.raises(ValueError, match="an image of 2 x 2 pixels is smaller"):
-        convolutionalize(valid("flattened window"), dense="pixel", input_size=12)(torch.zeros(1, 3, 2, 2))
+        convolutionalize(valid("flattened window"), input_size=12)(torch.zeros(1, 3, 2, 2))
 
 
 def test_leaves_the_classifier_as_it_was_and_keeps_its_names_and_modes():
@@ -356,8 +359,7 @@ def test_takes_images_of_any_channels_and_types():
 
 @pytest.mark.parametrize(("build", "size"), [(models.vgg16, 404), (models.alexnet, 355)])
 def test_the_windows_of_the_paper(build, size):
-    """Long et al. 2015, table 1. Torchvision's AlexNet has the padding of another paper, the same kernels and strides but for the first
-    pool, hence another size than 355: see below."""
+    """Long et al. 2015, table 1."""
     with torch.device("meta"):
         converted = convolutionalize(build())
     field = receptive_field(converted, 512)

@@ -10,12 +10,14 @@ from torch.nn import functional as F
 from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import FusedMBConvConfig, MBConvConfig
+from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import Bottleneck
 
 from fcn import convolutionalize
 from tests.models.lively import lively
 
 CLASSES = 5
+REGNET = [1, 2], [16, 32], [8, 8], [1.0, 1.0], [2, 2]  # depths, widths, widths of groups, bottlenecks, strides
 FUSED = [FusedMBConvConfig(2, 3, 2, 8, 8, 2), MBConvConfig(2, 3, 2, 8, 16, 2)]
 
 
@@ -41,24 +43,21 @@ TORCHVISION = {
     "resnext": (lambda: models.ResNet(Bottleneck, [1] * 4, CLASSES, groups=32, width_per_group=4), 64, False, True),
     "wide resnet": (lambda: models.ResNet(Bottleneck, [1] * 4, CLASSES, width_per_group=128), 64, False, True),
     "densenet": (lambda: models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=CLASSES), 64, False, True),
-    "mobilenet_v2": (torchvision_small("mobilenet_v2"), 64, False, True),
+    "mobilenet_v2": (lambda: models.MobileNetV2(CLASSES, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]), 32, False, True),
     "mobilenet_v3": (torchvision_small("mobilenet_v3_small"), 64, True, False),
-    "shufflenet": (torchvision_small("shufflenet_v2_x0_5"), 64, False, True),
+    "shufflenet": (lambda: models.ShuffleNetV2([2, 2, 1], [8, 16, 32, 64, 48], CLASSES), 64, False, True),
     "mnasnet": (torchvision_small("mnasnet0_5"), 64, False, True),
-    "regnet_x": (torchvision_small("regnet_x_400mf"), 64, False, True),
-    "regnet_y": (torchvision_small("regnet_y_400mf"), 64, True, True),
-    "efficientnet": (torchvision_small("efficientnet_b0"), 64, True, True),
+    "regnet_x": (lambda: models.RegNet(BlockParams(*REGNET), CLASSES), 32, False, True),
+    "regnet_y": (lambda: models.RegNet(BlockParams(*REGNET, se_ratio=0.25), CLASSES), 32, True, True),
+    "efficientnet": (lambda: models.EfficientNet(FUSED[1:], 0.2, num_classes=CLASSES, last_channel=32), 32, True, True),
     "efficientnet_v2": (lambda: models.EfficientNet(FUSED, 0.2, num_classes=CLASSES, last_channel=32), 32, True, True),
     "convnext": (lambda: models.ConvNeXt([CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 2)], num_classes=CLASSES), 32, False, False),
 }
 TIMM = [
     "test_resnet",
     "test_byobnet",
-    "repvgg_a0",
     "dla34",
     "resnest14d",
-    "vovnet39a",
-    "selecsls42",
     "fasternet_t0",
     "test_convnext",
     "nf_resnet26",
@@ -67,6 +66,7 @@ TIMM = [
 ]
 # fmt: off
 TIMM_SLOW = [
+    "repvgg_a0", "vovnet39a", "selecsls42",
     "resnet26t", "resnetv2_50", "resnetv2_50x1_bit", "seresnet18", "ecaresnet26t", "skresnet18", "legacy_seresnet18",
     "res2net50_14w_8s", "gernet_s", "mobileone_s0", "convmixer_768_32", "convnext_atto", "convnextv2_atto", "inception_next_atto",
     "mambaout_femto", "poolformer_s12", "convformer_s18", "cspresnet50", "darknet53", "densenet121", "dpn48b", "hrnet_w18_small",
@@ -131,30 +131,28 @@ def test_flattened_windows(name):
     classifier = lively(small_head(models.get_model(name, weights=None)).double(), 224)
     window = converted(classifier, "window", None)
     with torch.no_grad():
-        images = torch.randn(2, 3, 256, 288, dtype=torch.float64)
+        images = torch.randn(2, 3, 224, 256, dtype=torch.float64)
         assert_equal(window(images[..., :224, :224]).flatten(1), classifier(images[..., :224, :224]))
         scores, features = window(images), classifier.features(images)
         side = 6 if name == "alexnet" else 7
-        assert scores.shape == (2, CLASSES, 2, 3)
-        for row in range(2):
-            for column in range(3):
-                expected = classifier.classifier(features[..., row : row + side, column : column + side].flatten(1))
-                assert_equal(scores[..., row, column], expected)
+        assert scores.shape == (2, CLASSES, 1, 2)
+        for column in range(2):
+            assert_equal(scores[..., 0, column], classifier.classifier(features[..., column : column + side].flatten(1)))
 
 
-@pytest.mark.parametrize("size", [448, 96])
-def test_a_window_of_another_size_than_the_trained_one(size):
-    """VGG's adaptive pool takes 2 x 2 cells together at twice the size; at a smaller one it repeats cells, which nothing that
-    slides does."""
+def test_a_pool_of_cells_that_its_window_does_not_have():
+    """At the trained size VGG's adaptive pool does nothing; at a smaller one it repeats cells, which nothing that slides does."""
+    with torch.device("meta"), pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) slides not: it pools 3 cells to 7"):
+        convolutionalize(models.vgg11(), input_size=96)
+
+
+@pytest.mark.slow
+def test_a_window_of_twice_the_trained_size():
+    """VGG's adaptive pool then takes 2 x 2 cells together, and the convolution that reads them is dilated."""
     classifier = lively(small_head(models.vgg11()), 224)
-    if size == 96:
-        with pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) slides not: it pools 3 cells to 7"):
-            convolutionalize(classifier, input_size=size)
-        return
-    window = convolutionalize(classifier, input_size=size)
-    images = torch.randn(2, 3, size, size)
+    images = torch.randn(2, 3, 448, 448)
     with torch.no_grad():
-        assert_equal(window(images).flatten(1), classifier(images), 1e-4)
+        assert_equal(convolutionalize(classifier, input_size=448)(images).flatten(1), classifier(images), 1e-4)
 
 
 @pytest.mark.parametrize("name", TIMM)
