@@ -156,6 +156,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
     from fcn.inference.strategies import create_strategy
     from fcn.studies.flat import checkerboard_index, flat_scores
     from fcn.studies.upsampling import costs, final_model, peak_memory, save_maps, score_cell, write_json
+    from fcn.training.checkpoint import model_state, save_checkpoint
     from fcn.training.devices import create_accelerator, place
 
     assert config.cell is not None
@@ -176,6 +177,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
         save_maps(folder / "kept.npz", kept)
         save_maps(folder / "flat.npz", {"scores": flat.half().numpy()})
     start = read_start(folder)
+    save_checkpoint(model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data)), folder / "final.pt")
     write_json(
         folder / "result.json",
         {
@@ -188,6 +190,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
             "seconds": round(time.monotonic() - begin, 1),
         },
     )
+    (folder / "last.pt").unlink()  # three times as large as the model, for going on with what is done
 
 
 def write_start(folder: Path, model: Any, *rest: Any) -> None:
