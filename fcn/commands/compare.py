@@ -93,7 +93,9 @@ class InTurn:
 
         form = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left"
         terminal = sys.stderr.isatty()
-        with tqdm(total=self.epochs * len(calls), bar_format=form, disable=not calls, mininterval=0.5 if terminal else 30) as bar:
+        with tqdm(
+            total=self.epochs * len(calls), bar_format=form, disable=not calls, mininterval=0.5 if terminal else 30, miniters=0
+        ) as bar:
             for count, (name, call) in enumerate(zip(self.names, calls, strict=True)):
                 bar.set_description_str(f"{name} ({count + 1} of {len(calls)})", refresh=terminal)
                 self._run(name, call, lambda epoch, count=count: bar.update(count * self.epochs + epoch - bar.n))  # type: ignore[misc]
