@@ -521,6 +521,7 @@ class PredictConfig(CommandConfig):
     input: str = REQUIRED  # an image, a folder or a glob
     inference: InferenceConfig = REQUIRED
     alpha: float = 0.5  # opacity of the labels in the overlay
+    confidence: bool = False  # also write the probability of each pixel's label, a gray PNG, 255 for 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

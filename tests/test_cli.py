@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn.cli import BESIDE_RESUME, run
 from fcn.commands.folders import new_folder
-from fcn.commands.predict import output_names
+from fcn.commands.predict import output_names, written_for
 from fcn.config import COMMANDS
 from tests.conftest import TINY
 
@@ -96,6 +96,7 @@ def answer(capsys, *words):
         ),
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),
+        (["predict", "checkpoint=a", "input=b", "inference.scales=[0]"], "inference.scales=[0.0] is not allowed"),
         (["predict", "checkpoint=a", "input=b", "modl=3"], "fcn predict has no setting 'modl'"),
         (["inspect", "format=xml"], "format=xml is not known; allowed: csv, json, markdown, table"),
         (["inspect", "layers=conv3, pool2", "model=fcn8s"], "layers=conv3, pool2 and model=fcn8s both say what to inspect"),
@@ -287,9 +288,18 @@ class TestPredict:
         assert "skipped" in (error := capsys.readouterr().err)
         assert "a.png" in error
 
+    def test_augmented_with_a_map_of_confidence(self, tiny_run, tmp_path):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        image.save(tmp_path / "a.png")
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}", "device=cpu"]
+        assert run(["predict", *words, "confidence=true", "inference.flip=true", "inference.scales=[0.5,1]"]) == 0
+        with Image.open(tmp_path / "out" / "a_confidence.png") as sure:
+            assert (sure.mode, sure.size) == ("L", (60, 40))
+            assert np.asarray(sure).min() >= 255 // 7  # of seven classes, the largest has at least its share
+
     def test_names_do_not_meet_those_of_overlays(self):
-        names = output_names([Path("x/a.jpg"), Path("x/a_overlay.jpg"), Path("y/b.png"), Path("y/b.jpg"), Path("z/b.png")])
-        assert len({*names, *(f"{name}_overlay" for name in names)}) == 10
+        paths = ["x/a.jpg", "x/a_overlay.jpg", "x/a_confidence.png", "y/b.png", "y/b.jpg", "z/b.png"]
+        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 18
 
     def test_a_glob_and_stems_that_meet(self, tiny_run, tmp_path):
         for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):

@@ -132,7 +132,8 @@ def _read_what_was_written(network: nn.Module, graph: fx.Graph) -> None:
     for node in graph.nodes:
         source = node.args[0] if node.args else None
         if isinstance(source, fx.Node) and _is_in_place(network, node):
-            source.replace_all_uses_with(node, lambda user, node=node: order[user] > order[node])
+            for user in [user for user in source.users if order[user] > order[node]]:
+                user.replace_input_with(source, node)
 
 
 def _is_in_place(network: nn.Module, node: fx.Node) -> bool:

@@ -75,7 +75,9 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 def test_only_published_networks_are_fetched():
-    with pytest.raises(ValueError, match="torchvision has no weights for model=fcn backbone=resnet18; it has .*model=fcn backbone=resnet50"):
+    with pytest.raises(
+        ValueError, match=r"torchvision has no weights for model=fcn backbone=resnet18; it has .*model=fcn backbone=resnet50"
+    ):
         create_model("fcn", backbone="resnet18", num_classes=21, weights="torchvision")
 
 

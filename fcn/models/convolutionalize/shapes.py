@@ -64,7 +64,7 @@ class Facts:
 def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Facts]:
     """``Facts`` of every node for images of ``shape`` (1, C, H, W). Raises ValueError where the network cannot be run on them."""
     _, channels, height, width = shape
-    hollow = _without_data(network)
+    hollow = without_data(network)
     here = _run(network, hollow, (BATCH, channels, height, width))
     failed = next((value for value in here.values() if isinstance(value, _Failure)), None)
     if failed:
@@ -96,6 +96,14 @@ def erase_unused(nodes: Iterable[fx.Node]) -> None:
             node.graph.erase_node(node)
 
 
+def without_data(network: nn.Module) -> nn.Module:
+    """A copy whose tensors have shapes and nothing else."""
+    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()}
+    for tensor in network.parameters():
+        memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
+    return copy.deepcopy(network, memo)
+
+
 @dataclass(frozen=True)
 class _Failure:
     reason: str
@@ -122,11 +130,3 @@ def _run(network: fx.GraphModule, hollow: nn.Module, shape: tuple[int, ...]) -> 
     with torch.no_grad():
         shapes.run(torch.empty(shape, dtype=dtype, device="meta"))
     return shapes.found
-
-
-def _without_data(network: nn.Module) -> nn.Module:
-    """A copy whose tensors have shapes and nothing else."""
-    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()}
-    for tensor in network.parameters():
-        memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
-    return copy.deepcopy(network, memo)

@@ -9,6 +9,8 @@ from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_ste
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
+FINEST = (32, 16, 8, 4, 2)  # strides of the finest skip, with a word each
+
 
 class FCN(Decoder):
     """FCN-32s, -16s and -8s: scores of the deepest feature, up-sampled and added to the scores of shallower ones down to the stride
@@ -33,14 +35,13 @@ class FCN(Decoder):
     ) -> None:
         super().__init__()
         deepest = features.strides[-1]
-        wanted = [deepest]
-        while wanted[-1] > skip_stride:
-            wanted.append(wanted[-1] // 2)
+        wanted = doubles(skip_stride, deepest)[::-1]
         if deepest < skip_stride or any(value not in features.strides for value in (*wanted, skip_stride)):
             needed = ", ".join(map(str, sorted({*wanted, skip_stride})))
+            fitting = [value for value in FINEST if value <= deepest and set(doubles(value, deepest)) <= set(features.strides)]
             raise ValueError(
                 f"an FCN-{skip_stride}s needs features at the strides {needed}; the backbone has "
-                f"{', '.join(map(str, features.strides))}: choose another backbone, backbone.output_stride or model (fcn32s, fcn16s, ...)"
+                f"{', '.join(map(str, features.strides))}, which fit {', '.join(f'model=fcn{value}s' for value in fitting) or 'no FCN'}"
             )
         last = len(features.strides) - 1
         self.levels = [last] + [last - features.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
@@ -56,6 +57,14 @@ class FCN(Decoder):
             skip = score(features[level])
             x = crop_like(up(x), skip) + skip
         return self.last(x)
+
+
+def doubles(finest: int, deepest: int) -> list[int]:
+    """``finest`` and its doubles up to ``deepest``."""
+    strides = [finest]
+    while strides[-1] < deepest:
+        strides.append(2 * strides[-1])
+    return strides
 
 
 def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
