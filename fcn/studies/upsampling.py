@@ -1,9 +1,9 @@
 """Comparing up-samplers: one training ("cell") for each method and seed, all else equal; what is measured of each, and what it adds up to.
 
 A comparison is a folder: ``config.yaml``, and in ``cells`` a run folder of ``fcn train`` for each cell, to which are added ``start.json``
-(see ``equal.py``), ``result.json``, ``final.pt`` (the model that was scored, in place of ``last.pt``), and for the report ``kept.npz`` (label
-maps of some images) and ``flat.npz`` (scores of a flat image); or ``error.txt`` where it failed. A cell is done when its ``result.json`` is
-there.
+(see ``equal.py``), ``result.json``, ``final.pt`` (the model that was scored, in place of ``last.pt``), and for the report ``kept.npz``
+(label maps of some images) and ``flat.npz`` (scores of a flat image); or ``error.txt`` where it failed. A cell is done when its
+``result.json`` is there.
 """
 
 import json
