@@ -475,7 +475,7 @@ class CompareConfig(TrainingConfig):
     @property
     def quick_words(self) -> tuple[str, ...]:
         """What `quick` stands for; words of the call itself come after them."""
-        return ("epochs=1", "seeds=[0]", *(["data.train_count=2000"] if isinstance(self.data, ShapesConfig) else []))
+        return ("epochs=1", "seeds=[0]", *(["data.train_count=1500"] if isinstance(self.data, ShapesConfig) else []))
 
     @property
     def cells(self) -> list[str]:

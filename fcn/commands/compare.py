@@ -93,7 +93,9 @@ class InTurn:
 
         form = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left"
         terminal = sys.stderr.isatty()
-        with tqdm(total=self.epochs * len(calls), bar_format=form, disable=not calls, mininterval=0.5 if terminal else 30) as bar:
+        with tqdm(
+            total=self.epochs * len(calls), bar_format=form, disable=not calls, mininterval=0.5 if terminal else 30, miniters=0
+        ) as bar:
             for count, (name, call) in enumerate(zip(self.names, calls, strict=True)):
                 bar.set_description_str(f"{name} ({count + 1} of {len(calls)})", refresh=terminal)
                 self._run(name, call, lambda epoch, count=count: bar.update(count * self.epochs + epoch - bar.n))  # type: ignore[misc]
@@ -156,6 +158,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
     from fcn.inference.strategies import create_strategy
     from fcn.studies.flat import checkerboard_index, flat_scores
     from fcn.studies.upsampling import costs, final_model, peak_memory, save_maps, score_cell, write_json
+    from fcn.training.checkpoint import model_state, save_checkpoint
     from fcn.training.devices import create_accelerator, place
 
     assert config.cell is not None
@@ -176,6 +179,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
         save_maps(folder / "kept.npz", kept)
         save_maps(folder / "flat.npz", {"scores": flat.half().numpy()})
     start = read_start(folder)
+    save_checkpoint(model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data)), folder / "final.pt")
     write_json(
         folder / "result.json",
         {
@@ -188,6 +192,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
             "seconds": round(time.monotonic() - begin, 1),
         },
     )
+    (folder / "last.pt").unlink()  # three times as large as the model, for going on with what is done
 
 
 def write_start(folder: Path, model: Any, *rest: Any) -> None:

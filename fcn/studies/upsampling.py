@@ -1,8 +1,9 @@
 """Comparing up-samplers: one training ("cell") for each method and seed, all else equal; what is measured of each, and what it adds up to.
 
-A comparison is a folder: ``config.yaml``, and in ``cells`` a run folder of ``fcn train`` for each cell, to which its ``start.json`` (see
-``equal.py``), ``result.json``, ``kept.npz`` (label maps of some images) and ``flat.npz`` (scores of a flat image) are added, or
-``error.txt`` where it failed. A cell is done when its ``result.json`` is there.
+A comparison is a folder: ``config.yaml``, and in ``cells`` a run folder of ``fcn train`` for each cell, to which are added ``start.json``
+(see ``equal.py``), ``result.json``, ``final.pt`` (the model that was scored, in place of ``last.pt``), and for the report ``kept.npz``
+(label maps of some images) and ``flat.npz`` (scores of a flat image); or ``error.txt`` where it failed. A cell is done when its
+``result.json`` is there.
 """
 
 import json
@@ -140,7 +141,8 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
             starts[name] = json.loads((cell / "start.json").read_text())["equal"]
         else:
             error = cell / "error.txt"
-            failed[name] = error.read_text().strip() if error.is_file() else "it ended without a word: killed, or out of memory"
+            unknown = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            failed[name] = error.read_text().strip() if error.is_file() else unknown
     for seed in {result["seed"] for result in results.values()}:
         check_equal({name: starts[name] for name, result in results.items() if result["seed"] == seed})
     return results, failed

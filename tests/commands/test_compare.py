@@ -80,6 +80,14 @@ def test_a_killed_comparison_goes_on_to_its_end(course):
     assert [line["kind"] for line in lines] == ["train", "val"]  # of its one epoch, once
 
 
+def test_what_was_scored_is_kept(course, tmp_path):
+    cell = course[0] / "cells" / "transposed-0"
+    assert not (cell / "last.pt").exists()
+    assert run(["evaluate", f"checkpoint={cell / 'final.pt'}", f"output={tmp_path / 'out'}", "device=cpu", "workers=0"]) == 0
+    scored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert scored["miou"] == json.loads((cell / "result.json").read_text())["quality"]["miou"]
+
+
 def test_every_method_is_measured(course):
     report = json.loads((course[0] / "compare.json").read_text())
     for method, row in report["summary"].items():
@@ -151,7 +159,7 @@ def test_starts_that_are_not_equal_give_no_report(course, capsys):
 
 def test_quick_is_a_small_budget_that_words_of_the_call_outdo():
     config = compose("compare", ["quick=true"])
-    assert (config.epochs, config.seeds, config.data.train_count) == (1, [0], 2000)
+    assert (config.epochs, config.seeds, config.data.train_count) == (1, [0], 1500)
     config = compose("compare", ["epochs=3", "quick=true", "upsample=[nearest,bilinear]"])
     assert (config.epochs, config.seeds, config.upsample) == (3, [0], ["nearest", "bilinear"])
     assert compose("compare", ["quick=true", "data=camvid"]).seeds == [0]
