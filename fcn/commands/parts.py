@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fcn.config import TrainConfig
+from fcn.config import BackboneConfig, ModelConfig, UpsampleConfig
 
 if TYPE_CHECKING:
     from fcn.models.segmenter import Segmenter
@@ -22,19 +22,19 @@ def part_options(part: Any, *left_out: str) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if key not in left_out}
 
 
-def model_of(config: TrainConfig, num_classes: int) -> "Segmenter":
-    """The network that a configuration's model, backbone and up-sampler make, with the weights that they name."""
+def model_of(model: ModelConfig, backbone: BackboneConfig, upsample: UpsampleConfig, num_classes: int) -> "Segmenter":
+    """The network of these three parts, with the weights that they name."""
     from fcn.models.segmenter import create_model
 
     return create_model(
-        config.model.name,
-        backbone=config.backbone.name,
-        upsample=config.upsample.name,
+        model.name,
+        backbone=backbone.name,
+        upsample=upsample.name,
         num_classes=num_classes,
-        output_stride=config.backbone.output_stride,
-        weights=config.model.weights,
-        backbone_weights=config.backbone.weights,
-        model_options=part_options(config.model, "name", "weights"),
-        backbone_options=part_options(config.backbone, "name", "weights", "output_stride"),
-        upsample_options=part_options(config.upsample, "name"),
+        output_stride=backbone.output_stride,
+        weights=model.weights,
+        backbone_weights=backbone.weights,
+        model_options=part_options(model, "name", "weights"),
+        backbone_options=part_options(backbone, "name", "weights", "output_stride"),
+        upsample_options=part_options(upsample, "name"),
     )

@@ -12,8 +12,8 @@ from torch import Tensor
 def checkerboard(maps: Tensor, factor: int) -> float:
     """The share of the energy of ``maps`` (..., H, W), each map's mean taken away, at the multiples of ``1 / factor`` cycles per cell.
 
-    0: no pattern (a constant map, too); 1: nothing but the pattern. About ``factor^2 / (H W)`` for noise. Rows and columns beyond a multiple
-    of ``factor`` are left out. Raises ValueError for a factor below 2 or maps of less than one period.
+    0: no pattern (a constant map, too); 1: nothing but the pattern; about ``factor^2 / (H W)`` for noise. Rows and columns beyond a
+    multiple of ``factor`` are left out. Raises ValueError for a factor below 2 or maps of less than one period.
     """
     height, width = (size // factor * factor if factor > 1 else 0 for size in maps.shape[-2:])
     if not (height and width):

@@ -1,8 +1,8 @@
 """Class scores of one image as bands of rows: what every strategy hands over, and what becomes of it.
 
 A strategy yields the rows of its score map from the top to the bottom, as many at a time as it likes, on a grid whose first cell is at the
-top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated,
-to whoever goes on with the scores (test-time augmentation). Neither holds more than the rows that are still needed.
+top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated, to whoever goes on with the
+scores (test-time augmentation). Neither holds more than the rows that are still needed.
 """
 
 from collections import deque
@@ -31,8 +31,9 @@ class Image(Protocol):
 
 @dataclass
 class Scores:
-    """bands: tensors (C, rows, columns), one below the other without gap or overlap, which nobody writes to any more. cell: pixels
-    of the image per cell of their grid, down and across (``Segmenter.cell``). probabilities: whether they are softmax probabilities, not logits."""
+    """cell: pixels of the image per cell of the grid of scores, down and across (``Segmenter.cell``). bands: tensors (C, rows, columns),
+    one below the other without gap or overlap, which nobody writes to any more. probabilities: whether they are softmax probabilities,
+    not logits."""
 
     cell: tuple[float, float]
     bands: Iterator[Tensor]

@@ -98,6 +98,8 @@ class Shift(nn.Module):
     A constant stays constant and a ramp stays a ramp (away from the borders), so that what the map shows keeps its place.
     """
 
+    kernel: Tensor
+
     def __init__(self, cells: float) -> None:
         super().__init__()
         whole = floor(cells)

@@ -41,7 +41,7 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
 
 
 def read_file(path: str | Path) -> Any:
-    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds, on the CPU. Raises FileNotFoundError, or ValueError if it cannot be read."""
+    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds. Raises FileNotFoundError, or ValueError if it cannot be read."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
@@ -128,7 +128,8 @@ def torchvision_network(model: str, backbone: str) -> dict[str, Tensor]:
         return dict(torchvision.models.get_model_weights(f"{model}_{backbone}").DEFAULT.get_state_dict(progress=True, check_hash=True))
     except OSError as error:
         raise ValueError(
-            f"torchvision's weights of {model}_{backbone} could not be downloaded ({error}); without a network give a file (model.weights=PATH)"
+            f"torchvision's weights of {model}_{backbone} could not be downloaded ({error}); "
+            f"without a network give a file (model.weights=PATH)"
         ) from error
 
 
@@ -152,7 +153,7 @@ def load_network(network: nn.Module, weights: Weights, spec: dict[str, Any]) -> 
     tensors = dict(weights.tensors)
     origin = weights.origin
     if weights.torchvision:
-        tensors = renamed(tensors, list(own), spec["model"]) | {name: own[name] for name in ("mean", "std")}
+        tensors = {renamed(name, spec["model"]): tensor for name, tensor in tensors.items()} | {name: own[name] for name in ("mean", "std")}
     if not any(name.startswith("auxiliary.") for name in own):
         extra = [name for name in tensors if name.startswith("auxiliary.")]
         for name in extra:
@@ -166,21 +167,13 @@ def load_network(network: nn.Module, weights: Weights, spec: dict[str, Any]) -> 
     fit_state_dict(network, tensors, origin)
 
 
-def renamed(tensors: dict[str, Tensor], own: list[str], model: str) -> dict[str, Tensor]:
-    """A state dict under torchvision's names, under ours: the heads by their prefix; the backbone's tensors in their order, since both
-    backbones list those of the same classifier, one after the other."""
-    theirs = [name for name in tensors if name.startswith("backbone.")]
-    ours = [name for name in own if name.startswith("backbone.")]
-    pairs = list(zip(theirs, ours, strict=False))
-    same = len(theirs) == len(ours) and all(one.rpartition(".")[2] == other.rpartition(".")[2] for one, other in pairs)
-    names = dict(pairs) if same else {}
-    head = "decoder." if model == "lraspp" else "decoder.classifier."
-    for name in tensors:
-        if name.startswith("classifier."):
-            names[name] = head + name.removeprefix("classifier.")
-        elif name.startswith("aux_classifier."):
-            names[name] = "auxiliary." + name.removeprefix("aux_classifier.")
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+def renamed(name: str, model: str) -> str:
+    """A tensor's name in torchvision's segmentation network, in ours. The layers keep their names; what holds them has another one."""
+    part, _, rest = name.partition(".")
+    if part == "backbone":  # a chain of features has lost that word there
+        return f"backbone.network.features.{rest}" if rest[0].isdigit() else f"backbone.network.{rest}"
+    heads = {"classifier": "decoder" if model == "lraspp" else "decoder.classifier", "aux_classifier": "auxiliary"}
+    return f"{heads.get(part, part)}.{rest}"
 
 
 def staged(tensors: dict[str, Tensor], own: dict[str, Tensor], coarser: str, model: str, origin: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ interpolates them by that whole factor and crops the image's size from the top l
 size of the image (one convention for the whole toolkit: bilinear, ``align_corners=False``).
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from fcn.models.pretrained import Weights, load_network, network_weights, torchv
 from fcn.models.upsample import create_upsampler
 from fcn.names import check_options, lookup
 
-MODELS = {**DECODERS, "smp": smp_parts}
+MODELS: dict[str, Callable[..., Any]] = {**DECODERS, "smp": smp_parts}
 AUXILIARY = {"aux": False, "aux_weight": 0.5, "aux_level": -2}  # options of every model, and torchvision's values
 
 
@@ -143,8 +144,8 @@ def create_model(
     or a file, see ``network_weights``. backbone_weights: None, "imagenet" or the file of the classifier's state dict.
 
     The options are the keyword parameters of the part's function; every model also takes ``aux`` (an auxiliary head for the training),
-    ``aux_weight`` (of its loss) and ``aux_level`` (the feature that it stands on, -1 the deepest). Raises ValueError, naming what there is, for
-    unknown words and for parts that do not fit together.
+    ``aux_weight`` (of its loss) and ``aux_level`` (the feature that it stands on, -1 the deepest). Raises ValueError, naming what there
+    is, for unknown words and for parts that do not fit together.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}; a segmentation network tells at least 2 classes apart (background is one)")
@@ -154,7 +155,7 @@ def create_model(
     if weights is not None:
         if backbone_weights is not None:
             raise ValueError(
-                "both the weights of the network and those of its backbone are given; the first hold the second: leave one out"
+                "the weights of the network and those of its backbone are both given; the first hold the second: leave one out"
             )
         loaded = network_weights(weights, model, backbone)
         if loaded.torchvision:
@@ -172,7 +173,13 @@ def create_model(
         check_options(no_options, set_options(of_backbone), f"model=smp backbone={backbone}")
         features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **given)
     else:
-        features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
+        try:
+            features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
+        except ValueError as error:
+            if asked is None or output_stride is not None or f"output_stride={asked}" not in str(error):
+                raise
+            hint = f"model={model} asks for it; backbone.output_stride=32 leaves the strides as they are"
+            raise ValueError(f"{error} ({hint})") from error
         head = build(features, num_classes, upsampler, **given)
     spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))
     level = extra["aux_level"]

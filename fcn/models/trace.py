@@ -4,6 +4,9 @@ What looks the same in modules and in ``forward`` is told apart by nothing but t
 """
 
 import copy
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 from torch import fx, nn
 from torch.nn import functional as F
@@ -34,7 +37,34 @@ class Tracer(fx.Tracer):
 
     def path_of_module(self, mod: nn.Module) -> str:
         """Containers that are made in ``forward`` (slices of a ``Sequential``) have no path; what is in them has."""
-        return "" if isinstance(mod, nn.Sequential) and mod not in (self.submodule_paths or {}) else super().path_of_module(mod)
+        made = isinstance(mod, nn.Sequential) and mod not in (self.submodule_paths or {})
+        return "" if made else super().path_of_module(mod)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Hooks that gather features (timm's) see the layers that are left whole as well; torch's tracer calls only those of the rest."""
+        result = super().call_module(m, forward, args, kwargs)
+        if self.is_leaf_module(m, self.path_of_module(m)):
+            for hook in filter(gathers, m._forward_pre_hooks.values()):
+                hook(m, args)
+            for hook in filter(gathers, m._forward_hooks.values()):
+                hook(m, args, result)
+        return result
+
+
+class OneDrawer(defaultdict[Any, Any]):
+    """What hooks gather while tracing, where a tensor's device, the key otherwise, is not known."""
+
+    def __getitem__(self, key: object) -> Any:
+        return super().__getitem__(None)
+
+    def __setitem__(self, key: object, value: Any) -> None:
+        super().__setitem__(None, value)
+
+
+def gathers(hook: Any) -> bool:
+    from timm.models._features import FeatureHooks
+
+    return isinstance(getattr(getattr(hook, "func", None), "__self__", None), FeatureHooks)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
@@ -44,7 +74,12 @@ def trace(network: nn.Module) -> fx.GraphModule:
     batch norm, dropout and stochastic depth keep following the mode of the copy, every part of which starts in the mode of its original.
     Raises ValueError where the network decides by the values of its input.
     """
+    from timm.models import FeatureHookNet
+
     copied = copy.deepcopy(network).eval()
+    hooks = [module.hooks for module in copied.modules() if isinstance(module, FeatureHookNet)]
+    for gathering in hooks:
+        gathering._feature_outputs = OneDrawer(dict)
     try:
         graph = Tracer().trace(copied)
     except Exception as error:  # the network's own code runs, and may raise anything
@@ -52,6 +87,9 @@ def trace(network: nn.Module) -> fx.GraphModule:
             f"{type(network).__name__} cannot be read as a graph, since its forward decides by what it is given "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give a network without such branches"
         ) from error
+    for gathering in hooks:
+        for handle in gathering._handles:
+            handle.remove()  # the graph hands out what they gathered
     _dropouts_as_modules(copied, graph)
     _read_what_was_written(copied, graph)
     traced = Network(copied, graph, type(network).__name__)

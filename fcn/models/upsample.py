@@ -18,8 +18,8 @@ carafe          each cell a mean of its k^2 = 25           (in + 1) * m + (9 * m
 ==============  =========================================  ============================================  =========================
 
 Sources: transposed: Long et al. 2015, section 3.3, arXiv:1411.4038. pixelshuffle: Shi et al. 2016, arXiv:1609.05158, with the start of
-Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill. carafe: Wang et al. 2019,
-arXiv:1905.02188.
+Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill.
+carafe: Wang et al. 2019, arXiv:1905.02188.
 """
 
 from collections.abc import Callable
@@ -192,4 +192,17 @@ def create_upsampler(name: str, **options: Any) -> Upsampler:
     """
     upsampler = lookup(UPSAMPLERS, name, "upsample")
     check_options(upsampler, options, f"upsample={name}")
-    return partial(upsampler, **options)
+    return apart(partial(upsampler, **options))
+
+
+def apart(build: Upsampler) -> Upsampler:
+    """``build`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
+    built after it starts the same with every up-sampler."""
+
+    def built(in_channels: int, out_channels: int, factor: int) -> nn.Module:
+        seed = int(torch.randint(2**62, ()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(in_channels, out_channels, factor)
+
+    return built

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from fcn.models.dilate import Reading
+from fcn.models.dilate.grid import Grid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -36,12 +37,15 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         margin: Margin | None = None,
+        offsets: tuple[tuple[Fraction, Fraction], ...] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.channels, self.strides, self.divisor = tuple(channels), tuple(strides), divisor
         self.mean, self.std = tuple(mean), tuple(std)
         self.margin = margin
+        if offsets is not None:
+            self.offsets = offsets
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if self.margin is None:
@@ -57,12 +61,15 @@ class Backbone(nn.Module):
     @cached_property
     def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
         """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
-        pixel; gates over the whole map are left out of account. None where a feature has no place (attention)."""
-        from fcn.geometry.graph import read_graph
+        pixel; gates over the whole map are left out of account. None where a feature has no place that is known."""
+        from fcn.geometry.graph import UnknownOperationError, read_graph
         from fcn.geometry.receptive_field import ReceptiveField
 
         side = max(2 * self.strides[-1], 64)
-        graph = read_graph(self, side)
+        try:
+            graph = read_graph(self, (1, 3, side, side))
+        except UnknownOperationError:
+            return (None,) * len(self.strides)
         found: list[tuple[Fraction, Fraction] | None] = []
         for name in graph.outputs:
             row, column = ReceptiveField(graph, output=name, ignore_global=True).offset
@@ -71,21 +78,36 @@ class Backbone(nn.Module):
 
 
 def from_graph(network: fx.GraphModule, reading: Reading, *, mean: Sequence[float], std: Sequence[float]) -> Backbone:
-    """A backbone of a graph that returns its features: strides, channels and margin from where its tensors stand."""
-    channels, grids = [], []
-    for node in reading.outputs():
-        axes = reading.axes(node)
-        assert axes is not None
-        channels.append(reading.spreads[node][0].shape[1])
-        grids.append([axis.now for axis in axes])
-    strides = [int(rows.stride) for rows, _ in grids]
-    deepest = max(strides)
-    if all(grid.is_whole for pair in grids for grid in pair):
-        exact = all(grid.excess == 0 for pair in grids for grid in pair)
-        return Backbone(network, channels, strides, divisor=1 if exact else deepest, mean=mean, std=std)
-    rows = [pair[0] for pair in grids]
-    before = max(round(rows[-1].center - Fraction(deepest - 1, 2)), 0)
-    skipped = [max(round((before - grid.center + Fraction(int(grid.stride) - 1, 2)) / grid.stride), 0) for grid in rows]
-    lacking = [cells * grid.stride - grid.stride - grid.excess + 1 for cells, grid in zip(skipped, rows, strict=True)]
-    after = max(int(max(lacking)) - before, 0)
-    return Backbone(network, channels, strides, divisor=deepest, mean=mean, std=std, margin=Margin(before, after, tuple(skipped)))
+    """A backbone of a graph that returns its features: strides, channels, offsets and margin from where its tensors stand."""
+    nodes = reading.outputs()
+    channels = [reading.spreads[node][0].shape[1] for node in nodes]
+    grids = [axis.now for node in nodes for axis in (reading.axes(node) or ())[:1]]
+    columns = [axis.now for node in nodes for axis in (reading.axes(node) or ())[1:]]
+    if len(columns) != len(nodes) or any(row != column for row, column in zip(grids, columns, strict=True)):
+        raise ValueError("its features do not lie on square grids of cells; choose another backbone")
+    strides = [int(grid.stride) for grid in grids]
+    margin, divisor, centers = None, 1, [grid.center for grid in grids]
+    if not all(grid.is_whole for grid in grids):
+        margin = margin_for(grids)
+        centers = [
+            None if grid.center is None else grid.center - margin.before + cells * grid.stride
+            for grid, cells in zip(grids, margin.skipped, strict=True)
+        ]
+    if margin is not None or any(grid.excess for grid in grids):
+        divisor = max(strides)
+    if None in centers:  # maps of different origin are joined, which agree where no stride leaves a rest
+        divisor = int(reading.stride())
+    known = [(center, center) for center in centers if center is not None]
+    offsets = tuple(known) if len(known) == len(nodes) else None
+    return Backbone(network, channels, strides, divisor=divisor, mean=mean, std=std, margin=margin, offsets=offsets)
+
+
+def margin_for(grids: Sequence[Grid]) -> Margin:
+    """The margin with which every feature has its cells for images that the largest stride divides, the first of them over the first
+    pixels of the image: as near as whole cells allow to where cells that tile the image would be."""
+    centers = [-grid.excess / 2 if grid.center is None else grid.center for grid in grids]
+    before = max(round(centers[-1] - (grids[-1].stride - 1) / 2), 0)
+    skipped = [max(round((before - at + (grid.stride - 1) / 2) / grid.stride), 0) for at, grid in zip(centers, grids, strict=True)]
+    # whole (see Grid) once the margin is added and the skipped cells are taken away
+    needed = max((cells - 1) * grid.stride - grid.excess for cells, grid in zip(skipped, grids, strict=True)) + 1
+    return Margin(before, max(int(needed) - before, 0), tuple(skipped))

@@ -11,7 +11,7 @@ from fcn.models.pretrained import load_weights
 from fcn.models.trace import trace
 from fcn.names import suggest
 
-PROBE = (64, 128)  # sides of the image, in pixels, with which strides are measured
+PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
 
 
 class Encoder(nn.Module):
@@ -33,20 +33,28 @@ def encoder(name: str, weights: str | None, output_stride: int | None, dilate_fi
     out_channels: tuple[int, ...] = tuple(network.out_channels)  # type: ignore[arg-type]
     used = [level for level, channels in enumerate(out_channels) if level > 0 and channels > 0]
     channels = [out_channels[level] for level in used]
-    try:
-        with evaluating(network):
-            features = network(torch.zeros(1, 3, *PROBE))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(f"backbone={name} does not take images of any size ({error}); choose another one") from error
+    probe, features = run_probe(name, network)
     sizes = [features[level].shape[-2:] for level in used]
-    strides = [(PROBE[1] - PROBE[0]) // (columns - rows) for rows, columns in sizes]
-    if output_stride in (None, strides[-1]) and all(rows * stride == PROBE[0] for (rows, _), stride in zip(sizes, strides, strict=True)):
-        freeze_unused(network, used)
+    strides = [(probe[1] - probe[0]) // max(columns - rows, 1) for rows, columns in sizes]
+    tiling = all(rows * stride == probe[0] for (rows, _), stride in zip(sizes, strides, strict=True))
+    if output_stride in (None, strides[-1]) and tiling:
+        freeze_unused(network, used, probe)
         return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
     traced = trace(Encoder(network, used))
-    reading = Reading(traced, None)
-    keep_features(traced, reading.outputs())
+    keep_features(traced, Reading(traced).outputs())
     return from_graph(traced, rewrite(traced, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+
+
+def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tensor]]:
+    """The size of an image that ``network`` takes, and its features of it. ValueError where it takes none of different sizes."""
+    errors = []
+    for probe in PROBES:
+        try:
+            with evaluating(network):
+                return probe, network(torch.zeros(1, 3, *probe))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            errors.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    raise ValueError(f"backbone={name} does not take images of different sizes ({errors[0]}); choose another one")
 
 
 def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
@@ -100,12 +108,12 @@ def normalization(known: str, weights: str | None) -> tuple[tuple[float, ...], t
     return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
 
 
-def freeze_unused(encoder: nn.Module, used: list[int]) -> None:
+def freeze_unused(encoder: nn.Module, used: list[int], probe: tuple[int, int]) -> None:
     """Take the parameters that no feature depends on (a classifier's last layers) out of the training: several processes would wait for
     their gradients."""
     parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     with evaluating(encoder), torch.enable_grad():
-        features = encoder(torch.zeros(1, 3, *PROBE))
+        features = encoder(torch.zeros(1, 3, *probe))
         gradients = torch.autograd.grad(sum(features[level].sum() for level in used), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)

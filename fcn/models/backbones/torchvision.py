@@ -23,15 +23,13 @@ HALF = (0.5, 0.5, 0.5)
 def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last") -> Backbone:
     """Any convolutional classifier of torchvision.
 
-    taps: where a stage's feature is taken: "last", before the next block that strides, or "first", after its own one, as torchvision's
-    segmentation networks on MobileNetV3 do; the deepest is its last in either case.
+    taps: the feature of each stage but the deepest is that of its "last" block, or of the "first", which strides: so torchvision's
+    segmentation networks have it on MobileNetV3.
     """
-    if taps not in ("first", "last"):
-        raise ValueError(f"taps={taps} is not known; allowed: first, last")
+    if taps not in ("last", "first"):
+        raise ValueError(f"backbone.taps={taps} is not known; allowed: first, last")
     network = trace(torchvision_classifier(name, weights))
-    reading = Reading(network, None)
-    reading.run()
-    keep_features(network, stage_ends(network, reading, first=taps == "first"))
+    keep_features(network, stage_features(network, Reading(network), taps))
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
 
@@ -81,9 +79,8 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(transform.mean), tuple(transform.std)
 
 
-def stage_ends(network: fx.GraphModule, reading: Reading, *, first: bool = False) -> list[fx.Node]:
-    """The nodes to hand out as features, one for each stride above 1, shallow to deep: the last of each stage or, with ``first``, what its
-    first block gives. ValueError where the graph has none."""
+def stage_features(network: fx.GraphModule, reading: Reading, taps: str = "last") -> list[fx.Node]:
+    """The nodes to hand out as features, one for each stride above 1, shallow to deep. ValueError where the graph has none."""
     order = {node: place for place, node in enumerate(network.graph.nodes)}
     strides: dict[fx.Node, Fraction] = {}
     for node in order:
@@ -91,16 +88,21 @@ def stage_ends(network: fx.GraphModule, reading: Reading, *, first: bool = False
         if axes is not None and reading.spreads[node][0].is_map:
             strides[node] = max(axis.original.stride for axis in axes)
     narrow = bottlenecks(order, strides)
-    ends: dict[Fraction, fx.Node] = {}
+    features: dict[Fraction, fx.Node] = {}
+    begun = {Fraction(1)}
     for node, stride in strides.items():  # in the order of the graph: the first node at a new stride begins a stage
         before = max((strides[source] for source in node.all_input_nodes if source in strides), default=stride)
-        if first and stride > before and stride not in ends:
-            ends[stride] = exit_of_block(node, {before, stride}, strides)
-        elif not first and stride > before > 1 and before not in ends:
-            ends[before] = entry_of_block(node, before, strides, narrow)
+        if stride in begun:
+            continue
+        begun.add(stride)
+        block = block_of(node, before, strides, narrow)
+        inside = [other for other in strides if other is node or (block and block in other.meta.get("nn_module_stack", {}))]
+        if taps == "last" and before > 1:
+            features[before] = next(source for source in inside[0].all_input_nodes if source in strides)
+        features[stride] = inside[-1]
     last = last_map(network, order, strides, narrow)
-    ends[strides[last]] = last
-    return [ends[stride] for stride in sorted(ends)]
+    features[strides[last]] = last
+    return [features[stride] for stride in sorted(features)]
 
 
 def bottlenecks(order: dict[fx.Node, int], strides: dict[fx.Node, Fraction]) -> set[fx.Node]:
@@ -114,23 +116,16 @@ def bottlenecks(order: dict[fx.Node, int], strides: dict[fx.Node, Fraction]) -> 
     return found
 
 
-def entry_of_block(node: fx.Node, stride: Fraction, strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> fx.Node:
-    """What the outermost module round the strided ``node`` reads, if that is one bottleneck of ``stride``; else what ``node`` reads."""
+def block_of(node: fx.Node, stride: Fraction, strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> str:
+    """The outermost module round the strided ``node`` that reads one bottleneck of ``stride``, nothing else, and strides no further; ""
+    where there is none."""
     for path in node.meta.get("nn_module_stack", {}):
-        inside = [other for other in strides if path and path in other.meta.get("nn_module_stack", {})]
-        read = {source for other in inside for source in other.all_input_nodes if source in strides} - set(inside)
-        if len(read) == 1 and read <= narrow and strides[next(iter(read))] == stride:
-            return read.pop()
-    return next(source for source in node.all_input_nodes if source in strides)
-
-
-def exit_of_block(node: fx.Node, allowed: set[Fraction], strides: dict[fx.Node, Fraction]) -> fx.Node:
-    """The last map in the outermost module round the strided ``node`` whose maps have no strides but those ``allowed``."""
-    for path in node.meta.get("nn_module_stack", {}):
-        inside = [other for other in strides if path and path in other.meta.get("nn_module_stack", {})]
-        if {strides[other] for other in inside} <= allowed:
-            return inside[-1]
-    return node
+        inside = {other for other in strides if path and path in other.meta.get("nn_module_stack", {})}
+        read = {source for other in inside for source in other.all_input_nodes if source in strides} - inside
+        further = any(strides[other] > strides[node] for other in inside)
+        if len(read) == 1 and read <= narrow and all(strides[source] == stride for source in read) and not further:
+            return path
+    return ""
 
 
 def last_map(network: fx.GraphModule, order: dict[fx.Node, int], strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> fx.Node:

@@ -59,8 +59,6 @@ def smp_parts(
     backbone: an encoder of smp, or of timm (with or without smp's "tu-"); output_stride: where the architecture offers one; weights: of
     the encoder: None, "imagenet", or a file. Raises ValueError for what smp does not offer, naming what it does.
     """
-    import segmentation_models_pytorch as smp
-
     table = architectures()
     architecture = lookup(table, arch, "model.arch")
     if arch == "DPT":

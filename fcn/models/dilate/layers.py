@@ -4,8 +4,8 @@ None has parameters or entries in the state dict.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class AveragePool(nn.Module):
 
 
 class PowerPool(nn.Module):
-    """An L-p pool with dilation: the ``norm_type``-th root of the sum of powers, windows that are cut at the border scaled to whole ones."""
+    """An L-p pool with dilation: the ``norm_type``-th root of the sum of powers. Windows cut at the border are scaled to whole ones."""
 
     def __init__(self, norm_type: float, average: AveragePool) -> None:
         super().__init__()
@@ -114,7 +114,9 @@ class CropToCommon(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         cut = list(tensors)
         for axis in range(len(self.dims[0])):
-            size = reduce(torch.sym_min, [tensor.shape[dims[axis]] for tensor, dims in zip(tensors, self.dims, strict=True)])
+            size: Any = tensors[0].shape[self.dims[0][axis]]
+            for tensor, dims in zip(tensors[1:], self.dims[1:], strict=True):
+                size = torch.sym_min(size, tensor.shape[dims[axis]])  # of a symbolic size as well, when exported
             cut = [tensor.narrow(dims[axis], 0, size) for tensor, dims in zip(cut, self.dims, strict=True)]
         return tuple(cut)
 
