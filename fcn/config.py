@@ -55,7 +55,7 @@ class ScoresConfig(ModelConfig):
 
 @dataclass
 class FCNConfig(ScoresConfig):
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
 
 @dataclass
@@ -98,7 +98,7 @@ class DeepLabV3Config(PyramidConfig):
 @dataclass
 class DeepLabV3PlusConfig(PyramidConfig):
     low_channels: int = 48  # made of the feature at 4 pixels a cell
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +109,7 @@ class DeepLabV3PlusConfig(PyramidConfig):
 class UNetConfig(ScoresConfig):
     channels: list[int] | None = None  # of each step up, deep to shallow; null: 256, 128, 64, 32, ...
     dropout: float = 0.0  # before the scores
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +121,7 @@ class UNetConfig(ScoresConfig):
 @dataclass
 class LRASPPConfig(ScoresConfig):
     channels: int = 128
-    align: bool | None = None  # bring maps that meet onto one grid, by the known offsets; null: true, where resize allows it
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
     resize: str | None = None  # the last step: factor, or size; null: factor, or what the weights were trained with
 
     def __post_init__(self) -> None:
@@ -205,6 +205,7 @@ class Recipe:
     """What `fcn train` uses on this data set unless told otherwise."""
 
     epochs: int = REQUIRED
+    compare_epochs: int = REQUIRED  # of each training of `fcn compare`
     batch_size: int = REQUIRED
     crop_size: int = REQUIRED  # side of the training crops, pixels
     scale: list[float] = REQUIRED  # smallest and largest factor of the scale jitter
@@ -404,10 +405,11 @@ class CommandConfig:
 
 
 @dataclass
-class TrainConfig(CommandConfig):
+class TrainingConfig(CommandConfig):
+    """What every training is told, by itself or as one of those that are compared."""
+
     model: ModelConfig = REQUIRED
     backbone: BackboneConfig = REQUIRED
-    upsample: UpsampleConfig = REQUIRED
     data: DataConfig = REQUIRED
     augment: AugmentConfig = REQUIRED
     loss: LossConfig = REQUIRED
@@ -419,25 +421,84 @@ class TrainConfig(CommandConfig):
     accumulate: int = 1  # batches per optimizer step
     clip_norm: float | None = None  # largest norm of the gradient
     ema: float | None = None  # decay of an exponential moving average of the weights, which is then what is scored and kept
-    sync_batchnorm: bool = True  # across GPUs
-    seed: int = 0
     workers: int = 2  # processes that read and augment; 0: none beside the training itself
     validate_every: int = 1  # epochs
     save_seconds: float = 300.0  # between checkpoints within an epoch
     resume: str | None = None  # the output folder of an interrupted run
-    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for key in ("epochs", "batch_size", "accumulate", "validate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more and below 2^63")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
         require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more")
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
         require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, or null")
         if self.resume is not None and self.output is not None:
             raise ValueError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+
+
+@dataclass
+class TrainConfig(TrainingConfig):
+    upsample: UpsampleConfig = REQUIRED
+    seed: int = 0
+    sync_batchnorm: bool = True  # across GPUs
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more and below 2^63")
+
+
+@dataclass
+class CompareConfig(TrainingConfig):
+    upsample: list[str] = REQUIRED  # the methods that are compared, their own settings at the defaults
+    seeds: list[int] = REQUIRED  # each method is trained once with each
+    baseline: str | None = None  # the method that the others are set against; null: bilinear where it is compared, else the first
+    thin: list[str] | None = None  # the classes of thin structures; null: wire on shapes, pole on camvid, else none
+    quick: bool = False  # a small budget: `quick_words`
+    cell: str | None = None  # only this cell of the comparison in `resume`, as nearest-1, for spreading cells by hand
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        distinct = len(set(self.upsample)) == len(self.upsample) >= 2
+        require(distinct, "upsample", self.upsample, "a list of two methods or more, each once, as [bilinear,transposed]")
+        seeds = len(set(self.seeds)) == len(self.seeds) >= 1 and min(self.seeds) >= 0 and max(self.seeds) < 2**63
+        require(seeds, "seeds", self.seeds, "a list of numbers, each once, 0 or more and below 2^63, as [0,1,2]")
+        if self.baseline is not None:
+            one_of("baseline", self.baseline, *self.upsample)
+        if self.cell is not None:
+            if self.resume is None:
+                raise ValueError(f"cell={self.cell} is a part of a comparison that has begun; give its folder too, as resume=DIR")
+            one_of("cell", self.cell, *self.cells)
+
+    @property
+    def quick_words(self) -> tuple[str, ...]:
+        """What `quick` stands for; words of the call itself come after them."""
+        return ("epochs=1", "seeds=[0]", *(["data.train_count=1500"] if isinstance(self.data, ShapesConfig) else []))
+
+    @property
+    def cells(self) -> list[str]:
+        """The names of the trainings, all methods of a seed before the next seed: a comparison that is cut has whole pairs."""
+        return [f"{method}-{seed}" for seed in self.seeds for method in self.upsample]
+
+
+@dataclass
+class CeilingConfig:
+    data: DataConfig = REQUIRED
+    splits: list[str] | None = None  # null: the data set's validation split
+    strides: list[int] = REQUIRED  # of the network's output, pixels
+    method: str = "shares"  # what a cell can say: shares of the classes, or their majority
+    workers: int = 2
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("method", self.method, "shares", "majority")
+        fits = len(self.strides) == len(set(self.strides)) >= 1 and min(self.strides) >= 1
+        require(fits, "strides", self.strides, "a list of whole numbers, each once, 1 or more, as [32,16,8,4]")
+        if self.splits is not None:
+            require(len(self.splits) == len(set(self.splits)) >= 1, "splits", self.splits, "a list of names, each once, as [train,val]")
+        require(self.workers >= 0, "workers", self.workers, "0 or more")
 
 
 @dataclass
@@ -460,10 +521,39 @@ class PredictConfig(CommandConfig):
     input: str = REQUIRED  # an image, a folder or a glob
     inference: InferenceConfig = REQUIRED
     alpha: float = 0.5  # opacity of the labels in the overlay
+    confidence: bool = False  # also write the probability of each pixel's label, a gray PNG, 255 for 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+
+
+@dataclass
+class BenchmarkConfig(CommandConfig):
+    model: ModelConfig = REQUIRED  # whose strategies are compared
+    backbone: BackboneConfig = REQUIRED
+    upsample: UpsampleConfig = REQUIRED
+    networks: list[str] = REQUIRED  # classifiers of torchvision; NAME_valid: without padding
+    size: int = REQUIRED  # side of the image, pixels
+    strides: list[int] = REQUIRED  # pixels between windows
+    dense_size: int | None = None  # side of an image on which windows stand 1 pixel apart as well
+    windows: int = REQUIRED  # that are timed, for all
+    image_sizes: list[int] = REQUIRED  # sides of the images on which the strategies are compared
+    window: int = REQUIRED  # side of the blended windows
+    labelmap_size: int | None = None  # side of the label map
+    boundary: float = REQUIRED  # share of its cells that lie at boundaries
+    turns: int = REQUIRED  # measurements of each time
+    memory: bool = True  # measure the peak memory of each way too
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("size", "windows", "window", "turns"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        for key in ("strides", "image_sizes"):
+            require(min(getattr(self, key), default=1) >= 1, key, getattr(self, key), "a list of numbers, 1 or more")
+        fits = self.labelmap_size is None or (self.labelmap_size >= 32 and self.labelmap_size % 8 == 0)
+        require(fits, "labelmap_size", self.labelmap_size, "a multiple of 8 from 32 on, or null")
+        require(0 < self.boundary < 1, "boundary", self.boundary, "a share between 0 and 1")
 
 
 @dataclass
@@ -530,4 +620,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "inference": {"plain": InferenceConfig, "windows": WindowsConfig},
 }
 
-COMMANDS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "inspect": InspectConfig}
+COMMANDS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "inspect": InspectConfig,
+    "benchmark": BenchmarkConfig,
+    "compare": CompareConfig,
+    "ceiling": CeilingConfig,
+}
