@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 PLACES = {
+    "convolutionalize": "fcn.models.convolutionalize",
     "create_model": "fcn.models.segmenter",
     "dilate": "fcn.models.dilate",
     "load": "fcn.training.checkpoint",
@@ -17,7 +18,7 @@ PLACES = {
     "receptive_field": "fcn.geometry.receptive_field",
 }
 
-__all__ = ["create_model", "dilate", "load", "predict", "receptive_field"]
+__all__ = ["convolutionalize", "create_model", "dilate", "load", "predict", "receptive_field"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,11 +26,16 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
-    """ValueError where an option is not among the keyword-only parameters of ``function``, naming those."""
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str, *, also: Iterable[str] = ()) -> None:
+    """ValueError where an option is neither among the keyword-only parameters of ``function`` nor in ``also``, naming those."""
     parameters = inspect.signature(function).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    known = [*(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY), *also]
     for name in options:
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ValueError(f"{kind} has no option '{name}'; {takes}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,13 +12,13 @@ from fcn.data import DATASETS
 from fcn.help import chosen_parts, conf_folder, group_options
 from fcn.inference.strategies import STRATEGIES
 from fcn.models.backbones import BACKBONES
-from fcn.models.decoders import DECODERS
+from fcn.models.segmenter import MODELS
 from fcn.models.upsample import UPSAMPLERS
 from fcn.training.optim import OPTIMIZERS, SCHEDULES
 from tests.conftest import TINY
 
 TABLES = {
-    "model": DECODERS,
+    "model": MODELS,
     "backbone": BACKBONES,
     "upsample": UPSAMPLERS,
     "data": DATASETS,
@@ -71,6 +71,20 @@ def test_the_default_model_is_the_papers_family_and_values_are_typed():
     assert (composed.epochs, composed.optim.lr, composed.augment.scale, composed.clip_norm) == (3, 1e-3, [1.0, 2.0], None)
 
 
+@pytest.mark.parametrize(("words", "key", "value"), [
+    (["model=smp", "arch=FPN"], "model.arch", "FPN"),
+    (["output_stride=16"], "backbone.output_stride", 16),
+    (["upsample=nearest", "kernel_size=5"], "upsample.kernel_size", 5),
+    (["root=/my data/a,b", "data=camvid"], "data.root", "/my data/a,b"),
+    (["seed=3"], "seed", 3),  # the command's own, though the data set has one as well
+])  # fmt: skip
+def test_a_setting_of_one_chosen_part_needs_no_dot(words, key, value):
+    found = compose("train", words)
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
 def test_words_with_blanks_and_signs_are_taken_as_they_are():
     composed = compose("predict", ["checkpoint=/my runs/a=b (1).pt", "input=photos/**/*.{jpg,png}"])
     assert composed.checkpoint == "/my runs/a=b (1).pt"
@@ -87,10 +101,27 @@ def test_null_is_taken_where_it_is_the_default():
 STEP = ("data.train_count=2", "data.val_count=1", "epochs=1")
 
 
-@pytest.mark.parametrize("upsample", UPSAMPLERS)
-@pytest.mark.parametrize("model", DECODERS)
-def test_every_model_trains_with_every_upsampler(model, upsample, tmp_path):
-    assert run(["train", *TINY, *STEP, f"model={model}", f"upsample={upsample}", f"output={tmp_path / 'run'}"]) == 0
+SOME_BACKBONES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "tu-resnet10t")
+
+
+def choices():
+    """(model, upsample, backbone): every pair of a model and an up-sampler, with a backbone in turn. Those with which every word of each
+    kind appears are quick, the rest is slow."""
+    for place, model in enumerate(MODELS):
+        for turn, upsample in enumerate(UPSAMPLERS):
+            backbone = SOME_BACKBONES[(place + turn) % len(SOME_BACKBONES)]
+            marks = () if (turn - place) % len(UPSAMPLERS) == 0 else pytest.mark.slow
+            yield pytest.param(model, upsample, backbone, marks=marks)
+
+
+@pytest.mark.parametrize(("model", "upsample", "backbone"), choices())
+def test_every_model_trains_with_every_upsampler_and_several_backbones(model, upsample, backbone, tmp_path):
+    parts = [f"model={model}", f"upsample={upsample}", f"backbone={backbone}"]
+    if model == "smp":
+        parts += ["arch=FPN", "backbone=tu-resnet10t"]
+    steps = tmp_path / "run" / "metrics.jsonl"
+    assert run(["train", *TINY, "data.train_count=4", "data.val_count=1", "epochs=1", *parts, f"output={tmp_path / 'run'}"]) == 0
+    assert '"step": 2' in steps.read_text()
 
 
 @pytest.mark.parametrize("words", [

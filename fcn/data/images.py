@@ -13,10 +13,11 @@ not cost the others.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -36,15 +37,16 @@ def read_image(path: str | PathLike[str]) -> Tensor:
     frames the first is taken. There is no limit on the size. Raises FileNotFoundError for a missing file and ValueError, naming the file,
     for one that is empty, truncated or not a picture of a known range.
     """
-    data = _read_bytes(path)
-    if data.startswith(_JPEG):
+    with _file(path) as file:
+        jpeg = file.read(len(_JPEG)) == _JPEG
+    if jpeg:
         try:
             from torchvision.io import ImageReadMode, decode_jpeg
 
-            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB, apply_exif_orientation=True)
+            return decode_jpeg(torch.from_numpy(np.fromfile(path, np.uint8)), ImageReadMode.RGB, apply_exif_orientation=True)
         except (RuntimeError, ImportError, DeprecationWarning):
             pass  # Pillow reads a few kinds more, and words the reason better
-    with _opened(path, data) as picture:
+    with _opened(path) as picture:
         with suppress(Exception):  # an orientation that cannot be read is none
             ImageOps.exif_transpose(picture, in_place=True)
         return torch.from_numpy(_rgb(picture, path)).permute(2, 0, 1)
@@ -60,7 +62,7 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     """
     if Path(path).suffix.lower() == ".mat":
         return _read_sbd(path)
-    with _opened(path, _read_bytes(path)) as picture:
+    with _opened(path) as picture:
         if picture.format in ("JPEG", "MPO"):
             raise ValueError(f"{path} is a JPEG, which smears the class indices of a label map: save it as PNG from the original")
         if picture.mode not in ("1", "L", "P", "I") and not picture.mode.startswith("I;16"):
@@ -85,29 +87,33 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
 
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
-    with _opened(path, _read_bytes(path), load=False) as picture, suppress(Exception):
+    with _opened(path, load=False) as picture, suppress(Exception):
         return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
     return 1
 
 
-def _read_bytes(path: str | PathLike[str]) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not data:
-        raise ValueError(f"{path} is empty: copy or download it again")
-    return data
+@contextmanager
+def _file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """The file, open for reading and not empty."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb"))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file {path}") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        if not file.read(1):
+            raise ValueError(f"{path} is empty: copy or download it again")
+        file.seek(0)
+        yield file
 
 
 @contextmanager
-def _opened(path: str | PathLike[str], data: bytes, load: bool = True) -> Iterator[Image.Image]:
+def _opened(path: str | PathLike[str], load: bool = True) -> Iterator[Image.Image]:
     """The decoded picture (without ``load``, its header); whatever goes wrong in decoding is a ValueError that names the file."""
-    with _any_size():
+    with _any_size(), _file(path) as file:
         try:
-            picture: Image.Image = Image.open(BytesIO(data))
+            picture: Image.Image = Image.open(file)
             raw_mode = _raw_mode(picture)
             if load:
                 picture.load()
@@ -147,7 +153,8 @@ def _rgb(picture: Image.Image, path: str | PathLike[str]) -> np.ndarray:
 
 
 def _read_sbd(path: str | PathLike[str]) -> Tensor:
-    data = _read_bytes(path)
+    with _file(path) as file:
+        data = file.read()
     try:
         from scipy.io import loadmat
     except ImportError:

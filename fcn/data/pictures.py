@@ -3,7 +3,7 @@
 Arrays and CPU tensors are taken alike: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from fcn.data.files import written
 from fcn.data.labels import VOID, LabelSet
 
 LARGEST = 4096  # longest side of an overlay, pixels; larger ones are reduced
+BAND = 2**20  # pixels that are worked on at once
 
 PAPER = (255, 255, 255)
 INK = (31, 35, 40)
@@ -34,6 +35,12 @@ def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> Non
         picture.save(temporary, format="PNG")
 
 
+def save_gray(values: ArrayLike, path: str | Path) -> None:
+    """Writes a gray PNG of values uint8 (H, W), at their own size; whole or not at all. Raises OSError as ``save_labels`` does."""
+    with written(path) as temporary:
+        Image.fromarray(np.asarray(values)).save(temporary, format="PNG")
+
+
 def colorize(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     """The label map in its colours, uint8 (H, W, 3)."""
     return _palette(label_set)[_label_map(labels, label_set)]
@@ -44,18 +51,11 @@ def overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, *, alpha: 
 
     contours: the outermost pixels of each region take the full colour. A class named "background" leaves the image as it is.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
     picture, label_map = _pair(image, labels, label_set)
-    opacity = np.full(256, round(256 * alpha), np.uint16)
-    shade = opacity[label_map]
-    if contours:
-        shade[_contours(label_map)] = 256
-    if "background" in label_set.names:
-        shade[label_map == label_set.index("background")] = 0
-    shade = shade[..., None]
-    color = _palette(label_set)[label_map]
-    return ((picture * (256 - shade).astype(np.uint32) + color * shade.astype(np.uint32) + 128) >> 8).astype(np.uint8)
+    page = np.empty(picture.shape, np.uint8)
+    for first, band in _overlaid(picture, label_map, label_set, alpha, contours):
+        page[first : first + len(band)] = band
+    return page
 
 
 def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_size: int = 14) -> Image.Image:
@@ -94,11 +94,12 @@ def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path:
     height, width = label_map.shape
     scale = min(1.0, LARGEST / max(height, width))
     picture, label_map = _resized(picture, label_map, scale)
-    laid = Image.fromarray(overlay(picture.transpose(2, 0, 1), label_map, label_set, alpha=alpha))
-    key = legend(label_set, present, laid.width, font_size=max(11, min(40, 8 + laid.width // 75)))
-    page = Image.new("RGB", (max(laid.width, key.width), laid.height + key.height), PAPER)
-    page.paste(laid, (0, 0))
-    page.paste(key, (0, laid.height))
+    height, width = label_map.shape
+    key = legend(label_set, present, width, font_size=max(11, min(40, 8 + width // 75)))
+    page = Image.new("RGB", (max(width, key.width), height + key.height), PAPER)
+    for first, band in _overlaid(picture, label_map, label_set, alpha):
+        page.paste(Image.fromarray(band), (0, first))
+    page.paste(key, (0, height))
     with written(path) as temporary:
         page.save(temporary, quality=92)
 
@@ -204,22 +205,54 @@ def _name(label_set: LabelSet, index: int) -> str:
     return "void" if index == VOID else label_set.names[index]
 
 
+def _overlaid(picture: Bytes, label_map: Bytes, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
+    """The overlay in bands of rows: the number of the first row, and the band (rows, W, 3)."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
+    opacity = np.full(256, round(256 * alpha), np.uint16)
+    full = np.full(256, 256, np.uint16)  # of contours
+    if "background" in label_set.names:
+        opacity[label_set.index("background")] = full[label_set.index("background")] = 0
+    palette = _palette(label_set).astype(np.uint16)
+    height, width = label_map.shape
+    thick = round(max(height, width) / 1000)
+    rows = max(1, BAND // width)
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        labels = label_map[first:last]
+        shade = opacity[labels]
+        if contours:
+            above, below = max(0, first - thick - 1), min(height, last + thick + 1)  # as far as an edge makes itself felt
+            edge = _contours(label_map[above:below], thick)[first - above : last - above]
+            shade[edge] = full[labels[edge]]
+        shade = shade[..., None]
+        yield first, ((picture[first:last] * (256 - shade) + palette[labels] * shade + 128) >> 8).astype(np.uint8)  # below 2^16
+
+
 def _resized(picture: Bytes, label_map: Bytes, scale: float) -> tuple[Bytes, Bytes]:
     """Both at ``scale``: enlarged by repeating pixels; reduced by averaging the image's and picking the map's."""
     if scale == 1:
         return picture, label_map
     height, width = label_map.shape
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    nearest = Image.Resampling.NEAREST
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    return (
-        np.asarray(image.resize(size, nearest if scale > 1 else Image.Resampling.BOX)),
-        np.asarray(Image.fromarray(label_map).resize(size, nearest)),
-    )
+    tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    down, across = (((np.arange(count) + 0.5) * (length / count)).astype(np.intp) for count, length in ((tall, height), (wide, width)))
+    labels = label_map[down[:, None], across]
+    if scale > 1:
+        return picture[down[:, None], across], labels
+    small = np.empty((tall, wide, 3), np.uint8)
+    rows = max(1, BAND * tall // (height * width))
+    for first in range(0, tall, rows):
+        last = min(first + rows, tall)
+        top, bottom = first * height / tall, last * height / tall
+        begin, end = int(top), min(height, int(np.ceil(bottom)))
+        band = Image.fromarray(np.ascontiguousarray(picture[begin:end]))
+        box = (0, top - begin, width, min(bottom - begin, end - begin))
+        small[first:last] = np.asarray(band.resize((wide, last - first), Image.Resampling.BOX, box=box))
+    return small, labels
 
 
-def _contours(label_map: Bytes) -> NDArray[np.bool_]:
-    """(H, W): pixels beside another label, or near it where the picture is large."""
+def _contours(label_map: Bytes, thick: int) -> NDArray[np.bool_]:
+    """(H, W): pixels beside another label, and those up to ``thick`` pixels further."""
     edge = np.zeros(label_map.shape, np.bool_)
     for one, other, mark_one, mark_other in (
         (label_map[1:], label_map[:-1], edge[1:], edge[:-1]),
@@ -228,9 +261,8 @@ def _contours(label_map: Bytes) -> NDArray[np.bool_]:
         differ = one != other
         mark_one |= differ
         mark_other |= differ
-    more = round(max(label_map.shape) / 1000)
-    if more:
-        edge = np.asarray(Image.fromarray(edge.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * more + 1)), np.bool_)
+    if thick:
+        edge = np.asarray(Image.fromarray(edge.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * thick + 1)), np.bool_)
     return edge
 
 

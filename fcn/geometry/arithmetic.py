@@ -260,7 +260,8 @@ def resize(channels: int, factor: int, mode: Literal["nearest", "bilinear"] = "b
 class Step:
     """A layer in its place: sizes in and out, and the field of its cells in the input of the first layer, per axis.
 
-    ``jump`` is the distance from one cell to the next, ``start`` the pixel on which the first cell's field is centred.
+    ``jump`` is the distance from one cell to the next, ``start`` the pixel on which the first cell's field is centred; ``fields`` has all
+    that is known of it.
     """
 
     layer: Layer
@@ -271,6 +272,7 @@ class Step:
     start: tuple[Fraction, ...]
     parameters: int
     macs: int
+    fields: tuple[Field, ...]
 
 
 def compose(layers: Sequence[Layer], sizes: Sequence[int]) -> list[Step]:
@@ -283,7 +285,7 @@ def compose(layers: Sequence[Layer], sizes: Sequence[int]) -> list[Step]:
         maps, after = layer.maps(now), layer.output_sizes(now)
         fields = [through(axis, State(field), False).field for axis, field in zip(maps, fields, strict=True)]
         size, jump, start = (tuple(getattr(field, name) for field in fields) for name in ("size", "stride", "offset"))
-        steps.append(Step(layer, now, after, size, jump, start, layer.parameters, layer.macs(now)))
+        steps.append(Step(layer, now, after, size, jump, start, layer.parameters, layer.macs(now), tuple(fields)))
         now, channels = after, layer.out_channels
     return steps
 

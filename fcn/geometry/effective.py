@@ -5,7 +5,7 @@ a Gaussian: paths through the middle are many, to a corner there is one. Luo, Li
 Receptive Field in Deep Convolutional Neural Networks", 2016, arXiv:1701.04128.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +32,9 @@ def effective_field(
     """The mean over inputs of ``|d y / d x|``, where ``y`` is one cell of a layer, summed over channels: ``(*sizes)``, float32, sum 1.
 
     ``inputs``: an input size (then ``samples`` standard normal images are drawn from ``seed``; default 224 x 224), or the images
-    themselves, each ``(1, C, *sizes)`` and normalised as the network expects. ``layer`` is a module's path (default: the network's output,
-    "out" of a dict, the first of a list); ``cell`` one index per axis (default: the centre). The network is run in eval mode and left as it
-    was. All zero where the cell depends on no pixel. Raises ValueError for an unknown layer or a cell outside the grid.
+    themselves, each ``(1, C, *sizes)`` and normalised as the network expects. ``layer`` is an output's name or a module's path (default:
+    the output "out" of a dict, the first of a list); ``cell`` one index per axis (default: the centre). The network is run in eval mode and
+    left as it was. All zero where the cell depends on no pixel. Raises ValueError for an unknown layer or a cell outside the grid.
     """
     total: Tensor | None = None
     modes = {module: module.training for module in network.modules()}
@@ -66,19 +66,23 @@ def _images(network: nn.Module, inputs: Any, samples: int, seed: int) -> Iterabl
 
 
 def _values(network: nn.Module, x: Tensor, layer: str | None) -> Tensor:
-    if layer is None:
+    modules = dict(network.named_modules())
+    kept: list[Any] = []
+    handle = modules[layer].register_forward_hook(lambda *hooked: kept.append(hooked[-1])) if layer in modules else None
+    try:
         found: Any = network(x)
-    else:
-        modules = dict(network.named_modules())
-        if layer not in modules:
+    finally:
+        if handle:
+            handle.remove()
+    named = (
+        found if isinstance(found, dict) else {str(place): each for place, each in enumerate(found)} if not torch.is_tensor(found) else {}
+    )
+    if layer in named:
+        found = named[layer]
+    elif layer is not None:
+        if not kept:
             near = [name for name in modules if name and name.count(".") == layer.count(".")]
             raise ValueError(f"no layer '{layer}' in this network; layers at that depth are {', '.join(near[:12]) or '(none)'}")
-        kept: list[Any] = []
-        handle = modules[layer].register_forward_hook(lambda module, args, output: kept.append(output))
-        try:
-            network(x)
-        finally:
-            handle.remove()
         found = kept[-1]
     if isinstance(found, dict):
         found = found.get("out", next(iter(found.values())))
@@ -125,12 +129,13 @@ def draw_fields(
     field: Tensor | None = None,
     *,
     title: str = "",
-    label: Callable[[Sequence[Interval | None]], str] | None = None,
+    words: str | None = None,
 ) -> "Figure":
     """A figure: the photograph, the theoretical field of one cell as a frame, the effective field as light laid over it.
 
-    ``image`` is ``(H, W, 3)``; ``interval`` the cell's (height, width) intervals of pixels, as ``ReceptiveField.interval`` gives them
-    (None: it sees nothing); ``field`` as ``effective_field`` gives it, of the image's size. Save it with ``figure.savefig``.
+    ``image`` is ``(H, W, 3)``; ``interval`` the cell's (height, width) intervals of pixels (None: it sees nothing), which may reach beyond
+    the image: the figure shows up to one image's size of what lies around it. ``field`` is as ``effective_field`` gives it, of the image's
+    size; ``words`` are the legend's for the theoretical field (default: its size). Save it with ``figure.savefig``.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -138,26 +143,40 @@ def draw_fields(
     height, width = image.shape[:2]
     if field is not None and tuple(field.shape) != (height, width):
         raise ValueError(f"the field is {tuple(field.shape)}, the image {(height, width)}; compute the field at the image's size")
-    figure = Figure(figsize=(6, 6 * height / width + 0.7), dpi=120, layout="constrained")
+    rows, columns = interval[0], interval[1]
+    (top, bottom), (left, right) = _view(rows, height), _view(columns, width)
+    figure = Figure(figsize=(6, 6 * (bottom - top) / (right - left) + 0.9), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     shown: NDArray[Any] = image.astype(np.float32) / 255
     if field is not None:
         light = (field / field.max().clamp_min(torch.finfo(torch.float32).tiny)).pow(0.4).numpy()[..., None]
-        shown = shown * 0.75 * (1 - light) + light * (heat_map(field, 0.4).astype(np.float32) / 255)
+        shown = shown * 0.7 * (1 - light) + light * (heat_map(field, 0.4).astype(np.float32) / 255)
     axes.imshow(shown.clip(0, 1), extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
-    rows, columns = interval[0], interval[1]
+    axes.set_facecolor("#ececec")
     if rows is not None and columns is not None:
         corner, size = (columns[0] - 0.5, rows[0] - 0.5), (columns[1] - columns[0], rows[1] - rows[0])
-        words = label(interval) if label else f"theoretical field {size[1]} x {size[0]}"
-        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="deepskyblue", linewidth=2, clip_on=False, label=words))
+        beyond = rows[0] < 0 or columns[0] < 0 or rows[1] > height or columns[1] > width
+        legend = words or f"theoretical field {size[1]} x {size[0]}" + (", beyond the image" if beyond else "")
+        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="deepskyblue", linewidth=2.2, label=legend))
     if field is not None and float(field.sum()) > 0:
-        sizes = effective_size(field)
         grid = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         centre = [float((field * each).sum() / field.sum()) for each in grid]
-        corner = (centre[1] - sizes[1] / 2, centre[0] - sizes[0] / 2)
-        words = f"95 % of the effective field {sizes[0]:.0f} x {sizes[1]:.0f}"
-        axes.add_patch(Rectangle(corner, sizes[1], sizes[0], fill=False, edgecolor="orange", linestyle="--", linewidth=1.5, label=words))
-    axes.set(xlabel="pixels", ylabel="pixels", title=title)
-    axes.margins(0.02)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=8)
+        lows, highs = [], []
+        for middle, extent, seen in zip(centre, effective_size(field), (rows, columns), strict=True):
+            low, high = (-np.inf, np.inf) if seen is None else (seen[0] - 0.5, seen[1] - 0.5)
+            lows.append(max(middle - extent / 2, low))
+            highs.append(min(middle + extent / 2, high))
+        legend = f"95 % of the effective field {highs[0] - lows[0]:.0f} x {highs[1] - lows[1]:.0f}"
+        dashed = {"fill": False, "edgecolor": "orange", "linestyle": "--", "linewidth": 1.8, "label": legend}
+        axes.add_patch(Rectangle((lows[1], lows[0]), highs[1] - lows[1], highs[0] - lows[0], **dashed))  # type: ignore[arg-type]
+    axes.set(xlabel="pixels", ylabel="pixels", xlim=(left, right), ylim=(bottom, top))
+    axes.set_title(title, fontsize=10)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure
+
+
+def _view(interval: Interval | None, size: int) -> tuple[float, float]:
+    """The range of pixels to show along one axis: the image and the field, a little more, and no more than the image's size around it."""
+    low, high = (0, size) if interval is None else (min(interval[0], 0), max(interval[1], size))
+    margin = 0.03 * (high - low)
+    return max(low - margin, -size) - 0.5, min(high + margin, 2 * size) - 0.5

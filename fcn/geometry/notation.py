@@ -32,13 +32,18 @@ GRAMMAR = "write layers as KIND NUMBER [OPTIONS], with commas between, as in 'co
 
 def parse_layers(text: str, in_channels: int = 3) -> list[Layer]:
     """The layers that ``text`` names. Raises ValueError with the position (from 1) of what is wrong, and the grammar."""
-    layers: list[Layer] = []
+    return [layer for _, layer in parse_words(text, in_channels)]
+
+
+def parse_words(text: str, in_channels: int = 3) -> list[tuple[str, Layer]]:
+    """The same, each layer with the words that it was named by; ``separable`` names two. Raises as ``parse_layers`` does."""
+    found: list[tuple[str, Layer]] = []
     position = 0
     for part in text.split(","):
-        channels = layers[-1].out_channels if layers else in_channels
-        layers += _layer(part, position, channels)
+        channels = found[-1][1].out_channels if found else in_channels
+        found += [(part.strip(), layer) for layer in _layer(part, position, channels)]
         position += len(part) + 1
-    return layers
+    return found
 
 
 def _layer(part: str, position: int, channels: int) -> list[Layer]:

@@ -109,6 +109,8 @@ class _Linear(fx.Interpreter):
         return self.env[self.target]
 
     def run_node(self, n: fx.Node) -> Any:
+        if _name(n).startswith("_assert"):  # of a type, which is another one here
+            return None
         if n not in self.moving:
             with torch.no_grad():
                 constant = super().run_node(n)

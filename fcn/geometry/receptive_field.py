@@ -219,34 +219,6 @@ class ReceptiveField:
             found.append((int(low[index]), int(high[index])))
         return tuple(found)
 
-    def table(self) -> list[dict[str, object]]:
-        """One row per operation that moves, mixes or costs something: what ``fcn inspect`` prints."""
-        rows = []
-        for layer in self.layers:
-            node = layer.node
-            if not node.edges or (
-                all(axis.is_identity for axis in node.maps) and not node.parameters and not node.is_global and not node.macs
-            ):
-                continue
-            rows.append(
-                {
-                    "layer": layer.name,
-                    "operation": node.op,
-                    "kernel": node.kernel,
-                    "stride": node.stride,
-                    "dilation": node.dilation,
-                    "padding": node.padding,
-                    "input": tuple(axis.n_in for axis in node.maps),
-                    "output": node.sizes,
-                    "field": layer.size,
-                    "jump": layer.stride,
-                    "parameters": node.parameters,
-                    "macs": node.macs,
-                    "global": node.is_global.reason if node.is_global else "",
-                }
-            )
-        return rows
-
 
 def receptive_field(
     network: nn.Module | Graph,

@@ -43,5 +43,6 @@ def pass_bytes(model: Segmenter, height: int, width: int) -> int:
         for handle in handles:
             handle.remove()
     waiting = image.nbytes + sum(feature.nbytes for feature in features)
-    logits = 2 * scores.nbytes * model.stride**2  # interpolated, and its arg-max's working copy
-    return int((waiting + max(largest, logits)) * (height * width) / PROBE**2)
+    return int(
+        (waiting + max(largest, 2 * scores.nbytes)) * (height * width) / PROBE**2
+    )  # the label map is made of the scores band by band

@@ -1,27 +1,34 @@
 """One image in, its label map out: ``fcn.predict``."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcn.data.images import to_rgb
 from fcn.inference.strategies import create_strategy
+from fcn.inference.windows import Network
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 
 
-def predict(model: Segmenter, image: Image.Image | NDArray[np.uint8], *, strategy: str = "whole", **options: Any) -> NDArray[np.uint8]:
+def predict(
+    model: Segmenter | Network, image: Image.Image | NDArray[np.uint8], *, strategy: str = "whole", **options: Any
+) -> NDArray[np.uint8]:
     """The label map, uint8 (H, W) of class indices, of one image at its own size.
 
     image: a PIL image of any mode, or an (H, W, 3) uint8 array in RGB order. strategy and options: as ``inference=NAME`` and its settings.
-    The model is used in evaluation mode and left as it was. Raises ValueError for arrays of another shape or type.
+    The model is used in evaluation mode and left as it was. With ``strategy="windows"`` it may be any callable that makes scores
+    (N, C, h, w) of uint8 windows (N, 3, h, w). Raises ValueError for arrays of another shape or type.
     """
     run = create_strategy(strategy, **options)
-    with evaluating(model):
+    if not isinstance(model, Segmenter) and strategy != "windows":
+        raise ValueError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
+    with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         return run(model, as_tensor(image)).numpy()
 
 

@@ -1,30 +1,37 @@
-"""Strategies: ways to take an image of any size through a network. All have the form ``strategy(model, image) -> labels``.
+"""Strategies: ways to take an image of any size through a network. All have the form ``strategy(model, image) -> scores``.
 
-image: uint8 (3, H, W), RGB, any H and W from 1; labels: uint8 (H, W) on the CPU, class indices. The model normalises; it must be in
-evaluation mode.
+image: uint8 (3, H, W), RGB, any H and W from 1, a tensor or rows that are read when asked for; scores: bands of rows from the top to the
+bottom (``scores.py``), on the network's own grid where the strategy can, since label maps do not need them larger (``labelmap.py``). The
+model normalises; it must be in evaluation mode.
 
-``whole`` runs the network over the image in one pass, ``windows`` over overlapping windows whose scores are blended (``windows.py``).
+``whole`` runs the network over the image in one pass, ``windows`` over overlapping windows whose scores are blended (``windows.py``). Test-
+time augmentation (``flip``, ``scales``; ``augment.py``) goes with each of them.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from fcn.inference.augment import AUGMENTATIONS, augmented
 from fcn.inference.memory import available_bytes, pass_bytes
-from fcn.inference.windows import windows
+from fcn.inference.scores import Image, Scores, label
+from fcn.inference.windows import Network, windows
 from fcn.models.segmenter import Segmenter
 from fcn.names import check_options, lookup
 
-Strategy = Callable[[Segmenter, Tensor], Tensor]
+
+class Strategy(Protocol):
+    """What labels an image: uint8 (H, W) on the CPU, class indices. confidence, progress: see ``scores.label``."""
+
+    def __call__(self, model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor: ...
+
 
 SMALL = 2**20  # pixels; an image up to this size is not worth an estimate of its memory
 
 
-@torch.inference_mode()
-def whole(model: Segmenter, image: Tensor) -> Tensor:
+def whole(model: Segmenter, image: Image) -> Scores:
     """One pass over the whole image.
 
     Raises ValueError, before it starts, where the pass would need more memory than there is.
@@ -37,15 +44,26 @@ def whole(model: Segmenter, image: Tensor) -> Tensor:
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use inference=windows"
             )
-    logits = model(model.normalize(image[None]))
-    return logits.argmax(1)[0].to("cpu", torch.uint8)
+    return Scores(model.cell(height, width), one_pass(model, image))
 
 
-STRATEGIES: dict[str, Callable[..., Tensor]] = {"whole": whole, "windows": windows}
+@torch.inference_mode()
+def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
+    yield model.scores(model.normalize(image[:, :][None]))[0]
 
 
-def create_strategy(name: str, **options: Any) -> Strategy:
-    """The strategy of that name, its options filled in. Raises ValueError for unknown names and options."""
-    strategy = lookup(STRATEGIES, name, "inference")
-    check_options(strategy, options, f"inference={name}")
-    return partial(strategy, **options)
+STRATEGIES: dict[str, Callable[..., Scores]] = {"whole": whole, "windows": windows}
+
+
+def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
+    """The strategy of that name, its options filled in, as a function from an image to its labels. Raises ValueError for unknown names and
+    options."""
+    compute = lookup(STRATEGIES, name, "inference")
+    check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
+
+    @torch.inference_mode()
+    def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+        scores = augmented(lambda view: compute(model, view, **options), image, flip=flip, scales=scales)
+        return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
+
+    return strategy

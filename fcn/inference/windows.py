@@ -1,45 +1,80 @@
 """The classical sliding window: overlapping windows, each taken through the network by itself, their scores blended.
 
 It is approximate: a pixel near a window's edge is scored without what lies beyond it. What it costs in memory does not depend on the
-height of the image: scores are accumulated for the rows that windows still reach, and labelled as soon as no further window does.
+height of the image: scores are accumulated for the rows that windows still reach, and handed over as soon as no further window does.
 """
+
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from fcn.inference.scores import Image, Scores
 from fcn.models.segmenter import Segmenter
+
+PIECE = 2**22  # scores that are handed over at once
+
+Network = Callable[[Tensor], Tensor]  # (N, 3, h, w) -> scores (N, C, h, w)
+
+
+def windows(
+    network: Segmenter | Network, image: Image, *, size: int = 512, overlap: float = 0.5, batch_size: int = 1, weights: str = "gaussian"
+) -> Scores:
+    """Blended scores, pixel by pixel, of an image by windows of ``size`` pixels a side (the image's own where that is smaller).
+
+    network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
+    its device, and gives scores of their size. overlap: share of a window's side that the next one covers too (0 or more, below 1);
+    batch_size: windows per pass; weights: "gaussian" (the middle of a window counts most, deviation a quarter of the side) or "constant".
+    A pixel's score is the weighted mean over its windows.
+    """
+    if size < 1 or not 0 <= overlap < 1 or batch_size < 1:
+        raise ValueError(
+            f"size={size}, overlap={overlap}, batch_size={batch_size} given; allowed: 1 or more, 0 or more and below 1, 1 or more"
+        )
+    window_profile(1, weights)
+    if isinstance(network, Segmenter):
+        model = network
+        return Scores((1, 1), blended(lambda cut: model(model.normalize(cut)), image, size, overlap, batch_size, weights))
+    return Scores((1, 1), blended(network, image, size, overlap, batch_size, weights))
 
 
 @torch.inference_mode()
-def windows(
-    model: Segmenter, image: Tensor, *, size: int = 512, overlap: float = 0.5, batch_size: int = 1, weights: str = "gaussian"
-) -> Tensor:
-    """Labels (H, W) of an image uint8 (3, H, W) by windows of ``size`` pixels a side (the image's own where that is smaller).
-
-    overlap: share of a window's side that the next one covers too (0 or more, below 1); batch_size: windows per pass; weights: "gaussian"
-    (the middle of a window counts most, deviation a quarter of the side) or "constant".
-    """
+def blended(network: Network, image: Image, size: int, overlap: float, batch_size: int, weights: str) -> Iterator[Tensor]:
+    """Bands (C, rows, W) of blended scores, each as soon as no further window reaches it."""
     height, width = image.shape[-2:]
     rows, tall = positions(height, size, overlap)
     columns, wide = positions(width, size, overlap)
-    profile = window_profile(tall, weights)[:, None] * window_profile(wide, weights)[None, :]
-    profile = profile.to(model.mean.device)
-    labels = torch.empty(height, width, dtype=torch.uint8)
-    total: Tensor | None = None  # (num_classes, tall, W): sums of weighted scores for the rows from `row` on
-    for position, row in enumerate(rows):
+    down, across = shares(rows, tall, height, weights), shares(columns, wide, width, weights)
+    total: Tensor | None = None  # (C, tall, W): image row `r` is its row `r % tall`
+    for place, row in enumerate(rows):
+        strip = image[:, row : row + tall]
         for start in range(0, len(columns), batch_size):
-            group = columns[start : start + batch_size]
-            cut = torch.stack([image[:, row : row + tall, column : column + wide] for column in group])
-            scores = model(model.normalize(cut)).float()
+            group = range(start, min(start + batch_size, len(columns)))
+            scores = network(torch.stack([strip[:, :, columns[index] : columns[index] + wide] for index in group]))
             if total is None:
-                total = scores.new_zeros(scores.shape[1], tall, width)
-            for column, score in zip(group, scores, strict=True):
-                total[:, :, column : column + wide] += score * profile
+                if scores.shape[-2:] != (tall, wide):
+                    raise ValueError(
+                        f"the network gave scores of {scores.shape[-2]}x{scores.shape[-1]} for windows of {tall}x{wide} pixels; "
+                        f"blending needs scores of the window's own size"
+                    )
+                total = torch.zeros(
+                    scores.shape[1], tall, width, dtype=torch.promote_types(scores.dtype, torch.float32), device=scores.device
+                )
+                down, across = down.to(total), across.to(total)
+            turn = row % tall
+            for index, score in zip(group, scores.to(total.dtype), strict=True):
+                share = down[place][:, None] * across[index]
+                part = total[:, :, columns[index] : columns[index] + wide]
+                part[:, turn:].addcmul_(score[:, : tall - turn], share[: tall - turn])
+                part[:, :turn].addcmul_(score[:, tall - turn :], share[tall - turn :])
         assert total is not None
-        done = (rows[position + 1] if position + 1 < len(rows) else height) - row
-        labels[row : row + done] = total[:, :done].argmax(0).to("cpu", torch.uint8)
-        total = torch.cat([total[:, done:], torch.zeros_like(total[:, :done])], 1)
-    return labels
+        end = rows[place + 1] if place + 1 < len(rows) else height
+        piece = max(1, PIECE // (total.shape[0] * width))
+        while row < end:
+            part = total[:, row % tall : min(row % tall + min(piece, end - row), tall)]
+            yield part.clone()
+            row += part.shape[1]
+            part.zero_()
 
 
 def positions(length: int, size: int, overlap: float) -> tuple[list[int], int]:
@@ -49,6 +84,16 @@ def positions(length: int, size: int, overlap: float) -> tuple[list[int], int]:
     step = max(1, int(side * (1 - overlap)))
     count = -(-(length - side) // step) + 1
     return [round(index * (length - side) / max(1, count - 1)) for index in range(count)], side
+
+
+def shares(starts: list[int], side: int, length: int, weights: str) -> Tensor:
+    """(windows, side): what each window's pixels count along an axis of ``length`` pixels, its weights divided by the sum of all windows'
+    at that pixel. The weights are products of two axes, and so are their sums."""
+    profile = window_profile(side, weights)
+    total = torch.zeros(length)
+    for start in starts:
+        total[start : start + side] += profile
+    return torch.stack([profile / total[start : start + side] for start in starts])
 
 
 def window_profile(side: int, weights: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Up-samplers: four ways to give a feature map ``factor`` times as many cells per axis.
+"""Up-samplers: five ways to give a feature map ``factor`` times as many cells per axis.
 
 Each is a module ``(N, in_channels, h, w) -> (N, out_channels, factor * h, factor * w)`` in which output cell ``o`` lies over input cell
 ``o // factor`` (the convention of ``align_corners=False``). Each starts out as an interpolation: where ``in_channels == out_channels`` the
@@ -12,10 +12,14 @@ transposed      ConvTranspose2d with a bilinear start      in * out * k^2,  k = 
 bilinear        fixed interpolation                        0  (in * out where in != out)                 4 * out * factor^2 (+ in * out)
 pixelshuffle    convolution to factor^2 * out, reshuffled  (in * k^2 + 1) * out * factor^2,  k = 3       in * out * k^2 * factor^2
 nearest         repetition, then a convolution             (in * k^2 + 1) * out,  k = 3                  in * out * k^2 * factor^2
+carafe          each cell a mean of its k^2 = 25           (in + 1) * m + (9 * m + 1) * k^2 * factor^2   in * m + (9 * m + out)
+                neighbours, with predicted weights,        (+ in * out where in != out)                  * k^2 * factor^2
+                m = min(64, in)                                                                          (+ in * out)
 ==============  =========================================  ============================================  =========================
 
 Sources: transposed: Long et al. 2015, section 3.3, arXiv:1411.4038. pixelshuffle: Shi et al. 2016, arXiv:1609.05158, with the start of
 Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill.
+carafe: Wang et al. 2019, arXiv:1905.02188.
 """
 
 from collections.abc import Callable
@@ -104,6 +108,57 @@ class ResizeConv(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=float(self.factor), mode="nearest"))
 
 
+class Carafe(nn.Module):
+    """Content-aware reassembly: every output cell is a mean of the 5x5 input cells round it, with weights that are predicted from them.
+
+    ``channels`` maps are made of the input (None: 64, or as many as come in), a 3x3 convolution makes of them 25 scores for each output
+    cell, and their softmax weighs the neighbours. So the weights add up to 1, and a constant stays constant through all of the training;
+    the border cells are repeated outwards. The start: bilinear weights, mixed with a tenth of equal ones so that every neighbour has a
+    gradient, and a prediction that hardly moves them (deviation 0.001, as in the paper).
+
+    Neighbours are added one after another on the input's grid, all output cells over an input cell at once: nothing of 25 times the size
+    is ever made.
+    """
+
+    SIDE = 5  # neighbours along each axis
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, channels: int | None = None) -> None:
+        super().__init__()
+        inner = min(64, in_channels) if channels is None else channels
+        if inner < 1:
+            raise ValueError(f"upsample.channels={channels} is not allowed; carafe predicts its weights from 1 channel or more, or null")
+        self.factor = factor
+        self.project = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.compress = nn.Conv2d(in_channels, inner, 1)
+        self.predict = nn.Conv2d(inner, self.SIDE**2 * factor**2, 3, padding=1)
+        start = 0.9 * bilinear_weights(factor, self.SIDE) + 0.1 / self.SIDE**2
+        nn.init.normal_(self.predict.weight, std=0.001)
+        assert self.predict.bias is not None
+        with torch.no_grad():
+            self.predict.bias.copy_(start.log().flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        scores = self.predict(self.compress(x))  # (N, 25 * factor^2, h, w)
+        weights = scores.unflatten(1, (self.SIDE**2, self.factor**2)).softmax(1)
+        reach = self.SIDE // 2
+        around = F.pad(self.project(x), (reach, reach, reach, reach), mode="replicate")[:, :, None]  # (N, out, 1, h + 4, w + 4)
+        total = around[..., :height, :width] * weights[:, None, 0]
+        for place in range(1, self.SIDE**2):
+            row, column = divmod(place, self.SIDE)
+            total = torch.addcmul(total, around[..., row : row + height, column : column + width], weights[:, None, place])
+        return F.pixel_shuffle(total.flatten(1, 2), self.factor)  # from (N, out * factor^2, h, w)
+
+
+def bilinear_weights(factor: int, side: int) -> Tensor:
+    """(side^2, factor^2): the weights of ``side`` x ``side`` input cells, row by row, in each output cell over the middle one, row by row,
+    with which these are bilinear interpolation."""
+    places = (torch.arange(factor) + 0.5) / factor - 0.5  # of the output cells, in input cells from the middle
+    neighbours = torch.arange(side) - side // 2
+    along = (1 - (places[None, :] - neighbours[:, None]).abs()).clamp(min=0)  # (side, factor)
+    return torch.einsum("ra,cb->rcab", along, along).reshape(side**2, factor**2)
+
+
 def same_conv(in_channels: int, out_channels: int, kernel_size: int, *, repeat: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size and starts by passing each cell's channels on, each ``repeat`` times.
 
@@ -126,6 +181,7 @@ UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
     "bilinear": Bilinear,
     "pixelshuffle": PixelShuffle,
     "nearest": ResizeConv,
+    "carafe": Carafe,
 }
 
 
@@ -136,4 +192,17 @@ def create_upsampler(name: str, **options: Any) -> Upsampler:
     """
     upsampler = lookup(UPSAMPLERS, name, "upsample")
     check_options(upsampler, options, f"upsample={name}")
-    return partial(upsampler, **options)
+    return apart(partial(upsampler, **options))
+
+
+def apart(build: Upsampler) -> Upsampler:
+    """``build`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
+    built after it starts the same with every up-sampler."""
+
+    def built(in_channels: int, out_channels: int, factor: int) -> nn.Module:
+        seed = int(torch.randint(2**62, ()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(in_channels, out_channels, factor)
+
+    return built

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcn.data.labels import VOID
+from fcn.models.segmenter import Outputs
 
 BatchTerm = Callable[[Tensor, Tensor], Tensor]  # (logits, labels) -> mean over the batch
 
@@ -97,3 +98,10 @@ class SegmentationLoss(nn.Module):
             limit = torch.clamp(true.kthvalue(fewest).values, min=self.ohem_threshold)
         hard = losses[valid][true <= limit]
         return hard.mean()
+
+
+def with_auxiliary(loss: SegmentationLoss, outputs: Tensor | Outputs, labels: Tensor, totals: Tensor, *, weight: float) -> Tensor:
+    """The loss of a network's outputs in training; where it has an auxiliary head, plus ``weight`` times that head's."""
+    if isinstance(outputs, Tensor):
+        return loss(outputs, labels, totals)
+    return loss(outputs.logits, labels, totals) + weight * loss(outputs.auxiliary, labels, totals)

@@ -13,14 +13,16 @@ Schedule = Callable[[int], float]  # step (0-based) -> factor of the peak rate
 
 
 def parameter_groups(model: Segmenter, *, lr: float, head_lr_factor: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Four groups: backbone and decoder (at ``head_lr_factor`` times the rate), each with and without weight decay.
+    """Four groups: backbone and heads (at ``head_lr_factor`` times the rate), each with and without weight decay.
 
     Biases, norms' weights and every other vector do not decay; matrices and kernels do. Each group keeps its peak rate as ``peak_lr``.
     """
     groups = []
-    for part, rate in ((model.backbone, lr), (model.decoder, lr * head_lr_factor)):
+    heads = [model.decoder] if model.auxiliary is None else [model.decoder, model.auxiliary]
+    for parts, rate in (([model.backbone], lr), (heads, lr * head_lr_factor)):
         for decays in (True, False):
-            members = [parameter for parameter in part.parameters() if parameter.requires_grad and (parameter.ndim > 1) == decays]
+            parameters = (parameter for part in parts for parameter in part.parameters())
+            members = [parameter for parameter in parameters if parameter.requires_grad and (parameter.ndim > 1) == decays]
             if members:
                 groups.append({"params": members, "lr": rate, "peak_lr": rate, "weight_decay": weight_decay if decays else 0.0})
     return groups

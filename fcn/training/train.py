@@ -27,7 +27,7 @@ from fcn.models.segmenter import Segmenter
 from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
-from fcn.training.losses import SegmentationLoss
+from fcn.training.losses import SegmentationLoss, with_auxiliary
 from fcn.training.metrics import scores, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
@@ -207,8 +207,8 @@ def train_step(
     for index, (images, labels) in enumerate(moved):
         with synchronizing(accelerator, network, last=index == len(moved) - 1):
             with accelerator.autocast():
-                logits = network(model.normalize(images))
-            part = loss(logits, labels, totals)
+                outputs = network(model.normalize(images))
+            part = with_auxiliary(loss, outputs, labels, totals, weight=model.aux_weight)
             accelerator.backward(part * accelerator.num_processes)  # gradients are averaged over processes, parts are to be summed
         value += part.detach()
     value = accelerator.reduce(value, "sum") if accelerator.num_processes > 1 else value

@@ -172,3 +172,23 @@ def test_sheets_refuse_what_does_not_fit():
 def test_samples_of_a_split_can_be_shown():
     image, labels = shapes("val", count=1)[0]
     assert sample_sheet([(image, labels, labels)], LABELS, names=["val_00000"]).width > 700
+
+
+@pytest.mark.parametrize("size", [(50, 70), (1, 900), (1700, 40)])
+def test_bands_of_an_overlay_leave_no_trace(size, monkeypatch):
+    """Also where contours are thicker than a band."""
+    image, labels = random_image(*size), np.repeat(random_map(-(-size[0] // 9), size[1]), 9, 0)[: size[0]]
+    expected = overlay(image, labels, SET)
+    for band in (1000, 1):
+        monkeypatch.setattr(pictures, "BAND", band)
+        assert np.array_equal(overlay(image, labels, SET), expected)
+
+
+def test_an_image_reduced_in_bands_is_the_mean_over_its_pixels(tmp_path, monkeypatch):
+    image = random_image(60, 90)
+    monkeypatch.setattr(pictures, "LARGEST", 30)
+    monkeypatch.setattr(pictures, "BAND", 200)
+    save_overlay(image, np.zeros((60, 90), np.uint8), SET, tmp_path / "o.png")  # background: the image alone
+    expected = image.reshape(3, 20, 3, 30, 3).mean((2, 4)).transpose(1, 2, 0)
+    with Image.open(tmp_path / "o.png") as picture:
+        assert np.abs(np.asarray(picture)[:20, :30] - expected).max() <= 1

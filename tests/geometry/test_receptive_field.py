@@ -154,13 +154,6 @@ def test_a_resize_to_any_size_is_global_but_bounded() -> None:
     assert bound.intervals() == fields.intervals() == [Probe(Resized(), 33).interval((cell,))[0] for cell in range(33)]
 
 
-def test_the_table_has_sizes_and_costs() -> None:
-    rows = receptive_field(nn.Sequential(nn.Conv2d(3, 10, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)), 32).table()
-    assert [row["operation"] for row in rows] == ["conv2d", "max_pool2d"]
-    assert rows[0] | {"layer": "0", "parameters": 760, "field": (5, 5), "jump": (1, 1), "output": (32, 32)} == rows[0]
-    assert rows[1] | {"field": (6, 6), "jump": (2, 2), "macs": 0} == rows[1]
-
-
 def test_rows_to_keep_of_a_chain_and_of_a_skip() -> None:
     chain = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 3, 2, padding=2, dilation=2))
     graph = read_graph(chain, 40)

@@ -40,8 +40,10 @@ def test_labels_have_the_size_of_the_image(model, name, size):
 def test_whole_is_the_arg_max_of_the_logits(model):
     image = picture(61, 90)
     with torch.no_grad():
-        expected = model(model.normalize(image[None])).argmax(1)[0]
-    assert torch.equal(create_strategy("whole")(model, image).long(), expected)
+        logits = model(model.normalize(image[None]))[0]
+    equal = create_strategy("whole")(model, image).long() == logits.argmax(0)
+    assert (equal | (logits.topk(2, 0).values.diff(dim=0).abs()[0] < 1e-5)).all()
+    assert equal.float().mean() > 0.999
 
 
 @pytest.mark.parametrize("weights", ["gaussian", "constant"])
@@ -65,8 +67,8 @@ def test_windows_against_blending_written_out(model, batch_size):
                 canvas[:, row : row + size, column : column + size] += model(model.normalize(window))[0] * (profile[:, None] * profile)
     labels = create_strategy("windows", size=size, overlap=overlap, batch_size=batch_size)(model, image)
     margin = canvas.topk(2, 0).values.diff(dim=0).abs()[0]
-    assert torch.equal(labels.long()[margin > 1e-4], canvas.argmax(0)[margin > 1e-4])
-    assert (margin > 1e-4).float().mean() > 0.99
+    assert torch.equal(labels.long()[margin > 1e-6], canvas.argmax(0)[margin > 1e-6])
+    assert (margin > 1e-6).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("length", [1, 7, 40, 41, 97, 1000])
@@ -115,5 +117,5 @@ def test_the_estimate_of_a_pass_grows_with_the_area(model):
 def test_wrong_words_are_answered(model):
     with pytest.raises(ValueError, match="inference=hole is not known; did you mean whole"):
         create_strategy("hole")
-    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes none"):
+    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes flip, scales"):
         create_strategy("whole", size=3)

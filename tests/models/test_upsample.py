@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from fcn.models.upsample import UPSAMPLERS, bilinear_kernel, create_upsampler
+from fcn.geometry.arithmetic import resize
+from fcn.geometry.checkerboard import checkerboard
+from fcn.geometry.graph import read_graph
+from fcn.models.upsample import UPSAMPLERS, bilinear_kernel, bilinear_weights, create_upsampler
 
 FACTORS = (2, 3, 4, 8)
 
@@ -48,15 +52,96 @@ def test_repeating_starts_equal_nearest_interpolation(name, factor):
     torch.testing.assert_close(create_upsampler(name)(3, 3, factor)(x), F.interpolate(x, scale_factor=float(factor), mode="nearest"))
 
 
-def test_parameters_are_as_documented():
-    def count(name, factor, **options):
-        return sum(p.numel() for p in create_upsampler(name, **options)(5, 7, factor).parameters())
+def documented(name, inner, outer, factor):
+    """Parameters and multiply-adds per input cell, as the table at the head of the file has them."""
+    mixing = inner * outer if inner != outer else 0
+    kernel, taps, middle = 2 * factor - factor % 2, 25, min(64, inner)
+    return {
+        "transposed": (inner * outer * kernel**2, inner * outer * kernel**2),
+        "bilinear": (mixing, 4 * outer * factor**2 + mixing),
+        "pixelshuffle": ((inner * 9 + 1) * outer * factor**2, inner * outer * 9 * factor**2),
+        "nearest": ((inner * 9 + 1) * outer, inner * outer * 9 * factor**2),
+        "carafe": (
+            (inner + 1) * middle + (9 * middle + 1) * taps * factor**2 + mixing,
+            inner * middle + (9 * middle + outer) * taps * factor**2 + mixing,
+        ),
+    }[name]
 
-    assert count("transposed", 4) == 5 * 7 * 8**2
-    assert count("transposed", 3) == 5 * 7 * 5**2
-    assert count("bilinear", 4) == 5 * 7
-    assert count("pixelshuffle", 4) == (5 * 9 + 1) * 7 * 16
-    assert count("nearest", 4) == (5 * 9 + 1) * 7
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize(("inner", "outer"), [(5, 7), (6, 6)])
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_parameters_and_multiply_adds_are_as_documented(name, inner, outer, factor):
+    """Against the counts that geometry reads off the graph, and, for interpolations, against its arithmetic."""
+    side = 6
+    graph = read_graph(create_upsampler(name)(inner, outer, factor).eval(), side)
+    parameters, macs = documented(name, inner, outer, factor)
+    assert sum(node.parameters for node in graph) == parameters
+    counted = sum(node.macs for node in graph)
+    if name == "transposed":  # which reads one repeated cell more on each side
+        assert counted * side**2 == macs * side**2 * (side + 2) ** 2
+    elif name == "bilinear":
+        assert counted + resize(outer, factor).macs((side, side)) == macs * side**2
+    elif name == "carafe":  # the weighted means are sums of products, which the graph does not count
+        assert counted + 25 * outer * (factor * side) ** 2 == macs * side**2
+    else:
+        assert counted == macs * side**2
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_no_energy_at_the_sampling_frequency_at_the_start(name, factor):
+    """Of noise, and channels are mixed: what is there is what noise itself has. A transposed convolution as torch starts it has a
+    thousand times as much."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 8, 64, 64)
+    with torch.no_grad():
+        assert checkerboard(create_upsampler(name)(8, 4, factor)(x), factor) < 2e-4
+        assert checkerboard(nn.ConvTranspose2d(8, 4, factor + 1, stride=factor)(x + 1)[..., :-1, :-1], factor) > 0.05
+
+
+class TestCarafe:
+    def test_starts_nearly_as_bilinear_interpolation(self):
+        torch.manual_seed(0)
+        x = torch.randn(1, 6, 9, 8)
+        up = create_upsampler("carafe")(6, 6, 2)
+        smooth = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        expected = 0.9 * F.interpolate(x, scale_factor=2.0, mode="bilinear") + 0.1 * F.interpolate(smooth, scale_factor=2.0)
+        assert (up(x) - expected).abs().max() < 0.02
+
+    def test_keeps_a_constant_whatever_it_has_learned(self):
+        up = create_upsampler("carafe")(3, 3, 4).double()
+        for parameter in up.parameters():
+            torch.nn.init.normal_(parameter)
+        x = torch.tensor([1.5, -2.0, 0.25], dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 4, 5)
+        torch.testing.assert_close(up(x), x[:, :, :1, :1].expand(1, 3, 16, 20))
+
+    def test_is_the_papers_sum(self):
+        """Each output cell against a weighted sum of the 5x5 neighbours, written out."""
+        torch.manual_seed(0)
+        up = create_upsampler("carafe", channels=4)(3, 2, 2).double()
+        for parameter in up.parameters():
+            torch.nn.init.normal_(parameter)
+        x = torch.randn(1, 3, 4, 5, dtype=torch.float64)
+        y = up(x)
+        weights = F.pixel_shuffle(up.predict(up.compress(x)), 2).softmax(1)[0]  # (25, 8, 10)
+        mixed = F.pad(up.project(x), (2, 2, 2, 2), mode="replicate")[0]
+        for row in range(8):
+            for column in range(10):
+                window = mixed[:, row // 2 : row // 2 + 5, column // 2 : column // 2 + 5]
+                torch.testing.assert_close(y[0, :, row, column], (window.flatten(1) * weights[:, row, column]).sum(1))
+
+    def test_predicts_from_as_many_channels_as_it_is_given(self):
+        assert create_upsampler("carafe", channels=5)(3, 3, 2).compress.out_channels == 5
+        with pytest.raises(ValueError, match=r"upsample\.channels=0 is not allowed"):
+            create_upsampler("carafe", channels=0)(3, 3, 2)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_bilinear_weights_interpolate(factor):
+    x = torch.randn(1, 1, 5, 5, dtype=torch.float64)
+    expected = F.interpolate(x, scale_factor=float(factor), mode="bilinear")[..., 2 * factor : 3 * factor, 2 * factor : 3 * factor]
+    torch.testing.assert_close(x.flatten() @ bilinear_weights(factor, 5).double(), expected.flatten(), rtol=1e-6, atol=1e-6)
 
 
 def test_bilinear_kernel_of_factor_2_is_the_papers():

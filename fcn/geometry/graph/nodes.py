@@ -83,6 +83,14 @@ class Node:
         return tuple(getattr(axis, "padding", (0, 0)) for axis in self.maps)
 
     @property
+    def groups(self) -> int:
+        """Into how many groups a convolution splits its channels; 1 for all else."""
+        names = [argument.name for argument in getattr(getattr(self.fx.target, "_schema", None), "arguments", ())]
+        place = names.index("groups") if "groups" in names else len(self.fx.args)
+        given = self.fx.args[place] if place < len(self.fx.args) else self.fx.kwargs.get("groups", 1)
+        return given if isinstance(given, int) else 1
+
+    @property
     def border(self) -> tuple[str, ...]:
         return tuple(axis.border if isinstance(axis, Window) else "zero" for axis in self.maps)
 

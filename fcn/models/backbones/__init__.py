@@ -10,13 +10,14 @@ A backbone is a module with
 - ``mean`` and ``std``: what images in 0..1 are normalised with, per channel,
 - ``offsets``: for each feature the pixel on which the field of its first cell is centred.
 
-Torchvision's classifiers are read as graphs and cut where they down-sample; every other name is looked for among the encoders of
-segmentation-models-pytorch and timm.
+Torchvision's classifiers and the project's own ``compact`` are read as graphs and cut where they down-sample; every other name is looked
+for among the encoders of segmentation-models-pytorch and timm.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from fcn.models.backbones.compact import compact_features
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.encoders import encoder
 from fcn.models.backbones.torchvision import classifier, vgg
@@ -38,6 +39,7 @@ FAMILIES = """
     squeezenet1_0 squeezenet1_1
 """
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "compact": compact_features,
     **dict.fromkeys(FAMILIES.split(), classifier),
     **dict.fromkeys(("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"), vgg),
 }

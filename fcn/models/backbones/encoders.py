@@ -60,22 +60,11 @@ def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tens
 def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
     """The encoder, and the mean and standard deviation that its images are normalised with."""
     import segmentation_models_pytorch as smp
-    import timm
 
-    from fcn.models.backbones import BACKBONES
-
-    names = smp.encoders.get_encoder_names()
-    timm_name = name.removeprefix("tu-")
-    if name not in names and not timm.is_model(timm_name):
-        raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
-    if weights == "imagenet" and name not in names and not timm.is_model_pretrained(timm_name):
-        raise ValueError(
-            f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"
-        )
-    smp_name = name if name in names else f"tu-{timm_name}"
+    known = encoder_name(name, weights)
     hub = "imagenet" if weights == "imagenet" else None
     try:
-        network = smp.encoders.get_encoder(smp_name, weights=hub)
+        network = smp.encoders.get_encoder(known, weights=hub)
     except (KeyError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ValueError) as error:
         raise ValueError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
     except OSError as error:
@@ -84,13 +73,39 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
         ) from error
     if weights not in (None, "imagenet"):
         load_weights(network, weights)
+    return network, *normalization(known, weights)
+
+
+def encoder_name(name: str, weights: str | None) -> str:
+    """The name under which smp knows an encoder. Raises ValueError where neither smp nor timm has it, or its weights."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    from fcn.models.backbones import BACKBONES
+
+    names = smp.encoders.get_encoder_names()
     if name in names:
-        settings = smp.encoders.get_preprocessing_params(name, pretrained="imagenet") if weights else {}
-        mean, std = settings.get("mean", IMAGENET_MEAN), settings.get("std", IMAGENET_STD)
-    else:
-        settings = timm.get_pretrained_cfg(timm_name)
-        mean, std = (settings.mean, settings.std) if settings else (IMAGENET_MEAN, IMAGENET_STD)
-    return network, tuple(mean), tuple(std)
+        return name
+    timm_name = name.removeprefix("tu-")
+    if not timm.is_model(timm_name):
+        raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
+    if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
+        raise ValueError(
+            f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"
+        )
+    return f"tu-{timm_name}"
+
+
+def normalization(known: str, weights: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation with which the images of an encoder, under smp's name, are normalised."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if known.startswith("tu-"):
+        found = timm.get_pretrained_cfg(known.removeprefix("tu-"))
+        return (tuple(found.mean), tuple(found.std)) if found else (IMAGENET_MEAN, IMAGENET_STD)
+    settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet") if weights else {}
+    return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
 
 
 def freeze_unused(encoder: nn.Module, used: list[int], probe: tuple[int, int]) -> None:

@@ -1,0 +1,53 @@
+"""Output folders: new or empty ones, made once, and shared by the processes of a run."""
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def new_folder(command: str, output: str | None, accelerator: "Accelerator | None" = None) -> Path:
+    """Make the output folder, ``output`` or a dated one; the processes of a run share it.
+
+    Raises ValueError where it holds something already.
+    """
+    if accelerator is not None and accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        made = [str(new_folder(command, output)) if accelerator.is_main_process else ""]
+        broadcast_object_list(made)
+        return Path(made[0])
+    if output is None:
+        return dated_folder(command)
+    refuse_used(output)
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output={folder} cannot be made ({error.strerror}: {error.filename}); give another folder") from error
+    return folder
+
+
+def refuse_used(output: str | None) -> None:
+    """ValueError where the output folder holds something already: no run writes over another."""
+    folder = Path(output) if output else None
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        more = f", or resume={folder} to go on with the run in it" if (folder / "config.yaml").exists() else ""
+        raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
+
+
+def dated_folder(command: str) -> Path:
+    """A new folder named after the time; runs that start in the same second get different ones."""
+    base = Path("outputs") / command / time.strftime("%Y-%m-%d_%H-%M-%S")
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count(1):
+        folder = base if count == 1 else base.with_name(f"{base.name}_{count}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")

@@ -1,0 +1,138 @@
+"""``fcn train``: from a checked configuration to a trained network in a folder."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fcn.commands.folders import new_folder, refuse_used
+from fcn.commands.hardware import environment, hardware
+from fcn.commands.parts import load_split, model_of, part_options
+from fcn.config import FilesConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from fcn.data.split import Split
+    from fcn.models.segmenter import Segmenter
+    from fcn.training.batches import Plan, Transform
+
+    Started = Callable[[Path, Segmenter, Plan, Split, Transform], None]
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
+    """Train a network and leave its checkpoints, curves and samples in a folder.
+
+    started: called once the run's folder is there, before the first step of a run that begins (not of one that goes on).
+    """
+    import torch
+    import yaml
+
+    from fcn.data.files import remove_unfinished, written
+    from fcn.data.transforms import ColorJitter, TrainingTransform
+    from fcn.data.verify import verify
+    from fcn.inference.strategies import create_strategy
+    from fcn.models.segmenter import create_model
+    from fcn.training.batches import Plan
+    from fcn.training.checkpoint import read_checkpoint, spec_words
+    from fcn.training.devices import create_accelerator, place
+    from fcn.training.losses import SegmentationLoss
+    from fcn.training.optim import create_optimizer, create_schedule
+    from fcn.training.train import State, moving_average
+    from fcn.training.train import train as run_training
+
+    begin = time.monotonic()
+    accelerator = create_accelerator(config.device, config.precision)
+    if config.resume is None:
+        refuse_used(config.output)
+    if config.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError("tensorboard=true needs the package tensorboard; install fcn[tensorboard], or leave it out")
+    if isinstance(config.data, FilesConfig):
+        config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
+    last = Path(config.resume or "") / "last.pt"
+    resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
+    with accelerator.main_process_first():  # which downloads and checks
+        training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
+        if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
+            for split in (training, validation):
+                verify(split, config.data.verify)
+    torch.manual_seed(config.seed)
+    classes = training.labels.num_classes
+    model = create_model(**resumed["spec"]) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
+    model.labels = training.labels
+    cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
+    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
+        raise ValueError(
+            f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, "
+            f"of which batch norm cannot take a variance; give a larger batch or crop"
+        )
+    plan = Plan(
+        len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
+    )
+    color = ColorJitter(config.augment.brightness, config.augment.contrast, config.augment.saturation, config.augment.hue)
+    red, green, blue = model.backbone.mean
+    transform = TrainingTransform(
+        config.augment.crop_size,
+        scale=(config.augment.scale[0], config.augment.scale[1]),
+        flip=config.augment.flip,
+        color=color if color != ColorJitter(0, 0, 0, 0) else None,
+        fill=(round(255 * red), round(255 * green), round(255 * blue)),
+    )
+    loss = SegmentationLoss(training.labels.num_classes, **asdict(config.loss))
+    if config.sync_batchnorm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = place(model, accelerator, channels_last=config.channels_last)
+    optimizer = create_optimizer(config.optim.name, model, **part_options(config.optim, "name"))
+    schedule = create_schedule(config.schedule.name, plan.steps, **part_options(config.schedule, "name"))
+    strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
+    state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
+    if resumed:
+        state.restore(resumed, plan)
+    if config.resume:
+        folder = Path(config.resume)
+        if accelerator.is_main_process:
+            remove_unfinished(folder)
+    else:
+        folder = new_folder("train", config.output, accelerator)
+        if accelerator.is_main_process:
+            with written(folder / "config.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+            with written(folder / "environment.txt") as temporary:
+                temporary.write_text(environment(accelerator))
+    assert model.spec is not None
+    log.info("%s: %d classes, %d images to train on, %d to score", config.data.name, classes, len(training), len(validation))
+    log.info(
+        "%s: %.1f M parameters, %s weights",
+        spec_words(model.spec),
+        sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
+    )
+    log.info("%s; writing to %s", hardware(accelerator), folder)
+    if started is not None and not resumed:
+        started(folder, model, plan, training, transform)
+    best = run_training(
+        state,
+        training,
+        validation,
+        plan=plan,
+        transform=transform,
+        loss=loss,
+        schedule=schedule,
+        strategy=strategy,
+        accelerator=accelerator,
+        folder=folder,
+        clip_norm=config.clip_norm,
+        workers=config.workers,
+        validate_every=config.validate_every,
+        save_seconds=config.save_seconds,
+        tensorboard=config.tensorboard,
+        facts={"data": asdict(config.data)},
+    )
+    log.info("best mIoU %.4f after %.0f s: %s", best, time.monotonic() - begin, folder / "best.pt")
+    accelerator.end_training()
+    return 0

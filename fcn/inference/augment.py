@@ -1,0 +1,99 @@
+"""Test-time augmentation: the image also mirrored and resized, each view taken through the network, and the softmax probabilities averaged.
+
+It composes with every strategy: a view is an image whose rows are made when they are asked for (``Mirrored``, ``Resized``), and the
+strategy's scores of it are put back on the image's own grid band by band, in one bilinear interpolation from the network's grid. All views
+go down the image side by side, so that no full-size scores are held; a strategy that works within a budget of memory takes it once for each
+view. Probabilities are averaged, not logits, as the field does (Chen et al. 2018, section 4.1, arXiv:1802.02611, and the toolkits): a view
+that is sure counts more than one that is not, but never for more than 1.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fcn.inference.labelmap import work_at_once
+from fcn.inference.scores import Image, Reader, Scores
+
+AUGMENTATIONS = ("flip", "scales")  # the settings that go with every strategy
+
+
+class Mirrored:
+    """An image with left and right exchanged."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.shape = image.shape
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor:
+        return self.image[key].flip(-1)
+
+
+class Resized:
+    """An image at another size, uint8 (3, height, width): interpolated where it grows, averaged with triangular weights over as many pixels
+    as become one where it shrinks; ``F.interpolate(mode="bilinear", antialias=True)``, a band of rows at a time."""
+
+    def __init__(self, image: Image, height: int, width: int) -> None:
+        self.image = image
+        self.shape = (3, height, width)
+        self.columns = taps(image.shape[-1], width, 0, width)
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor:
+        first, last, _ = key[1].indices(self.shape[1])
+        index, weight = taps(self.image.shape[-2], self.shape[1], first, last)
+        low, high = int(index.min()), int(index.max())
+        source = self.image[:, low : high + 1].float()
+        lines = sum(weight[tap][:, None] * source.index_select(1, index[tap] - low) for tap in range(len(index)))
+        assert isinstance(lines, Tensor)
+        index, weight = self.columns
+        pixels = sum(weight[tap] * lines.index_select(2, index[tap]) for tap in range(len(index)))
+        assert isinstance(pixels, Tensor)
+        return pixels.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tensor]:
+    """Which pixels of an axis of ``source`` make up the pixels ``first`` to ``last - 1`` of one of ``target``: (taps, pixels) indices, and
+    their weights, which sum to 1 over the taps."""
+    scale = source / target
+    reach = max(scale, 1.0)
+    center = (torch.arange(first, last, dtype=torch.float64) + 0.5) * scale
+    begin = (center - reach).floor().long()
+    index = begin + torch.arange(int(2 * reach) + 2)[:, None]
+    weight = (1 - (index + 0.5 - center).abs() / reach).clamp_(min=0)
+    weight[(index < 0) | (index >= source)] = 0
+    return index.clamp_(0, source - 1), (weight / weight.sum(0)).float()
+
+
+def augmented(compute: Callable[[Image], Scores], image: Image, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Scores:
+    """Mean softmax probabilities, pixel by pixel, over the image at each of the ``scales`` and, with ``flip``, each of these mirrored.
+
+    compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.
+    """
+    if not scales or not all(0 < scale <= 16 for scale in scales):
+        raise ValueError(f"inference.scales={list(scales)} is not allowed; inference.scales is a list of factors above 0 and up to 16")
+    if not flip and list(scales) == [1]:
+        return compute(image)
+    return Scores(
+        (1, 1), averaged(compute, image, [(scale, turn) for scale in scales for turn in ((False, True) if flip else (False,))]), True
+    )
+
+
+@torch.inference_mode()
+def averaged(compute: Callable[[Image], Scores], image: Image, views: Sequence[tuple[float, bool]]) -> Iterator[Tensor]:
+    """Bands (C, rows, W) of mean probabilities over the views (scale, mirrored)."""
+    height, width = image.shape[-2:]
+    readers = []
+    for scale, mirrored in views:
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        view = image if size == (height, width) else Resized(image, *size)
+        readers.append(Reader(compute(Mirrored(view) if mirrored else view), height, width, view=size))
+    band = readers[0].values(0, 1)
+    step = max(1, 4 * work_at_once(band) // band.numel())
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        total = torch.zeros(band.shape[0], last - first, width, dtype=band.dtype, device=band.device)
+        for reader, (_, mirrored) in zip(readers, views, strict=True):
+            values = reader.values(first, last)
+            values = values if reader.scores.probabilities else values.softmax(0)
+            total += values.flip(-1) if mirrored else values
+        yield total.div_(len(views))

@@ -1,0 +1,186 @@
+"""Label maps without full-size scores: up-sampling and arg-max in one.
+
+Bilinear interpolation is convex: between four grid points every class's score stays within its scores at the four. So where one class is
+the largest at all four, it is the largest at every pixel between them, and the cell is filled without computing anything. In the other
+cells, those at the boundaries of regions, a class can win somewhere only if its largest corner reaches the best of all smallest corners:
+
+    max over corners of s_k  >=  max over classes j of (min over corners of s_j)
+
+(a class that falls short is below class ``j`` everywhere in the cell). Only these candidates are interpolated, mostly two or three of them,
+whatever the number of classes. A third class that wins inside a cell and at none of its corners is among them. The labels are those of
+``F.interpolate(scores, mode="bilinear", align_corners=False).argmax(1)``, but where two classes are equal up to rounding. NaN counts as
+the largest there is, as in ``argmax``; a class of scores -infinity never wins.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
+
+WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
+WORK_GPU = 2**24
+DENSE = 0.5  # grid points per pixel from which on cells are so small that every pixel is interpolated
+
+WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def labelmap(
+    scores: Tensor,
+    *,
+    factor: float | None = None,
+    size: tuple[int, int] | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    confidence: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Labels uint8 (N, H, W) of scores (N, C, h, w): the arg-max of their bilinear interpolation, which is never held.
+
+    factor: as ``scale_factor`` of ``F.interpolate``, whole or not; or size: the (height, width) to interpolate to. height, width: crop to
+    these from the top left. confidence: also give the largest softmax probability of each pixel, uint8 (N, H, W), 255 for 1; it needs every
+    pixel interpolated, band by band, and so costs the time that the label map saves. bfloat16 and half are computed in float32. Raises
+    ValueError for more than 256 classes and for a size that the scores do not reach.
+    """
+    if scores.ndim != 4 or scores.shape[1] > 256 or 0 in scores.shape or not scores.is_floating_point():
+        raise ValueError(
+            f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; give floating-point (N, C, h, w) of up to 256 classes"
+        )
+    if (factor is None) == (size is None):
+        raise ValueError(f"factor={factor} and size={size} given; give one of them")
+    rows, columns = scores.shape[-2:]
+    if size is not None:
+        full, scales = size, (rows / size[0], columns / size[1])
+    else:
+        assert factor is not None
+        full, scales = (math.floor(rows * factor), math.floor(columns * factor)), (1 / factor, 1 / factor)
+    height, width = full[0] if height is None else height, full[1] if width is None else width
+    if not (1 <= height <= full[0] and 1 <= width <= full[1]):
+        raise ValueError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")
+    grid = Grid(Axis(rows, scales[0]), Axis(columns, scales[1]), height, width)
+    labels = torch.empty(len(scores), height, width, dtype=torch.uint8, device=scores.device)
+    sure = torch.empty_like(labels) if confidence else None
+    for index, sample in enumerate(scores):
+        for first, last in bands(grid, sample, 0, height):
+            labels[index, first:last] = label_rows(sample, grid, first, last)
+            if sure is not None:
+                sure[index, first:last] = confidence_rows(sample, grid, first, last)
+    return labels if sure is None else (labels, sure)
+
+
+def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 0) -> Tensor:
+    """Labels (last - first, W) of the pixel rows ``first`` to ``last - 1``.
+
+    scores: (C, rows, w), rows of the score grid from row ``top`` of it on, down to the last that these pixels lie at.
+    """
+    like = typed(scores[:, :0])
+    if grid.points_per_pixel > DENSE:
+        low, high = grid.down.reach(first, last, like)
+        points = typed(scores[:, low - top : high + 1 - top])
+        values = points if grid.is_pixels else above_infinity(points)
+        values = interpolate_rows(values, grid, first, last, top=low)
+        return values.max(0).indices.to(torch.uint8)  # many times as fast as argmax, which does not vectorise
+    rows, columns = grid.down.cells(first, last, like), grid.columns(like)
+    low, high = int(rows.low[0]) - top, int(rows.high[-1]) - top
+    points = above_infinity(typed(scores[:, low : high + 1]).permute(1, 2, 0).contiguous())  # (rows, w, C)
+    upper, lower = rows.low - (low + top), rows.high - (low + top)
+    best = points.max(2).indices.to(torch.uint8)
+    corners = [best.index_select(0, y).index_select(1, x) for y in (upper, lower) for x in (columns.low, columns.high)]
+    mixed = (corners[0] != corners[1]) | (corners[0] != corners[2]) | (corners[0] != corners[3])
+    tall, wide = rows.weight.shape[1], columns.weight.shape[1]
+    labels = corners[0][:, None, :, None].expand(-1, tall, -1, wide).contiguous()  # (cell rows, slots, cell columns, slots)
+    word = math.gcd(wide, 8)
+    words = labels.view(WORDS[word])  # labels are moved several at a time
+    y, x = mixed.nonzero(as_tuple=True)
+    step = max(1, work_at_once(scores) // max(tall * wide, 8 * points.shape[2]))
+    for begin in range(0, len(y), step):
+        part = slice(begin, begin + step)
+        values = corner_scores(points, (upper[y[part]], lower[y[part]]), (columns.low[x[part]], columns.high[x[part]]))
+        for chosen, candidates, classes in candidate_groups(values):
+            row, column = y[part][chosen], x[part][chosen]
+            winners = cell_labels(candidates, classes, rows.weight[row], columns.weight[column])
+            words[row, :, column] = winners.permute(2, 0, 1).reshape(-1).view(WORDS[word]).view(len(row), tall, wide // word)
+    taken = labels.view(labels.shape[0] * tall, labels.shape[2] * wide)
+    for axis, slots in enumerate((rows.taken, columns.taken)):
+        taken = taken.narrow(axis, slots.start, slots.stop - slots.start) if isinstance(slots, slice) else taken.index_select(axis, slots)
+    return taken
+
+
+def corner_scores(points: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
+    """(4, cells, C): the scores of cells at their corners, in the order upper left, upper right, lower left, lower right."""
+    flat = points.view(-1, points.shape[2])
+    return torch.stack([flat.index_select(0, row * points.shape[1] + column) for row in rows for column in columns])
+
+
+def candidate_groups(values: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cells with the same number of classes that can win in them, or a few more: which cells, int64 (m,); these classes' corner scores
+    (K, 4, m); and the classes, uint8 (K, m), rising. values: (4, cells, C)."""
+    smallest, largest = values.amin(0), values.amax(0)
+    count = (~(largest < smallest.amax(1, keepdim=True))).sum(1)  # with NaN nothing is smaller: all are candidates
+    below, classes = 1, values.shape[2]
+    while below < classes:
+        kept = min(below + 1 if below < 4 else below * 3 // 2, classes)
+        chosen = ((count > below) & (count <= kept)).nonzero()[:, 0]
+        below = kept
+        if len(chosen):
+            found = largest.index_select(0, chosen).topk(kept, 1).indices.sort(1).values
+            scores = values.index_select(1, chosen).gather(2, found.expand(4, -1, -1))
+            yield chosen, scores.permute(2, 0, 1).contiguous(), found.t().contiguous().to(torch.uint8)
+
+
+def cell_labels(candidates: Tensor, classes: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """(tall, wide, m): the class that wins at each slot of cells, the first of equals.
+
+    candidates: (K, 4, m) corner scores; classes: (K, m); down, across: (m, tall), (m, wide) weights of the slots.
+    """
+    down, across = down.t()[:, None], across.t()[None]
+    upper_left, upper_right, lower_left, lower_right = candidates[:, :, None, None].unbind(1)  # each (K, 1, 1, m)
+    left, right = mix(upper_left, lower_left, down), mix(upper_right, lower_right, down)  # (K, tall, 1, m)
+    best = mix(left[0], right[0], across)
+    winner = classes[0].expand(best.shape)
+    for place in range(1, len(candidates)):
+        score = mix(left[place], right[place], across)
+        winner = torch.where((score > best) | (score.isnan() & ~best.isnan()), classes[place], winner)
+        best = torch.maximum(best, score)
+    return winner
+
+
+def confidence_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 0, probabilities: bool = False) -> Tensor:
+    """The largest softmax probability, uint8 (last - first, W), 255 for 1, of pixel rows; the arguments are those of ``label_rows``.
+
+    probabilities: whether the scores are that already.
+    """
+    low, high = grid.down.reach(first, last, typed(scores[:, :0]))
+    values = interpolate_rows(typed(scores[:, low - top : high + 1 - top]), grid, first, last, top=low)
+    largest = values.amax(0)
+    if not probabilities:
+        largest = 1 / (values - largest).exp_().sum(0)
+    return (255 * largest).round_().to(torch.uint8)
+
+
+def bands(grid: Grid, scores: Tensor, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The pixel rows ``first`` to ``last - 1`` in parts (begin, end) of bounded work, cut between cells of the grid if they can be."""
+    step = max(1, int(work_at_once(scores) / (grid.width * max(1.0, scores.shape[0] * grid.points_per_pixel))))
+    cell = grid.down.starts(last, typed(scores[:, :0]))
+    while first < last:
+        end = min(first + step, last)
+        if end < last:
+            edge = int(torch.searchsorted(cell, cell[end]))  # the first pixel row of the cell that is cut
+            end = edge if edge > first else end
+        yield first, end
+        first = end
+
+
+def above_infinity(scores: Tensor) -> Tensor:
+    """The scores with the lowest number in place of -infinity, which times a weight of 0 would be NaN."""
+    return scores.clamp(min=torch.finfo(scores.dtype).min)
+
+
+def work_at_once(scores: Tensor) -> int:
+    return WORK if scores.device.type == "cpu" else WORK_GPU
+
+
+def typed(scores: Tensor) -> Tensor:
+    """The scores in float32, or in float64 if they are that."""
+    return scores if scores.dtype == torch.float64 else scores.float()

@@ -1,0 +1,118 @@
+"""Class scores of one image as bands of rows: what every strategy hands over, and what becomes of it.
+
+A strategy yields the rows of its score map from the top to the bottom, as many at a time as it likes, on a grid whose first cell is at the
+top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated, to whoever goes on with the
+scores (test-time augmentation). Neither holds more than the rows that are still needed.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fcn.inference.grid import Axis, Grid, interpolate_rows
+from fcn.inference.labelmap import bands, confidence_rows, label_rows, typed
+
+LARGE = 2**22  # pixels from which on the progress of one image is worth showing
+
+
+class Image(Protocol):
+    """The rows of an image: a tensor uint8 (3, H, W), or whatever has such a ``shape`` and reads ``image[:, first:last]`` as one."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor: ...
+
+
+@dataclass
+class Scores:
+    """cell: pixels of the image per cell of the grid of scores, down and across (``Segmenter.cell``). bands: tensors (C, rows, columns),
+    one below the other without gap or overlap, which nobody writes to any more. probabilities: whether they are softmax probabilities,
+    not logits."""
+
+    cell: tuple[float, float]
+    bands: Iterator[Tensor]
+    probabilities: bool = False
+
+
+class Reader:
+    """Reads pixel rows of ``scores``, in rising order, at the size of the image; it keeps the rows of scores that later ones need.
+
+    view: the (height, width) that the network saw, where that was the image resized. The first band is taken at once.
+    """
+
+    def __init__(self, scores: Scores, height: int, width: int, *, view: tuple[int, int] | None = None) -> None:
+        tall, wide = view or (height, width)
+        scales = tall / (height * scores.cell[0]), wide / (width * scores.cell[1])
+        self.scores = scores
+        self.kept: deque[tuple[int, Tensor]] = deque()  # (its first row on the grid, band)
+        self.come = 0  # rows of the grid so far
+        band = self._take()
+        if band is None:
+            raise ValueError("there are no scores: their bands are empty")
+        self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1]), height, width)
+        self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
+
+    def bands(self) -> Iterator[tuple[int, int]]:
+        """All pixel rows in parts (first, last) of bounded work."""
+        return bands(self.grid, self.kept[0][1], 0, self.grid.height)
+
+    def labels(self, first: int, last: int) -> Tensor:
+        """Labels uint8 (last - first, W)."""
+        rows, top = self._rows(first, last)
+        return label_rows(rows, self.grid, first, last, top=top)
+
+    def confidence(self, first: int, last: int) -> Tensor:
+        """The largest probability, uint8 (last - first, W), 255 for 1."""
+        rows, top = self._rows(first, last)
+        return confidence_rows(rows, self.grid, first, last, top=top, probabilities=self.scores.probabilities)
+
+    def values(self, first: int, last: int) -> Tensor:
+        """Scores (C, last - first, W), float32 or float64."""
+        rows, top = self._rows(first, last)
+        return interpolate_rows(typed(rows), self.grid, first, last, top=top)
+
+    def _rows(self, first: int, last: int) -> tuple[Tensor, int]:
+        """The rows of the grid that these pixel rows lie at, and the number of the first of them."""
+        deepest = int(self.cell[last - 1])
+        while self.come <= deepest + 1 and self._take() is not None:
+            self.grid.down = Axis(self.come, self.grid.down.scale)
+        if self.come <= deepest:
+            raise ValueError(
+                f"the scores end after {self.come * self.scores.cell[0]:g} of the image's {self.grid.height} rows; they have to cover it"
+            )
+        low, high = self.grid.down.reach(first, last, typed(self.kept[0][1][:, :0]))
+        while self.kept[0][0] + self.kept[0][1].shape[1] <= low:
+            self.kept.popleft()
+        parts = [band[:, max(low - row, 0) : high + 1 - row] for row, band in self.kept if row <= high]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1), low
+
+    def _take(self) -> Tensor | None:
+        band = next(self.scores.bands, None)
+        if band is not None:
+            self.kept.append((self.come, band))
+            self.come += band.shape[1]
+        return band
+
+
+def label(scores: Scores, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+    """The label map uint8 (H, W), on the CPU, of an image's scores.
+
+    confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown on a terminal where the image
+    is large.
+    """
+    labels = torch.empty(height, width, dtype=torch.uint8)
+    hidden = None if progress and height * width >= LARGE else True  # None: shown on a terminal only
+    with tqdm(total=height, desc="rows", unit="row", leave=False, disable=hidden, mininterval=0.5) as bar:
+        reader = Reader(scores, height, width)
+        for first, last in reader.bands():
+            labels[first:last] = reader.labels(first, last)
+            if confidence is not None:
+                confidence[first:last] = reader.confidence(first, last)
+            bar.update(last - first)
+    return labels

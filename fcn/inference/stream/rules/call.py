@@ -1,0 +1,121 @@
+"""What a rule is given and what it gives back: one operation of the graph, and how to compute any block of its cells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from fcn.geometry.axis import AxisMap, Window
+from fcn.geometry.graph import Node
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Along one axis, the cells ``[first, end)`` of an operation's output and the cells ``[low, high)`` of its source that they read.
+
+    All are indices on the grids of the whole image.
+    """
+
+    map: AxisMap
+    first: int
+    end: int
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, axis: AxisMap, first: int, end: int) -> "Cut":
+        """The cut that ``[first, end)`` needs."""
+        return cls(axis, first, end, *axis.reads(first, end))
+
+    @property
+    def cells(self) -> int:
+        return self.end - self.first
+
+    @property
+    def beyond(self) -> tuple[int, int]:
+        """Cells of padding that a window needs before and after the source's block; 0 away from the image's borders."""
+        assert isinstance(self.map, Window)
+        low = self.first * self.map.stride - self.map.padding[0]
+        high = (self.end - 1) * self.map.stride - self.map.padding[0] + self.map.reach
+        if self.low == self.high:  # nothing but padding is seen
+            return high - low, 0
+        return self.low - low, high - self.high
+
+
+Cuts = tuple[Cut, Cut]  # rows, columns
+Blocks = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operation computes a block.
+
+    ``run(blocks, cuts)``: a block of each source, ``cuts[i]`` saying what it covers and what is asked for. ``into(blocks, cuts, out)``,
+    where there is one, does the same into memory that is given, which may be that of the first block. ``fresh`` is False where the result
+    may share memory with a source.
+    """
+
+    run: Callable[[Blocks, Sequence[Cuts]], Tensor]
+    into: Callable[[Blocks, Sequence[Cuts], Tensor], Tensor] | None = None
+    fresh: bool = True
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation to be made into a rule: its node, its sources in the order of the blocks, its arguments by name, its constants."""
+
+    node: Node
+    sources: tuple[Node, ...]
+    arguments: dict[str, Any]
+    constants: dict[str, Tensor]
+    names: dict[str, str]  # of an fx node: the operation that computes its value, where that is another
+    dtype: torch.dtype | None = None  # that autocast computes convolutions in
+    affine: tuple[Tensor, Tensor] | None = None  # scale and shift per output channel, folded into the weights
+
+    @property
+    def source(self) -> Node:
+        return self.sources[0]
+
+    def get(self, *names: str, default: Any = None) -> Any:
+        """The first argument of these names that is given and not None."""
+        for name in names:
+            if self.arguments.get(name) is not None:
+                return self.arguments[name]
+        return default
+
+    def tensor(self, name: str) -> Tensor | None:
+        """A constant argument; refused where it depends on the image."""
+        found = self.arguments.get(name)
+        if isinstance(found, fx.Node):
+            if found.name not in self.constants:
+                raise NoRuleError(f"its {name} depends on the image")
+            return self.constants[found.name]
+        return found
+
+    def axis_at(self, dim: int) -> int | None:
+        """The axis of the image that dimension ``dim`` of the first source is (0: rows, 1: columns)."""
+        dim %= len(self.source.shape)
+        return self.source.dims.index(dim) if dim in self.source.dims else None
+
+
+class NoRuleError(Exception):
+    """An operation that cannot be computed in blocks; the message says why."""
+
+
+RuleMaker = Callable[[Call], Rule]
+RULES: dict[str, RuleMaker] = {}
+
+
+def rule(*names: str) -> Callable[[RuleMaker], RuleMaker]:
+    def register(function: RuleMaker) -> RuleMaker:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def part(x: Tensor, dim: int | None, start: int, length: int) -> Tensor:
+    """``length`` cells of ``x`` along ``dim``; all where it has no such dimension."""
+    return x if dim is None or (start == 0 and x.shape[dim] == length) else x.narrow(dim, start, length)

@@ -1,0 +1,179 @@
+"""Running a program by its schedule: step by step, every operation computes the rows that are due from the rows that are held.
+
+What is read again in a later step lies in a buffer of its own: the rows that stay move to its front, new ones are written behind them
+(where the operation can, directly). All else lives until its last reader of the step, and is overwritten by it where it can be.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from fcn.inference.stream.plan import Interval, Schedule, columns
+from fcn.inference.stream.program import Operation, Read
+from fcn.inference.stream.rules import Cut, Cuts, part
+
+Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
+
+
+class Buffer:
+    """The rows of one operation that are held: ``start`` is the first of them."""
+
+    def __init__(self, like: Tensor, dim: int, capacity: int) -> None:
+        shape = list(like.shape)
+        shape[dim] = capacity
+        self.memory = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout(like))
+        self.dim, self.start, self.held = dim, 0, 0
+
+    def room(self, start: int, rows: int) -> Tensor:
+        """Forget the rows before ``start``; where the next ``rows`` rows go."""
+        shift = start - self.start
+        stay = self.held - shift
+        if shift and stay > 0:
+            kept = self.memory.narrow(self.dim, shift, stay)
+            self.memory.narrow(self.dim, 0, stay).copy_(kept.clone() if shift < stay else kept)
+        self.start, self.held = start, stay + rows
+        return self.memory.narrow(self.dim, stay, rows)
+
+    @property
+    def rows(self) -> Tensor:
+        return self.memory.narrow(self.dim, 0, self.held)
+
+
+def layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+
+
+class Run:
+    """One pass over a strip of columns of the image.
+
+    wanted: the columns that are asked for of each sink. known, dims: values that are there in full, and which of their dimensions are rows
+    and columns. like: of the image's type, on its device. ``steps()`` yields, for each sink in each step in which it has any, its name, the
+    rows and the block, which stands until the next one is asked for.
+    """
+
+    def __init__(
+        self,
+        operations: list[Operation],
+        plan: Schedule,
+        wanted: Mapping[str, Interval],
+        known: Mapping[str, Tensor],
+        dims: Mapping[str, tuple[int | None, int | None]],
+        like: Tensor,
+    ) -> None:
+        self.operations, self.plan, self.wanted, self.known = operations, plan, wanted, known
+        self.dims = {**dims, **{operation.name: operation.dims for operation in operations}}
+        self.columns = columns(operations, wanted, known)
+        readers: dict[str, list[int]] = {operation.name: [] for operation in operations}
+        for index, operation in enumerate(operations):
+            for read in operation.reads:
+                if read.source in readers:
+                    readers[read.source].append(index)
+        self.keeps = {operation.name for operation in operations if plan.keeps(operation.name)}
+        self.leaving: dict[int, list[str]] = {}  # after which operation of a step a block is no longer read in it
+        for name, users in readers.items():
+            if name not in self.keeps and name not in wanted and users:
+                self.leaving.setdefault(max(users), []).append(name)
+        fresh = {operation.name for operation in operations if operation.rule.fresh and operation.reads}
+        self.overwrites = {
+            operation.name
+            for operation in operations
+            if operation.reads
+            and operation.name not in self.keeps
+            and operation.reads[0].source in fresh - self.keeps - set(wanted)
+            and len(readers[operation.reads[0].source]) == 1
+        }
+        self.buffers: dict[str, Buffer] = {}
+        self.blocks: dict[str, tuple[int, Tensor]] = {}  # first row, rows
+        self.shapes = {operation.name: operation.shape for operation in operations}
+        self.like = like
+
+    def steps(self, image: Source) -> Iterator[tuple[str, Interval, Tensor]]:
+        for step in range(1, self.plan.steps + 1):
+            for index, operation in enumerate(self.operations):
+                first, end = self.plan.rows(operation.name, step)
+                if first < end and self.columns[operation.name][0] < self.columns[operation.name][1]:
+                    self._compute(operation, step, first, end, image)
+                for name in self.leaving.get(index, ()):
+                    self.blocks.pop(name, None)
+            for name in self.wanted:
+                first, end = self.plan.rows(name, step)
+                if first < end:
+                    start, block = self.blocks[name]
+                    yield name, (first, end), part(block, self.dims[name][0], first - start, end - first)
+            for name in self.wanted:
+                if name not in self.keeps:
+                    self.blocks.pop(name, None)
+
+    def _compute(self, operation: Operation, step: int, first: int, end: int, image: Source) -> None:
+        left, right = self.columns[operation.name]
+        if operation.reads:
+            blocks, cuts = [], []
+            for read in operation.reads:
+                block, cut = self._block(read, (first, end), (left, right))
+                blocks.append(block)
+                if cut is not None:
+                    cuts.append(cut)
+        else:
+            rows = image(first, end)
+            blocks, cuts = [part(rows, -1, left, right - left)], []
+        rule, dim = operation.rule, operation.dims[0]
+        if operation.name not in self.keeps:
+            if operation.name in self.overwrites and rule.into is not None and self._fits(blocks, operation, end - first, right - left):
+                result = rule.into(blocks, cuts, blocks[0])
+            else:
+                result = rule.run(blocks, cuts)
+            self.blocks[operation.name] = (first, result)
+            return
+        if dim is None:  # one row, for all that follow
+            self.blocks[operation.name] = (0, rule.run(blocks, cuts))
+            return
+        start = self.plan.start(operation.name, step)
+        buffer = self.buffers.get(operation.name)
+        result = None
+        if buffer is None or rule.into is None or any(block.dtype != buffer.memory.dtype for block in blocks):
+            result = rule.run(blocks, cuts)
+        if buffer is None:
+            assert result is not None
+            buffer = self.buffers[operation.name] = Buffer(result, dim, self.plan.capacity(operation.name))
+            buffer.start = start
+        room = buffer.room(start, end - first)
+        if result is None:
+            assert rule.into is not None
+            rule.into(blocks, cuts, room)
+        else:
+            room.copy_(result)
+        self.blocks[operation.name] = (start, buffer.rows)
+
+    def _fits(self, blocks: list[Tensor], operation: Operation, rows: int, width: int) -> bool:
+        """Whether the result has the shape and type of the first block."""
+        shape = list(operation.shape)
+        for dim, size in zip(operation.dims, (rows, width), strict=True):
+            if dim is not None:
+                shape[dim] = size
+        return list(blocks[0].shape) == shape and all(block.dtype == blocks[0].dtype for block in blocks)
+
+    def _block(self, read: Read, rows: Interval, across: Interval) -> tuple[Tensor, Cuts | None]:
+        """The rows and columns of a source that those of an operation need, and how they lie to each other."""
+        name = read.source
+        if read.maps is None:
+            return self.known[name], None
+        cuts = Cut.of(read.maps[0], *rows), Cut.of(read.maps[1], *across)
+        if any(cut.low == cut.high for cut in cuts):
+            return self._nothing(name, cuts), cuts
+        if name in self.known:
+            top, left, x = 0, 0, self.known[name]
+        else:
+            top, x = self.blocks[name]
+            left = self.columns[name][0]
+        dims = self.dims[name]
+        x = part(x, dims[0], cuts[0].low - top, cuts[0].high - cuts[0].low)
+        return part(x, dims[1], cuts[1].low - left, cuts[1].high - cuts[1].low), cuts
+
+    def _nothing(self, name: str, cuts: Cuts) -> Tensor:
+        """An empty block: what cells see that lie in the padding altogether."""
+        shape = list(self.shapes[name])
+        for dim, cut in zip(self.dims[name], cuts, strict=True):
+            if dim is not None:
+                shape[dim] = cut.high - cut.low
+        return self.like.new_empty(shape)

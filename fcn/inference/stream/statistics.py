@@ -1,0 +1,168 @@
+"""Statistics over all of the image, gathered block by block: what pools and norms over space need before a row can be computed.
+
+Sums are kept in float64, over disjoint blocks. Variances are merged with the term between the parts (Chan, Golub, LeVeque,
+"Algorithms for Computing the Sample Variance", 1983): ``M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fcn.geometry.axis import AxisMap, Bins, Whole
+from fcn.inference.stream.rules import Call, NoRuleError
+
+Interval = tuple[int, int]
+
+
+class Gather(Protocol):
+    def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
+        """Take in the cells of one block; ``rows`` and ``columns`` are its place. Blocks are disjoint and cover the grid."""
+
+    def result(self) -> Tensor:
+        """What the blocks say together."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One thing to be gathered: the operation that is read, and how to begin."""
+
+    name: str
+    layer: str
+    op: str
+    source: str
+    dims: tuple[int | None, int | None]  # of its result: which are rows and columns, where it has any
+    begin: Callable[[], Gather]
+
+
+POOLS = {
+    "adaptive_avg_pool2d": "mean",
+    "_adaptive_avg_pool2d": "mean",
+    "mean": "mean",
+    "sum": "sum",
+    "adaptive_max_pool2d": "max",
+    "amax": "max",
+    "linalg_vector_norm": "norm",
+}
+NORMS = ("group_norm", "native_group_norm", "instance_norm", "batch_norm")
+
+
+def exact(x: Tensor) -> torch.dtype:
+    """The type to add up in: float64 where the device has it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+class Pool:
+    """Sum, mean, largest value or Euclidean norm over bins: ``bins[axis]`` are the cells that each cell of the result reads, or None
+    where an axis is kept as it is."""
+
+    def __init__(self, call: Call, how: str) -> None:
+        self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
+        self.source_shape = list(call.source.shape)
+        self.bins = [bins(axis) for axis in call.node.maps]
+        for dim, found in zip(self.dims, self.bins, strict=True):
+            if dim is not None and found is not None:
+                self.source_shape[dim] = len(found)
+        given = call.get("dim", default=[]) if how != "max" or call.node.op == "amax" else []
+        wanted = [given] if isinstance(given, int) else list(given)
+        if call.node.op in ("mean", "sum", "amax", "linalg_vector_norm") and not wanted:
+            wanted = list(range(len(call.source.shape)))
+        self.others = [dim % len(call.source.shape) for dim in wanted if dim % len(call.source.shape) not in self.dims]
+        if how == "norm" and call.get("ord", default=2) != 2:
+            raise NoRuleError("only the Euclidean norm can be gathered")
+        self.total: Tensor | None = None
+        self.dtype = torch.float32
+
+    def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
+        if self.total is None:
+            start = float("-inf") if self.how == "max" else 0.0
+            self.total = torch.full(self.source_shape, start, dtype=exact(block), device=block.device)
+            self.dtype = block.dtype
+        for row in overlapping(self.bins[0], rows):
+            for column in overlapping(self.bins[1], columns):
+                x, goal = block, self.total
+                gone = []
+                for dim, found, place, origin in zip(self.dims, (row, column), self.bins, (rows, columns), strict=True):
+                    if dim is None:
+                        continue
+                    index, low, high = found
+                    x = x.narrow(dim, low - origin[0], high - low)
+                    goal = goal.narrow(dim, low if place is None else index, high - low if place is None else 1)
+                    if place is not None:
+                        gone.append(dim)
+                if self.how == "max":
+                    torch.maximum(goal, x.amax(gone, keepdim=True).to(goal.dtype), out=goal)
+                elif self.how == "norm":
+                    goal += (x.to(goal.dtype) ** 2).sum(gone, keepdim=True)
+                else:
+                    goal += x.sum(gone, keepdim=True, dtype=goal.dtype)
+
+    def result(self) -> Tensor:
+        assert self.total is not None
+        total = self.total
+        if self.how == "mean":
+            for dim, found in zip(self.dims, self.bins, strict=True):
+                if dim is not None and found is not None:
+                    sizes = torch.tensor([high - low for low, high in found], dtype=total.dtype, device=total.device)
+                    total = total / sizes.view([-1 if place == dim else 1 for place in range(total.dim())])
+        if self.others:
+            how = {"mean": torch.mean, "max": torch.amax}.get(self.how, torch.sum)
+            total = how(total, self.others, keepdim=True)
+        if self.how == "norm":
+            total = total.sqrt()
+        return total.reshape(self.shape).to(self.dtype)
+
+
+def bins(axis: AxisMap) -> list[Interval] | None:
+    """The cells that each cell of the output reads; None where it is the cell in the same place."""
+    if axis.is_identity and not isinstance(axis, Whole):
+        return None
+    if not isinstance(axis, Whole | Bins):
+        raise NoRuleError("it pools along one axis and moves the other")
+    low, high = axis.bounds
+    return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+
+
+def overlapping(found: list[Interval] | None, cells: Interval) -> list[tuple[int, int, int]]:
+    """Index, first cell and end of each bin's part in ``cells``; all cells as one where there are no bins."""
+    if found is None:
+        return [(0, *cells)]
+    parts = [(index, max(low, cells[0]), min(high, cells[1])) for index, (low, high) in enumerate(found)]
+    return [entry for entry in parts if entry[1] < entry[2]]
+
+
+class Moments:
+    """Mean and variance per group of channels, given back as (2, C): the scale and shift per channel that the norm amounts to."""
+
+    def __init__(self, call: Call) -> None:
+        channels = call.source.shape[1]
+        op = call.node.op
+        self.groups = int(call.get("num_groups", "group")) if "group_norm" in op else channels
+        self.weight, self.bias = call.tensor("weight"), call.tensor("bias")
+        self.epsilon, self.channels = float(call.get("eps")), channels
+        self.count = 0
+        self.mean = self.spread = torch.zeros(())
+
+    def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
+        x = block.reshape(self.groups, self.channels // self.groups, *block.shape[2:])
+        mean = x.mean((1, 2, 3), keepdim=True, dtype=exact(x))
+        spread = ((x.to(mean.dtype) - mean) ** 2).sum((1, 2, 3))
+        mean, count = mean.flatten(), x[0].numel()
+        if not self.count:
+            self.count, self.mean, self.spread = count, mean, spread
+            return
+        total = self.count + count
+        step = mean - self.mean
+        self.spread = self.spread + spread + step**2 * (self.count * count / total)
+        self.mean = self.mean + step * (count / total)
+        self.count = total
+
+    def result(self) -> Tensor:
+        each = self.channels // self.groups
+        scale = torch.rsqrt(self.spread / self.count + self.epsilon).repeat_interleave(each)
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -self.mean.repeat_interleave(each) * scale
+        return torch.stack([scale, shift if self.bias is None else shift + self.bias])

@@ -1,0 +1,27 @@
+"""The project's own small classifier as a backbone: features of 64, 128 and 256 channels at the strides 2, 4 and 8."""
+
+from torch import Tensor, nn
+
+from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
+from fcn.models.compact import Compact, compact
+from fcn.models.dilate import rewrite
+from fcn.models.trace import trace
+
+
+def compact_features(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
+    network = trace(Features(compact(weights=weights)))
+    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+class Features(nn.Module):
+    """The stages, the fourth with the third, whose stride it has."""
+
+    def __init__(self, classifier: Compact) -> None:
+        super().__init__()
+        self.features = classifier.features
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        first, second, third, fourth = self.features
+        shallow = first(images)
+        middle = second(shallow)
+        return [shallow, middle, fourth(third(middle))]

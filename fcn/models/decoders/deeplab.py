@@ -1,0 +1,98 @@
+"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) and DeepLabV3+ (Chen et al. 2018, arXiv:1802.02611)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fcn.models.aspp import ASPP, rates_at
+from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step, level_at
+from fcn.models.layers import conv_norm, crop_like
+from fcn.models.upsample import Upsampler
+
+
+class DeepLabV3(Decoder):
+    """ASPP on the deepest feature, a 3x3 convolution, scores.
+
+    rates: in cells; None: 6, 12, 18 at an output stride of 16, and what spans the same pixels at another. separable, image_pooling,
+    channels, dropout: see ``ASPP``. stride and resize: see ``last_step``.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_classes: int,
+        upsample: Upsampler,
+        *,
+        rates: Sequence[int] | None = None,
+        separable: bool = False,
+        image_pooling: bool = True,
+        channels: int = 256,
+        dropout: float = 0.5,
+        stride: int | None = None,
+        resize: str = FACTOR,
+    ) -> None:
+        super().__init__()
+        pyramid = ASPP(
+            features.channels[-1],
+            rates_at(features.strides[-1]) if rates is None else rates,
+            channels=channels,
+            separable=separable,
+            image_pooling=image_pooling,
+            dropout=dropout,
+        )
+        self.classifier = nn.Sequential(
+            pyramid, *conv_norm(channels, channels, 3, separable=separable), nn.Conv2d(channels, num_classes, 1)
+        )
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
+        self.resize = resize
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return self.last(self.classifier(features[-1]))
+
+
+class DeepLabV3Plus(Decoder):
+    """DeepLabV3's pyramid, up-sampled to 4 pixels a cell and put beside ``low_channels`` channels made of the feature there; two 3x3
+    convolutions, scores.
+
+    low_channels: 48 in the paper, fewer than the pyramid's so that these outweigh them. stride and align: see ``FCN``; the rest as in
+    ``DeepLabV3``.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_classes: int,
+        upsample: Upsampler,
+        *,
+        rates: Sequence[int] | None = None,
+        separable: bool = True,
+        image_pooling: bool = True,
+        channels: int = 256,
+        low_channels: int = 48,
+        dropout: float = 0.5,
+        stride: int | None = None,
+        align: bool = False,
+    ) -> None:
+        super().__init__()
+        self.low = level_at(features, 4, "deeplabv3plus")
+        self.aspp = ASPP(
+            features.channels[-1],
+            rates_at(features.strides[-1]) if rates is None else rates,
+            channels=channels,
+            separable=separable,
+            image_pooling=image_pooling,
+            dropout=dropout,
+        )
+        self.up = grow(channels, channels, upsample, features, -1, self.low, align=align)
+        self.reduce = conv_norm(features.channels[self.low], low_channels)
+        self.fuse = nn.Sequential(
+            conv_norm(channels + low_channels, channels, 3, separable=separable), conv_norm(channels, channels, 3, separable=separable)
+        )
+        self.score = nn.Conv2d(channels, num_classes, 1)
+        self.last, self.stride = last_step(num_classes, upsample, features, self.low, stride=stride, align=align)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        low = self.reduce(features[self.low])
+        deep = crop_like(self.up(self.aspp(features[-1])), low)
+        return self.last(self.score(self.fuse(torch.cat([deep, low], 1))))

@@ -1,0 +1,111 @@
+"""The decoders of Long et al. 2015, section 4.2 (arXiv:1411.4038), and the plain head that others put in their place."""
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step
+from fcn.models.layers import conv_norm, crop_like
+from fcn.models.upsample import Upsampler
+
+FINEST = (32, 16, 8, 4, 2)  # strides of the finest skip, with a word each
+
+
+class FCN(Decoder):
+    """FCN-32s, -16s and -8s: scores of the deepest feature, up-sampled and added to the scores of shallower ones down to the stride
+    ``skip_stride``; every scoring layer starts at zero. The same sum carried on to shallower features gives FCN-4s and -2s, for small
+    pictures and thin structures.
+
+    stride: that of the scores handed over, see ``last_step``. align: bring each map onto the grid that it is added to, by the known
+    offsets (the paper crops for that), and the scores onto the image's. VGG's maps are there by themselves; a ResNet's, whose first cells
+    all lie on the image's first pixel, are half a cell away at each doubling, and by (stride - 1) / 2 pixels at the end. Off by default:
+    a network trained from the start makes up for it, and moving by half cells costs sharpness.
+
+    A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_classes: int,
+        upsample: Upsampler,
+        *,
+        skip_stride: int,
+        stride: int | None = None,
+        align: bool = False,
+    ) -> None:
+        super().__init__()
+        deepest = features.strides[-1]
+        wanted = doubles(skip_stride, deepest)[::-1]
+        if deepest < skip_stride or any(value not in features.strides for value in (*wanted, skip_stride)):
+            needed = ", ".join(map(str, sorted({*wanted, skip_stride})))
+            fitting = [value for value in FINEST if value <= deepest and set(doubles(value, deepest)) <= set(features.strides)]
+            raise ValueError(
+                f"an FCN-{skip_stride}s needs features at the strides {needed}; the backbone has "
+                f"{', '.join(map(str, features.strides))}, which fit {', '.join(f'model=fcn{value}s' for value in fitting) or 'no FCN'}"
+            )
+        last = len(features.strides) - 1
+        self.levels = [last] + [last - features.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
+        self.scores = nn.ModuleList(zero_conv(features.channels[level], num_classes) for level in self.levels)
+        self.ups = nn.ModuleList(
+            grow(num_classes, num_classes, upsample, features, level, skip, align=align) for level, skip in itertools.pairwise(self.levels)
+        )
+        self.last, self.stride = last_step(num_classes, upsample, features, self.levels[-1], stride=stride, align=align)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        x = self.scores[0](features[self.levels[0]])
+        for level, score, up in zip(self.levels[1:], self.scores[1:], self.ups, strict=True):
+            skip = score(features[level])
+            x = crop_like(up(x), skip) + skip
+        return self.last(x)
+
+
+def doubles(finest: int, deepest: int) -> list[int]:
+    """``finest`` and its doubles up to ``deepest``."""
+    strides = [finest]
+    while strides[-1] < deepest:
+        strides.append(2 * strides[-1])
+    return strides
+
+
+def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A 1x1 convolution that starts at zero: class scores that at first say nothing."""
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def fcn_head(in_channels: int, num_classes: int, *, channels: int | None = None, dropout: float = 0.1) -> nn.Sequential:
+    """3x3 convolution to ``channels`` (None: a quarter), batch norm, ReLU, dropout, scores: torchvision's FCN head, which also is the
+    auxiliary one."""
+    inner = channels or max(1, in_channels // 4)
+    return nn.Sequential(*conv_norm(in_channels, inner, 3), nn.Dropout(dropout), nn.Conv2d(inner, num_classes, 1))
+
+
+class PlainFCN(Decoder):
+    """One head on the deepest feature, without skips: what torchvision and others call FCN, on a dilated backbone.
+
+    channels: inside the head; None: a quarter of the feature's. dropout: probability. stride and resize: see ``last_step``.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_classes: int,
+        upsample: Upsampler,
+        *,
+        channels: int | None = None,
+        dropout: float = 0.1,
+        stride: int | None = None,
+        resize: str = FACTOR,
+    ) -> None:
+        super().__init__()
+        self.classifier = fcn_head(features.channels[-1], num_classes, channels=channels, dropout=dropout)
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
+        self.resize = resize
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return self.last(self.classifier(features[-1]))

@@ -1,0 +1,144 @@
+"""The architectures of segmentation-models-pytorch, with their own encoders, as a backbone and a decoder.
+
+Their heads end with bilinear interpolation between aligned corners, whose scale depends on the size of the image; here the scores go from
+the decoder's stride to the image like those of every other model. What they interpolate inside stays as it is.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fcn.models.backbones import Backbone
+from fcn.models.backbones.encoders import encoder_name, normalization
+from fcn.models.decoders.levels import Decoder, Levels, last_step
+from fcn.models.layers import PooledBatchNorm, evaluating
+from fcn.models.pretrained import load_weights
+from fcn.models.upsample import Upsampler
+from fcn.names import first_line, lookup
+
+REFUSALS = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ImportError)
+LARGEST_DIVISOR = 8  # times the encoder's stride; PAN halves its deepest feature three times more
+
+
+class SMPDecoder(Decoder):
+    """An architecture's decoder and its last convolution, then our up-sampler from there."""
+
+    def __init__(self, decoder: nn.Module, head: nn.Module, upsample: Upsampler, num_classes: int, *, stride: int) -> None:
+        super().__init__()
+        self.decoder, self.head = decoder, head
+        for module in decoder.modules():
+            if type(module) is nn.BatchNorm2d:  # some stand behind a global pool
+                module.__class__ = PooledBatchNorm
+        self.last, self.stride = last_step(num_classes, upsample, Levels((num_classes,), (stride,), (None,)), 0)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return self.last(self.head(self.decoder(features)))
+
+
+def architectures() -> dict[str, Any]:
+    """The architectures that there are, by the names that they have in smp."""
+    import segmentation_models_pytorch as smp
+
+    return {architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+
+
+def smp_parts(
+    backbone: str,
+    num_classes: int,
+    upsample: Upsampler,
+    output_stride: int | None = None,
+    weights: str | None = None,
+    *,
+    arch: str = "Unet",
+) -> tuple[Backbone, SMPDecoder]:
+    """The two halves of an architecture of smp.
+
+    backbone: an encoder of smp, or of timm (with or without smp's "tu-"); output_stride: where the architecture offers one; weights: of
+    the encoder: None, "imagenet", or a file. Raises ValueError for what smp does not offer, naming what it does.
+    """
+    table = architectures()
+    architecture = lookup(table, arch, "model.arch")
+    if arch == "DPT":
+        raise ValueError(
+            "model.arch=DPT takes a vision transformer whose images have one size, and this toolkit takes any; "
+            f"choose one of {', '.join(name for name in table if name != 'DPT')}"
+        )
+    strided = {} if output_stride is None else {"encoder_output_stride": output_stride}
+    if strided and "encoder_output_stride" not in inspect.signature(architecture.__init__).parameters:
+        takes = [name for name, other in table.items() if "encoder_output_stride" in inspect.signature(other.__init__).parameters]
+        raise ValueError(
+            f"model.arch={arch} keeps its encoder's stride; leave out backbone.output_stride={output_stride}, or choose {', '.join(takes)}"
+        )
+    name = encoder_name(backbone, weights)
+    hub = "imagenet" if weights == "imagenet" else None
+    try:
+        network = architecture(encoder_name=name, encoder_weights=hub, in_channels=3, classes=num_classes, **strided)
+        divisor = smallest_divisor(network)
+    except REFUSALS as error:
+        raise ValueError(
+            f"model.arch={arch} does not take backbone={backbone}{f' at output stride {output_stride}' if strided else ''} "
+            f"({first_line(error)}); {fitting(table, name, backbone)}"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"the weights of backbone={backbone} could not be downloaded ({error}); use backbone.weights=null") from error
+    if weights not in (None, "imagenet"):
+        load_weights(network.encoder, weights)
+    freeze_idle(network, divisor)
+    with evaluating(network):
+        features = network.encoder(torch.zeros(1, 3, divisor, divisor))  # the image itself first, as the decoder wants them
+    channels = [feature.shape[1] for feature in features]
+    strides = [divisor // feature.shape[-1] if feature.shape[1] else 1 for feature in features]
+    mean, std = normalization(name, weights)
+    encoder = Backbone(network.encoder, channels, strides, divisor=divisor, mean=mean, std=std)
+    head = network.segmentation_head[0]
+    stride = divisor // scores_size(network, divisor)
+    if stride == 1 and any(True for _ in upsample(num_classes, num_classes, 2).parameters()):
+        raise ValueError(
+            f"model.arch={arch} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear"
+        )
+    return encoder, SMPDecoder(network.decoder, head, upsample, num_classes, stride=stride)
+
+
+def scores_size(network: Any, side: int) -> int:
+    """Cells along one side of the scores, before the head interpolates, of an image of ``side`` pixels a side."""
+    with evaluating(network):
+        return int(network.segmentation_head[0](network.decoder(network.encoder(torch.zeros(1, 3, side, side)))).shape[-1])
+
+
+def smallest_divisor(network: Any) -> int:
+    """What the sides of an image must be multiples of: the encoder's stride, or the least multiple of it that the decoder copes with."""
+    side = network.encoder.output_stride
+    while True:
+        try:
+            scores_size(network, side)
+        except RuntimeError:
+            if side >= LARGEST_DIVISOR * network.encoder.output_stride:
+                raise
+            side *= 2
+        else:
+            return int(side)
+
+
+def freeze_idle(network: Any, side: int) -> None:
+    """Take the parameters on which no score depends out of the training: several processes would wait for their gradients."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    with evaluating(network), torch.enable_grad():
+        scores = network.segmentation_head[0](network.decoder(network.encoder(torch.zeros(1, 3, side, side))))
+        gradients = torch.autograd.grad(scores.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
+def fitting(table: dict[str, Any], encoder: str, backbone: str) -> str:
+    """Which architectures take an encoder, in words."""
+    fits = []
+    for name, architecture in table.items():
+        try:
+            smallest_divisor(architecture(encoder_name=encoder, encoder_weights=None, classes=2))
+        except REFUSALS:
+            continue
+        fits.append(name)
+    return f"with this backbone: {', '.join(fits)}" if fits else f"none takes backbone={backbone}; choose another, as resnet34"

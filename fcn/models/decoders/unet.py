@@ -1,0 +1,54 @@
+"""U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on any backbone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fcn.models.decoders.levels import Decoder, Features, grow, last_step
+from fcn.models.layers import conv_norm, crop_like
+from fcn.models.upsample import Upsampler
+
+CHANNELS = (256, 128, 64, 32)
+
+
+class UNet(Decoder):
+    """From the deepest feature up, level by level: up-sampled, put beside the next shallower feature, two 3x3 convolutions. Scores at the
+    shallowest feature.
+
+    channels: of each step, deep to shallow, one less than the backbone has features; None: 256, 128, 64, 32, ... dropout: probability,
+    before the scores. stride and align: see ``FCN``. Raises ValueError where the number of channels does not fit.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_classes: int,
+        upsample: Upsampler,
+        *,
+        channels: Sequence[int] | None = None,
+        dropout: float = 0.0,
+        stride: int | None = None,
+        align: bool = False,
+    ) -> None:
+        super().__init__()
+        steps = len(features.strides) - 1
+        widths = [max(16, 256 >> step) for step in range(steps)] if channels is None else list(channels)
+        if len(widths) != steps or min(widths, default=1) < 1:
+            raise ValueError(
+                f"channels={widths} does not fit a U-Net on {steps + 1} features; give {steps} numbers from 1 up, deep to shallow, or null"
+            )
+        self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
+        before = features.channels[-1]
+        for level, width in zip(range(steps - 1, -1, -1), widths, strict=True):
+            self.ups.append(grow(before, width, upsample, features, level + 1, level, align=align))
+            self.blocks.append(nn.Sequential(conv_norm(width + features.channels[level], width, 3), conv_norm(width, width, 3)))
+            before = width
+        self.score = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(before, num_classes, 1))
+        self.last, self.stride = last_step(num_classes, upsample, features, 0, stride=stride, align=align)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        x = features[-1]
+        for skip, up, block in zip(reversed(features[:-1]), self.ups, self.blocks, strict=True):
+            x = block(torch.cat([crop_like(up(x), skip), skip], 1))
+        return self.last(self.score(x))

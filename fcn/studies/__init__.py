@@ -1,0 +1,1 @@
+"""What the toolkit is asked to show and to compare."""

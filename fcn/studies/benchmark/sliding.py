@@ -1,0 +1,221 @@
+"""A classifier in sliding windows, one by one and in batches, against the network unrolled over the image, and dilated for a finer step.
+
+Windows are independent and cost the same, so that some of them are timed, spread evenly over the image, and the time is scaled up to all.
+Agreement is that of these windows' scores with the dense network's at the same places. Networks with padding answer differently inside an
+image than in a window, round which padding takes the place of the image: there it is a finding and not an error.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fcn.geometry.graph.read import read_graph
+from fcn.inference.shift import shift_and_stitch
+from fcn.models.convolutionalize import convolutionalize
+from fcn.models.dilate import dilate, rewrite
+from fcn.models.trace import trace
+from fcn.studies.benchmark.rows import Row, Section
+from fcn.studies.measure import measured, time_in_turns
+
+CLASSES = 1000
+BATCHES = (1, 2, 4, 8, 16, 32)
+VALID = "_valid"  # the ending of a name: the network without any padding
+
+
+def sliding_rows(
+    name: str,
+    *,
+    size: int,
+    strides: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+    channels_last: bool,
+    windows: int,
+    turns: int,
+    memory: bool,
+) -> Section:
+    """For the classifier ``name`` of torchvision, with random weights, on a (size, size) image: a case for each window stride.
+
+    windows: how many are timed. Raises ValueError where the image is smaller than a window.
+    """
+    classifier, window = network(name)
+    if size < window:
+        raise ValueError(f"an image of {size} pixels a side is smaller than the window of {name}, {window} pixels; give a larger one")
+    place = partial(placed, device=device, dtype=dtype, channels_last=channels_last)
+    on_gpu = device.type == "cuda"
+    picture = place(image(size))
+    unrolled = dense(name, classifier)
+    own = cell_stride(unrolled)
+    classifier, unrolled = place(classifier), place(unrolled)
+    window_macs = multiply_adds(classifier, window)
+    rows = []
+    for step in strides:
+        if own % step:
+            raise ValueError(f"{name} has stride {own}, and windows {step} pixels apart stand on no grid of it; give a divisor of {own}")
+        places = grid(size, window, step)
+        sample = spread_evenly(places, windows)
+        batch = best_batch(classifier, picture, sample, window, on_gpu)
+        network_at = unrolled if step == own else place(dilate(unrolled, step))
+        calls: dict[str, Callable[[], Any]] = {
+            "windows, one by one": partial(in_windows, classifier, picture, sample, window, 1),
+            f"windows, {batch} at a time": partial(in_windows, classifier, picture, sample, window, batch),
+        }
+        with torch.inference_mode():
+            dense_name = "unrolled" if step == own else "dilated"
+            dense_calls: dict[str, Callable[[], Any]] = {dense_name: partial(network_at, picture)}
+            if step == 1:
+                shifts = spread_evenly([(row, column) for row in range(own) for column in range(own)], windows)
+                dense_calls["shift-and-stitch"] = partial(some_shifts, unrolled, picture, shifts)
+            times = time_in_turns(calls | dense_calls, turns=turns, on_gpu=on_gpu)
+            scores = network_at(picture)[0]
+            expected = in_windows(classifier, picture, sample, window, 1)
+        found = torch.stack([scores[:, row // step, column // step] for row, column in sample])
+        case = f"{name}, {size}x{size}, a {window}-pixel window every {step}"
+        for way, time in times.items():
+            share = 1.0
+            macs = len(places) * window_macs
+            if way in calls:
+                share = len(places) / len(sample)
+            elif way == "shift-and-stitch":
+                share, macs = own**2 / len(shifts), own**2 * multiply_adds(unrolled, size)
+            else:
+                macs = multiply_adds(network_at, size)
+            row = Row(case, way, time.median * share, time.spread, macs)
+            if share > 1:
+                row.note = f"scaled up from {len(sample) if way in calls else len(shifts)} of {len(places) if way in calls else own**2}"
+            if memory:
+                settings = (name, way, size, step, batch, str(device), dtype, channels_last)
+                row.memory = measured(make, *settings, on_gpu=on_gpu).memory
+            rows.append(row)
+        for row in rows[-len(dense_calls) :]:
+            if row.way == dense_name:
+                row.difference = ((found - expected).abs().max() / (expected.max() - expected.min())).item()
+                row.equal = (found.argmax(1) == expected.argmax(1)).float().mean().item()
+    title = f"Sliding windows against the {'unrolled network' if len(strides) == 1 else 'unrolled and the dilated network'}: {name}"
+    padding = "no padding: equal up to rounding" if name.endswith(VALID) else "padded as it is: windows differ from the inside of an image"
+    return Section(title, rows, f"Random weights; {padding}.")
+
+
+# --- networks ---
+
+
+def network(name: str) -> tuple[nn.Module, int]:
+    """The classifier as a function of a window, (N, 3, w, w) to scores (N, classes), and the side of its window."""
+    import torchvision
+
+    torch.manual_seed(0)
+    plain = name.removesuffix(VALID)
+    try:
+        options = {"init_weights": False} if plain.startswith(("vgg", "googlenet", "inception")) else {}
+        classifier: nn.Module = torchvision.models.get_model(plain, weights=None, **options).eval()
+    except ValueError as error:
+        raise ValueError(f"{plain} is no classifier of torchvision; networks= takes names as vgg16, resnet50, vgg16{VALID}") from error
+    if not name.endswith(VALID):
+        return classifier, 224
+    return without_padding(classifier, plain)
+
+
+def without_padding(classifier: nn.Module, name: str) -> tuple[nn.Module, int]:
+    """The features of a VGG or an AlexNet without padding, a 1x1 classifier on the one cell that a window of their field gives."""
+    features = getattr(classifier, "features", None)
+    if not isinstance(features, nn.Sequential) or not all(type(part) in (nn.Conv2d, nn.ReLU, nn.MaxPool2d) for part in features):
+        raise ValueError(f"{name}{VALID}: only plain sequences of convolutions and pools can do without padding; give vgg11 to vgg19")
+    window = 1
+    for part in reversed(features):
+        if isinstance(part, nn.Conv2d):
+            part.padding = (0, 0)
+        if isinstance(part, nn.Conv2d | nn.MaxPool2d):
+            kernel, step = (value if isinstance(value, int) else value[0] for value in (part.kernel_size, part.stride))
+            window = (window - 1) * step + kernel
+    channels = [part.out_channels for part in features if isinstance(part, nn.Conv2d)][-1]
+    return nn.Sequential(*features, nn.Conv2d(channels, CLASSES, 1), nn.Flatten(1)).eval(), window
+
+
+def dense(name: str, classifier: nn.Module) -> nn.Module:
+    """The classifier unrolled: a cell for every window."""
+    if name.endswith(VALID):
+        return nn.Sequential(*list(classifier.children())[:-1]).eval()
+    return convolutionalize(classifier, dense="window").eval()
+
+
+def cell_stride(unrolled: nn.Module) -> int:
+    """Pixels between the windows of neighbouring cells."""
+    return int(rewrite(trace(unrolled), None).stride())
+
+
+def placed(item: Any, *, device: torch.device, dtype: torch.dtype, channels_last: bool) -> Any:
+    moved = item.to(device, dtype)
+    return moved.to(memory_format=torch.channels_last) if channels_last else moved
+
+
+def multiply_adds(network: nn.Module, size: int) -> int:
+    return sum(node.macs for node in read_graph(network, (size, size)))
+
+
+# --- images and windows ---
+
+
+def image(size: int) -> Tensor:
+    """A smooth random image (1, 3, size, size) with some noise, of mean 0 and deviation about 1."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(1, 3, ceil(size / 24), ceil(size / 24), generator=generator)
+    smooth = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
+    return smooth + 0.2 * torch.randn(1, 3, size, size, generator=generator)
+
+
+def grid(size: int, window: int, step: int) -> list[tuple[int, int]]:
+    """The upper left pixels of all windows."""
+    starts = range(0, size - window + 1, step)
+    return [(row, column) for row in starts for column in starts]
+
+
+def spread_evenly(places: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    count = min(count, len(places))
+    return [places[round(index * (len(places) - 1) / max(1, count - 1))] for index in range(count)]
+
+
+@torch.inference_mode()
+def in_windows(classifier: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], window: int, batch: int) -> Tensor:
+    """Scores (windows, classes), ``batch`` windows in a pass."""
+    cuts = [picture[0, :, row : row + window, column : column + window] for row, column in places]
+    return torch.cat([classifier(torch.stack(cuts[start : start + batch])) for start in range(0, len(cuts), batch)])
+
+
+def best_batch(classifier: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], window: int, on_gpu: bool) -> int:
+    """The batch in which a window takes the least time."""
+    calls = {
+        str(batch): partial(in_windows, classifier, picture, places[:batch], window, batch) for batch in BATCHES if batch <= len(places)
+    }
+    times = time_in_turns(calls, turns=1, on_gpu=on_gpu)
+    return min((int(batch) for batch in calls), key=lambda batch: times[str(batch)].median / batch)
+
+
+def some_shifts(unrolled: nn.Module, picture: Tensor, shifts: Sequence[tuple[int, int]]) -> None:
+    for row, column in shifts:
+        unrolled(picture[..., row:, column:])
+
+
+def make(name: str, way: str, size: int, step: int, batch: int, device: str, dtype: torch.dtype, channels_last: bool) -> Callable[[], None]:
+    """One way, to be measured in a process of its own: a batch of windows, whose memory is that of all, or a pass."""
+    place = partial(placed, device=torch.device(device), dtype=dtype, channels_last=channels_last)
+    classifier, window = network(name)
+    picture = place(image(size))
+    if way.startswith("windows"):
+        count = 1 if "one by one" in way else batch
+        places = spread_evenly(grid(size, window, step), count)
+        call = partial(in_windows, place(classifier), picture, places, window, count)
+    else:
+        unrolled = dense(name, classifier)
+        own = cell_stride(unrolled)
+        chosen = place(dilate(unrolled, step) if way == "dilated" and step != own else unrolled)
+        call = partial(shift_and_stitch, chosen, picture, own) if way == "shift-and-stitch" else partial(chosen, picture)
+
+    @torch.inference_mode()
+    def run() -> None:
+        call()
+
+    return run
