@@ -142,7 +142,7 @@ def test_flattened_windows(name):
 
 def test_a_pool_of_cells_that_its_window_does_not_have():
     """At the trained size VGG's adaptive pool does nothing; at a smaller one it repeats cells, which nothing that slides does."""
-    with torch.device("meta"), pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) slides not: it pools 3 cells to 7"):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) does not slide: it pools 3 cells to 7"):
         convolutionalize(models.vgg11(), input_size=96)
 
 
