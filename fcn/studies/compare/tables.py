@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from fcn.studies.upsampling import QUALITY
+from fcn.studies.compare.cells import QUALITY
 
 
 class Table(NamedTuple):

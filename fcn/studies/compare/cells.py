@@ -23,9 +23,9 @@ from fcn.data.split import Split
 from fcn.geometry.graph.read import read_graph
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.studies.equal import check_equal, own_names
+from fcn.studies.compare.equal import check_equal, own_names
+from fcn.studies.compare.paired import paired
 from fcn.studies.measure import resident_peak, time_in_turns
-from fcn.studies.paired import paired
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
 from fcn.training.evaluate import evaluate
