@@ -55,7 +55,7 @@ class ScoresConfig(ModelConfig):
 
 @dataclass
 class FCNConfig(ScoresConfig):
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
 
 @dataclass
@@ -98,7 +98,7 @@ class DeepLabV3Config(PyramidConfig):
 @dataclass
 class DeepLabV3PlusConfig(PyramidConfig):
     low_channels: int = 48  # made of the feature at 4 pixels a cell
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,7 +109,7 @@ class DeepLabV3PlusConfig(PyramidConfig):
 class UNetConfig(ScoresConfig):
     channels: list[int] | None = None  # of each step up, deep to shallow; null: 256, 128, 64, 32, ...
     dropout: float = 0.0  # before the scores
-    align: bool = True  # bring maps that meet onto one grid, by the known offsets
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +121,7 @@ class UNetConfig(ScoresConfig):
 @dataclass
 class LRASPPConfig(ScoresConfig):
     channels: int = 128
-    align: bool | None = None  # bring maps that meet onto one grid, by the known offsets; null: true, where resize allows it
+    align: bool = False  # bring maps that meet onto one grid, by the known offsets of the backbone's cells
     resize: str | None = None  # the last step: factor, or size; null: factor, or what the weights were trained with
 
     def __post_init__(self) -> None:

@@ -289,6 +289,8 @@ def test_refuses_by_name_what_does_not_slide(name):
 def test_refuses_a_wrong_word():
     with pytest.raises(ValueError, match="dense='pixels' is not known; allowed: window, pixel"):
         convolutionalize(models.resnet18(), dense="pixels")
+    with pytest.raises(ValueError, match="'resnet18' is no network; give a module"):
+        convolutionalize("resnet18")
 
 
 def test_warns_of_gates_and_norms():

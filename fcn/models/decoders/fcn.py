@@ -18,7 +18,9 @@ class FCN(Decoder):
     pictures and thin structures.
 
     stride: that of the scores handed over, see ``last_step``. align: bring each map onto the grid that it is added to, by the known
-    offsets (the paper crops for that), and the scores onto the image's.
+    offsets (the paper crops for that), and the scores onto the image's. VGG's maps are there by themselves; a ResNet's, whose first cells
+    all lie on the image's first pixel, are half a cell away at each doubling, and by (stride - 1) / 2 pixels at the end. Off by default:
+    a network trained from the start makes up for it, and moving by half cells costs sharpness.
 
     A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """
@@ -31,7 +33,7 @@ class FCN(Decoder):
         *,
         skip_stride: int,
         stride: int | None = None,
-        align: bool = True,
+        align: bool = False,
     ) -> None:
         super().__init__()
         deepest = features.strides[-1]
