@@ -141,7 +141,8 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
             starts[name] = json.loads((cell / "start.json").read_text())["equal"]
         else:
             error = cell / "error.txt"
-            unknown = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            killed = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            unknown = killed if cell.is_dir() else "it was not begun"
             failed[name] = error.read_text().strip() if error.is_file() else unknown
     for seed in {result["seed"] for result in results.values()}:
         check_equal({name: starts[name] for name, result in results.items() if result["seed"] == seed})
