@@ -111,7 +111,7 @@ def answer(capsys, *words):
         (["inspect", "input_size=big"], "input_size=big is not allowed"),
         (["inspect", "input_size=0"], "input_size=0 is not allowed"),
         (["inspect", "depth=0"], "depth=0 is not allowed; depth is 1 or more, or null"),
-        (["inspect", "backbone.weights=a"], "choose it first, as backbone=alexnet backbone.weights=..."),
+        (["inspect", "backbone.weights=a"], "is a setting of a part that is not chosen; choose it first, as backbone="),
     ],
 )
 def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
