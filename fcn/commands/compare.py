@@ -19,7 +19,9 @@ from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
 from fcn.commands.parts import load_split, part_options
 from fcn.commands.train import train
-from fcn.config import CompareConfig, FilesConfig, TrainConfig, TrainingConfig, UpsampleConfig
+from fcn.config.commands import CompareConfig, TrainConfig, TrainingConfig
+from fcn.config.data import FilesConfig
+from fcn.config.models import UpsampleConfig
 
 log = logging.getLogger(__name__)
 

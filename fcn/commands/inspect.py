@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import model_of, part_options
-from fcn.config import BackboneConfig, InspectConfig, UpsampleConfig
+from fcn.config.commands import InspectConfig
+from fcn.config.models import BackboneConfig, UpsampleConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
