@@ -1,8 +1,8 @@
 """The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
 
-The only file that imports hydra or omegaconf. Every word of a call is checked against the schema first (Hydra itself lets ``+key`` and
-typing errors in some places pass); what is wrong is answered in one line with the words that would be right: exit status 2 for a wrong
-call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1`` shows the traceback.
+The only file that imports hydra or omegaconf, beside ``launchers.py``. Every word of a call is checked against the schema first (Hydra
+itself lets ``+key`` and typing errors in some places pass); what is wrong is answered in one line with the words that would be right: exit
+status 2 for a wrong call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1`` shows the traceback.
 """
 
 import errno
@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
 from itertools import product
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 from fcn import config as schema
 from fcn.help import chosen_parts, command_help, conf_folder, general_help, group_names, group_options
+from fcn.launchers import split_launcher
 from fcn.names import first_line, suggest
 
 
@@ -54,9 +56,14 @@ def run(arguments: list[str]) -> int:
             f"there is no flag {wrong[0]}; allowed: --help, -m (one run for each of several comma-separated values); settings are key=value"
         )
     try:
-        if {"-m", "--multirun"} & set(flags):
-            return sweep(command, overrides)
-        return execute(command, compose(command, overrides))
+        multirun = bool({"-m", "--multirun"} & set(flags))
+        try:
+            launch, overrides = split_launcher(command, overrides, several=multirun)
+        except ValueError as error:
+            raise WrongCallError(str(error)) from error
+        if multirun:
+            return sweep(command, overrides, launch)
+        return execute(command, compose(command, overrides), **({"launch": launch} if launch else {}))
     except WrongCallError as error:
         return complain(str(error))
 
@@ -78,7 +85,9 @@ def compose(command: str, words: list[str]) -> Any:
     overrides = parse(spelled_out(command, [word for word in words if word not in unchosen]), paths=True)
     for override in overrides:
         if override.is_sweep_override():
-            raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
+            key, _, several = override.input_line.partition("=")
+            one = f"write {key}=[{several}]" if is_setting(command, key) else "add -m for one run of each"
+            raise WrongCallError(f"{override.input_line} gives several values; {one}")
     register(overrides)
     check_words(command, overrides)
     resumed = [override for override in overrides if override.key_or_group == "resume" and override.value() is not None]
@@ -87,7 +96,10 @@ def compose(command: str, words: list[str]) -> Any:
     return build(command, [override.input_line for override in overrides])
 
 
-BESIDE_RESUME = ("resume", "device", "workers", "save_seconds", "tensorboard")  # what is of the machine, not of the training
+BESIDE_RESUME = {  # what is of the machine, not of the training
+    "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
+    "compare": ("resume", "device", "workers", "save_seconds", "cell"),
+}
 # Taken as they are: a comma is a comma.
 PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
 
@@ -99,12 +111,12 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
 
     file = folder / "config.yaml"
     if not file.is_file():
-        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn train")
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}")
     for override in overrides:
-        if override.key_or_group not in BESIDE_RESUME:
+        if override.key_or_group not in BESIDE_RESUME[command]:
             raise WrongCallError(
                 f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
-                f"allowed beside it: {', '.join(BESIDE_RESUME[1:])}"
+                f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
     try:
         saved: Any = OmegaConf.load(file)
@@ -219,7 +231,7 @@ def check_words(command: str, overrides: list[Any]) -> None:
             raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
         if override in chosen:
             continue
-        if key in group_names():
+        if key in group_names() and not is_setting(command, key):
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
         if key not in known:
             part = key.partition(".")[0]
@@ -259,9 +271,20 @@ def keys(command: str, overrides: list[str]) -> set[str]:
 def composed(command: str, overrides: list[str]) -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
 
+    lists = [word for word in overrides if is_setting(command, word.partition("=")[0])]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
-        return hydra_compose(command, overrides)
+        tree = hydra_compose(command, [word for word in overrides if word not in lists])
+    for override in parse(lists):
+        value = override.value()
+        OmegaConf.update(tree, override.key_or_group, value if isinstance(value, list) else [value])
+    return tree
+
+
+def is_setting(command: str, key: str) -> bool:
+    """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
+    return key in group_names() and key not in chosen_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
 
 
 def build(command: str, overrides: list[str]) -> Any:
@@ -269,7 +292,10 @@ def build(command: str, overrides: list[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return to_object(composed(command, overrides))
+        settings = to_object(composed(command, overrides))
+        if getattr(settings, "quick", False):
+            settings = to_object(composed(command, [*settings.quick_words, *overrides]))
+        return settings
     except (HydraException, OmegaConfBaseException) as error:
         raise WrongCallError(describe(error)) from error
 
@@ -302,12 +328,12 @@ def describe(error: Exception) -> str:
 # --- running ---
 
 
-def execute(command: str, settings: Any) -> int:
-    """Run a command; what goes wrong is told in one line."""
+def execute(command: str, settings: Any, **more: Any) -> int:
+    """Run a command; what goes wrong is told in one line. more: what its function takes beside the settings."""
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", stream=sys.stderr, force=True)
     try:
-        return int(getattr(import_module(f"fcn.commands.{command}"), command)(settings) or 0)
+        return int(getattr(import_module(f"fcn.commands.{command}"), command)(settings, **more) or 0)
     except KeyboardInterrupt:
         return complain("interrupted; nothing is left half-written", 130)
     except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
@@ -327,7 +353,7 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text} (FCN_DEBUG=1 shows where)"
 
 
-def sweep(command: str, words: list[str]) -> int:
+def sweep(command: str, words: list[str], launch: Any = None) -> int:
     """One run for each combination of comma-separated values, in a folder named after them below the output; all checked before the first.
 
     Returns 1 where runs failed, which are named; the others are not lost.
@@ -343,20 +369,28 @@ def sweep(command: str, words: list[str]) -> int:
     if "resume" in given:
         raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
     rest = [override for override in overrides if override.key_or_group != "output"]
-    runs = {}
+    runs, calls = {}, []
     for choice in product(*(values(override) for override in rest)):
         chosen = [f"{override.key_or_group}={value}" for override, value in zip(rest, choice, strict=True)]
         swept = [word for override, word in zip(rest, chosen, strict=True) if override.is_sweep_override()]
         fixed = [override.input_line for override in rest if not override.is_sweep_override()]
         runs[re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"] = build(command, fixed + swept)
+        calls.append([command, *fixed, *swept])
     try:
         folder = new_folder(command, str(given["output"].value()) if "output" in given else None)
     except (ValueError, OSError) as error:
         raise WrongCallError(explain(error)) from error
     failed = []
-    for name, settings in runs.items():
-        print(f"--- {name}", file=sys.stderr)
-        settings.output = str(folder / name)
-        if execute(command, settings):
-            failed.append(name)
+    if launch:
+        calls = [[*call, f"output={(folder / name).absolute()}"] for name, call in zip(runs, calls, strict=True)]
+        try:
+            failed = [name for name, status in zip(runs, launch(calls, folder / "jobs"), strict=True) if status]
+        except RuntimeError as error:
+            return complain(explain(error), 1)
+    else:
+        for name, settings in runs.items():
+            print(f"--- {name}", file=sys.stderr)
+            settings.output = str(folder / name)
+            if execute(command, settings):
+                failed.append(name)
     return complain(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}", 1) if failed else 0

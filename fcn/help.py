@@ -18,18 +18,32 @@ fcn evaluate checkpoint=RUN/best.pt submission=true""",
     "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
 fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
+    "benchmark": """fcn benchmark                                         a quick one, on any machine
+fcn benchmark networks=[vgg16,vgg16_valid,resnet50] size=1024 strides=[32,16,8] dense_size=256 windows=32
+fcn benchmark networks=[] image_sizes=[512,1024,2048,4096] window=1024 model=fcn8s backbone=mobilenet_v2
+fcn benchmark device=cuda precision=bf16""",
     "inspect": """fcn inspect                                           the small classifier of the project, as a backbone
 fcn inspect model=fcn8s backbone=vgg16                a whole segmentation network
 fcn inspect backbone=resnet50 depth=2 ignore_global=true
 fcn inspect classifier=torchvision/googlenet pool_as_window=true image=photo.jpg
 fcn inspect layers='conv3 s2 p1, pool2 s2, conv3 d2'  layers in words: kind and size, s stride, p padding, d dilation, c channels
 fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv""",
+    "compare": """fcn compare                                           all methods, three seeds, on the built-in pictures
+fcn compare quick=true
+fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[transposed,bilinear] seeds=[0,1,2,3,4]
+fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; what is finished is not repeated
+fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training""",
+    "ceiling": """fcn ceiling data=camvid data.root=DIR splits=[train,val,test]
+fcn ceiling data=voc2012 data.root=DIR strides=[32,8] method=majority""",
 }
 SUMMARIES = {
     "train": "trains a network; without any words: on the built-in pictures",
     "evaluate": "scores a checkpoint on a data set, per class",
     "predict": "labels every pixel of an image, a folder or a glob of images",
+    "benchmark": "measures sliding windows against the unrolled network, and the ways to run large images: cost and agreement",
     "inspect": "prints a network's layers: sizes, receptive fields, parameters, multiply-adds",
+    "compare": "trains a network with each up-sampler, all else equal, and reports quality and cost",
+    "ceiling": "the best score that the grid of an output stride allows on a data set",
 }
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fcn.cli import BESIDE_RESUME, run
 from fcn.commands.folders import new_folder
-from fcn.commands.predict import output_names
-from fcn.config import COMMANDS, TrainConfig
+from fcn.commands.predict import output_names, written_for
+from fcn.config import COMMANDS
 from tests.conftest import TINY
 
 
@@ -69,6 +69,19 @@ def answer(capsys, *words):
         (["train", "loss.ohem_keep=0.5"], "loss.ohem_threshold and loss.ohem_keep belong to loss.ohem"),
         (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
         (["train", "resume=a", "output=b"], "resume=a is no run"),
+        (["compare", "upsample=bilinear"], "upsample=['bilinear'] is not allowed; upsample is a list of two methods or more"),
+        (["compare", "upsample=bilinear,nearest"], "several values; write upsample=[bilinear,nearest]"),
+        (["compare", "upsample.kernel_size=3"], "fcn compare has no setting 'upsample.kernel_size'"),
+        (["compare", "seeds=[1,1]"], "seeds=[1, 1] is not allowed"),
+        (["compare", "baseline=carrots"], "baseline=carrots is not known; allowed: "),
+        (["compare", "cell=nearest-0"], "cell=nearest-0 is a part of a comparison that has begun"),
+        (["compare", "resume=a"], "resume=a is no run: there is no a/config.yaml; give the output folder of fcn compare"),
+        (["compare", "hydra/launcher=nothing"], "hydra/launcher=nothing is not installed; known plugins: hydra-joblib-launcher"),
+        (["compare", "hydra/launcher=basic", "hydra.launcher.x=1"], "Could not override 'hydra.launcher.x'"),
+        (["compare", "hydra.launcher.x=1"], "choose it too, as hydra/launcher="),
+        (["train", "hydra/launcher=basic"], "hydra/launcher=basic is for what makes several runs"),
+        (["ceiling", "strides=[8,8]"], "strides=[8, 8] is not allowed"),
+        (["ceiling", "method=median"], "method=median is not known; allowed: majority, shares"),
         (["train", "weights=imagenet"], "'weights' is a setting of several parts; write backbone.weights=... or model.weights=..."),
         (["train", "alig=true"], "fcn train has no setting 'alig'; did you mean align?"),
         (["train", "model=smp", "aling=true"], "fcn train has no setting 'aling'"),
@@ -83,6 +96,7 @@ def answer(capsys, *words):
         ),
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),
+        (["predict", "checkpoint=a", "input=b", "inference.scales=[0]"], "inference.scales=[0.0] is not allowed"),
         (["predict", "checkpoint=a", "input=b", "modl=3"], "fcn predict has no setting 'modl'"),
         (["inspect", "format=xml"], "format=xml is not known; allowed: csv, json, markdown, table"),
         (["inspect", "layers=conv3, pool2", "model=fcn8s"], "layers=conv3, pool2 and model=fcn8s both say what to inspect"),
@@ -97,7 +111,7 @@ def answer(capsys, *words):
         (["inspect", "input_size=big"], "input_size=big is not allowed"),
         (["inspect", "input_size=0"], "input_size=0 is not allowed"),
         (["inspect", "depth=0"], "depth=0 is not allowed; depth is 1 or more, or null"),
-        (["inspect", "backbone.weights=a"], "choose it first, as backbone=compact backbone.weights=..."),
+        (["inspect", "backbone.weights=a"], "is a setting of a part that is not chosen; choose it first, as backbone="),
     ],
 )
 def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
@@ -122,6 +136,8 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
+        (["compare", "upsample=[bilinear,nearst]"], "upsample=nearst is not known; did you mean nearest?"),
+        (["compare", "thin=[wires]"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
         (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
         (["inspect", "layers=conv9", "input_size=8"], "a conv of kernel 9 x 9 gives no cells from 8 x 8; give a larger input"),
@@ -174,7 +190,8 @@ def test_version(capsys):
 
 
 def test_what_may_be_given_beside_resume_exists():
-    assert set(BESIDE_RESUME) <= set(TrainConfig.__dataclass_fields__)
+    for command, keys in BESIDE_RESUME.items():
+        assert set(keys) <= set(COMMANDS[command].__dataclass_fields__)
 
 
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
@@ -271,9 +288,18 @@ class TestPredict:
         assert "skipped" in (error := capsys.readouterr().err)
         assert "a.png" in error
 
+    def test_augmented_with_a_map_of_confidence(self, tiny_run, tmp_path):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        image.save(tmp_path / "a.png")
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'a.png'}", f"output={tmp_path / 'out'}", "device=cpu"]
+        assert run(["predict", *words, "confidence=true", "inference.flip=true", "inference.scales=[0.5,1]"]) == 0
+        with Image.open(tmp_path / "out" / "a_confidence.png") as sure:
+            assert (sure.mode, sure.size) == ("L", (60, 40))
+            assert np.asarray(sure).min() >= 255 // 7  # of seven classes, the largest has at least its share
+
     def test_names_do_not_meet_those_of_overlays(self):
-        names = output_names([Path("x/a.jpg"), Path("x/a_overlay.jpg"), Path("y/b.png"), Path("y/b.jpg"), Path("z/b.png")])
-        assert len({*names, *(f"{name}_overlay" for name in names)}) == 10
+        paths = ["x/a.jpg", "x/a_overlay.jpg", "x/a_confidence.png", "y/b.png", "y/b.jpg", "z/b.png"]
+        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 18
 
     def test_a_glob_and_stems_that_meet(self, tiny_run, tmp_path):
         for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):

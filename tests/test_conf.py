@@ -71,6 +71,20 @@ def test_the_default_model_is_the_papers_family_and_values_are_typed():
     assert (composed.epochs, composed.optim.lr, composed.augment.scale, composed.clip_norm) == (3, 1e-3, [1.0, 2.0], None)
 
 
+@pytest.mark.parametrize(("words", "key", "value"), [
+    (["model=smp", "arch=FPN"], "model.arch", "FPN"),
+    (["output_stride=16"], "backbone.output_stride", 16),
+    (["upsample=nearest", "kernel_size=5"], "upsample.kernel_size", 5),
+    (["root=/my data/a,b", "data=camvid"], "data.root", "/my data/a,b"),
+    (["seed=3"], "seed", 3),  # the command's own, though the data set has one as well
+])  # fmt: skip
+def test_a_setting_of_one_chosen_part_needs_no_dot(words, key, value):
+    found = compose("train", words)
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
 def test_words_with_blanks_and_signs_are_taken_as_they_are():
     composed = compose("predict", ["checkpoint=/my runs/a=b (1).pt", "input=photos/**/*.{jpg,png}"])
     assert composed.checkpoint == "/my runs/a=b (1).pt"

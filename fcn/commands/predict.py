@@ -7,15 +7,17 @@ from pathlib import Path
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import part_options
-from fcn.config import PredictConfig
+from fcn.config.commands import PredictConfig
 
 
 def predict(config: PredictConfig) -> int:
-    """Label images and leave, for each, a palette PNG of class indices and an overlay; one that cannot be read is named and skipped."""
+    """Label images and leave, for each, a palette PNG of class indices and an overlay, on request also a map of confidence; an image that
+    cannot be read is named and skipped."""
+    import torch
     from tqdm import tqdm
 
     from fcn.data.images import read_image
-    from fcn.data.pictures import save_labels, save_overlay
+    from fcn.data.pictures import save_gray, save_labels, save_overlay
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import load
     from fcn.training.devices import create_accelerator, place
@@ -31,14 +33,17 @@ def predict(config: PredictConfig) -> int:
     for path, name in tqdm(list(zip(paths, output_names(paths), strict=True)), "labelling", unit="image", disable=len(paths) == 1):
         try:
             image = read_image(path)
+            confidence = torch.empty(image.shape[1:], dtype=torch.uint8) if config.confidence else None
             with accelerator.autocast():
-                labels = strategy(model, image, progress=True)
+                labels = strategy(model, image, confidence=confidence, progress=True)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed.append(path)
             reason = " ".join(str(error).split()) or type(error).__name__
             tqdm.write(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}", file=sys.stderr)
             continue
         save_labels(labels, model.labels, folder / f"{name}.png")
+        if confidence is not None:
+            save_gray(confidence, folder / f"{name}_confidence.png")
         save_overlay(image, labels, model.labels, folder / f"{name}_overlay.png", alpha=config.alpha)
     print(f"{len(paths) - len(failed)} of {len(paths)} images labelled in {folder}")
     return 1 if failed else 0
@@ -71,8 +76,13 @@ def output_names(paths: list[Path]) -> list[str]:
     names = []
     for path in paths:
         name = path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")
-        while {name, f"{name}_overlay"} & taken:
+        while written_for(name) & taken:
             name += "_"
-        taken |= {name, f"{name}_overlay"}
+        taken |= written_for(name)
         names.append(name)
     return names
+
+
+def written_for(name: str) -> set[str]:
+    """The names of an image's results."""
+    return {name, f"{name}_overlay", f"{name}_confidence"}

@@ -4,20 +4,33 @@ import logging
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
 from fcn.commands.parts import load_split, model_of, part_options
-from fcn.config import FilesConfig, TrainConfig
+from fcn.config.commands import TrainConfig
+from fcn.config.data import FilesConfig
+
+if TYPE_CHECKING:
+    from fcn.data.split import Split
+    from fcn.models.segmenter import Segmenter
+    from fcn.training.batches import Plan, Transform
+
+    Started = Callable[[Path, Segmenter, Plan, Split, Transform], None]
 
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig) -> int:
-    """Train a network and leave its checkpoints, curves and samples in a folder."""
+def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
+    """Train a network and leave its checkpoints, curves and samples in a folder.
+
+    started: called once the run's folder is there, before the first step of a run that begins (not of one that goes on).
+    """
     import torch
     import yaml
 
@@ -101,6 +114,8 @@ def train(config: TrainConfig) -> int:
         "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
+    if started is not None and not resumed:
+        started(folder, model, plan, training, transform)
     best = run_training(
         state,
         training,

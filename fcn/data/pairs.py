@@ -68,6 +68,13 @@ class Pairs:
             raise ValueError(_size_message(pair, image, labels))
         return image, self._classes(labels, pair)
 
+    def truth(self, index: int) -> Tensor:
+        """The label map of item ``index``, whose image is not read: neither that it can be decoded nor its size is checked."""
+        pair = self.pairs[index]
+        if not pair.labels:
+            raise ValueError(f"there is no label map for '{pair.name}': the truth of this split is not public; use another split")
+        return self._classes(read_labels(pair.labels), pair)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return (self[index] for index in range(len(self)))
 

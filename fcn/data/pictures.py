@@ -35,6 +35,12 @@ def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> Non
         picture.save(temporary, format="PNG")
 
 
+def save_gray(values: ArrayLike, path: str | Path) -> None:
+    """Writes a gray PNG of values uint8 (H, W), at their own size; whole or not at all. Raises OSError as ``save_labels`` does."""
+    with written(path) as temporary:
+        Image.fromarray(np.asarray(values)).save(temporary, format="PNG")
+
+
 def colorize(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     """The label map in its colours, uint8 (H, W, 3)."""
     return _palette(label_set)[_label_map(labels, label_set)]

@@ -85,6 +85,10 @@ class Shapes:
         picture, label_map = draw(rng, int(height), int(width))
         return torch.from_numpy(picture.transpose(2, 0, 1).copy()), torch.from_numpy(label_map)
 
+    def truth(self, index: int) -> Tensor:
+        """The label map of picture ``index``."""
+        return self[index][1]
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": []}
 

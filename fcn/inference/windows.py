@@ -12,6 +12,8 @@ from torch import Tensor
 from fcn.inference.scores import Image, Scores
 from fcn.models.segmenter import Segmenter
 
+PIECE = 2**22  # scores that are handed over at once
+
 Network = Callable[[Tensor], Tensor]  # (N, 3, h, w) -> scores (N, C, h, w)
 
 
@@ -38,7 +40,7 @@ def windows(
 
 @torch.inference_mode()
 def blended(network: Network, image: Image, size: int, overlap: float, batch_size: int, weights: str) -> Iterator[Tensor]:
-    """Bands (C, rows, W) of blended scores, a new one after each row of windows."""
+    """Bands (C, rows, W) of blended scores, each as soon as no further window reaches it."""
     height, width = image.shape[-2:]
     rows, tall = positions(height, size, overlap)
     columns, wide = positions(width, size, overlap)
@@ -67,8 +69,9 @@ def blended(network: Network, image: Image, size: int, overlap: float, batch_siz
                 part[:, :turn].addcmul_(score[:, tall - turn :], share[tall - turn :])
         assert total is not None
         end = rows[place + 1] if place + 1 < len(rows) else height
+        piece = max(1, PIECE // (total.shape[0] * width))
         while row < end:
-            part = total[:, row % tall : min(row % tall + end - row, tall)]
+            part = total[:, row % tall : min(row % tall + min(piece, end - row), tall)]
             yield part.clone()
             row += part.shape[1]
             part.zero_()

@@ -173,7 +173,13 @@ def create_model(
         check_options(no_options, set_options(of_backbone), f"model=smp backbone={backbone}")
         features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **given)
     else:
-        features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
+        try:
+            features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
+        except ValueError as error:
+            if asked is None or output_stride is not None or f"output_stride={asked}" not in str(error):
+                raise
+            hint = f"model={model} asks for it; backbone.output_stride=32 leaves the strides as they are"
+            raise ValueError(f"{error} ({hint})") from error
         head = build(features, num_classes, upsampler, **given)
     spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))
     level = extra["aux_level"]

@@ -91,6 +91,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
         for handle in gathering._handles:
             handle.remove()  # the graph hands out what they gathered
     _dropouts_as_modules(copied, graph)
+    _read_what_was_written(copied, graph)
     traced = Network(copied, graph, type(network).__name__)
     modes = {name: module.training for name, module in network.named_modules()}
     for name, module in traced.named_modules():
@@ -122,3 +123,24 @@ def _dropouts_as_modules(network: nn.Module, graph: fx.Graph) -> None:
                 node.replace_all_uses_with(graph.call_module(name, (node.args[0] if node.args else node.kwargs["input"],)))
             graph.erase_node(node)
     graph.lint()
+
+
+def _read_what_was_written(network: nn.Module, graph: fx.Graph) -> None:
+    """After an operation in place its result is read, and not its argument, which is the same tensor: the graph alone then tells what is
+    computed from what."""
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        source = node.args[0] if node.args else None
+        if isinstance(source, fx.Node) and _is_in_place(network, node):
+            for user in [user for user in source.users if order[user] > order[node]]:
+                user.replace_input_with(source, node)
+
+
+def _is_in_place(network: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    augmented = getattr(node.target, "__module__", "") == "_operator" and name in ("iadd", "isub", "imul", "itruediv")
+    return node.op in ("call_function", "call_method") and (
+        augmented or bool(node.kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
+    )

@@ -192,4 +192,17 @@ def create_upsampler(name: str, **options: Any) -> Upsampler:
     """
     upsampler = lookup(UPSAMPLERS, name, "upsample")
     check_options(upsampler, options, f"upsample={name}")
-    return partial(upsampler, **options)
+    return apart(partial(upsampler, **options))
+
+
+def apart(build: Upsampler) -> Upsampler:
+    """``build`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
+    built after it starts the same with every up-sampler."""
+
+    def built(in_channels: int, out_channels: int, factor: int) -> nn.Module:
+        seed = int(torch.randint(2**62, ()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(in_channels, out_channels, factor)
+
+    return built

@@ -78,7 +78,6 @@ def test_the_picture_lies_on_the_photograph(capsys, tmp_path) -> None:
         ("classifier=torchvision/vgg16", 404, 32),
         ("backbone=vgg16", 404, 32),
         ("backbone=vgg16 backbone.classifier=false", 212, 32),
-        ("classifier=torchvision/googlenet pool_as_window=true", 571, 32),
         ("backbone=resnet50", 427, 32),
         ("model=fcn backbone=resnet50 backbone.output_stride=8", 443, 8),
         ("model=deeplabv3 backbone=resnet50 backbone.output_stride=8 ignore_global=true", 1019, 8),

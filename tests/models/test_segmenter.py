@@ -166,9 +166,22 @@ def test_normalization_is_the_backbones():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="model=fcn4 is not known; did you mean"):
         create_model("fcn4", num_classes=2)
+    with pytest.raises(ValueError, match=r"backbone=mit_b0 .*\(model=deeplabv3 asks for it; backbone\.output_stride=32 leaves"):
+        create_model("deeplabv3", backbone="mit_b0", num_classes=2)
+    with pytest.raises(ValueError, match="model=lraspp needs a feature of 8 pixels a cell; the backbone's have 2, 4, 4, 4, 4"):
+        create_model("lraspp", backbone="resnet18", num_classes=2, output_stride=4)
+    with pytest.raises(ValueError, match="model=unet has no option 'rates'; it takes channels, dropout, stride, align, aux"):
+        create_model("unet", backbone="resnet18", num_classes=2, model_options={"rates": [1]})
+    with pytest.raises(ValueError, match=r"channels=\[8\] does not fit a U-Net on 5 features; give 4 numbers"):
+        create_model("unet", backbone="resnet18", num_classes=2, model_options={"channels": [8]})
+    with pytest.raises(ValueError, match="aux_level=-9 is not allowed; backbone=resnet18 has the features"):
+        create_model("unet", backbone="resnet18", num_classes=2, model_options={"aux": True, "aux_level": -9})
     with pytest.raises(ValueError, match="num_classes=1"):
         create_model("fcn8s", num_classes=1)
     with pytest.raises(ValueError, match="stride=3 does not fit scores of 8 pixels a cell; give a divisor of 8"):
         create_model("fcn8s", num_classes=2, model_options={"stride": 3})
-    with pytest.raises(ValueError, match="an FCN-8s needs features at the strides 8, 16, 32; the backbone has 16, 32"):
+    with pytest.raises(
+        ValueError,
+        match=r"an FCN-8s needs features at the strides 8, 16, 32; the backbone has 16, 32, which fit model=fcn32s, model=fcn16s$",
+    ):
         FCN(Levels((8, 16), (16, 32), (None, None)), 2, create_upsampler("bilinear"), skip_stride=8)

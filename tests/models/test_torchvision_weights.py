@@ -1,5 +1,7 @@
 """Torchvision's segmentation networks, their weights in ours: the same outputs, at any size, in both heads."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 import torchvision
@@ -46,3 +48,56 @@ def test_outputs_are_torchvisions(name, tmp_path):
             if auxiliary is not None:
                 scores = ours.to_image(auxiliary(ours.backbone(image)[ours.aux_level]), 8, image, image)
                 assert (scores - expected["aux"]).abs().max() < 1e-5 * max(1, expected["aux"].abs().max())
+
+
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", pytest.param("deeplabv3_mobilenet_v3_large", marks=pytest.mark.slow)])
+def test_a_checkpoints_words_carry_how_they_were_trained(name, tmp_path):
+    """The options that the weights brought along rebuild the same network without them."""
+    theirs = randomized(name)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = create_model(**words(name), weights=str(tmp_path / "theirs.pth")).eval()
+    again = create_model(**asdict(ours.spec)).eval()
+    again.load_state_dict(ours.state_dict())
+    image = torch.randn(1, 3, 40, 57)
+    with torch.no_grad():
+        torch.testing.assert_close(again(image), ours(image), rtol=0, atol=0)
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    path = tmp_path / "theirs.pth"
+    torch.save(randomized("lraspp_mobilenet_v3_large").state_dict(), path)
+    with pytest.raises(ValueError, match=r"low_classifier.weight is \(21, 40, 1, 1\) there and \(5, 40, 1, 1\) here"):
+        create_model(**words("lraspp_mobilenet_v3_large") | {"num_classes": 5}, weights=str(path))
+    with pytest.raises(ValueError, match="belong to another network: it lacks"):
+        create_model("deeplabv3", backbone="mobilenet_v3_large", num_classes=21, weights=str(path))
+    with pytest.raises(ValueError, match="resize=size interpolates the scores to the image's size; it takes upsample=bilinear"):
+        create_model(**words("lraspp_mobilenet_v3_large") | {"upsample": "transposed"}, weights=str(path))
+
+
+def test_only_published_networks_are_fetched():
+    with pytest.raises(
+        ValueError, match=r"torchvision has no weights for model=fcn backbone=resnet18; it has .*model=fcn backbone=resnet50"
+    ):
+        create_model("fcn", backbone="resnet18", num_classes=21, weights="torchvision")
+
+
+def test_a_download_is_verified_and_its_failure_told(monkeypatch):
+    asked = []
+
+    def fetch(self, *args, **settings):
+        asked.append((self.url, settings))
+        raise OSError("no route")
+
+    monkeypatch.setattr(torchvision.models._api.WeightsEnum, "get_state_dict", fetch)
+    with pytest.raises(ValueError, match=r"lraspp_mobilenet_v3_large could not be downloaded \(no route\).*model\.weights=PATH"):
+        create_model(**words("lraspp_mobilenet_v3_large"), weights="torchvision")
+    assert asked[0][1]["check_hash"] is True
+    assert asked[0][0].endswith("lraspp_mobilenet_v3_large-d234d4ea.pth")
+
+
+def test_the_auxiliary_head_is_left_out_where_there_is_none(tmp_path, caplog):
+    torch.save(randomized("deeplabv3_mobilenet_v3_large").state_dict(), tmp_path / "theirs.pth")
+    with caplog.at_level("INFO"):
+        ours = create_model(**words("deeplabv3_mobilenet_v3_large"), weights=str(tmp_path / "theirs.pth"))
+    assert ours.auxiliary is None
+    assert "model.aux=true takes it" in caplog.text

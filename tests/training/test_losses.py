@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from fcn.data.labels import VOID
-from fcn.training.losses import SegmentationLoss
+from fcn.models.segmenter import Outputs
+from fcn.training.losses import SegmentationLoss, with_auxiliary
 
 
 def batch(seed=0, count=4):
@@ -88,3 +89,13 @@ def test_nothing_but_void_is_a_loss_of_zero_with_gradients(term):
 def test_a_wrong_number_of_class_weights_is_refused():
     with pytest.raises(ValueError, match="class_weights has 2 numbers; the data set has 3 classes"):
         SegmentationLoss(3, class_weights=[1.0, 2.0])
+
+
+def test_the_auxiliary_heads_loss_is_added_with_its_weight():
+    torch.manual_seed(0)
+    loss, labels = SegmentationLoss(3), torch.randint(3, (2, 4, 5))
+    totals = loss.counts(labels)
+    logits, auxiliary = torch.randn(2, 2, 3, 4, 5)
+    expected = loss(logits, labels, totals) + 0.3 * loss(auxiliary, labels, totals)
+    torch.testing.assert_close(with_auxiliary(loss, Outputs(logits, auxiliary), labels, totals, weight=0.3), expected)
+    assert torch.equal(with_auxiliary(loss, logits, labels, totals, weight=0.3), loss(logits, labels, totals))

@@ -12,7 +12,7 @@ from fcn.training.optim import OPTIMIZERS, create_optimizer, create_schedule, se
 
 @pytest.fixture(scope="module")
 def model():
-    return create_model("fcn8s", backbone="resnet18", upsample="pixelshuffle", num_classes=3)
+    return create_model("fcn8s", backbone="resnet18", upsample="pixelshuffle", num_classes=3, model_options={"aux": True})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -23,7 +23,7 @@ def test_every_parameter_is_in_one_group_with_its_rate_and_decay(model, name):
     norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
     for key, parameter in model.named_parameters():
         group = place[id(parameter)]
-        assert group["lr"] == pytest.approx(1.0 if key.startswith("decoder") else 0.1)
+        assert group["lr"] == pytest.approx(1.0 if key.startswith(("decoder", "auxiliary")) else 0.1)
         bare = key.endswith("bias") or id(parameter) in norms
         assert group["weight_decay"] == (0.0 if bare else 0.01)
 

@@ -17,7 +17,7 @@ from fcn.cli import run
 from fcn.data.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
-from fcn.training.checkpoint import load, model_state, read_checkpoint, save_checkpoint
+from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
@@ -164,6 +164,19 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     assert np.sum(json.loads((tmp_path / "scores" / "metrics.json").read_text())["confusion"]) == pixels  # every image once
     trained, scored = lines(tmp_path / "two", "val")[-1], json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert trained["classes"] == scored["classes"]
+
+
+def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_scores(tmp_path):
+    words = ["model=deeplabv3", "aux=true", "channels=16", "augment.crop_size=64", "epochs=1", f"output={tmp_path / 'run'}"]
+    assert run(["train", *TINY, *words]) == 0
+    best = read_checkpoint(tmp_path / "run" / "best.pt")
+    model = model_from_state(best)
+    assert model.auxiliary is not None
+    norm = model.auxiliary[1]
+    assert norm.num_batches_tracked == 4
+    assert (norm.weight != 1).all()  # where they start
+    assert model(torch.randn(1, 3, 40, 50)).shape == (1, 7, 40, 50)
+    assert run(["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", "device=cpu", "workers=0", f"output={tmp_path / 'scores'}"]) == 0
 
 
 def test_accumulated_batches_equal_the_large_batch():

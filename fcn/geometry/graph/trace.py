@@ -33,7 +33,7 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
     """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image."""
     with _evaluating(network), torch.no_grad():
         try:
-            with quiet():
+            with _quiet():
                 return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -63,7 +63,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Export prints a stack trace before it raises; the exception is enough."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before, log.disabled = log.disabled, True

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fcn.geometry.graph import read_graph
 from fcn.inference.stream.plan import Interval, needed, schedule
 from fcn.inference.stream.program import Program, compile_graph
-from fcn.inference.stream.run import Run, Source
 from fcn.inference.stream.rules import Cut, part
+from fcn.inference.stream.run import Run, Source
 from fcn.inference.stream.statistics import Gather
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch import fx
 
 from fcn.geometry.graph import Graph, Node, read_graph
 from fcn.geometry.receptive_field import LayerField, ReceptiveField
-from fcn.models.convolutionalize.shapes import erase_unused
+from fcn.models.convolutionalize.shapes import erase_unused, without_data
 
 NORMS = ("group_norm", "native_group_norm", "instance_norm", "layer_norm", "native_layer_norm")
 GATES = ("mul", "div")
@@ -32,7 +32,7 @@ def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.
     if all(node.op in ("placeholder", "output") for node in body.nodes):
         return
     try:
-        graph = read_graph(fx.GraphModule(network, body, name), shape)
+        graph = read_graph(without_data(fx.GraphModule(network, body, name)), shape)
     except ValueError as error:
         raise ValueError(f"{name} cannot be converted: {error}") from error
     everywhere = [_excused(graph, node, name) for node in graph.globals]

@@ -4,16 +4,14 @@ The graph is run on shapes alone, for images of the trained size, for taller and
 is the rows, the one that grows with the width the columns, and what fails was made for one size.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
-
-from fcn.geometry.graph.trace import quiet
 
 BATCH = 2  # not 1: the batch must not look like a dimension of one cell
 
@@ -66,14 +64,15 @@ class Facts:
 def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Facts]:
     """``Facts`` of every node for images of ``shape`` (1, C, H, W). Raises ValueError where the network cannot be run on them."""
     _, channels, height, width = shape
-    here = _run(network, (BATCH, channels, height, width))
+    hollow = without_data(network)
+    here = _run(network, hollow, (BATCH, channels, height, width))
     failed = next((value for value in here.values() if isinstance(value, _Failure)), None)
     if failed:
         raise ValueError(
             f"the classifier cannot be run on images of {height} x {width} pixels ({failed.reason}); "
             "give input_size, the size with which it was trained"
         )
-    larger = [_run(network, (BATCH, channels, *size)) for size in ((2 * height, width), (height, 2 * width))]
+    larger = [_run(network, hollow, (BATCH, channels, *size)) for size in ((2 * height, width), (height, 2 * width))]
     facts = {}
     for node, value in here.items():
         errors = [run[node].reason for run in larger if isinstance(run[node], _Failure)]
@@ -85,9 +84,9 @@ def only_for(head: list[fx.Node], facts: dict[fx.Node, Facts]) -> list[fx.Node]:
     """The nodes that may be of no use without those of ``head``: these, what is computed from them, weights, and sizes of tensors."""
     members = set(head)
     for node in facts:
-        if node.op == "get_attr" or not facts[node].has_tensors or members & set(node.all_input_nodes):
+        if members & set(node.all_input_nodes):
             members.add(node)
-    return [node for node in facts if node in members]
+    return [node for node in facts if node in members or node.op == "get_attr" or not facts[node].has_tensors]
 
 
 def erase_unused(nodes: Iterable[fx.Node]) -> None:
@@ -97,14 +96,22 @@ def erase_unused(nodes: Iterable[fx.Node]) -> None:
             node.graph.erase_node(node)
 
 
+def without_data(network: nn.Module) -> nn.Module:
+    """A copy whose tensors have shapes and nothing else."""
+    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()}
+    for tensor in network.parameters():
+        memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
+    return copy.deepcopy(network, memo)
+
+
 @dataclass(frozen=True)
 class _Failure:
     reason: str
 
 
 class _Shapes(fx.Interpreter):
-    def __init__(self, network: fx.GraphModule) -> None:
-        super().__init__(network)
+    def __init__(self, network: fx.GraphModule, hollow: nn.Module) -> None:
+        super().__init__(hollow, graph=network.graph)
         self.found: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -117,9 +124,9 @@ class _Shapes(fx.Interpreter):
         return value
 
 
-def _run(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
-    like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.zeros(()))
-    shapes = _Shapes(network)
-    with quiet(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        shapes.run(torch.empty(shape, dtype=like.dtype, device=like.device))
+def _run(network: fx.GraphModule, hollow: nn.Module, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
+    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), None)
+    shapes = _Shapes(network, hollow)
+    with torch.no_grad():
+        shapes.run(torch.empty(shape, dtype=dtype, device="meta"))
     return shapes.found

@@ -72,7 +72,7 @@ class DeepLabV3Plus(Decoder):
         low_channels: int = 48,
         dropout: float = 0.5,
         stride: int | None = None,
-        align: bool = True,
+        align: bool = False,
     ) -> None:
         super().__init__()
         self.low = level_at(features, 4, "deeplabv3plus")

@@ -9,6 +9,8 @@ from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_ste
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
+FINEST = (32, 16, 8, 4, 2)  # strides of the finest skip, with a word each
+
 
 class FCN(Decoder):
     """FCN-32s, -16s and -8s: scores of the deepest feature, up-sampled and added to the scores of shallower ones down to the stride
@@ -16,7 +18,9 @@ class FCN(Decoder):
     pictures and thin structures.
 
     stride: that of the scores handed over, see ``last_step``. align: bring each map onto the grid that it is added to, by the known
-    offsets (the paper crops for that), and the scores onto the image's.
+    offsets (the paper crops for that), and the scores onto the image's. VGG's maps are there by themselves; a ResNet's, whose first cells
+    all lie on the image's first pixel, are half a cell away at each doubling, and by (stride - 1) / 2 pixels at the end. Off by default:
+    a network trained from the start makes up for it, and moving by half cells costs sharpness.
 
     A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """
@@ -29,18 +33,17 @@ class FCN(Decoder):
         *,
         skip_stride: int,
         stride: int | None = None,
-        align: bool = True,
+        align: bool = False,
     ) -> None:
         super().__init__()
         deepest = features.strides[-1]
-        wanted = [deepest]
-        while wanted[-1] > skip_stride:
-            wanted.append(wanted[-1] // 2)
+        wanted = doubles(skip_stride, deepest)[::-1]
         if deepest < skip_stride or any(value not in features.strides for value in (*wanted, skip_stride)):
             needed = ", ".join(map(str, sorted({*wanted, skip_stride})))
+            fitting = [value for value in FINEST if value <= deepest and set(doubles(value, deepest)) <= set(features.strides)]
             raise ValueError(
                 f"an FCN-{skip_stride}s needs features at the strides {needed}; the backbone has "
-                f"{', '.join(map(str, features.strides))}: choose another backbone, backbone.output_stride or model (fcn32s, fcn16s, ...)"
+                f"{', '.join(map(str, features.strides))}, which fit {', '.join(f'model=fcn{value}s' for value in fitting) or 'no FCN'}"
             )
         last = len(features.strides) - 1
         self.levels = [last] + [last - features.strides[::-1].index(value) for value in wanted[1:]]  # deep to shallow
@@ -56,6 +59,14 @@ class FCN(Decoder):
             skip = score(features[level])
             x = crop_like(up(x), skip) + skip
         return self.last(x)
+
+
+def doubles(finest: int, deepest: int) -> list[int]:
+    """``finest`` and its doubles up to ``deepest``."""
+    strides = [finest]
+    while strides[-1] < deepest:
+        strides.append(2 * strides[-1])
+    return strides
 
 
 def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:

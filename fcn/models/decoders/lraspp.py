@@ -13,8 +13,8 @@ class LRASPP(Decoder):
     """The deepest feature, weighted channel by channel by gates that see the whole image, scored, up-sampled, and added to the scores of
     the feature at 8 pixels a cell.
 
-    channels: of the branch and its gates. stride: see ``last_step``. align: see ``FCN``; None: yes, where ``resize`` allows it. resize: of
-    the last step and of the way to the finer feature, see ``Decoder``.
+    channels: of the branch and its gates. stride and align: see ``FCN``. resize: of the last step and of the way to the finer feature, see
+    ``Decoder``.
     """
 
     def __init__(
@@ -25,11 +25,10 @@ class LRASPP(Decoder):
         *,
         channels: int = 128,
         stride: int | None = None,
-        align: bool | None = None,
+        align: bool = False,
         resize: str = FACTOR,
     ) -> None:
         super().__init__()
-        align = resize == FACTOR if align is None else align
         self.low = level_at(features, 8, "lraspp")
         self.cbr = conv_norm(features.channels[-1], channels)
         self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(features.channels[-1], channels, 1, bias=False), nn.Sigmoid())

@@ -29,7 +29,7 @@ class UNet(Decoder):
         channels: Sequence[int] | None = None,
         dropout: float = 0.0,
         stride: int | None = None,
-        align: bool = True,
+        align: bool = False,
     ) -> None:
         super().__init__()
         steps = len(features.strides) - 1

@@ -13,14 +13,14 @@ HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "memory, MiB", 
 class Row:
     """One way to do what ``case`` says.
 
-    seconds: the median; spread: half the range over the turns, as a share of it (None: once); macs: multiply-adds; memory: bytes at the
-    peak beyond image and weights; difference: the largest of scores, as a share of their range; equal: share of equal labels; note: what
-    else is to be known.
+    seconds: the median (None: it could not be done); spread: half the range over the turns, as a share of it (None: once); macs:
+    multiply-adds; memory: bytes at the peak beyond image and weights; difference: the largest of scores, as a share of their range; equal:
+    share of equal labels; note: what else is to be known.
     """
 
     case: str
     way: str
-    seconds: float
+    seconds: float | None
     spread: float | None = None
     macs: int | None = None
     memory: int | None = None
@@ -60,9 +60,9 @@ def tables(section: Section, *, markdown: bool = False) -> str:
 def _cells(row: Row, first: Row) -> Sequence[str]:
     return (
         row.way,
-        f"{row.seconds:.3g}",
+        "-" if row.seconds is None else f"{row.seconds:.3g}",
         "" if row.spread is None else f"{100 * row.spread:.0f} %",
-        "" if row is first else f"{first.seconds / row.seconds:.3g}x",
+        "" if row is first or row.seconds is None or first.seconds is None else f"{first.seconds / row.seconds:.3g}x",
         "" if row.macs is None else f"{row.macs / 1e9:,.1f}",
         "" if row.macs is None or first.macs is None or row is first else f"{first.macs / row.macs:.3g}x",
         "" if row.memory is None else f"{row.memory / 2**20:,.1f}",

@@ -206,23 +206,16 @@ def make(name: str, way: str, size: int, step: int, batch: int, device: str, dty
     picture = place(image(size))
     if way.startswith("windows"):
         count = 1 if "one by one" in way else batch
-        classifier = place(classifier)
         places = spread_evenly(grid(size, window, step), count)
-
-        def run() -> None:
-            in_windows(classifier, picture, places, window, count)
-
-        return run
-    unrolled = dense(name, classifier)
-    own = cell_stride(unrolled)
-    del classifier
-    chosen = place(dilate(unrolled, step) if way == "dilated" and step != own else unrolled)
+        call = partial(in_windows, place(classifier), picture, places, window, count)
+    else:
+        unrolled = dense(name, classifier)
+        own = cell_stride(unrolled)
+        chosen = place(dilate(unrolled, step) if way == "dilated" and step != own else unrolled)
+        call = partial(shift_and_stitch, chosen, picture, own) if way == "shift-and-stitch" else partial(chosen, picture)
 
     @torch.inference_mode()
-    def call() -> None:
-        if way == "shift-and-stitch":
-            shift_and_stitch(chosen, picture, own)
-        else:
-            chosen(picture)
+    def run() -> None:
+        call()
 
-    return call
+    return run

@@ -5,6 +5,7 @@ window, and the share of all pixels that lie so near is told beside it.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,16 @@ from torch import nn
 
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import positions
-from fcn.models.segmenter import create_model
+from fcn.models.segmenter import ModelSpec, create_model
 from fcn.studies.benchmark.rows import Row, Section
-from fcn.studies.benchmark.sliding import image
+from fcn.studies.benchmark.sliding import image, placed
 from fcn.studies.measure import measured
 
-CLASSES = 21
 NEAR = 16  # pixels
 
 
 def strategy_rows(
-    model: str, backbone: str, *, sizes: Sequence[int], window: int, device: torch.device, dtype: torch.dtype, channels_last: bool
+    spec: ModelSpec, *, sizes: Sequence[int], window: int, device: torch.device, dtype: torch.dtype, channels_last: bool
 ) -> Section:
     """For a model with random weights, a case for each of the ``sizes``, the sides of square images."""
     ways: list[tuple[str, str, dict[str, Any]]] = [("whole", "whole", {})]
@@ -33,13 +33,12 @@ def strategy_rows(
     for size in sizes:
         whole: NDArray[np.uint8] | None = None
         for way, name, options in ways:
-            case = f"{model} on {backbone}, {size}x{size}"
+            case = f"{spec.model} on {spec.backbone}, {size}x{size}"
+            arguments = (asdict(spec), size, name, options, str(device), dtype, channels_last)
             try:
-                found = measured(
-                    make, model, backbone, size, name, options, str(device), dtype, channels_last, on_gpu=device.type == "cuda"
-                )
-            except RuntimeError as error:
-                rows.append(Row(case, way, float("nan"), note=str(error)))
+                found = measured(make, *arguments, on_gpu=device.type == "cuda")
+            except RuntimeError as error:  # an image too large for one pass is a result, too
+                rows.append(Row(case, way, None, note=str(error)))
                 continue
             row = Row(case, way, found.seconds, memory=found.memory)
             if name == "whole":
@@ -69,15 +68,15 @@ def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
 
 
 def make(
-    model: str, backbone: str, size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
+    spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], NDArray[np.uint8]]:
     """A strategy on a model and an image, warmed up on a small one."""
     torch.manual_seed(0)
-    network = create_model(model, backbone=backbone, upsample="bilinear", num_classes=CLASSES).eval()
+    network = create_model(**spec).eval()
     for module in network.decoder.modules():
         if isinstance(module, nn.Conv2d) and not module.weight.any():  # zero at the start: no labels to compare
             nn.init.normal_(module.weight, std=0.1)
-    network.to(device, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    network = placed(network, device=torch.device(device), dtype=torch.float32, channels_last=channels_last)
     picture = image(size)[0].mul_(50).add_(128).clamp_(0, 255).to(torch.uint8)
     strategy = create_strategy(name, **options)
 

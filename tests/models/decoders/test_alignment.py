@@ -116,9 +116,9 @@ CASES = (
 )
 
 
-def network(model, prepare, path, kind, upsample, **options):
+def network(model, prepare, path, kind, upsample, *, align=True):
     features = backbone(kind)
-    decoder = DECODERS[model](features, 2, create_upsampler(upsample), **options)
+    decoder = DECODERS[model](features, 2, create_upsampler(upsample), align=align)
     prepare(decoder, path)
     for up in (part for part in decoder.modules() if isinstance(part, Carafe)):
         nn.init.zeros_(up.predict.weight)  # at the start this is small, and so are real features

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.inference.stream.rules.call import Blocks, Call, Cuts, NoRuleError, Rule, part
+from fcn.inference.stream.rules.call import Blocks, Call, Cuts, Rule
 
 aten = torch.ops.aten
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from fcn.studies.inspect import Report, Row
+from fcn.studies.inspect.report import Report, Row
 from fcn.studies.tables import csv_table, markdown_table, text_table
 
 HEADER = ("layer", "operation", "kernel", "stride", "dil", "pad", "input", "output", "field", "jump", "parameters", "mult-adds")
@@ -113,7 +113,9 @@ def _cells(report: Report) -> tuple[list[str], list[list[str]], list[str]]:
     rows = [_words(row) for row in report.rows]
     if report.aside:
         blank = [""] * (len(HEADER) - 4)
-        rows.append([f"({report.aside} others)", "", *blank, counted(report.aside_parameters), counted(report.aside_macs)])
+        rows.append(
+            [f"({report.aside} other{'s' * (report.aside > 1)})", "", *blank, counted(report.aside_parameters), counted(report.aside_macs)]
+        )
     total = ["total", *[""] * (len(HEADER) - 3), counted(report.parameters), counted(report.macs)]
     kept = [column for column in range(len(HEADER)) if column in (0, len(HEADER) - 2, len(HEADER) - 1) or any(row[column] for row in rows)]
     return [HEADER[column] for column in kept], [[row[column] for column in kept] for row in rows], [total[column] for column in kept]

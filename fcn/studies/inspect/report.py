@@ -106,10 +106,8 @@ def inspect_network(
     """
     fields = ReceptiveField(read_graph(network, input_size), output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
     found = [(layer, _network_row(fields, layer)) for layer in fields.layers if layer.node.edges]
-    rows = [row for layer, row in found if every or _is_layer(layer.node)]
-    aside = [] if every else [row for layer, row in found if not _is_layer(layer.node)]
-    if depth is not None:
-        rows, aside = _folded(rows, aside, depth)
+    marked = [(row, every or _is_layer(layer.node)) for layer, row in found]
+    rows, aside = _folded(marked, depth) if depth is not None else _parted(marked)
     report = Report(
         tuple(rows),
         fields.graph.input_shape,
@@ -213,33 +211,31 @@ def _kind_words(kind: str, groups: int, in_channels: int) -> str:
     return words.replace("conv", "depthwise" if groups == in_channels else f"conv, {groups} groups")
 
 
-def _folded(rows: list[Row], aside: list[Row], depth: int) -> tuple[list[Row], list[Row]]:
-    """Rows whose names begin with the same ``depth`` parts as one, to which what has no row adds its costs; and what is left of that."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_cut(row.layer, depth), []).append(row)
-    extra: dict[str, list[Row]] = {}
-    for row in aside:
-        extra.setdefault(_cut(row.layer, depth), []).append(row)
-    folded = [_fold(name, members, extra.pop(name, [])) for name, members in groups.items()]
-    return folded, [row for members in extra.values() for row in members]
+def _parted(marked: Sequence[tuple[Row, bool]]) -> tuple[list[Row], list[Row]]:
+    return [row for row, is_layer in marked if is_layer], [row for row, is_layer in marked if not is_layer]
 
 
-def _cut(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:depth])
+def _folded(marked: Sequence[tuple[Row, bool]], depth: int) -> tuple[list[Row], list[Row]]:
+    """Rows whose names begin with the same ``depth`` parts as one, where there is a layer among them; and all others."""
+    groups: dict[str, list[tuple[Row, bool]]] = {}
+    for row, is_layer in marked:
+        groups.setdefault(".".join(row.layer.split(".")[:depth]), []).append((row, is_layer))
+    folded = [_fold(name, members) for name, members in groups.items() if any(is_layer for _, is_layer in members)]
+    return folded, [row for members in groups.values() if not any(is_layer for _, is_layer in members) for row, _ in members]
 
 
-def _fold(name: str, rows: list[Row], aside: list[Row]) -> Row:
-    """What goes into the first and comes out of the last; a layer by itself keeps its settings."""
+def _fold(name: str, members: list[tuple[Row, bool]]) -> Row:
+    """What goes into the first operation and comes out of the last, and what all cost; a layer by itself keeps its settings."""
+    rows, (layers, _) = [row for row, _ in members], _parted(members)
     first, last = rows[0], rows[-1]
-    parameters, macs = sum(row.parameters for row in rows + aside), sum(row.macs for row in rows + aside)
-    if len(rows) == 1:
-        return replace(first, layer=name, parameters=parameters, macs=macs)
+    parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    if len(layers) == 1:
+        return replace(layers[0], layer=name, parameters=parameters, macs=macs)
     none: tuple[Any, ...] = (None,) * len(first.inputs)
     return replace(
         last,
         layer=name,
-        operation=f"{len(rows)} layers",
+        operation=f"{len(layers)} layers",
         kernel=none,
         stride=none,
         dilation=none,

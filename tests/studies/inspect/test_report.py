@@ -8,10 +8,9 @@ import torchvision
 from torch import Tensor, nn
 
 from fcn.geometry.notation import parse_words
-from fcn.models.backbones import create_backbone
 from fcn.models.classifiers import create_classifier
 from fcn.models.compact import Compact
-from fcn.studies.inspect import Report, Row, inspect_layers, inspect_network
+from fcn.studies.inspect.report import Report, Row, inspect_layers, inspect_network
 
 
 def output(report: Report) -> tuple[object, ...]:
@@ -22,15 +21,6 @@ def output(report: Report) -> tuple[object, ...]:
 
 
 class TestPublishedFields:
-    @pytest.mark.parametrize(
-        ("name", "size", "jump"), [("alexnet", 355, 32), ("vgg16", 404, 32), ("squeezenet1_1", None, None), ("resnet50", None, None)]
-    )
-    def test_of_classifiers(self, name: str, size: int | None, jump: int | None) -> None:
-        network, side = create_classifier(f"torchvision/{name}")
-        report, _ = inspect_network(network, side)
-        assert output(report) == (size, jump)
-        assert bool(report.causes) == (size is None)
-
     def test_of_googlenet_with_its_window_and_of_the_papers_with_5x5_branches(self) -> None:
         network, side = create_classifier("torchvision/googlenet")
         assert output(inspect_network(network, side, pool_as_window=True)[0]) == (571, 32)
@@ -40,18 +30,6 @@ class TestPublishedFields:
                 module.branch3[1].conv = nn.Conv2d(conv.in_channels, conv.out_channels, 5, padding=2, bias=False)  # type: ignore[union-attr, index]
         network.maxpool4 = nn.MaxPool2d(3, 2, ceil_mode=True)
         assert output(inspect_network(network, side, pool_as_window=True)[0]) == (907, 32)
-
-    def test_of_vgg16_to_its_last_pool(self) -> None:
-        report, _ = inspect_network(create_backbone("vgg16", classifier=False), 224, output="4")
-        assert output(report) == (212, 32)
-
-    def test_of_segmentation_networks(self) -> None:
-        fcn = torchvision.models.get_model("fcn_resnet50", weights=None, weights_backbone=None)
-        assert output(inspect_network(fcn, output="classifier")[0]) == (443, 8)
-        assert output(inspect_network(fcn, output="backbone")[0]) == (427, 8)
-        deeplab = torchvision.models.get_model("deeplabv3_resnet50", weights=None, weights_backbone=None)
-        assert output(inspect_network(deeplab, output="classifier", ignore_global=True)[0]) == (1019, 8)
-        assert list(inspect_network(deeplab)[0].causes) == ["classifier.0.convs.4.0"]
 
 
 class TestWorkedExamples:
@@ -108,6 +86,11 @@ class TestRows:
             assert all(row.layer.count(".") < depth for row in report.rows)
             (first,) = [row for row in report.rows if row.layer.startswith("features.0" if depth > 1 else "features")][:1]
             assert first.inputs == (64, 64)
+
+    def test_a_folded_block_has_the_output_of_its_branches_together(self) -> None:
+        network, side = create_classifier("torchvision/googlenet")
+        (block,) = [row for row in inspect_network(network, side, depth=1)[0].rows if row.layer == "inception3a"]
+        assert (block.operation, block.channels, block.inputs, block.outputs) == ("7 layers", (192, 256), (28, 28), (28, 28))
 
     def test_every_operation_has_a_row_on_request(self) -> None:
         report, fields = inspect_network(Compact(), 32, every=True)

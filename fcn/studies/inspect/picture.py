@@ -20,7 +20,7 @@ from fcn.geometry.receptive_field import LayerField, ReceptiveField, receptive_f
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WORK = 1.5e10  # multiply-adds of all forward passes together, above which fewer random images are taken
+WORK = 1e10  # multiply-adds of all forward passes together, above which fewer random images are taken
 LIMIT = 1e11  # and above which a single one is too dear
 MOST_SAMPLES = 8
 SMALLEST_DRAWING = 16  # side, pixels

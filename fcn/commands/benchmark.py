@@ -1,0 +1,56 @@
+"""``fcn benchmark``: what ways to run a network over an image cost, and how far they agree."""
+
+import os
+import platform
+from dataclasses import asdict
+
+from fcn.commands.folders import new_folder, refuse_used
+from fcn.commands.hardware import hardware
+from fcn.commands.parts import model_of
+from fcn.config.commands import BenchmarkConfig
+
+CLASSES = 21  # of Pascal VOC
+
+
+def benchmark(config: BenchmarkConfig) -> int:
+    """Print a table for each comparison as soon as it is made; leave ``benchmark.json``, ``.md`` and ``.png`` in a folder."""
+    import torch
+
+    from fcn.studies.benchmark.labels import label_map_rows
+    from fcn.studies.benchmark.report import write_report
+    from fcn.studies.benchmark.rows import Section, tables
+    from fcn.studies.benchmark.sliding import sliding_rows
+    from fcn.studies.benchmark.strategies import strategy_rows
+    from fcn.training.devices import create_accelerator
+
+    refuse_used(config.output)
+    accelerator = create_accelerator(config.device, config.precision)
+    device = accelerator.device
+    dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
+    if not (config.networks and config.strides) and not config.image_sizes and config.labelmap_size is None:
+        raise ValueError("there is nothing to measure: give networks= and strides=, image_sizes=, or labelmap_size=")
+    folder = new_folder("benchmark", config.output)
+    machine = f"{hardware(accelerator)}; {platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}"
+    print(machine, flush=True)
+    sections: list[Section] = []
+
+    def add(section: Section) -> None:
+        sections.append(section)
+        print(f"\n{tables(section)}", flush=True)
+
+    plain = {"device": device, "dtype": dtype, "channels_last": config.channels_last}
+    cases = [(config.size, config.strides)] if config.strides else []
+    cases += [] if config.dense_size is None else [(config.dense_size, [1])]
+    for name in config.networks:
+        for size, strides in cases:
+            add(sliding_rows(name, size=size, strides=strides, windows=config.windows, turns=config.turns, memory=config.memory, **plain))
+    if config.image_sizes:
+        spec = model_of(config.model, config.backbone, config.upsample, CLASSES).spec
+        assert spec is not None
+        add(strategy_rows(spec, sizes=config.image_sizes, window=config.window, **plain))
+    if config.labelmap_size is not None:
+        size = config.labelmap_size
+        add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns, memory=config.memory))
+    write_report(sections, machine, asdict(config), folder)
+    print(f"\n{folder / 'benchmark.md'}, .json and .png")
+    return 0

@@ -1,0 +1,121 @@
+"""The ceiling: what a network of a given output stride could reach on a data set if it were right about everything that it can say.
+
+The truth is taken down to cells of ``stride`` pixels and up again, and scored against itself; the loss is what the grid alone costs (Long
+et al. 2015, appendix A, arXiv:1411.4038). A cell can say two things:
+
+``shares``  how much of it each class has, which is interpolated as our networks' scores are (bilinear, whole factor, arg-max): the
+            ceiling of a network whose last step is that interpolation
+``majority``  the class that has most of it, which then fills the cell: the ceiling of one label per cell
+
+Void pixels have no share, and are not scored.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from fcn.data.files import written
+from fcn.data.labels import VOID
+from fcn.data.split import Split
+from fcn.inference.labelmap import labelmap
+from fcn.studies.tables import markdown_table
+from fcn.training.batches import one_thread
+from fcn.training.metrics import Scores, confusion_matrix, percent
+
+METHODS = ("shares", "majority")
+
+
+def class_shares(truth: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The classes that occur in ``truth`` (H, W), ascending, and the share of each ``stride`` x ``stride`` cell that each of them has,
+    (1, classes, ceil(H / stride), ceil(W / stride)); what lies beyond the border has none. Not for maps that are all void."""
+    classes = truth.unique()
+    classes = classes[classes != VOID]
+    height, width = truth.shape
+    pixels = F.pad(truth, (0, -width % stride, 0, -height % stride), value=VOID)
+    cells = pixels == classes[:, None, None]
+    return classes, F.avg_pool2d(cells[None].float(), stride)
+
+
+def through_cells(truth: Tensor, stride: int, method: str = "shares") -> Tensor:
+    """``truth`` (H, W) of class indices or void, taken down to cells of ``stride`` pixels and up again: a label map of the same size."""
+    height, width = truth.shape
+    if (truth == VOID).all():
+        return torch.zeros_like(truth)
+    classes, shares = class_shares(truth, stride)
+    if method == "shares":
+        labels = labelmap(shares, factor=stride, height=height, width=width)
+        assert isinstance(labels, Tensor)
+        return classes[labels[0].long()]
+    assert method == "majority"
+    best = classes[shares.argmax(1)[0]]
+    return best.repeat_interleave(stride, 0).repeat_interleave(stride, 1)[:height, :width]
+
+
+class ThroughCells(Dataset[Tensor | Exception]):
+    """For each sample of a split the confusion matrices (strides, num_classes, num_classes), int64, of its truth against itself through
+    cells of each stride; or what went wrong."""
+
+    def __init__(self, split: Split, strides: Sequence[int], method: str = "shares") -> None:
+        self.split, self.strides, self.method = split, strides, method
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Tensor | Exception:
+        classes = self.split.labels.num_classes
+        try:
+            truth = self.split.truth(index)
+        except (ValueError, OSError) as error:
+            return error
+        return torch.stack([confusion_matrix(truth, through_cells(truth, stride, self.method), classes) for stride in self.strides])
+
+
+def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, workers: int = 0) -> dict[int, Tensor]:
+    """For each stride the confusion matrix (num_classes, num_classes), int64, of a split's truth against itself through its cells.
+
+    workers: processes that read and compute.
+    """
+    matrices = torch.zeros(len(strides), split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
+    loader = DataLoader(ThroughCells(split, strides, method), batch_size=None, num_workers=workers, worker_init_fn=one_thread)
+    for found in tqdm(loader, "label maps", len(split), leave=False, mininterval=0.5, unit="image"):
+        if isinstance(found, Exception):
+            raise found
+        matrices += found
+    return dict(zip(strides, matrices, strict=True))
+
+
+def rows_of(results: dict[int, Scores], names: Sequence[str]) -> tuple[list[str], list[list[str]], list[str]]:
+    """The header, a row per class and one for all pixels, and the mean as the total; a column per stride, IoU in per cent."""
+    header = ["output stride", *map(str, results)]
+    rows = [[name, *(percent(result.iou[index]).strip() for result in results.values())] for index, name in enumerate(names)]
+    rows.append(["pixel accuracy", *(percent(result.pixel_accuracy).strip() for result in results.values())])
+    return header, rows, ["mIoU", *(percent(result.miou).strip() for result in results.values())]
+
+
+def markdown(results: dict[int, Scores], names: Sequence[str], about: str) -> str:
+    """The table as Markdown, under a title and a line that says what was counted."""
+    return f"# The ceiling of an output stride\n\n{about}; IoU in per cent, void left out.\n\n{markdown_table(*rows_of(results, names))}\n"
+
+
+def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Path) -> None:
+    """The ceiling of each class over the output stride, and of the mean."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    strides = sorted(results)
+    for index, name in enumerate(names):
+        axes.plot(strides, [100 * results[stride].iou[index] for stride in strides], marker=".", linewidth=1, label=name)
+    axes.plot(strides, [100 * results[stride].miou for stride in strides], marker="o", color="black", linewidth=2.2, label="mean")
+    axes.set(xlabel="output stride, pixels", ylabel="best possible IoU, %", title=about, xscale="log", ylim=(0, 102))
+    axes.set_xticks(strides, list(map(str, strides)))
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -1,0 +1,94 @@
+"""Pictures of a comparison: where the methods' label maps differ most, and what their networks make of a flat image."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fcn.data.labels import VOID
+from fcn.data.pictures import colorize
+from fcn.data.split import Split
+
+SHOWN = 6  # images of which a crop is shown
+SIDE = 0.5  # of a crop, as a share of the image's shorter side
+TILE = 192  # pixels of a drawn tile, about
+
+Bytes = NDArray[np.uint8]
+
+
+class Crop(NamedTuple):
+    """A square of an image: its name, the picture (H, W, 3), and the label maps of the truth and of each method in colours."""
+
+    name: str
+    image: Bytes
+    maps: dict[str, Bytes]
+    disagreement: float  # share of the square's pixels on which not all methods agree
+
+
+def disputed(truth: Tensor, maps: list[Tensor]) -> Tensor:
+    """(H, W) bool: pixels with a truth that not all label maps label alike."""
+    first = maps[0]
+    differs = torch.zeros_like(truth, dtype=torch.bool)
+    for other in maps[1:]:
+        differs |= other != first
+    return differs & (truth != VOID)
+
+
+def busiest(mask: Tensor, side: int) -> tuple[int, int, float]:
+    """Row and column of the ``side`` x ``side`` square with the largest share of True, and that share; the first of equals."""
+    means = F.avg_pool2d(mask[None, None].float(), side, stride=1)[0, 0]
+    best = int(means.argmax())
+    return best // means.shape[1], best % means.shape[1], float(means.flatten()[best])
+
+
+def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:
+    """For each method what its cells kept in ``file``, from the first seed of which all methods kept it; empty where there is none."""
+    for seed in report["settings"]["seeds"]:
+        paths = {method: folder / "cells" / f"{method}-{seed}" / file for method in report["summary"]}
+        if all(path.is_file() for path in paths.values()):
+            return {method: dict(np.load(path)) for method, path in paths.items()}
+    return {}
+
+
+def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
+    """The crops in which the methods differ most, one of an image, the most disputed first."""
+    found = []
+    for key in next(iter(kept.values()), {}):
+        image, truth = split[int(key)]
+        maps = {method: torch.from_numpy(mine[key]) for method, mine in kept.items()}
+        side = max(1, round(SIDE * min(truth.shape)))
+        top, left, share = busiest(disputed(truth, list(maps.values())), side)
+        if share:
+            found.append((share, int(key), top, left, side))
+    crops = []
+    for share, index, top, left, side in sorted(found, key=lambda one: (-one[0], one[1]))[:SHOWN]:
+        image, truth = split[index]
+        part = slice(top, top + side), slice(left, left + side)
+        pictures = {"truth": colorize(truth[part], split.labels)}
+        pictures |= {method: colorize(mine[str(index)][part], split.labels) for method, mine in kept.items()}
+        crops.append(Crop(str(split.names[index]), image[:, part[0], part[1]].permute(1, 2, 0).numpy(), pictures, share))
+    return crops
+
+
+def patterns(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, Bytes]:
+    """For each method a grey picture (H, W) of its scores of a flat image: the class that varies most, its mean mid-grey. One scale serves
+    all, so that a flat picture is a flat map."""
+    varying = {}
+    for method, mine in flat.items():
+        scores = mine["scores"].astype(np.float64)
+        scores = scores - scores.mean(0)
+        scores = scores - scores.mean((1, 2), keepdims=True)
+        varying[method] = scores[(scores**2).mean((1, 2)).argmax()]
+    largest = max((float(np.abs(one).max()) for one in varying.values()), default=0.0)
+    return {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
+
+
+def enlarged(picture: Bytes) -> Bytes:
+    """Pixels repeated by the whole factor that brings the longer side to about ``TILE``."""
+    factor = max(1, round(TILE / max(picture.shape[:2])))
+    return picture.repeat(factor, 0).repeat(factor, 1)

@@ -1,0 +1,75 @@
+"""That trainings which are compared start equal: the weights that they share, the samples, their order and their augmentation.
+
+A training is described, before its first step, by hashes of what it is about to use; a comparison of which two trainings of one seed differ
+in anything but the up-sampler is refused. What is hashed is taken from the objects of the run itself, not made a second time.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fcn.data.split import Split
+from fcn.models.upsample import UPSAMPLERS
+from fcn.training.batches import Augmented, Plan, Transform
+
+SHOWN = 3  # names in a message
+
+
+def own_names(model: nn.Module) -> set[str]:
+    """The names of the parameters and buffers that the up-samplers of ``model`` brought."""
+    kinds = tuple(kind for kind in UPSAMPLERS.values() if isinstance(kind, type))
+    prefixes = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, kinds))
+    return {name for name in model.state_dict() if name.startswith(prefixes)} if prefixes else set()
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """A hash of the shapes, types and bytes of some tensors."""
+    found = hashlib.blake2b(digest_size=12)
+    for tensor in tensors:
+        found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -> dict[str, Any]:
+    """What a training starts from, in plain values: a hash of each shared tensor, the number of steps, and hashes of the order of all
+    samples and of the first step's images and labels as they will be seen."""
+    own = own_names(model)
+    order = torch.tensor([plan.order(epoch) for epoch in range(plan.epochs)])
+    augmented = Augmented(split, transform, plan.seed)
+    first: list[Tensor] = []
+    for index in order[0, : plan.step_size].tolist():
+        sample = augmented[(0, index)]
+        if isinstance(sample, Exception):
+            raise sample
+        first += sample
+    return {
+        "shared weights": {name: digest([tensor]) for name, tensor in model.state_dict().items() if name not in own},
+        "steps": plan.steps,
+        "samples of a step": plan.step_size,
+        "order of the samples": digest([order]),
+        "augmented samples of the first step": digest(first),
+    }
+
+
+def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
+    """ValueError, saying which trainings differ in what, unless all ``starts`` (by the training's name) are equal."""
+    names = list(starts)
+    for name in names[1:]:
+        one, other = starts[names[0]], starts[name]
+        different = [key for key in one if one[key] != other.get(key)]
+        if not different:
+            continue
+        what = different[0]
+        if what == "shared weights":
+            here, there = one[what], other[what]
+            tensors = sorted({key for key in {*here, *there} if here.get(key) != there.get(key)})
+            more = f" and {len(tensors) - SHOWN} more" if len(tensors) > SHOWN else ""
+            what = f"shared weights ({', '.join(tensors[:SHOWN])}{more})"
+        raise ValueError(
+            f"{names[0]} and {name} did not start equal: their {what} differ; what was trained so says nothing about up-sampling, "
+            f"and no report is made of it"
+        )

@@ -1,0 +1,59 @@
+"""Scores of the edges: what a mean over all pixels hides, since few pixels lie at an edge.
+
+The band of a label map are the pixels from which an edge can be seen: within ``width`` pixels (a square) there is another label, void
+included. All classes are handled at once, since a square holds one label exactly where its smallest is its largest.
+
+Two scores stand on it. Boundary IoU (Cheng et al. 2021, arXiv:2103.16562): for each class, the intersection over the union of the two
+bands' pixels of that class, the truth's in the truth's band and the prediction's in the prediction's; the border of the image counts as an
+edge, as there. Band IoU: the usual confusion matrix, of the pixels in the truth's band alone (Kohli et al. 2009, the "trimap" of DeepLab).
+"""
+
+from math import hypot
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fcn.data.labels import VOID
+from fcn.training.metrics import confusion_matrix
+
+
+def band(labels: Tensor, width: int, *, border: bool = False) -> Tensor:
+    """Which pixels of ``labels`` (uint8, (H, W)) lie within ``width`` >= 1 pixels of another label; ``border``: or of the outside."""
+    values = labels[None, None].float()
+    size = 2 * width + 1
+    largest = _extreme(values, size)
+    smallest = -_extreme(-values, size)
+    found = (largest != smallest)[0, 0]
+    if border:
+        found[:width], found[-width:] = True, True
+        found[:, :width], found[:, -width:] = True, True
+    return found
+
+
+def _extreme(values: Tensor, size: int) -> Tensor:
+    """The largest value in a square of side ``size`` round each pixel, one axis after the other."""
+    values = F.max_pool2d(values, (size, 1), stride=1, padding=(size // 2, 0))
+    return F.max_pool2d(values, (1, size), stride=1, padding=(0, size // 2))
+
+
+def boundary_width(height: int, width: int, share: float = 0.02) -> int:
+    """The width of the band, pixels: a share of the image's diagonal (0.02 in the paper), at least 1."""
+    return max(1, round(share * hypot(height, width)))
+
+
+def boundary_counts(truth: Tensor, prediction: Tensor, num_classes: int, width: int) -> Tensor:
+    """(2, num_classes) int64: for each class the pixels in both bands, and in either. Summed over a split, their ratio is its boundary IoU.
+
+    truth and prediction: uint8 (H, W). Where the truth is void, nothing is counted, and both maps have the same edge.
+    """
+    prediction = torch.where(truth == VOID, truth, prediction)
+    own = [torch.where(band(labels, width, border=True), labels, VOID).long() for labels in (truth, prediction)]
+    counts = [torch.bincount(labels.flatten(), minlength=256)[:num_classes] for labels in own]
+    both = torch.bincount(own[0][own[0] == own[1]], minlength=256)[:num_classes]
+    return torch.stack([both, counts[0] + counts[1] - both])
+
+
+def band_confusion(truth: Tensor, prediction: Tensor, num_classes: int, width: int) -> Tensor:
+    """The confusion matrix (num_classes, num_classes), int64, of the pixels within ``width`` pixels of an edge of the truth."""
+    return confusion_matrix(torch.where(band(truth, width), truth, VOID), prediction, num_classes)

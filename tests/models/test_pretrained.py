@@ -1,0 +1,92 @@
+"""Weights of whole networks from files: the same network's, and a coarser FCN's."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fcn.data.labels import LabelSet
+from fcn.models.segmenter import create_model
+from fcn.training.checkpoint import model_state, save_checkpoint
+
+LABELS = LabelSet(("ground", "road", "sky"))
+
+
+def saved(model, path):
+    save_checkpoint(model_state(model, LABELS), path)
+    return str(path)
+
+
+def scored(model, upsample="transposed", **options):
+    """A network whose scores are not all zero, as at its start."""
+    torch.manual_seed(0)
+    network = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, **options).eval()
+    for parameter in network.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("form", ["checkpoint", "state dict"])
+def test_a_network_of_the_same_words_takes_all(form, tmp_path):
+    network = scored("unet")
+    path = str(tmp_path / "unet.pt")
+    if form == "checkpoint":
+        saved(network, path)
+    else:
+        torch.save(network.state_dict(), path)
+    again = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=3, weights=path).eval()
+    image = torch.randn(1, 3, 40, 33)
+    with torch.no_grad():
+        assert torch.equal(again(image), network(image))
+
+
+class TestStages:
+    """Long et al. 2015, section 4.2: each finer network starts from the coarser one."""
+
+    @pytest.mark.parametrize(("coarse", "fine"), [("fcn32s", "fcn16s"), ("fcn16s", "fcn8s"), ("fcn32s", "fcn8s")])
+    def test_a_finer_network_starts_with_the_coarser_ones_answer(self, coarse, fine, tmp_path, caplog):
+        """Its new scores are zero and its up-samplers bilinear: it says what the coarse one says, doubled once or twice."""
+        network = scored(coarse, "bilinear", model_options={"align": False})
+        path = saved(network, tmp_path / "coarse.pt")
+        options = {"align": False}
+        with caplog.at_level("INFO"):
+            finer = create_model(fine, backbone="resnet18", upsample="bilinear", num_classes=3, weights=path, model_options=options).eval()
+        assert "new: decoder.scores." in caplog.text
+        image = torch.randn(1, 3, 64, 96)
+        with torch.no_grad():
+            expected = network.scores(image)
+            for _ in range((network.stride // finer.stride).bit_length() - 1):
+                expected = F.interpolate(expected, scale_factor=2.0, mode="bilinear")
+            torch.testing.assert_close(finer.scores(image), expected)
+            assert expected.abs().max() > 0.1
+
+    def test_up_samplers_that_both_have_are_taken_and_the_last_one_starts_anew(self, tmp_path):
+        network = scored("fcn16s")
+        finer = create_model(
+            "fcn8s", backbone="resnet18", upsample="transposed", num_classes=3, weights=saved(network, tmp_path / "coarse.pt")
+        )
+        fresh = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3)
+        ours, theirs, new = finer.state_dict(), network.state_dict(), fresh.state_dict()
+        for name, value in ours.items():
+            if name.startswith(("decoder.last.", "decoder.ups.1.", "decoder.scores.2.")):
+                assert torch.equal(value, new[name]), name
+            else:
+                assert torch.equal(value, theirs[name]), name
+
+    def test_only_a_coarser_fcn_is_taken_over(self, tmp_path):
+        for other in ("fcn4s", "unet"):
+            path = saved(scored(other), tmp_path / f"{other}.pt")
+            with pytest.raises(ValueError, match=rf"model={other}, .*are not for model=fcn8s; .* an FCN those of a coarser one"):
+                create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3, weights=path)
+
+
+def test_wrong_weights_are_answered(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.pt"):
+        create_model("fcn8s", num_classes=3, weights=str(tmp_path / "none.pt"))
+    (tmp_path / "broken.pt").write_bytes(b"PK nonsense")
+    with pytest.raises(ValueError, match=r"broken\.pt cannot be read as a state dict"):
+        create_model("fcn8s", num_classes=3, weights=str(tmp_path / "broken.pt"))
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match=r"list\.pt holds no state dict"):
+        create_model("fcn8s", num_classes=3, weights=str(tmp_path / "list.pt"))
+    with pytest.raises(ValueError, match="are both given; the first hold the second"):
+        create_model("fcn8s", num_classes=3, weights="a.pt", backbone_weights="imagenet")

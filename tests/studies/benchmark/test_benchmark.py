@@ -1,0 +1,129 @@
+"""The benchmark: what it compares is what it says, and the command leaves its report."""
+
+import json
+
+import pytest
+import torch
+
+from fcn.cli import run
+from fcn.studies.benchmark.labels import patchwork
+from fcn.studies.benchmark.rows import Row, Section, tables
+from fcn.studies.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
+from fcn.studies.benchmark.strategies import near_seams
+
+PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
+
+
+def test_without_padding_windows_the_unrolled_and_the_dilated_network_agree():
+    section = sliding_rows("vgg11_valid", size=190, strides=[32, 16], windows=4, turns=1, memory=False, **PLAIN)
+    unrolled, dilated = (rows[-1] for rows in section.cases())
+    for row, count in ((unrolled, 2**2), (dilated, 3**2)):
+        assert row.difference < 1e-5
+        assert row.equal == 1
+        assert row.macs < count * 4e9
+    assert [row.way for row in section.rows if "windows" not in row.way] == ["unrolled", "dilated"]
+    ours = section.cases()[1][0]
+    assert ours.note == "scaled up from 4 of 9"
+    assert ours.macs == 9 * section.cases()[0][0].macs / 4
+
+
+def test_with_padding_they_do_not_and_that_is_told():
+    section = sliding_rows("resnet18", size=256, strides=[32], windows=4, turns=1, memory=False, **PLAIN)
+    assert section.rows[-1].difference > 1e-3
+    assert "padded as it is" in section.note
+
+
+@torch.no_grad()
+def test_a_network_without_padding_has_one_cell_for_its_window():
+    classifier, window = network("vgg11_valid")
+    unrolled = dense("vgg11_valid", classifier)
+    images = torch.randn(1, 3, window + 32, window)
+    assert unrolled(images).shape[-2:] == (2, 1)
+    assert cell_stride(unrolled) == 32
+    expected = in_windows(classifier, images, [(0, 0), (32, 0)], window, 2)
+    torch.testing.assert_close(unrolled(images)[0, :, :, 0].t(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_stand_in_every_place_and_samples_reach_the_corners():
+    places = grid(100, 40, 20)
+    assert places == [(row, column) for row in (0, 20, 40, 60) for column in (0, 20, 40, 60)]
+    assert spread_evenly(places, 3) == [places[0], places[8], places[-1]]
+    assert spread_evenly(places, 99) == places
+
+
+def test_seams_are_where_windows_end():
+    near = near_seams(100, 60, 0.0)  # windows from 0 and 40, so that edges lie at 40 and 60
+    assert near[50, 50]
+    assert not near[10, 10]
+    assert near[10, 40]
+    assert not near_seams(50, 60, 0.5).any()
+
+
+def test_a_patchwork_has_the_boundaries_that_are_asked_for():
+    for boundary in (0.1, 0.3, 0.6):
+        scores, share = patchwork(64, 7, boundary)
+        assert scores.shape == (1, 7, 64, 64)
+        assert share == pytest.approx(boundary, abs=0.12)
+
+
+def test_tables_leave_out_what_nothing_was_measured_of():
+    rows = [
+        Row("case", "slow", 2.0, macs=4 * 10**9),
+        Row("case", "fast", 0.5, macs=10**9, equal=0.5),
+        Row("case", "none", None, note="no room"),
+    ]
+    text = tables(Section("Title", rows, "A note."))
+    assert "memory" not in text
+    assert "4x" in text
+    assert "50 %" in text
+    assert "no room" in text
+    assert tables(Section("Title", rows), markdown=True).startswith("## Title\n\ncase\n\n| way")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vgg11", {"size": 200}, "an image of 200 pixels a side is smaller than the window of vgg11, 224 pixels"),
+        ("vgg11_valid", {"strides": [5]}, "vgg11_valid has stride 32, and windows 5 pixels apart stand on no grid of it"),
+        ("vgg99", {}, "vgg99 is no classifier of torchvision"),
+        ("resnet18_valid", {}, "only plain sequences of convolutions and pools can do without padding"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        sliding_rows(name, **{"size": 256, "strides": [32], "windows": 2, "turns": 1, "memory": False, **PLAIN, **options})
+
+
+TINY = ("size=160", "strides=[32]", "windows=1", "turns=1", "labelmap_size=128", "device=cpu")
+
+
+def test_the_command_leaves_its_report(tmp_path, capsys):
+    folder = tmp_path / "report"
+    words = ["networks=[vgg11_valid]", "image_sizes=[]", "memory=false", f"output={folder}"]
+    assert run(["benchmark", *TINY, *words]) == 0
+    assert {path.name for path in folder.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
+    content = json.loads((folder / "benchmark.json").read_text())
+    assert [section["title"].split(":")[0] for section in content["sections"]] == [
+        "Sliding windows against the unrolled network",
+        "Labels from scores",
+    ]
+    printed = capsys.readouterr().out
+    assert "unrolled" in printed
+    assert "label map" in printed
+
+
+def test_a_command_without_anything_to_measure_is_refused(capsys):
+    assert run(["benchmark", *TINY, "networks=[]", "image_sizes=[]", "labelmap_size=null"]) == 1
+    assert "there is nothing to measure" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_memory_and_strategies_are_measured_in_processes_of_their_own(tmp_path):
+    folder = tmp_path / "report"
+    assert run(["benchmark", *TINY, "networks=[vgg11_valid]", "image_sizes=[300]", "window=128", f"output={folder}"]) == 0
+    sections = json.loads((folder / "benchmark.json").read_text())["sections"]
+    assert all(row["memory"] > 2**18 for section in sections[:2] for row in section["rows"])
+    assert all(row["memory"] >= 0 for row in sections[2]["rows"])
+    whole, *windows = sections[1]["rows"]
+    assert whole["equal"] is None
+    assert all(0 <= row["equal"] < 1 and "at seams" in row["note"] for row in windows)

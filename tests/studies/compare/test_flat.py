@@ -1,0 +1,43 @@
+"""The checkerboard index: nothing for flat maps, a known share for drawn patterns, and what training does to networks."""
+
+import pytest
+import torch
+
+from fcn.models.segmenter import create_model
+from fcn.models.upsample import UPSAMPLERS
+from fcn.studies.compare import flat
+from fcn.studies.compare.flat import checkerboard_index, flat_scores
+
+
+def test_flat_scores_have_index_0():
+    assert checkerboard_index(torch.zeros(3, 64, 64), 8) == 0
+    assert checkerboard_index(torch.tensor([1.0, -2.0, 0.5])[:, None, None].expand(3, 64, 64), 8) == 0
+
+
+@pytest.mark.parametrize("height", [0.0, 1.0, 3.0])
+def test_a_drawn_checkerboard_has_its_share_of_the_energy(height):
+    """Two classes at +-(height + 0.5 * board), board = +-1: energy height^2 + 0.25, of which 0.25 is the pattern."""
+    board = 1.0 - 2.0 * ((torch.arange(64)[:, None] + torch.arange(64)[None]) % 2)
+    one = height + 0.5 * board
+    assert checkerboard_index(torch.stack([one, -one]), 2) == pytest.approx(0.25 / (height**2 + 0.25))
+    assert checkerboard_index(torch.stack([one, -one]) + 7 * board, 2) == pytest.approx(0.25 / (height**2 + 0.25))  # alike in all classes
+
+
+def test_what_repeats_at_another_distance_is_no_checkerboard():
+    wave = torch.sin(2 * torch.pi * torch.arange(64) / 32).expand(64, 64)
+    assert checkerboard_index(torch.stack([wave, -wave]), 8) < 1e-12
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLERS)
+def test_networks_start_without_a_pattern_and_learnt_weights_can_draw_one(upsample, monkeypatch):
+    monkeypatch.setattr(flat, "IMAGE", 128)  # nearer borders change the constants, not that they are constant
+    torch.manual_seed(0)
+    model = create_model("fcn8s", backbone="resnet18", upsample=upsample, num_classes=3)
+    assert checkerboard_index(flat_scores(model), 32) == 0
+    for score in model.decoder.scores:
+        torch.nn.init.normal_(score.weight)
+    assert checkerboard_index(flat_scores(model), 32) < 1e-9  # an interpolation of flat maps is flat
+    for parameter in model.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    index = checkerboard_index(flat_scores(model), 32)
+    assert index == 0 if upsample == "bilinear" else index > (1e-4 if upsample in ("transposed", "pixelshuffle") else -1)
