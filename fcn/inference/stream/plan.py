@@ -22,10 +22,9 @@ Counts = NDArray[np.int64]
 Interval = tuple[int, int]
 
 
-
 @dataclass(frozen=True)
 class Schedule:
-    """For each operation, after 0, 1, 2, ... steps: how many rows are computed (``done``), and the first that is still read (``lowest``)."""
+    """For each operation, after 0, 1, 2, ... steps: how many rows are computed (``done``), the first that is still read (``lowest``)."""
 
     steps: int
     done: dict[str, Counts]
@@ -58,9 +57,7 @@ def needed(operations: Mapping[str, Operation], sinks: Iterable[str]) -> list[Op
     return [operation for operation in operations.values() if operation.name in wanted]
 
 
-def schedule(
-    operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()
-) -> Schedule:
+def schedule(operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
     """The schedule of ``operations``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
 
     known: the names of sources that are there in full.
