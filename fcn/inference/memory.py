@@ -4,7 +4,6 @@ What a pass takes is read from the network's graph: the operations in their orde
 last one that reads it. The sum of what is alive is largest at one of them; it grows with the area of the image.
 """
 
-import operator
 import weakref
 from math import prod
 
@@ -12,13 +11,12 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph import Graph, read_graph
+from fcn.geometry.graph import Graph, may_alias, read_graph
 from fcn.inference.scoring import ScoresOf
 from fcn.models.segmenter import Segmenter
 
 PROBE = 256  # side, pixels, of the image at which the graph is read
 SHARE = 0.5  # of what is free that a strategy takes unless told otherwise
-VIEWS = ("view", "reshape", "flatten", "unflatten", "contiguous", "to", "alias", "detach", "dropout", "chunk", "expand", "expand_as")
 
 
 def available_bytes(device: torch.device) -> int:
@@ -60,7 +58,7 @@ def live_bytes(graph: Graph) -> int:
     last: dict[fx.Node, int] = {}
     for place, node in enumerate(graph):
         sources = [owner[source] for source in node.fx.all_input_nodes if source in owner]
-        owner[node.fx] = sources[0] if sources and shares_memory(node.fx) else node.fx
+        owner[node.fx] = sources[0] if sources and may_alias(node.fx) else node.fx
         for used in (*sources, owner[node.fx]):
             last[used] = place
     for name in graph.outputs.values():
@@ -80,12 +78,3 @@ def tensor_bytes(node: fx.Node) -> int:
     found = node.meta.get("val")
     tensors = found if isinstance(found, (list, tuple)) else [found]
     return sum(prod(tensor.shape) * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))
-
-
-def shares_memory(node: fx.Node) -> bool:
-    """Whether a value lies where one that it reads lies: a view of it, or the same written over."""
-    if node.target is operator.getitem:
-        return True
-    schema = getattr(node.target, "_schema", None)
-    aliases = schema is not None and any(result.alias_info is not None for result in schema.returns)
-    return aliases or getattr(node.target, "__name__", "").split(".")[0] in VIEWS

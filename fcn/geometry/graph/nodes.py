@@ -152,13 +152,18 @@ class Graph:
         """
         known: dict[fx.Node, Any] = {}
         moving = set(self._by_name)
+        device = next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
         with torch.no_grad():
             for node in self.module.graph.nodes:
                 if node.op == "placeholder" and node.name in self.tensors:
                     known[node] = self.tensors[node.name]
-                elif node.op == "call_function" and node.name not in moving and all(source in known for source in node.all_input_nodes):
-                    args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-                    known[node] = node.target(*args, **kwargs)
+                elif node.op == "call_function" and node.name not in moving:
+                    given = {source: known[source] for source in node.all_input_nodes if source in known}
+                    if getattr(node.target, "__name__", "").startswith("new_"):  # takes no more than type and device from its source
+                        given = {source: torch.empty(0, dtype=source.meta["val"].dtype, device=device) for source in node.all_input_nodes}
+                    if len(given) == len(node.all_input_nodes):
+                        args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
+                        known[node] = node.target(*args, **kwargs)
         return {node.name: value for node, value in known.items() if isinstance(value, Tensor)}
 
     @property

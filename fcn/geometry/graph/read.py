@@ -142,11 +142,11 @@ def _check_aliases(call: Call, order: dict[fx.Node, int]) -> None:
     if all(source is target or source not in call.values for source in call.node.all_input_nodes):
         return
     root = target
-    while _may_alias(root) and root.args and isinstance(root.args[0], fx.Node):
+    while may_alias(root) and root.args and isinstance(root.args[0], fx.Node):
         root = root.args[0]
     family, queue = {root}, [root]
     while queue:
-        found = [user for user in queue.pop().users if user is not call.node and _may_alias(user) and user not in family]
+        found = [user for user in queue.pop().users if user is not call.node and may_alias(user) and user not in family]
         family.update(found)
         queue += found
     for member in family:
@@ -154,7 +154,7 @@ def _check_aliases(call: Call, order: dict[fx.Node, int]) -> None:
             raise NoLayoutError("it writes into a part of a tensor that is read later")
 
 
-def _may_alias(node: fx.Node) -> bool:
+def may_alias(node: fx.Node) -> bool:
     """Whether the result may share memory with the first argument."""
     if node.target is operator.getitem:
         return True

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from fcn.geometry.axis import AxisMap, Bins, Whole
-from fcn.geometry.graph import Graph, Node
+from fcn.geometry.graph import Graph, Node, may_alias
 from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part
 from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic
@@ -142,8 +142,26 @@ class _Compiler:
             self._keep(node, self._reads(node), RULES[node.op](self._call(node)))
         else:
             self._operation(node)
+        if _in_place(node) and self._seen_elsewhere(node.fx):
+            raise NoRuleError("it writes over a tensor of which a view is read later")
         if _in_place(node) and node.name in self.program.operations:
             self.names[source] = node.name  # whoever reads the overwritten tensor later means the new value
+
+    def _seen_elsewhere(self, writer: fx.Node) -> bool:
+        """Whether what an in-place operation writes is read later under another name than the one it writes to."""
+        target = writer.args[0]
+        assert isinstance(target, fx.Node)
+        root = target
+        while may_alias(root) and isinstance(root.args[0], fx.Node):
+            root = root.args[0]
+        family, queue = {root}, [root]
+        while queue:
+            found = [user for user in queue.pop().users if user is not writer and may_alias(user) and user not in family]
+            queue += found
+            family.update(found)
+        order = {node: place for place, node in enumerate(writer.graph.nodes)}
+        others = [member for member in family if self._resolve(member.name) != self._resolve(target.name)]
+        return any(order[user] > order[writer] and user not in family for member in others for user in member.users)
 
     def _operation(self, node: Node) -> None:
         rows, columns = ([edge.maps[axis] for edge in node.edges] for axis in (0, 1))

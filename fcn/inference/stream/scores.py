@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.geometry.graph import read_graph
+from fcn.geometry.graph import UnknownOperationError, read_graph
 from fcn.inference.scoring import PREFIX, ScoresOf
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
@@ -102,7 +102,10 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     key = (height, width, dtype)
     if key not in found[1]:
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
+            try:
+                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
+            except UnknownOperationError as error:
+                raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
             found[1][key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
     return found[1][key]
 

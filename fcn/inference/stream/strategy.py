@@ -22,6 +22,7 @@ PASSES = 12  # over the image, at most
 BAND = {"cpu": 2**18}  # pixels of a band: more fit no cache, fewer are not worth the calls
 BAND_ELSEWHERE = 2**22
 SHORTEST = 32  # rows of a band, unless memory is short: most networks have a row of their deepest layer in so many
+LOWEST = 4  # rows of a band, before it is rather the strips that become narrower
 NARROWEST = 256  # columns of a strip
 
 T = TypeVar("T")
@@ -80,8 +81,8 @@ def fitting(
         return rows, count
     budget = budget_bytes(device, memory)
     while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
-        if band is None and rows > 1:
-            rows = -(-rows // 2)
+        if band is None and rows > LOWEST:
+            rows = max(LOWEST, rows // 2)
         elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
             count *= 2
         else:

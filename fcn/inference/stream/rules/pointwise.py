@@ -40,7 +40,7 @@ def bound(call: Call) -> Rule:
     target = functional(call.node.fx.target)
     places = {source.name: index for index, source in reversed(list(enumerate(call.sources)))}
     grids = {dim: axis for axis, dim in enumerate(call.node.dims) if dim is not None and call.node.sizes[axis] > 1}
-    if call.node.kind not in ("pointwise", "merge"):
+    if call.node.kind not in ("pointwise", "merge", "concat") or call.node.op == "stack":
         grids = {}
     rank = len(call.node.shape)
 

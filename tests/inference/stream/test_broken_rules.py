@@ -1,0 +1,147 @@
+"""The comparison notices a rule that is wrong by one row, one phase or one cell of padding: each is broken here on purpose."""
+
+import pytest
+import torch
+from torch import nn
+
+from fcn.geometry.axis import Resize, Transposed, Window
+from fcn.inference.stream import plan, prepare, run
+from fcn.inference.stream.rules import Cut, grids, windows
+from fcn.inference.stream.statistics import Moments
+from tests.inference.stream.compare import differs, lively
+
+NETWORK = nn.Sequential(
+    nn.Conv2d(3, 4, 7, stride=2, padding=3),
+    nn.BatchNorm2d(4),
+    nn.ReLU(),
+    nn.MaxPool2d(3, 2, 1),
+    nn.Conv2d(4, 4, 3, padding=2, dilation=2),
+    nn.GroupNorm(2, 4),
+    nn.Upsample(scale_factor=2, mode="bilinear"),
+    nn.ReplicationPad2d(1),
+    nn.ConvTranspose2d(4, 4, 4, stride=2, padding=3),
+    nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+)
+IMAGE = torch.randn(1, 3, 53, 47, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lively(NETWORK)
+
+
+def shifted_phase(monkeypatch):
+    """A window whose padding is taken for one less where it does not begin at the border."""
+    beyond = Cut.beyond.fget
+    monkeypatch.setattr(Cut, "beyond", property(lambda cut: (beyond(cut)[0] + (cut.first > 0), max(beyond(cut)[1] - 1, 0))))
+
+
+def padding_inside(monkeypatch):
+    """Zeros between bands instead of the rows that are there."""
+    of = Cut.of
+
+    def cut(axis, first, end):
+        found = of(axis, first, end)
+        if isinstance(axis, Window) and axis.kernel == 3 and found.low > 0:
+            return Cut(axis, first, end, found.low + 1, found.high)
+        return found
+
+    monkeypatch.setattr(run, "Cut", type("Wrong", (), {"of": staticmethod(cut)}))
+
+
+def wrong_row_held(monkeypatch):
+    """Rows move to the front of their buffer by one too few."""
+    room = run.Buffer.room
+
+    def late(buffer, start, rows):
+        if start > buffer.start and buffer.held > start - buffer.start:
+            buffer.memory.copy_(buffer.memory.roll(1, buffer.dim))
+        return room(buffer, start, rows)
+
+    monkeypatch.setattr(run.Buffer, "room", late)
+
+
+def local_coordinates(monkeypatch):
+    """A resize as if each band were an image of its own."""
+
+    def alone(x, cuts):
+        return nn.functional.interpolate(x, size=[cut.cells for cut in cuts], mode="bilinear")
+
+    monkeypatch.setattr(grids, "resized", alone)
+
+
+def transposed_phase(monkeypatch):
+    surplus = windows.surplus
+    monkeypatch.setattr(windows, "surplus", lambda cut: (surplus(cut)[0] + 1, surplus(cut)[1] - 1))
+
+
+def all_cells_counted(monkeypatch):
+    """An average that counts padding which it should not."""
+    seen = windows.seen
+    monkeypatch.setattr(windows, "seen", lambda cut, counted: seen(cut, True))
+
+
+def border_off_by_one(monkeypatch):
+    """A row of its own beyond the border is taken from the row next to the right one."""
+    monkeypatch.setattr(grids, "bordered", lambda x, dims, cuts: x[..., [0, *range(x.shape[-1]), -2]][..., [0, *range(x.shape[-2]), -1], :])
+
+
+def unmerged_variance(monkeypatch):
+    """Variances of parts summed up without the term between them."""
+    add = Moments.add
+
+    def lacking(self, block, rows, columns):
+        before, mean = self.spread, self.mean
+        add(self, block, rows, columns)
+        if before.dim():
+            self.spread = before + ((block.reshape(2, -1) - block.reshape(2, -1).mean(1, keepdim=True)) ** 2).sum(1)
+            del mean
+
+    monkeypatch.setattr(Moments, "add", lacking)
+
+
+def test_the_network_itself_is_streamed_right(network):
+    for band in (1, 5, 16):
+        assert differs(network, IMAGE, band=band, strips=2) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        shifted_phase,
+        padding_inside,
+        wrong_row_held,
+        local_coordinates,
+        transposed_phase,
+        all_cells_counted,
+        border_off_by_one,
+        unmerged_variance,
+    ],
+)
+def test_a_fault_is_noticed(fault, network, monkeypatch):
+    fault(monkeypatch)
+    prepare.__globals__["_prepared"].clear()
+    try:
+        difference = differs(network, IMAGE, band=5, strips=2)
+    except (RuntimeError, AssertionError, ValueError):
+        return  # shapes that no longer fit are noticed as well
+    finally:
+        prepare.__globals__["_prepared"].clear()
+    assert difference > 1e-4
+
+
+def test_a_schedule_that_lets_go_of_a_row_too_early_is_noticed(network, monkeypatch):
+    reads = plan.reads
+    monkeypatch.setattr(plan, "reads", lambda axis, done: (reads(axis, done)[0], reads(axis, done)[1] + 1))
+    with pytest.raises((RuntimeError, AssertionError, IndexError)):
+        differs(network, IMAGE, band=5)
+
+
+def test_maps_of_the_network_are_all_of_the_kinds_that_are_broken(network):
+    kinds = {
+        type(axis)
+        for operation in prepare(network, 53, 47).program.operations.values()
+        for read in operation.reads
+        for axis in read.maps or ()
+    }
+    assert {Window, Transposed, Resize} <= kinds

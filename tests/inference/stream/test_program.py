@@ -1,0 +1,108 @@
+"""What becomes of a graph: what is folded, what is refused and how, what a pass costs."""
+
+import pytest
+import torch
+from torch import nn
+
+from fcn.inference.stream import prepare
+from fcn.inference.stream.plan import schedule
+from fcn.models.segmenter import create_model
+from tests.inference.stream.compare import differs, lively
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.conv(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        return self.attention(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
+
+
+class Sorted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.first(x).cumsum(2)
+
+
+class Overwritten(nn.Module):
+    """A view is taken, the whole is written over, and the view is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        half = x[:, :2]
+        x.relu_()
+        return half + 1
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Tokens, r"'softmax' in layer 'attention' in bands of rows: attention compares cells with all cells|'[\w]+' in layer 'attention'"),
+        (Sorted, "'cumsum' in layer 'cumsum' in bands of rows: cumsum over all of the image"),
+        (Overwritten, "'relu' in layer 'relu_' in bands of rows: it writes over a tensor of which a view is read later"),
+    ],
+)
+def test_what_has_no_rule_is_refused_by_name(network, words):
+    with pytest.raises(ValueError, match=words):
+        prepare(network().eval(), 20, 20)
+
+
+def test_batch_norm_is_folded_into_the_convolution_before_it():
+    network = lively(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
+    operations = prepare(network, 9, 9).program.operations.values()
+    assert [operation.op for operation in operations] == ["input", "conv2d", "relu", "batch_norm"]
+
+
+def test_a_convolution_read_twice_is_not_folded():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.norm(x) - x
+
+    assert differs(lively(Twice()), torch.randn(1, 3, 12, 12, dtype=torch.float64), band=5) < 1e-12
+
+
+def test_every_row_of_every_layer_is_computed_once():
+    model = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3).eval()
+    program = prepare(model, 203, 64).program
+    operations = list(program.operations.values())
+    for band in (1, 16, 300):
+        plan = schedule(operations, [program.output], height=203, band=band)
+        for operation in operations:
+            done = plan.done[operation.name]
+            assert (done[1:] >= done[:-1]).all()
+            assert operation.sizes[0] - 2 <= done[-1] <= operation.sizes[0]  # a stride may leave the last rows out
+
+
+def test_statistics_take_passes_and_cost_what_leads_up_to_them():
+    plain = prepare(create_model("deeplabv3", backbone="resnet18", num_classes=3).eval(), 64, 64)
+    assert plain.passes == 2
+    assert 1.5 < plain.price < 2
+    gates = prepare(create_model("lraspp", backbone="mobilenet_v3_large", num_classes=3).eval(), 64, 64)
+    assert gates.passes == 10
+    assert gates.price < 10
+
+
+def test_a_program_is_kept_until_a_weight_changes():
+    network = nn.Sequential(nn.Conv2d(3, 2, 3)).eval()
+    first = prepare(network, 12, 12)
+    assert prepare(network, 12, 12) is first
+    with torch.no_grad():
+        network[0].bias.add_(1)
+    assert prepare(network, 12, 12) is not first
+    assert differs(network.double(), torch.randn(1, 3, 12, 12, dtype=torch.float64), band=4) < 1e-12

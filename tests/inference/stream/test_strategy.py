@@ -1,0 +1,195 @@
+"""The strategy: what it chooses for a memory, what it does when that runs out, what it says."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from fcn.cli import run
+from fcn.data import create_split
+from fcn.data.pairs import Pairs
+from fcn.inference import memory
+from fcn.inference.scores import Scores, Strips
+from fcn.inference.strategies import create_strategy
+from fcn.inference.stream import prepare, strategy, stream
+from fcn.inference.stream.run import Run
+from fcn.models.segmenter import create_model
+from fcn.training.devices import create_accelerator
+from fcn.training.evaluate import evaluate
+from tests.inference.stream.compare import lively
+
+CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return lively(create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=11)).float()
+
+
+def picture(height, width):
+    return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def whole(model, image):
+    return create_strategy("whole")(model, image)
+
+
+def margin(model, image):
+    with torch.inference_mode():
+        logits = model(model.normalize(image[None]))[0]
+    first, second = logits.topk(2, 0).values
+    return (first - second) / (logits.max() - logits.min())
+
+
+def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
+    image = picture(40, 2000)
+    labels = create_strategy("stream", memory=0.5)(model, image)
+    lowest = prepare(model, 40, 2000).bytes(strategy.LOWEST) / 2**30
+    assert isinstance(stream(model, image, memory=lowest * 1.05), Scores)
+    assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
+    equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
+    assert (equal | (margin(model, image) < 1e-4)).all()
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 2000 pixels wide and may take 0.00 GiB; give it more"):
+        create_strategy("stream", memory=1e-4)(model, image)
+
+
+def test_strips_and_augmentation_exclude_each_other(model):
+    with pytest.raises(ValueError, match="cannot be mirrored or scaled"):
+        create_strategy("stream", strip=40, flip=True)(model, picture(40, 100))
+
+
+def test_confidence_in_strips(model):
+    image = picture(64, 100)
+    one, other = torch.zeros(64, 100, dtype=torch.uint8), torch.zeros(64, 100, dtype=torch.uint8)
+    create_strategy("whole")(model, image, confidence=one)
+    create_strategy("stream", strip=30, band=20)(model, image, confidence=other)
+    assert (one.int() - other.int()).abs().max() <= 1
+
+
+def test_the_estimate_of_a_run_grows_with_band_and_width(model):
+    low, high = (prepare(model, 256, 512).bytes(band) for band in (32, 64))
+    assert low < high < 2.2 * low
+    assert prepare(model, 256, 1024).bytes(32) == pytest.approx(2 * low, rel=0.05)
+    assert prepare(model, 512, 512).bytes(32) == pytest.approx(low, rel=0.05)  # not with the height
+    wide, halves = prepare(model, 256, 4096), [(0, 290), (222, 512)]
+    assert 0.5 < wide.bytes(32, halves) / wide.bytes(32) < 0.75  # with half a field of 435 pixels beyond the cut
+
+
+def test_when_memory_runs_out_it_goes_on_with_half_the_band(model, monkeypatch, caplog):
+    """From the row where it was: no row is given twice, none is left out."""
+    image, compute, calls = picture(200, 60), Run._compute, []
+
+    def scarce(self, operation, step, first, end, read):
+        calls.append(operation.name)
+        if end - first > 24 and len(calls) > 70:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return compute(self, operation, step, first, end, read)
+
+    monkeypatch.setattr(Run, "_compute", scarce)
+    with caplog.at_level(logging.WARNING):
+        labels = create_strategy("stream", band=64)(model, image)
+    assert "memory ran out with bands of 64 rows; going on with 32" in caplog.text
+    monkeypatch.undo()
+    assert ((labels == whole(model, image)) | (margin(model, image) < 1e-4)).all()
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(model, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Run, "_compute", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        create_strategy("stream")(model, picture(40, 40))
+
+
+def test_auto_takes_what_fits(model, monkeypatch, caplog):
+    image = picture(300, 200)
+    taken = []
+    names = ("one_pass_or_bands", "stream", "windows", "whole")
+    for name in names:
+        original = getattr(create_strategy.__globals__["STRATEGIES"]["auto"], "__globals__")[name]  # noqa: B009
+        monkeypatch.setitem(
+            create_strategy.__globals__, name, lambda *a, _name=name, _call=original, **k: taken.append(_name) or _call(*a, **k)
+        )
+    needed = memory.pass_bytes(model, 300, 200) / 2**30
+    create_strategy("auto", memory=2 * needed)(model, image)
+    create_strategy("auto", memory=needed / 2)(model, image)
+    with caplog.at_level(logging.WARNING):
+        create_strategy("auto", memory=1e-4)(model, image)
+    create_strategy("auto")(model, image)
+    assert taken == ["one_pass_or_bands", "stream", "stream", "windows", "whole"]
+    assert "labels are approximate" in caplog.text
+
+
+def test_auto_goes_on_in_bands_where_a_pass_runs_out_of_memory(model, monkeypatch, caplog):
+    image = picture(100, 80)
+    expected = whole(model, image)
+    monkeypatch.setattr(type(model), "scores", scarce_at(model, 100), raising=True)
+    with caplog.at_level(logging.WARNING):
+        labels = create_strategy("auto", memory=8)(model, image)
+    monkeypatch.undo()
+    assert "memory ran out in one pass over 80x100 pixels" in caplog.text
+    assert ((labels == expected) | (margin(model, image) < 1e-4)).all()
+
+
+def scarce_at(model, height):
+    scores = type(model).scores
+
+    def fails(self, images):
+        if type(images) is torch.Tensor and images.shape[-2] == height and torch.is_inference_mode_enabled():
+            raise torch.OutOfMemoryError("out of memory")
+        return scores(self, images)
+
+    return fails
+
+
+def test_a_network_from_elsewhere_is_for_windows(model):
+    with pytest.raises(ValueError, match="takes a network of this toolkit, and function is none; use inference=windows"):
+        create_strategy("auto")(lambda x: x, picture(20, 20))
+
+
+def test_autocast_computes_convolutions_in_its_type(model):
+    image = picture(64, 80)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        labels = create_strategy("stream", band=20)(model, image)
+        expected = whole(model, image)
+    assert (labels == expected).float().mean() > 0.9
+    float32 = create_strategy("stream", band=20)(model, image)  # the program of the other type is not taken
+    assert ((float32 == whole(model, image)) | (margin(model, image) < 1e-4)).all()
+
+
+@pytest.mark.parametrize("wrong", ["band=0", "passes=0", "memory=0"])
+def test_settings_out_of_range(wrong, capsys):
+    assert run(["evaluate", "checkpoint=none.pt", "inference=stream", f"inference.{wrong}"]) == 2
+    assert f"inference.{wrong.replace('memory=0', 'memory=0.0')} is not allowed" in capsys.readouterr().err
+
+
+def test_the_command_scores_alike(tiny_run, tmp_path):
+    """The same confusion matrix by bands as in one pass; labels may differ where two classes are as good as equal."""
+    found = {}
+    for words in (["whole"], ["stream", "inference.band=16"]):
+        folder = tmp_path / words[0]
+        assert (
+            run(["evaluate", f"checkpoint={tiny_run}/best.pt", f"output={folder}", "device=cpu", *[f"inference={words[0]}"], *words[1:]])
+            == 0
+        )
+        found[words[0]] = torch.tensor(json.loads((folder / "metrics.json").read_text())["confusion"])
+    assert found["whole"].sum() == found["stream"].sum()
+    assert (found["whole"] - found["stream"]).abs().sum() <= 2e-4 * found["whole"].sum()
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="needs CamVid in ../shared/data/camvid")
+def test_photographs_are_scored_alike(model):
+    """CamVid: the confusion matrices differ by no more than the pixels at which two classes are as good as equal."""
+    split = create_split("camvid", "val", root=str(CAMVID))
+    split = Pairs(split.pairs[:3], split.labels)
+    accelerator = create_accelerator("cpu", "fp32")
+    one = evaluate(model, split, create_strategy("whole"), accelerator, workers=0)
+    other = evaluate(model, split, create_strategy("stream", band=96), accelerator, workers=0)
+    close = sum(int((margin(model, split[index][0]) < 1e-4).sum()) for index in range(len(split)))
+    assert one.sum() == other.sum() > 0
+    assert (one - other).abs().sum() <= 2 * close
+    assert close < 1e-3 * one.sum()
