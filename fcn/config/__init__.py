@@ -6,7 +6,7 @@ object is made (ValueError: the key, what was given, what is allowed). A field w
 
 from fcn.config.commands import BenchmarkConfig, CeilingConfig, CompareConfig, EvaluateConfig, InspectConfig, PredictConfig, TrainConfig
 from fcn.config.data import DownloadConfig, FilesConfig, FolderConfig, ShapesConfig
-from fcn.config.inference import InferenceConfig, WindowsConfig
+from fcn.config.inference import AutoConfig, InferenceConfig, StreamConfig, WindowsConfig
 from fcn.config.models import (
     BackboneConfig,
     BilinearConfig,
@@ -41,7 +41,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"shapes": ShapesConfig, "files": FilesConfig, "download": DownloadConfig, "folder": FolderConfig},
     "optim": {"sgd": SGDConfig, "adamw": AdamWConfig},
     "schedule": {"plain": ScheduleConfig, "poly": PolyConfig},
-    "inference": {"plain": InferenceConfig, "windows": WindowsConfig},
+    "inference": {"plain": InferenceConfig, "windows": WindowsConfig, "auto": AutoConfig, "stream": StreamConfig},
 }
 
 

@@ -29,3 +29,25 @@ class WindowsConfig(InferenceConfig):
         require(0 <= self.overlap < 1, "inference.overlap", self.overlap, "a share, 0 or more and below 1")
         require(self.batch_size >= 1, "inference.batch_size", self.batch_size, "1 or more")
         one_of("inference.weights", self.weights, "gaussian", "constant")
+
+
+@dataclass
+class AutoConfig(InferenceConfig):
+    memory: float | None = None  # GiB that may be taken; null: half of what is free
+    passes: int = 12  # over the image, at most, for networks with layers that look at all of it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.memory is None or self.memory > 0, "inference.memory", self.memory, "above 0, or null")
+        require(self.passes >= 1, "inference.passes", self.passes, "1 or more")
+
+
+@dataclass
+class StreamConfig(AutoConfig):
+    band: int | None = None  # rows of the image that are taken in at a time; null: as the memory allows
+    strip: int | None = None  # columns of the image that are computed at a time; null: all, or as the memory allows
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("band", "strip"):
+            require(getattr(self, key) is None or getattr(self, key) >= 1, f"inference.{key}", getattr(self, key), "1 or more, or null")

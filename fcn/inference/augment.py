@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fcn.inference.labelmap import work_at_once
-from fcn.inference.scores import Image, Reader, Scores
+from fcn.inference.scores import Image, Reader, Scores, Strips
 
 AUGMENTATIONS = ("flip", "scales")  # the settings that go with every strategy
 
@@ -64,7 +64,9 @@ def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tenso
     return index.clamp_(0, source - 1), (weight / weight.sum(0)).float()
 
 
-def augmented(compute: Callable[[Image], Scores], image: Image, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Scores:
+def augmented(
+    compute: Callable[[Image], Scores | Strips], image: Image, *, flip: bool = False, scales: Sequence[float] = (1.0,)
+) -> Scores | Strips:
     """Mean softmax probabilities, pixel by pixel, over the image at each of the ``scales`` and, with ``flip``, each of these mirrored.
 
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.
@@ -79,14 +81,17 @@ def augmented(compute: Callable[[Image], Scores], image: Image, *, flip: bool = 
 
 
 @torch.inference_mode()
-def averaged(compute: Callable[[Image], Scores], image: Image, views: Sequence[tuple[float, bool]]) -> Iterator[Tensor]:
+def averaged(compute: Callable[[Image], Scores | Strips], image: Image, views: Sequence[tuple[float, bool]]) -> Iterator[Tensor]:
     """Bands (C, rows, W) of mean probabilities over the views (scale, mirrored)."""
     height, width = image.shape[-2:]
     readers = []
     for scale, mirrored in views:
         size = max(1, round(height * scale)), max(1, round(width * scale))
         view = image if size == (height, width) else Resized(image, *size)
-        readers.append(Reader(compute(Mirrored(view) if mirrored else view), height, width, view=size))
+        scores = compute(Mirrored(view) if mirrored else view)
+        if isinstance(scores, Strips):
+            raise ValueError("an image in strips cannot be mirrored or scaled; give inference.memory more, or leave out flip and scales")
+        readers.append(Reader(scores, height, width, view=size))
     band = readers[0].values(0, 1)
     step = max(1, 4 * work_at_once(band) // band.numel())
     for first in range(0, height, step):

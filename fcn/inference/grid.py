@@ -35,10 +35,15 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of an image over ``points`` grid points, ``scale`` of them per pixel."""
+    """An axis of an image over ``points`` grid points, ``scale`` of them per pixel.
+
+    Of a part of an image: ``pixel`` and ``point`` are the places, on the whole one, of its first pixel and of its first point.
+    """
 
     points: int
     scale: float
+    pixel: int = 0
+    point: int = 0
 
     def places(self, first: int, last: int, like: Tensor) -> Places:
         """The places of the pixels ``first`` to ``last - 1``, in the floating type and on the device of ``like``."""
@@ -77,9 +82,10 @@ class Axis:
         return self._split(0, pixels, like)[0]
 
     def _split(self, first: int, last: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        position = torch.tensor(self.scale, dtype=like.dtype) * (torch.arange(first, last, dtype=like.dtype) + 0.5) - 0.5
+        pixels = torch.arange(first + self.pixel, last + self.pixel, dtype=like.dtype)
+        position = torch.tensor(self.scale, dtype=like.dtype) * (pixels + 0.5) - 0.5
         cell = position.floor()
-        return cell.long(), position - cell
+        return cell.long() - self.point, position - cell
 
 
 @dataclass

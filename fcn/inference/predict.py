@@ -17,7 +17,7 @@ from fcn.models.segmenter import Segmenter
 
 
 def predict(
-    model: Segmenter | Network, image: Image.Image | NDArray[np.uint8], *, strategy: str = "whole", **options: Any
+    model: Segmenter | Network, image: Image.Image | NDArray[np.uint8], *, strategy: str = "auto", **options: Any
 ) -> NDArray[np.uint8]:
     """The label map, uint8 (H, W) of class indices, of one image at its own size.
 

@@ -33,11 +33,20 @@ class Image(Protocol):
 class Scores:
     """cell: pixels of the image per cell of the grid of scores, down and across (``Segmenter.cell``). bands: tensors (C, rows, columns),
     one below the other without gap or overlap, which nobody writes to any more. probabilities: whether they are softmax probabilities,
-    not logits."""
+    not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin."""
 
     cell: tuple[float, float]
     bands: Iterator[Tensor]
     probabilities: bool = False
+    left: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class Strips:
+    """The scores of an image too wide for the memory, in strips of columns, to be taken one after the other: the first column of pixels,
+    the one behind the last, and the scores of these."""
+
+    strips: Iterator[tuple[int, int, Scores]]
 
 
 class Reader:
@@ -55,7 +64,7 @@ class Reader:
         band = self._take()
         if band is None:
             raise ValueError("there are no scores: their bands are empty")
-        self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1]), height, width)
+        self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1], *scores.left), height, width)
         self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
 
     def bands(self) -> Iterator[tuple[int, int]]:
@@ -100,7 +109,7 @@ class Reader:
         return band
 
 
-def label(scores: Scores, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+def label(scores: Scores | Strips, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
     """The label map uint8 (H, W), on the CPU, of an image's scores.
 
     confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown on a terminal where the image
@@ -109,10 +118,11 @@ def label(scores: Scores, height: int, width: int, *, confidence: Tensor | None 
     labels = torch.empty(height, width, dtype=torch.uint8)
     hidden = None if progress and height * width >= LARGE else True  # None: shown on a terminal only
     with tqdm(total=height, desc="rows", unit="row", leave=False, disable=hidden, mininterval=0.5) as bar:
-        reader = Reader(scores, height, width)
-        for first, last in reader.bands():
-            labels[first:last] = reader.labels(first, last)
-            if confidence is not None:
-                confidence[first:last] = reader.confidence(first, last)
-            bar.update(last - first)
+        for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
+            reader = Reader(strip, height, right - left)
+            for first, last in reader.bands():
+                labels[first:last, left:right] = reader.labels(first, last)
+                if confidence is not None:
+                    confidence[first:last, left:right] = reader.confidence(first, last)
+                bar.update((last - first) * (right - left) / width)
     return labels

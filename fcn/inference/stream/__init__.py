@@ -1,5 +1,11 @@
-"""An exact stream: the image goes through the network's graph in bands of rows, every row of every layer computed once."""
+"""An exact stream: the image goes through the network's graph in bands of rows, every row of every layer computed once.
 
-from fcn.inference.stream.scores import Band, Prepared, prepare, score_bands
+``program.py`` turns the graph into operations with a rule each (``rules/``), ``plan.py`` says which rows are computed when, ``run.py`` does
+it, ``statistics.py`` gathers what needs all of the image in passes before, ``scores.py`` puts that together, ``strategy.py`` chooses the
+band for a budget of memory. The idea is that of fused-layer accelerators (Alwani et al. 2016, "Fused-Layer CNN Accelerators").
+"""
 
-__all__ = ["Band", "Prepared", "prepare", "score_bands"]
+from fcn.inference.stream.scores import Known, Prepared, gather, prepare, score_bands
+from fcn.inference.stream.strategy import stream
+
+__all__ = ["Known", "Prepared", "gather", "prepare", "score_bands", "stream"]

@@ -3,8 +3,8 @@
 The image enters ``band`` rows at a time. At each step an operation computes the rows that can be known by then, each of them once, and
 holds them exactly as long as somebody will still read them. Two things are weighed:
 
-- a block of few bytes is not worth a call, so that deep layers, whose rows are few and short, wait until a block has ``BLOCK`` bytes (for
-  ``WAIT`` bands at most), while shallow ones go on in blocks that fit a cache;
+- deep layers lag behind by half their field, and would have all of that to do at once when the image ends: an operation computes a quarter
+  more rows in a step than a band makes, not more, and the last steps go on without new rows;
 - what holds more bytes than what it is made of (an up-sampled map that waits for a slower branch) is computed as late as it can be.
 """
 
@@ -21,14 +21,10 @@ from fcn.inference.stream.program import Operation
 Counts = NDArray[np.int64]
 Interval = tuple[int, int]
 
-BLOCK = 2**21  # bytes
-WAIT = 4  # bands
-FLOAT = 4  # bytes of a number
-
 
 @dataclass(frozen=True)
 class Schedule:
-    """For each operation, after 0, 1, 2, ... steps: how many rows are computed (``done``), and the first that is still read (``lowest``)."""
+    """For each operation, after 0, 1, 2, ... steps: how many rows are computed (``done``), the first that is still read (``lowest``)."""
 
     steps: int
     done: dict[str, Counts]
@@ -61,33 +57,21 @@ def needed(operations: Mapping[str, Operation], sinks: Iterable[str]) -> list[Op
     return [operation for operation in operations.values() if operation.name in wanted]
 
 
-def schedule(
-    operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = (), block: int = BLOCK
-) -> Schedule:
+def schedule(operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
     """The schedule of ``operations``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
 
-    known: the names of sources that are there in full. block: bytes, see the head of this file.
+    known: the names of sources that are there in full.
     """
     sinks, known = set(sinks), set(known)
-    steps = -(-height // band)
-    ready: dict[str, Counts] = {}
+    steps = -(-height // band) + 1
+    ready = earliest(operations, known, height, band, steps)
+    while any(ready[operation.name][-1] < operation.sizes[0] for operation in operations):
+        steps *= 2
+        ready = earliest(operations, known, height, band, steps)
+    sizes = {operation.name: prod(operation.shape) for operation in operations}
     early = set(sinks)
-    by_name = {operation.name: operation for operation in operations}
     for operation in operations:
-        rows = np.full(steps + 1, operation.sizes[0], np.int64)
-        read_bytes = 0
-        for read in operation.reads:
-            if read.maps is not None and read.source not in known:
-                rows = np.minimum(rows, writes(read.maps[0], ready[read.source]))
-                read_bytes += prod(by_name[read.source].shape)
-        if not operation.reads:
-            rows = np.minimum(np.arange(steps + 1) * band, height)
-        else:
-            least = quantum(operation, height, band, block)
-            rows = np.where(rows == operation.sizes[0], rows, rows // least * least)
-        rows[0] = 0
-        ready[operation.name] = rows
-        if prod(operation.shape) <= read_bytes:
+        if sizes[operation.name] <= sum(sizes[read.source] for read in operation.reads if read.maps is not None and read.source in sizes):
             early.add(operation.name)
     done = {name: rows if name in early else np.zeros_like(rows) for name, rows in ready.items()}
     lowest = {operation.name: np.full(steps + 1, operation.sizes[0], np.int64) for operation in operations}
@@ -100,13 +84,23 @@ def schedule(
             lowest[read.source] = np.minimum(lowest[read.source], following)
     for operation in operations:
         assert (done[operation.name] <= ready[operation.name]).all(), operation.name
-    return Schedule(steps, done, lowest)
+    steps = max(int(np.argmax(done[name] == done[name][-1])) for name in sinks)
+    return Schedule(steps, {k: v[: steps + 1] for k, v in done.items()}, {k: v[: steps + 1] for k, v in lowest.items()})
 
 
-def quantum(operation: Operation, height: int, band: int, block: int) -> int:
-    """The least number of rows that an operation computes at once, but for its last ones."""
-    rows = operation.sizes[0]
-    return max(1, min(block * rows // (FLOAT * prod(operation.shape)), WAIT * band * rows // height))
+def earliest(operations: list[Operation], known: set[str], height: int, band: int, steps: int) -> dict[str, Counts]:
+    """How many rows of each operation can be computed after each step."""
+    ready: dict[str, Counts] = {}
+    time = np.arange(steps + 1)
+    for operation in operations:
+        rows = np.full(steps + 1, operation.sizes[0], np.int64) if operation.reads else np.minimum(time * band, height)
+        for read in operation.reads:
+            if read.maps is not None and read.source not in known:
+                rows = np.minimum(rows, writes(read.maps[0], ready[read.source]))
+        rows[0] = 0
+        most = -(-5 * band * operation.sizes[0] // (4 * height))
+        ready[operation.name] = np.minimum.accumulate(rows - time * most) + time * most
+    return ready
 
 
 def writes(axis: AxisMap, ends: Counts) -> Counts:

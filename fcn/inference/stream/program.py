@@ -64,23 +64,17 @@ class Program:
         return next(iter(self.operations.values()))
 
 
-def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
-    """The program of a graph. ``dtype``: the one that autocast computes convolutions in.
+def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, prefix: str = "") -> Program:
+    """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``prefix``: what layers are not called by.
 
     Raises ValueError, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
-    return _Compiler(graph, dtype).run()
-
-
-def refusal(node: Node, reason: str) -> ValueError:
-    return ValueError(
-        f"inference=stream cannot compute '{node.op}' in layer '{node.layer or node.name}' in bands of rows: {reason}; use inference=windows"
-    )
+    return _Compiler(graph, dtype, prefix).run()
 
 
 class _Compiler:
-    def __init__(self, graph: Graph, dtype: torch.dtype | None) -> None:
-        self.graph, self.dtype = graph, dtype
+    def __init__(self, graph: Graph, dtype: torch.dtype | None, prefix: str) -> None:
+        self.graph, self.dtype, self.prefix = graph, dtype, prefix
         self.constants = graph.constants()
         self.program = Program()
         self.names: dict[str, str] = {}  # fx node -> the operation that has its value
@@ -94,14 +88,20 @@ class _Compiler:
     def run(self) -> Program:
         for node in self.graph.globals:
             if node.is_global and node.is_global.cause == "attention":
-                raise refusal(node, node.is_global.reason)
+                raise self._refusal(node, node.is_global.reason)
         for node in self.graph:
             try:
                 self._add(node)
             except NoRuleError as error:
-                raise refusal(node, str(error)) from error
+                raise self._refusal(node, str(error)) from error
         self.program.output = self._resolve(self.graph.output.name)
         return self.program
+
+    def _refusal(self, node: Node, reason: str) -> ValueError:
+        layer = node.layer.removeprefix(self.prefix) or node.name
+        return ValueError(
+            f"inference=stream cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; use inference=windows"
+        )
 
     def _resolve(self, name: str) -> str:
         while name in self.names:
@@ -168,7 +168,7 @@ class _Compiler:
         self._keep(node, self._reads(node), made, whole_rows)
 
     def _global(self, node: Node, call: Call) -> None:
-        """A pool becomes a statistic; a norm becomes one, and a multiplication that uses it. Over what is small they are run as they are."""
+        """A pool becomes a statistic; a norm one and a multiplication that uses it. Over what is small they are run as they are."""
         source = self._resolve(node.edges[0].source)
         if all(self._is_small(self._resolve(edge.source)) for edge in node.edges):
             self._keep(node, self._reads(node), bound(call))
@@ -231,9 +231,9 @@ class _Compiler:
         sizes, dims = (node.sizes[0], node.sizes[1]), (node.dims[0], node.dims[1])
         program = self.program
         program.level[node.name] = max((program.level[read.source] for read in reads), default=0)
-        if reads and all(self._is_small(read.source) for read in reads):
-            if sizes[0] * sizes[1] <= max((read.maps[0].n_in * read.maps[1].n_in for read in reads if read.maps), default=0):
-                program.small.add(node.name)
+        read_cells = max((read.maps[0].n_in * read.maps[1].n_in for read in reads if read.maps), default=0)
+        if all(self._is_small(read.source) for read in reads) and sizes[0] * sizes[1] <= read_cells:
+            program.small.add(node.name)
         self.nodes[node.name] = node
         program.operations[node.name] = Operation(
             node.name, node.layer, node.op, node.shape, sizes, dims, reads, made, node.macs, whole_rows
@@ -288,7 +288,8 @@ def normalizer(call: Call) -> tuple[Tensor, Tensor]:
     """Scale and shift per channel, float64, of a batch norm in evaluation mode."""
     mean, variance = call.tensor("running_mean"), call.tensor("running_var")
     weight, bias = call.tensor("weight"), call.tensor("bias")
-    assert mean is not None and variance is not None
+    assert mean is not None
+    assert variance is not None
     scale = torch.rsqrt(variance.double() + call.get("eps"))
     if weight is not None:
         scale = scale * weight.double()

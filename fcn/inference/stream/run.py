@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from fcn.inference.stream.lifetimes import lifetimes
 from fcn.inference.stream.plan import Interval, Schedule, columns
 from fcn.inference.stream.program import Operation, Read
-from fcn.inference.stream.rules import Cut, Cuts, part
+from fcn.inference.stream.rules import Cut, Cuts, layout, part
 
 Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
 
@@ -40,10 +41,6 @@ class Buffer:
         return self.memory.narrow(self.dim, 0, self.held)
 
 
-def layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-
-
 class Run:
     """One pass over a strip of columns of the image.
 
@@ -64,25 +61,8 @@ class Run:
         self.operations, self.plan, self.wanted, self.known = operations, plan, wanted, known
         self.dims = {**dims, **{operation.name: operation.dims for operation in operations}}
         self.columns = columns(operations, wanted, known)
-        readers: dict[str, list[int]] = {operation.name: [] for operation in operations}
-        for index, operation in enumerate(operations):
-            for read in operation.reads:
-                if read.source in readers:
-                    readers[read.source].append(index)
-        self.keeps = {operation.name for operation in operations if plan.keeps(operation.name)}
-        self.leaving: dict[int, list[str]] = {}  # after which operation of a step a block is no longer read in it
-        for name, users in readers.items():
-            if name not in self.keeps and name not in wanted and users:
-                self.leaving.setdefault(max(users), []).append(name)
-        fresh = {operation.name for operation in operations if operation.rule.fresh and operation.reads}
-        self.overwrites = {
-            operation.name
-            for operation in operations
-            if operation.reads
-            and operation.name not in self.keeps
-            and operation.reads[0].source in fresh - self.keeps - set(wanted)
-            and len(readers[operation.reads[0].source]) == 1
-        }
+        uses = lifetimes(operations, plan, wanted)
+        self.keeps, self.leaving, self.overwrites = uses.keeps, uses.leaving, uses.overwrites
         self.buffers: dict[str, Buffer] = {}
         self.blocks: dict[str, tuple[int, Tensor]] = {}  # first row, rows
         self.shapes = {operation.name: operation.shape for operation in operations}
@@ -119,7 +99,8 @@ class Run:
             blocks, cuts = [part(rows, -1, left, right - left)], []
         rule, dim = operation.rule, operation.dims[0]
         if operation.name not in self.keeps:
-            if operation.name in self.overwrites and rule.into is not None and self._fits(blocks, operation, end - first, right - left):
+            if operation.name in self.overwrites and self._fits(blocks, operation, end - first, right - left):
+                assert rule.into is not None
                 result = rule.into(blocks, cuts, blocks[0])
             else:
                 result = rule.run(blocks, cuts)
@@ -130,19 +111,14 @@ class Run:
             return
         start = self.plan.start(operation.name, step)
         buffer = self.buffers.get(operation.name)
-        result = None
-        if buffer is None or rule.into is None or any(block.dtype != buffer.memory.dtype for block in blocks):
-            result = rule.run(blocks, cuts)
-        if buffer is None:
-            assert result is not None
-            buffer = self.buffers[operation.name] = Buffer(result, dim, self.plan.capacity(operation.name))
-            buffer.start = start
-        room = buffer.room(start, end - first)
-        if result is None:
-            assert rule.into is not None
-            rule.into(blocks, cuts, room)
+        if buffer is not None and rule.into is not None and all(block.dtype == buffer.memory.dtype for block in blocks):
+            rule.into(blocks, cuts, buffer.room(start, end - first))
         else:
-            room.copy_(result)
+            result = rule.run(blocks, cuts)
+            if buffer is None:
+                buffer = self.buffers[operation.name] = Buffer(result, dim, self.plan.capacity(operation.name))
+                buffer.start = start
+            buffer.room(start, end - first).copy_(result)
         self.blocks[operation.name] = (start, buffer.rows)
 
     def _fits(self, blocks: list[Tensor], operation: Operation, rows: int, width: int) -> bool:

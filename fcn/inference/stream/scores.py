@@ -1,48 +1,92 @@
 """A network's scores, band by band: the passes that gather what needs all of the image, then the one that computes the output."""
 
-import logging
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from fcn.geometry.graph import read_graph
-from fcn.inference.stream.plan import BLOCK, Interval, needed, schedule
-from fcn.inference.stream.program import Program, compile_graph
+from fcn.inference.scoring import PREFIX, ScoresOf
+from fcn.inference.stream.lifetimes import run_bytes
+from fcn.inference.stream.plan import Interval, columns, needed, schedule
+from fcn.inference.stream.program import Operation, Program, compile_graph
 from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
-from fcn.inference.stream.statistics import Gather
-
-log = logging.getLogger(__name__)
-
-PASSES = 12
+from fcn.models.segmenter import Segmenter
 
 
-@dataclass(frozen=True)
-class Band:
-    """Scores of the rows from ``row`` on and the columns from ``column`` on, (1, C, rows, columns)."""
+@dataclass
+class Known:
+    """Values that are there in full, and which of their dimensions are rows and columns."""
 
-    row: int
-    column: int
-    scores: Tensor
+    values: dict[str, Tensor] = field(default_factory=dict)
+    dims: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network's program for one size of image, and how many passes over the image it takes."""
+    """A network's program for one size of image."""
 
     program: Program
-    passes: int
-    price: float  # multiply-adds of all passes, as a multiple of one
+
+    @cached_property
+    def levels(self) -> list[list[str]]:
+        """For each pass before the last, the statistics that it gathers."""
+        program, wanted, sinks = self.program, set[str](), {self.program.output}
+        while sinks:
+            reading = {read.source for operation in needed(program.operations, sinks) for read in operation.reads} | sinks
+            found = {name for name in reading if name in program.statistics} - wanted
+            wanted |= found
+            sinks = {program.statistics[name].source for name in found}
+        levels: list[list[str]] = [[] for _ in range(max((program.level[name] for name in wanted), default=0))]
+        for name in sorted(wanted):
+            levels[program.level[name] - 1].append(name)
+        return levels
+
+    @property
+    def passes(self) -> int:
+        """How often the image goes through the network, or a part of it."""
+        return len(self.levels) + 1
+
+    @cached_property
+    def price(self) -> float:
+        """The multiply-adds of all passes, as a multiple of those of one."""
+        program = self.program
+        sinks = [[program.statistics[name].source for name in level] for level in self.levels] + [[program.output]]
+        costs = [sum(operation.macs for operation in needed(program.operations, each)) for each in sinks]
+        return sum(costs) / max(costs[-1], 1)
+
+    @property
+    def in_strips(self) -> bool:
+        """Whether the image can be cut into strips of columns."""
+        return not any(operation.whole_rows for operation in self.program.operations.values())
+
+    def bytes(self, band: int, strips: list[Interval] | None = None) -> int:
+        """The most memory that the passes take at once beside weights and image: ``strips`` as in ``score_bands``."""
+        program, most = self.program, 0
+        for level in (*self.levels, None):
+            sinks = [program.output] if level is None else [program.statistics[name].source for name in level]
+            known = set(program.statistics) | program.small
+            operations = open_operations(program, sinks, known)
+            plan = schedule(operations, sinks, height=program.input.sizes[0], band=band, known=known)
+            for index in range(len(strips or [0])):
+                if level is None:
+                    cells = {program.output: strips[index] if strips else (0, program.operations[program.output].sizes[1])}
+                else:
+                    cells = {sink: share(program.operations[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
+                most = max(most, run_bytes(operations, plan, columns(operations, cells, known), sinks, program.like.element_size()))
+        return most
 
 
 _prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[object, dict[object, Prepared]]]" = weakref.WeakKeyDictionary()
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network`` (in evaluation mode; its first output, or the one called "out") for an image of that size.
+    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
+    network's first output, or the one called "out".
 
     It is kept for the next image of this size, as long as the weights stay as they are. Raises ValueError, naming the layer, where an
     operation cannot be computed in bands.
@@ -50,7 +94,7 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     tensors = [*network.parameters(), *network.buffers()]
     device = tensors[0].device.type if tensors else "cpu"
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    state = tuple((tensor.data_ptr(), tensor.device, tensor.dtype, _version(tensor)) for tensor in tensors)
+    state = tuple((tensor.data_ptr(), tensor.device, tensor.dtype, version(tensor)) for tensor in tensors)
     found = _prepared.get(network)
     if found is None or found[0] != state:
         found = (state, {})
@@ -58,79 +102,59 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     key = (height, width, dtype)
     if key not in found[1]:
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            graph = read_graph(network, (height, width))
-            program = compile_graph(graph, dtype=dtype)
-        found[1][key] = _priced(program)
+            graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
+            found[1][key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
     return found[1][key]
 
 
-def _version(tensor: Tensor) -> int:
+def version(tensor: Tensor) -> int:
+    """Grows whenever the tensor is written to."""
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _priced(program: Program) -> Prepared:
-    passes = levels(program)
-    costs = [sum(operation.macs for operation in needed(program.operations, sinks)) for sinks in (*passes, [program.output])]
-    return Prepared(program, len(costs), sum(costs) / max(costs[-1], 1))
-
-
-def levels(program: Program) -> list[list[str]]:
-    """For each pass before the last, the operations whose rows the statistics of that pass read."""
-    wanted, sources = {program.output}, {program.output}
-    while sources:
-        reading = {read.source for operation in needed(program.operations, sources) for read in operation.reads}
-        found = {name for name in reading if name in program.statistics} - wanted
-        wanted |= found
-        sources = {program.statistics[name].source for name in found}
-    result: list[list[str]] = [[] for _ in range(max((program.level[name] for name in wanted), default=0))]
-    for name in sorted(wanted & set(program.statistics)):
-        result[program.level[name] - 1].append(program.statistics[name].source)
-    return result
+def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:
+    """The statistics over all of the image, one pass after the other; the arguments are those of ``score_bands``, but for the number of
+    strips, into which each statistic's own columns are cut."""
+    program = prepared.program
+    known = Known(dims={name: statistic.dims for name, statistic in program.statistics.items()})
+    for level in prepared.levels:
+        gathers = {name: program.statistics[name].begin() for name in level}
+        sinks = {program.statistics[name].source for name in level}
+        operations = open_operations(program, sinks, known.values)
+        plan = schedule(operations, sinks, height=program.input.sizes[0], band=band, known=known.values)
+        for index in range(strips):
+            cells = {sink: share(program.operations[sink].sizes[1], index, strips) for sink in sinks}
+            cells = {sink: (first, end) for sink, (first, end) in cells.items() if first < end}
+            for sink, rows, block in Run(operations, plan, cells, known.values, known.dims, program.like).steps(image):
+                for name in level:
+                    if program.statistics[name].source == sink:
+                        gathers[name].add(block, rows, cells[sink])
+        known.values.update({name: each.result() for name, each in gathers.items()})
+        settle(program, known)
+    return known
 
 
 def score_bands(
-    prepared: Prepared, image: Source, *, band: int, strips: list[Interval] | None = None, block: int = BLOCK
-) -> Iterator[Band]:
-    """The scores of an image, band by band from the top, each row of each layer computed once.
+    prepared: Prepared, image: Source, known: Known, *, band: int, columns: Interval | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """The scores of an image from the top to the bottom, each row of each layer computed once: the first row of a band of them, and the
+    band, (1, C, rows, columns), which nobody writes to any more.
 
-    image: gives rows ``[first, end)`` of the normalised image, (1, 3, end - first, W); asked for from the top, once per pass and strip.
-    band: rows of the image that are taken in at a time. strips: columns of the output that are computed one after the other, for less
-    memory; they may overlap. A band's scores stand until the next is asked for.
+    image: gives rows ``[first, end)`` of the normalised image, (1, 3, end - first, W), and is asked for them from the top. known: what
+    ``gather`` found. band: rows of the image that are taken in at a time. columns: those of the scores that are wanted; by default all.
     """
     program = prepared.program
-    height, width = program.input.sizes
-    output = program.operations[program.output]
-    parts = strips or [(0, output.sizes[1])]
-    known: dict[str, Tensor] = {}
-    dims = {name: statistic.dims for name, statistic in program.statistics.items()}
-    for level in range(1, prepared.passes):
-        gathers: dict[str, list[tuple[str, Gather]]] = {}
-        for name, statistic in program.statistics.items():
-            if program.level[name] == level:
-                gathers.setdefault(statistic.source, []).append((name, statistic.begin()))
-        wanted_sources = set(levels(program)[level - 1])
-        gathers = {source: each for source, each in gathers.items() if source in wanted_sources}
-        operations = unknown(program, gathers, known)
-        plan = schedule(operations, gathers, height=height, band=band, known=known, block=block)
-        for index in range(len(parts)):
-            wanted = {source: share(program.operations[source].sizes[1], index, len(parts)) for source in gathers}
-            run = Run(operations, plan, {name: cells for name, cells in wanted.items() if cells[0] < cells[1]}, known, dims, program.like)
-            for name, rows, found in run.steps(image):
-                for _, gather in gathers[name]:
-                    gather.add(found, rows, wanted[name])
-        known.update({name: gather.result() for each in gathers.values() for name, gather in each})
-        settle(program, known, dims)
-    operations = unknown(program, [program.output], known)
-    plan = schedule(operations, [program.output], height=height, band=band, known=known, block=block)
-    for cells in parts:
-        for _, (first, _), found in Run(operations, plan, {program.output: cells}, known, dims, program.like).steps(image):
-            yield Band(first, cells[0], found)
+    operations = open_operations(program, [program.output], known.values)
+    plan = schedule(operations, [program.output], height=program.input.sizes[0], band=band, known=known.values)
+    cells = {program.output: columns or (0, program.operations[program.output].sizes[1])}
+    run = Run(operations, plan, cells, known.values, known.dims, program.like)
+    for _, (first, _), block in run.steps(image):
+        yield first, block.clone() if program.output in run.keeps else block
 
 
-def unknown(program: Program, sinks: "list[str] | dict[str, list[tuple[str, Gather]]]", known: dict[str, Tensor]) -> list:
+def open_operations(program: Program, sinks: "list[str] | set[str]", known: "dict[str, Tensor] | set[str]") -> list[Operation]:
     """The operations that ``sinks`` depend on and that are not known yet."""
-    open_operations = {name: operation for name, operation in program.operations.items() if name not in known}
-    return needed(open_operations, sinks)
+    return needed({name: operation for name, operation in program.operations.items() if name not in known}, sinks)
 
 
 def share(cells: int, index: int, count: int) -> Interval:
@@ -138,19 +162,19 @@ def share(cells: int, index: int, count: int) -> Interval:
     return cells * index // count, cells * (index + 1) // count
 
 
-def settle(program: Program, known: dict[str, Tensor], dims: dict[str, tuple[int | None, int | None]]) -> None:
+def settle(program: Program, known: Known) -> None:
     """Compute what reads known values only."""
-    for name in program.operations:
+    for name in (name for name in program.operations if name in program.small and name not in known.values):
         operation = program.operations[name]
-        if name not in program.small or name in known or any(read.source not in known for read in operation.reads):
+        if any(read.source not in known.values for read in operation.reads):
             continue
         blocks, cuts = [], []
         for read in operation.reads:
-            x = known[read.source]
+            x = known.values[read.source]
             if read.maps is not None:
                 cut = Cut.of(read.maps[0], 0, read.maps[0].n_out), Cut.of(read.maps[1], 0, read.maps[1].n_out)
-                for dim, along in zip(dims[read.source], cut, strict=True):
+                for dim, along in zip(known.dims[read.source], cut, strict=True):
                     x = part(x, dim, along.low, along.high - along.low)
                 cuts.append(cut)
             blocks.append(x)
-        known[name], dims[name] = operation.rule.run(blocks, cuts), operation.dims
+        known.values[name], known.dims[name] = operation.rule.run(blocks, cuts), operation.dims

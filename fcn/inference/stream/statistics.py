@@ -108,8 +108,10 @@ class Pool:
                     sizes = torch.tensor([high - low for low, high in found], dtype=total.dtype, device=total.device)
                     total = total / sizes.view([-1 if place == dim else 1 for place in range(total.dim())])
         if self.others:
-            how = {"mean": torch.mean, "max": torch.amax}.get(self.how, torch.sum)
-            total = how(total, self.others, keepdim=True)
+            if self.how == "mean":
+                total = total.mean(self.others, keepdim=True)
+            else:
+                total = total.amax(self.others, keepdim=True) if self.how == "max" else total.sum(self.others, keepdim=True)
         if self.how == "norm":
             total = total.sqrt()
         return total.reshape(self.shape).to(self.dtype)

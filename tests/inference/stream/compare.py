@@ -3,31 +3,31 @@
 import torch
 from torch import nn
 
-from fcn.inference.stream import prepare, score_bands
+from fcn.inference.stream import gather, prepare, score_bands
+from fcn.inference.stream.scores import share
 
 
-def streamed(network, image, *, band, strips=1, block=0):
-    """The scores of an image (1, C, H, W), from bands of ``band`` rows and ``strips`` strips of columns put together;
-    block: see ``plan.py``."""
+def streamed(network, image, *, band, strips=1):
+    """The scores of an image (1, C, H, W), from bands of ``band`` rows and ``strips`` strips of columns put together."""
     prepared = prepare(network, *image.shape[-2:])
-    width = prepared.program.operations[prepared.program.output].sizes[1]
-    strips = min(strips, width)
-    cells = [(width * index // strips, width * (index + 1) // strips) for index in range(strips)]
+    output = prepared.program.operations[prepared.program.output]
+    count = min(strips, output.sizes[1])
     asked = []
 
     def rows(first, end):
         asked.append((first, end))
         return image[:, :, first:end]
 
-    canvas = None
+    canvas = torch.full(output.shape, float("nan"), dtype=image.dtype)
     with torch.inference_mode():
-        for part in score_bands(prepared, rows, band=band, strips=cells, block=block):
-            if canvas is None:
-                canvas = torch.full(prepared.program.operations[prepared.program.output].shape, float("nan"), dtype=part.scores.dtype)
-            goal = canvas[:, :, part.row : part.row + part.scores.shape[2], part.column : part.column + part.scores.shape[3]]
-            assert goal.isnan().all(), "a row of scores is given twice"
-            goal.copy_(part.scores)
-    assert asked == sorted(asked) or strips > 1 or prepared.passes > 1
+        known = gather(prepared, rows, band=band, strips=count)
+        for index in range(count):
+            left, right = share(output.sizes[1], index, count)
+            for first, scores in score_bands(prepared, rows, known, band=band, columns=(left, right)):
+                goal = canvas[..., first : first + scores.shape[-2], left : left + scores.shape[-1]]
+                assert goal.isnan().all(), "a row of scores is given twice"
+                goal.copy_(scores)
+    assert asked == sorted(asked) or count > 1 or prepared.passes > 1
     return canvas
 
 

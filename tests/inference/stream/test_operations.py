@@ -142,7 +142,7 @@ LAYERS = {
     "gate": (lambda: Gate(nn.AdaptiveAvgPool2d(1)), C),
     "gate by mean": (lambda: Gate(lambda x: x.mean((2, 3), keepdim=True)), C),
     "gate by maximum": (lambda: Gate(nn.AdaptiveMaxPool2d(1)), C),
-    "gate after gate": (lambda: nn.Sequential(Gate(nn.AdaptiveAvgPool2d(1)), nn.Conv2d(C, C, 3, padding=1), Gate(nn.AdaptiveAvgPool2d(1))), C),
+    "gate after gate": (lambda: nn.Sequential(Gate(nn.AdaptiveAvgPool2d(1)), nn.Conv2d(C, C, 3), Gate(nn.AdaptiveAvgPool2d(1))), C),
     "pyramid": (lambda: Pyramid(3), 2 * C),
     "pyramid, corners": (lambda: Pyramid((2, 6), True), 2 * C),
     "image pool": (lambda: Pyramid(1), 2 * C),
@@ -153,7 +153,7 @@ LAYERS = {
     "norm over the map": (lambda: global_norm, C),
     "softmax over channels": (lambda: nn.Softmax(1), C),
     "spatial gate": (lambda: lambda x: x * x.mean(1, keepdim=True).sigmoid() + x.amax(1, keepdim=True), C),
-    "activations": (lambda: nn.Sequential(nn.Hardswish(True), nn.GELU(), nn.SiLU(True), nn.PReLU(), nn.LeakyReLU(0.1), nn.Hardsigmoid()), C),
+    "activations": (lambda: nn.Sequential(nn.Hardswish(True), nn.GELU(), nn.SiLU(True), nn.PReLU(), nn.ELU(), nn.Hardsigmoid()), C),
     "in place, read twice": (lambda: lambda x: torch.cat([x.relu_(), x.mul_(2), x], 1), 3 * C),
 }  # fmt: skip
 
@@ -163,8 +163,8 @@ SIZES = [(1, 1), (23, 17), (2, 31), (19, 1), (12, 16)]
 
 @pytest.mark.parametrize("name", LAYERS)
 @settings(max_examples=4, deadline=None, derandomize=True)
-@given(size=st.sampled_from(SIZES), band=st.integers(1, 25), strips=st.integers(1, 3), block=st.sampled_from([0, 600, 2**21]))
-def test_streamed_is_whole(name, size, band, strips, block):
+@given(size=st.sampled_from(SIZES), band=st.integers(1, 25), strips=st.integers(1, 3))
+def test_streamed_is_whole(name, size, band, strips):
     network = network_of(name)
     image = torch.randn(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     try:
@@ -176,7 +176,7 @@ def test_streamed_is_whole(name, size, band, strips, block):
         with pytest.raises(ValueError, match="'conv2d' in layer 'after' in bands of rows: an axis of one cell has been lost"):
             streamed(network, image, band=band)
     elif finite:
-        assert differs(network, image, band=band, strips=strips, block=block) < 1e-6
+        assert differs(network, image, band=band, strips=strips) < 1e-6
 
 
 @cache

@@ -119,3 +119,8 @@ def rule(*names: str) -> Callable[[RuleMaker], RuleMaker]:
 def part(x: Tensor, dim: int | None, start: int, length: int) -> Tensor:
     """``length`` cells of ``x`` along ``dim``; all where it has no such dimension."""
     return x if dim is None or (start == 0 and x.shape[dim] == length) else x.narrow(dim, start, length)
+
+
+def layout(x: Tensor) -> torch.memory_format:
+    """The memory format to make more of the same in: rows of a map in one piece where they are that in ``x``."""
+    return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.geometry.axis import Resize, Window
-from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, part, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, rule
 from fcn.inference.stream.rules.pointwise import bound
 
 MODES = {"linear": "bilinear", "nearest": "nearest", "nearest-exact": "nearest-exact"}
@@ -128,26 +128,39 @@ def pad(call: Call) -> Rule:
         raise NoRuleError("its channels are padded by something else than a constant")
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        if not constant:
+            return bordered(blocks[0], dims, cuts[0])
         x, wanted = blocks[0], list(amounts)
         for dim, cut in zip(dims, cuts[0], strict=True):
-            if dim is None:
-                continue
-            place = 2 * (x.dim() - 1 - dim)
-            if constant and place < len(wanted):
+            place = 2 * (x.dim() - 1 - dim) if dim is not None else len(wanted)
+            if place < len(wanted):
                 wanted[place : place + 2] = cut.beyond
-            elif not constant:
-                x = bordered(x, dim, cut)
-        return F.pad(x, wanted, value=value) if constant and any(wanted) else x
+        return F.pad(x, wanted, value=value) if any(wanted) else x
 
     return Rule(run, fresh=False)
 
 
-def bordered(x: Tensor, dim: int, cut: Cut) -> Tensor:
+def bordered(x: Tensor, dims: tuple[int | None, ...], cuts: Cuts) -> Tensor:
     """``x`` with cells of its own standing beyond the image's borders: repeated or reflected ones."""
-    cells = cut.map.clip(cut.map.taps(np.arange(cut.first, cut.end)))[:, 0] - cut.low
-    if np.array_equal(cells, np.arange(cells[0], cells[0] + len(cells))):
-        return part(x, dim, int(cells[0]), len(cells))
-    return x.index_select(dim, torch.from_numpy(cells).to(x.device))
+    for dim, cut in zip(dims, cuts, strict=True):
+        axis = cut.map
+        assert isinstance(axis, Window)
+        first, end = max(cut.first, axis.padding[0]), min(cut.end, axis.padding[0] + axis.n_in)  # those that stand in their own place
+        if dim is None or end - first == cut.cells:
+            continue
+        cells = torch.from_numpy(axis.clip(axis.taps(np.arange(cut.first, cut.end)))[:, 0] - cut.low).to(x.device)
+        shape = list(x.shape)
+        shape[dim] = cut.cells
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
+        for begin, stop in ((cut.first, first), (first, end), (end, cut.end)):
+            begin, stop = max(begin, cut.first), min(stop, cut.end)
+            if begin >= stop:
+                continue
+            index = cells[begin - cut.first : stop - cut.first]
+            moved = part(x, dim, int(index[0]), len(index)) if begin == first else x.index_select(dim, index)
+            y.narrow(dim, begin - cut.first, stop - begin).copy_(moved)
+        x = y
+    return x
 
 
 @rule("slice", "narrow")

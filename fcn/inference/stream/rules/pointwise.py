@@ -11,8 +11,10 @@ from fcn.inference.stream.rules.call import Blocks, Call, Cuts, Rule
 aten = torch.ops.aten
 
 # functions whose `out=` variant computes straight into the memory it is given
-WRITERS = ("add", "cat", "clamp", "clamp_min", "div", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mul", "sigmoid")
-WRITERS += ("silu", "sub", "tanh")
+WRITERS = (
+    *("add", "sub", "mul", "div", "cat", "clamp", "clamp_min"),
+    *("elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh"),
+)
 RESHAPING = ("expand", "transpose", "permute", "select", "slice", "narrow", "split", "unbind", "alias", "t", "detach", "to", "contiguous")
 
 

@@ -1,0 +1,76 @@
+"""How long what a step computes is there, and so how much memory a run takes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from fcn.inference.stream.plan import Interval, Schedule
+from fcn.inference.stream.program import Operation
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """keeps: operations of which rows are held from one step to the next. leaving: after which operation of a step (by its place) a block
+    is no longer read in it. overwrites: operations that may put their result where their first source is."""
+
+    keeps: frozenset[str]
+    leaving: dict[int, list[str]]
+    overwrites: frozenset[str]
+
+
+def lifetimes(operations: list[Operation], plan: Schedule, sinks: Iterable[str]) -> Lifetimes:
+    readers: dict[str, list[int]] = {operation.name: [] for operation in operations}
+    for index, operation in enumerate(operations):
+        for read in operation.reads:
+            if read.source in readers:
+                readers[read.source].append(index)
+    sinks = frozenset(sinks)
+    keeps = frozenset(operation.name for operation in operations if plan.keeps(operation.name))
+    leaving: dict[int, list[str]] = {}
+    for name, users in readers.items():
+        if users and name not in keeps | sinks:
+            leaving.setdefault(max(users), []).append(name)
+    own = {operation.name for operation in operations if operation.rule.fresh and operation.reads} - keeps - sinks
+    overwrites = frozenset(
+        operation.name
+        for operation in operations
+        if operation.reads
+        and operation.rule.into is not None
+        and operation.name not in keeps
+        and operation.reads[0].source in own
+        and len(readers[operation.reads[0].source]) == 1
+    )
+    return Lifetimes(keeps, leaving, overwrites)
+
+
+def run_bytes(operations: list[Operation], plan: Schedule, columns: Mapping[str, Interval], sinks: Iterable[str], item: int) -> int:
+    """The most memory, in bytes, that a run holds at once beside weights and image; ``item``: bytes of a number."""
+    uses = lifetimes(operations, plan, sinks)
+    row = {}
+    for operation in operations:
+        first, end = columns[operation.name]
+        share = (end - first) / operation.sizes[1] if operation.dims[1] is not None else 1.0
+        row[operation.name] = item * share * prod(operation.shape) / (operation.sizes[0] if operation.dims[0] is not None else 1)
+    held = sum(plan.capacity(name) * row[name] for name in uses.keeps)
+    live: dict[str, np.ndarray] = {}
+    now = peak = np.zeros(plan.steps)
+    for index, operation in enumerate(operations):
+        name = operation.name
+        new = np.diff(plan.done[name]) * row[name]
+        fills = name in uses.keeps and operation.rule.into is not None
+        if name in uses.overwrites:
+            live[name] = live.pop(operation.reads[0].source, new)
+        elif operation.rule.fresh and not fills:
+            peak = np.maximum(peak, now + new)
+            if name not in uses.keeps:
+                live[name] = new
+                now = now + new
+        elif not operation.rule.fresh and name not in uses.keeps:  # a view keeps what it looks at
+            live[name] = new
+            now = now + new
+            peak = np.maximum(peak, now)
+        for gone in uses.leaving.get(index, ()):
+            now = now - live.pop(gone, 0)
+    return int(held + peak.max())

@@ -1,0 +1,148 @@
+"""The strategy ``stream``: the band and the strips that fit a budget of memory, and what to do where it was estimated too low."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from fcn.inference.grid import Axis
+from fcn.inference.memory import budget_bytes, ran_out
+from fcn.inference.scores import Image, Scores, Strips
+from fcn.inference.stream.plan import Interval
+from fcn.inference.stream.run import Source
+from fcn.inference.stream.scores import Known, Prepared, gather, prepare, score_bands, share
+from fcn.models.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+PASSES = 12  # over the image, at most
+BAND = {"cpu": 2**18}  # pixels of a band: more fit no cache, fewer are not worth the calls
+BAND_ELSEWHERE = 2**22
+SHORTEST = 32  # rows of a band, unless memory is short: most networks have a row of their deepest layer in so many
+NARROWEST = 256  # columns of a strip
+
+T = TypeVar("T")
+
+
+def stream(
+    model: Segmenter,
+    image: Image,
+    *,
+    band: int | None = None,
+    strip: int | None = None,
+    passes: int = PASSES,
+    memory: float | None = None,
+) -> Scores | Strips:
+    """Scores equal to those of the whole image in one pass, up to rounding, in bands of rows through the network's graph.
+
+    band: rows of the image that are taken in at a time; strip: columns, where the image is cut into strips (with what their cells see
+    beside them, which is computed twice). By default both follow from the memory: ``memory`` GiB, or half of what is free. passes: how
+    often the image may go through the network where it has layers that look at all of the image (image pooling takes one pass more,
+    squeeze-and-excitation one for each gate). Raises ValueError where the network cannot be computed so, where it takes more passes, and
+    where the memory is too small.
+    """
+    height, width = image.shape[-2:]
+    prepared = prepare(model, height, width)
+    if prepared.passes > passes:
+        raise ValueError(
+            f"inference=stream takes {prepared.passes} passes over the image for this network, {prepared.price:.1f} times the "
+            f"multiply-adds of one, and inference.passes={passes} are allowed; allow more, or use inference=windows"
+        )
+    if prepared.passes > 1:
+        log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
+    device = model.mean.device
+    axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
+    rows, count = fitting(prepared, axis, width, device, band, strip, memory)
+
+    def read(first: int, end: int) -> Tensor:
+        return model.normalize(image[:, first:end][None]).contiguous(memory_format=torch.channels_last)
+
+    if count == 1:
+        return Scores(model.cell(height, width), bands(prepared, read, rows))
+    return Strips(strips(model, prepared, read, axis, height, width, rows, count))
+
+
+def fitting(
+    prepared: Prepared, axis: Axis, width: int, device: torch.device, band: int | None, strip: int | None, memory: float | None
+) -> tuple[int, int]:
+    """Rows of a band and number of strips, as given or such that the memory is enough.
+
+    Raises ValueError where no band and no strip is small enough.
+    """
+    if strip is not None and strip < width and not prepared.in_strips:
+        raise ValueError(f"inference.strip={strip} is not possible for this network: it has a layer that looks at whole rows; leave it out")
+    rows = band or max(SHORTEST, BAND.get(device.type, BAND_ELSEWHERE) // width)
+    count = 1 if strip is None else -(-width // strip)
+    if band is not None and (strip is not None or not prepared.in_strips):
+        return rows, count
+    budget = budget_bytes(device, memory)
+    while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
+        if band is None and rows > 1:
+            rows = -(-rows // 2)
+        elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
+            count *= 2
+        else:
+            raise ValueError(
+                f"inference=stream needs {needed / 2**30:.2f} GiB for an image {width} pixels wide and may take {budget / 2**30:.2f} GiB; "
+                f"give it more by inference.memory, or use inference=windows"
+            )
+    return rows, count
+
+
+def cells_of(axis: Axis, first: int, end: int) -> Interval:
+    """The cells of the scores that the pixels ``[first, end)`` lie at."""
+    low, high = axis.reach(first, end, torch.empty(0))
+    return low, high + 1
+
+
+def bands(prepared: Prepared, read: Source, rows: int) -> Iterator[Tensor]:
+    """Bands (C, rows, columns) of scores."""
+    known, rows = shrinking(partial(gather, prepared, read), rows)
+    yield from going_on(prepared, read, known, rows)
+
+
+def strips(
+    model: Segmenter, prepared: Prepared, read: Source, axis: Axis, height: int, width: int, rows: int, count: int
+) -> Iterator[tuple[int, int, Scores]]:
+    """The first column and the end of each strip of pixels, and its scores."""
+    known, rows = shrinking(partial(gather, prepared, read, strips=count), rows)
+    for index in range(count):
+        first, end = share(width, index, count)
+        cells = cells_of(axis, first, end)
+        yield first, end, Scores(model.cell(height, width), going_on(prepared, read, known, rows, cells), left=(first, cells[0]))
+
+
+def shrinking(call: Callable[..., T], rows: int) -> tuple[T, int]:
+    """What ``call(band=rows)`` gives, and the rows with which it did: half as many each time that memory runs out."""
+    while True:
+        try:
+            return call(band=rows), rows
+        except (RuntimeError, MemoryError) as error:
+            rows = halved(rows, error)
+
+
+@torch.inference_mode()
+def going_on(prepared: Prepared, read: Source, known: Known, rows: int, columns: Interval | None = None) -> Iterator[Tensor]:
+    """Bands (C, rows, columns) of scores; where memory runs out, from the same row on with half the band."""
+    done = 0
+    while True:
+        try:
+            for first, scores in score_bands(prepared, read, known, band=rows, columns=columns):
+                fresh = scores[0, :, max(done - first, 0) :]
+                if fresh.shape[1]:
+                    done += fresh.shape[1]
+                    yield fresh
+            return
+        except (RuntimeError, MemoryError) as error:
+            rows = halved(rows, error)
+
+
+def halved(rows: int, error: Exception) -> int:
+    """Half the band, if it was memory that ran out; else the error is raised again."""
+    if rows == 1 or not ran_out(error):
+        raise error
+    log.warning("memory ran out with bands of %d rows; going on with %d", rows, rows // 2)
+    return rows // 2
