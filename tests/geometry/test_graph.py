@@ -80,6 +80,16 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+def test_channels_are_those_of_the_convolution_that_is_called_first() -> None:
+    """A graph in which a layer was replaced has it registered last."""
+    network = torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)))
+    first = network.get_submodule("0")
+    network.delete_submodule("0")
+    network.add_submodule("0", first)
+    assert [name for name, _ in network.named_children()] == ["1", "2", "0"]
+    assert read_graph(network, 9).input_shape == (1, 3, 9, 9)
+
+
 def test_asymmetric_and_same_padding() -> None:
     network = nn.Sequential(nn.ZeroPad2d((1, 2, 3, 0)), nn.Conv2d(3, 4, 4, padding="same", dilation=(1, 3)))
     graph = agrees(network)

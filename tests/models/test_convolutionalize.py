@@ -245,7 +245,11 @@ def pooled(*layers):
 
 
 REFUSED = {
-    "vit": (lambda: models.VisionTransformer(32, 8, 1, 2, 16, 16), 32, "'cat' in forward slides not: it joins the features to something"),
+    "vit": (
+        lambda: models.VisionTransformer(32, 8, 1, 2, 16, 16),
+        32,
+        "'cat' in forward does not slide: it joins the features to something",
+    ),
     "swin": (
         lambda: models.SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4]),
         64,
@@ -256,14 +260,14 @@ REFUSED = {
         8,
         "layer '1' does not do the same in all cells, which are alike only every 2 cells",
     ),
-    "mixer": (Mixer, 16, r"layer 'mix' \(Linear\) slides not: it mixes cells of the 4 x 4 map with one another"),
+    "mixer": (Mixer, 16, r"layer 'mix' \(Linear\) does not slide: it mixes cells of the 4 x 4 map with one another"),
     "timm's mixer": (
         lambda: timm.create_model("mixer_s32_224", num_classes=2),
         None,
         "'blocks.0.mlp_tokens.fc1' .* mixes cells of the 7 x 7",
     ),
-    "flatten in the middle": (Middle, 8, r"layer 'mix' \(Linear\) slides not: it mixes cells of the 8 x 8 map"),
-    "positions": (Positions, 8, "'add' in forward slides not: it has numbers for each cell of the 6 x 6 map"),
+    "flatten in the middle": (Middle, 8, r"layer 'mix' \(Linear\) does not slide: it mixes cells of the 8 x 8 map"),
+    "positions": (Positions, 8, "'add' in forward does not slide: it has numbers for each cell of the 6 x 6 map"),
     "pool added": (lambda: Gated(torch.add), 16, r"layer 'gate.0' pools all .* to 1 x 1, and 'add' gives the result to every cell"),
     "pool that does not divide": (lambda: pooled(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(144, 2)), 12, "pools 10 cells to 6"),
     "fixed size": (lambda: pooled(nn.Flatten(), nn.Linear(144, 2)), 12, "cannot be run on images of 12 x 12 pixels .* give input_size"),
@@ -273,7 +277,7 @@ REFUSED = {
     "norm over the window": (
         lambda: pooled(nn.LayerNorm([6, 6]), nn.Flatten(), nn.Linear(144, 2)),
         8,
-        r"layer '1' \(LayerNorm\) slides not",
+        r"layer '1' \(LayerNorm\) does not slide",
     ),
     "sequences": (lambda: nn.Sequential(nn.Conv1d(3, 4, 3), nn.AdaptiveAvgPool1d(1)), 8, "has 1 axes of space"),
 }
@@ -289,6 +293,8 @@ def test_refuses_by_name_what_does_not_slide(name):
 def test_refuses_a_wrong_word():
     with pytest.raises(ValueError, match="dense='pixels' is not known; allowed: window, pixel"):
         convolutionalize(models.resnet18(), dense="pixels")
+    with pytest.raises(ValueError, match="'resnet18' is no network; give a module"):
+        convolutionalize("resnet18")
 
 
 def test_warns_of_gates_and_norms():

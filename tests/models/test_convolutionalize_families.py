@@ -113,7 +113,7 @@ def check(classifier, size, gates=None, linear=None):
         images = torch.randn(2, 3, size + 64, size + 32, dtype=dtype)
         scores, fine = window(images), pixel(images)
         assert scores.shape[-2:] == tuple(large - small + 1 for large, small in zip(fine.shape[-2:], cells, strict=True))
-        assert scores.shape[-1] > 1
+        assert scores.shape[-2] > 1
         if linear:
             assert_equal(fine.mean((2, 3)), classifier(images))
             assert_equal(F.avg_pool2d(fine, tuple(cells), stride=1).flatten(1), scores.flatten(1))
@@ -142,7 +142,7 @@ def test_flattened_windows(name):
 
 def test_a_pool_of_cells_that_its_window_does_not_have():
     """At the trained size VGG's adaptive pool does nothing; at a smaller one it repeats cells, which nothing that slides does."""
-    with torch.device("meta"), pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) slides not: it pools 3 cells to 7"):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"'avgpool' \(AdaptiveAvgPool2d\) does not slide: it pools 3 cells to 7"):
         convolutionalize(models.vgg11(), input_size=96)
 
 

@@ -51,7 +51,7 @@ def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None
 
 def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, ...]:
     """``(1, C, *sizes)`` for a network whose first convolution says how many axes and channels it takes."""
-    first = next((module for module in network.modules() if isinstance(module, nn.modules.conv._ConvNd)), None)
+    first = _first_convolution(network)
     rank = first.weight.dim() - 2 if first is not None else 2
     channels = first.in_channels if first is not None else 3
     if input_size is None:
@@ -62,6 +62,16 @@ def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = Non
     if len(sizes) != rank or min(sizes) < 1:
         raise ValueError(f"input_size {input_size} does not fit a network with {rank} axes of space; give {rank} sizes of at least 1")
     return (1, channels, *sizes)
+
+
+def _first_convolution(network: nn.Module) -> nn.modules.conv._ConvNd | None:
+    """In the order of registration, or in that of the calls where the network is a graph, whose layers may have been replaced."""
+    if isinstance(network, nn.modules.conv._ConvNd):
+        return network
+    inside = list(network.children())
+    if isinstance(network, fx.GraphModule):
+        inside = [network.get_submodule(str(node.target)) for node in network.graph.nodes if node.op == "call_module"]
+    return next((found for module in inside if (found := _first_convolution(module)) is not None), None)
 
 
 def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:

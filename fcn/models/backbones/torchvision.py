@@ -117,13 +117,12 @@ def bottlenecks(order: dict[fx.Node, int], strides: dict[fx.Node, Fraction]) -> 
 
 
 def block_of(node: fx.Node, stride: Fraction, strides: dict[fx.Node, Fraction], narrow: set[fx.Node]) -> str:
-    """The outermost module round the strided ``node`` that reads one bottleneck of ``stride``, nothing else, and strides no further; ""
-    where there is none."""
+    """The outermost module that strides with ``node`` and no further, and reads one bottleneck of ``stride``; "" where there is none."""
     for path in node.meta.get("nn_module_stack", {}):
         inside = {other for other in strides if path and path in other.meta.get("nn_module_stack", {})}
         read = {source for other in inside for source in other.all_input_nodes if source in strides} - inside
         further = any(strides[other] > strides[node] for other in inside)
-        if len(read) == 1 and read <= narrow and all(strides[source] == stride for source in read) and not further:
+        if len(read) == 1 and read <= narrow and not further and all(strides[source] == stride for source in read):
             return path
     return ""
 

@@ -111,7 +111,7 @@ class Head:
         except NotConvertibleError as reason:
             error = self.facts[node].error and f" (on a larger image it fails: {self.facts[node].error})"
             raise ValueError(
-                f"{type(self.network).__name__} cannot be converted: {where(self.network, node)} slides not: {reason}{error}"
+                f"{type(self.network).__name__} cannot be converted: {where(self.network, node)} does not slide: {reason}{error}"
             ) from None
 
     # what rules ask and do

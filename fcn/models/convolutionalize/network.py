@@ -37,6 +37,8 @@ def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_si
     ValueError, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the head), for
     networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
+    if not isinstance(classifier, nn.Module):
+        raise ValueError(f"{classifier!r} is no network; give a module, such as torchvision.models.resnet50()")
     name = type(classifier).__name__
     if dense not in get_args(Dense):
         raise ValueError(f"dense={dense!r} is not known; allowed: {', '.join(get_args(Dense))}")
@@ -139,7 +141,7 @@ def at_least(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2] < size[0] or images.shape[-1] < size[1]:
         raise ValueError(
             f"an image of {images.shape[-2]} x {images.shape[-1]} pixels is smaller than the window of {size[0]} x {size[1]} that this "
-            "network classifies; give larger images, or convert with dense='pixel' or a smaller input_size"
+            "network classifies; give larger images, or convert with dense='pixel' if the classifier pools its features"
         )
     return images
 

@@ -15,7 +15,7 @@ differ a little, and the sampled cells with them; with the same gates they are e
 
 from torch import fx, nn
 
-from fcn.models.dilate.reading import Reading
+from fcn.models.dilate.reading import Lost, Reading
 from fcn.models.trace import trace
 
 __all__ = ["Reading", "dilate", "rewrite"]
@@ -47,6 +47,10 @@ def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first:
     reading = Reading(network, output_stride, dilate_first=dilate_first, spreads=reading.spreads)
     if reading.stride_now() != output_stride:
         raise ValueError(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
+    for node in reading.outputs():
+        state = reading.states[node]
+        if isinstance(state, Lost) and state.dilated:
+            raise ValueError(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
     network.graph.lint()
     network.delete_all_unused_submodules()
     network.recompile()

@@ -34,7 +34,11 @@ class Lost:
     dilated: bool
 
 
-State = tuple[Axis, ...] | Lost | None  # None: no spatial axes
+class Uniform:
+    """The state of a map that has one value in all places: a vector that was spread out."""
+
+
+State = tuple[Axis, ...] | Lost | Uniform | None  # None: no spatial axes
 
 
 class Reading:
@@ -86,9 +90,8 @@ class Reading:
         state: State
         if not spreads:
             state = None  # sizes and other numbers
-        elif not sources:
-            mapped = any(spread.dims is not None or spread.folded for spread in spreads)
-            state = Lost(layer_name(node), False) if mapped else None
+        elif all(isinstance(self.states[source], Uniform) for source in sources):
+            state = self.unplaced(node, spreads, sources)
         else:
             try:
                 node, state = self.step(node, spreads, sources)
@@ -97,6 +100,14 @@ class Reading:
         self.states[node] = state
         if spreads:
             self.spreads[node] = spreads
+
+    def unplaced(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> State:
+        """The state of what is made of no map with cells in place."""
+        if not any(spread.dims is not None or spread.folded for spread in spreads):
+            return None
+        spreads_out = operation(node) in ("interpolate", "expand", "expand_as") or isinstance(self.module(node), nn.Upsample)
+        uniform = is_cellwise(self.network, node) if sources else spreads_out
+        return Uniform() if uniform else Lost(layer_name(node), False)
 
     def step(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, State]:
         """The state of ``node``, rewritten if need be (the node that stands for it then comes back)."""
