@@ -21,8 +21,8 @@ from fcn.geometry.matrix import convolution_matrix, im2col
 from fcn.geometry.notation import parse_words
 from fcn.geometry.probe import Probe
 from fcn.models.backbones import create_backbone
-from fcn.studies.field_picture import fitted, network_picture
-from fcn.studies.inspect import inspect_network
+from fcn.studies.inspect.picture import fitted, network_picture
+from fcn.studies.inspect.report import inspect_network
 
 BLUE, ORANGE, GREEN, GRAY, INK = "#5aa9e6", "#f5a142", "#7cc47f", "#e4e4e4", "#333333"
 SOFT_BLUE, SOFT_GREEN = "#d6eaf8", "#dff0df"

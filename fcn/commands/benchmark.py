@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import hardware
 from fcn.commands.parts import model_of
-from fcn.config import BenchmarkConfig
+from fcn.config.commands import BenchmarkConfig
 
 CLASSES = 21  # of Pascal VOC
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import load_split
-from fcn.config import CeilingConfig
+from fcn.config.commands import CeilingConfig
 
 
 def ceiling(config: CeilingConfig) -> int:

@@ -19,7 +19,9 @@ from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
 from fcn.commands.parts import load_split, part_options
 from fcn.commands.train import train
-from fcn.config import CompareConfig, FilesConfig, TrainConfig, TrainingConfig, UpsampleConfig
+from fcn.config.commands import CompareConfig, TrainConfig, TrainingConfig
+from fcn.config.data import FilesConfig
+from fcn.config.models import UpsampleConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,8 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
 
     from fcn.data.files import remove_unfinished, written
     from fcn.models.upsample import create_upsampler
-    from fcn.studies.report import write_report
-    from fcn.studies.upsampling import THIN, read_results
+    from fcn.studies.compare.cells import THIN, read_results
+    from fcn.studies.compare.report import write_report
     from fcn.training.devices import create_accelerator
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -122,7 +124,7 @@ class InTurn:
                 raise
 
     def _outcome(self, name: str) -> str:
-        from fcn.studies.upsampling import read_results
+        from fcn.studies.compare.cells import read_results
 
         results, failed = read_results(self.folder, [name])
         if failed:
@@ -156,8 +158,8 @@ def run_cell(config: CompareConfig, comparison: Path) -> int:
 def train_and_measure(config: CompareConfig, folder: Path) -> None:
     from fcn.data.files import remove_unfinished
     from fcn.inference.strategies import create_strategy
-    from fcn.studies.flat import checkerboard_index, flat_scores
-    from fcn.studies.upsampling import costs, final_model, peak_memory, save_maps, score_cell, write_json
+    from fcn.studies.compare.cells import costs, final_model, peak_memory, save_maps, score_cell, write_json
+    from fcn.studies.compare.flat import checkerboard_index, flat_scores
     from fcn.training.checkpoint import model_state, save_checkpoint
     from fcn.training.devices import create_accelerator, place
 
@@ -197,9 +199,9 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
 
 def write_start(folder: Path, model: Any, *rest: Any) -> None:
     """What the cell starts from, and the pattern that its network draws before it has learnt anything."""
-    from fcn.studies.equal import start_of
-    from fcn.studies.flat import checkerboard_index, flat_scores
-    from fcn.studies.upsampling import write_json
+    from fcn.studies.compare.cells import write_json
+    from fcn.studies.compare.equal import start_of
+    from fcn.studies.compare.flat import checkerboard_index, flat_scores
 
     pattern = checkerboard_index(flat_scores(model), model.backbone.strides[-1])
     write_json(folder / "start.json", {"checkerboard": pattern, "equal": start_of(model, *rest)})

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import load_split, part_options
-from fcn.config import EvaluateConfig
+from fcn.config.commands import EvaluateConfig
 
 
 def evaluate(config: EvaluateConfig) -> int:

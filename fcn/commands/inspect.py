@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import model_of, part_options
-from fcn.config import BackboneConfig, InspectConfig, UpsampleConfig
+from fcn.config.commands import InspectConfig
+from fcn.config.models import BackboneConfig, UpsampleConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +42,8 @@ def inspect(config: InspectConfig) -> int:
     """
     from fcn.data.files import written
     from fcn.data.images import read_image
-    from fcn.studies.field_picture import fitted
-    from fcn.studies.layer_table import FORMATS, SUFFIXES
+    from fcn.studies.inspect.picture import fitted
+    from fcn.studies.inspect.table import FORMATS, SUFFIXES
 
     refuse_used(config.output)
     photograph = None if config.image is None else read_image(config.image)
@@ -70,8 +71,8 @@ Inspected = tuple[str, Any, Callable[[Any], "Figure"]]  # a name, the report, an
 def of_layers(config: InspectConfig) -> Inspected:
     """Layers in words, by formula."""
     from fcn.geometry.notation import parse_words
-    from fcn.studies.field_picture import layers_picture
-    from fcn.studies.inspect import inspect_layers
+    from fcn.studies.inspect.picture import layers_picture
+    from fcn.studies.inspect.report import inspect_layers
 
     named = parse_words(config.layers or "")
     report = inspect_layers(named, sizes(config.input_size or USUAL_SIZE))
@@ -80,8 +81,8 @@ def of_layers(config: InspectConfig) -> Inspected:
 
 def of_network(config: InspectConfig) -> Inspected:
     """A model, a backbone or a classifier, read from its graph."""
-    from fcn.studies.field_picture import network_picture
-    from fcn.studies.inspect import inspect_network
+    from fcn.studies.inspect.picture import network_picture
+    from fcn.studies.inspect.report import inspect_network
 
     name, network, output, size = build(config)
     report, fields = inspect_network(

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fcn.config import BackboneConfig, ModelConfig, UpsampleConfig
+from fcn.config.models import BackboneConfig, ModelConfig, UpsampleConfig
 
 if TYPE_CHECKING:
     from fcn.models.segmenter import Segmenter

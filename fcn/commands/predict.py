@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.parts import part_options
-from fcn.config import PredictConfig
+from fcn.config.commands import PredictConfig
 
 
 def predict(config: PredictConfig) -> int:

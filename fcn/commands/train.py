@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
 from fcn.commands.parts import load_split, model_of, part_options
-from fcn.config import FilesConfig, TrainConfig
+from fcn.config.commands import TrainConfig
+from fcn.config.data import FilesConfig
 
 if TYPE_CHECKING:
     from fcn.data.split import Split

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from fcn.studies.inspect import Report, Row
+from fcn.studies.inspect.report import Report, Row
 from fcn.studies.tables import csv_table, markdown_table, text_table
 
 HEADER = ("layer", "operation", "kernel", "stride", "dil", "pad", "input", "output", "field", "jump", "parameters", "mult-adds")

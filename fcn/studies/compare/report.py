@@ -7,9 +7,9 @@ from typing import Any
 
 from fcn.data.files import written
 from fcn.data.split import Split
-from fcn.studies.table_of_methods import tables
+from fcn.studies.compare.cells import summarize, write_json
+from fcn.studies.compare.tables import tables
 from fcn.studies.tables import markdown_table
-from fcn.studies.upsampling import summarize, write_json
 from fcn.training.records import read_lines
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito: told apart by all readers
@@ -19,7 +19,7 @@ def write_report(
     folder: Path, settings: dict[str, Any], results: Mapping[str, Any], failed: Mapping[str, str], split: Split
 ) -> dict[str, Any]:
     """Write all four from the results of the cells (``upsampling.read_results``) and the split that they were scored on."""
-    from fcn.studies.page import page
+    from fcn.studies.compare.page import page
 
     report = build_report(settings, results, failed, split)
     report["environment"] = (folder / "environment.txt").read_text()

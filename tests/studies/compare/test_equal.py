@@ -10,7 +10,7 @@ from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import UPSAMPLERS, create_upsampler
-from fcn.studies.equal import check_equal, own_names, start_of
+from fcn.studies.compare.equal import check_equal, own_names, start_of
 from fcn.training.batches import Plan
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fcn.geometry.notation import parse_words
 from fcn.models.classifiers import create_classifier
 from fcn.models.compact import Compact
-from fcn.studies.inspect import Report, Row, inspect_layers, inspect_network
+from fcn.studies.inspect.report import Report, Row, inspect_layers, inspect_network
 
 
 def output(report: Report) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 import pytest
 from scipy import stats
 
-from fcn.studies.paired import paired, t_cdf, t_quantile
+from fcn.studies.compare.paired import paired, t_cdf, t_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 20, 99])

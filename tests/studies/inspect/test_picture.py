@@ -10,8 +10,8 @@ from fcn.geometry.receptive_field import receptive_field
 from fcn.models.backbones import create_backbone
 from fcn.models.compact import Compact
 from fcn.models.segmenter import create_model
-from fcn.studies.field_picture import fitted, layers_picture, network_picture, wake
-from fcn.studies.inspect import inspect_network
+from fcn.studies.inspect.picture import fitted, layers_picture, network_picture, wake
+from fcn.studies.inspect.report import inspect_network
 
 
 def frames(figure) -> list[tuple[float, float, float, float]]:
@@ -72,7 +72,7 @@ def test_layers_in_words() -> None:
 
 
 def test_a_network_that_is_too_dear_has_its_frame_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcn.studies.field_picture.LIMIT", 10)
+    monkeypatch.setattr("fcn.studies.inspect.picture.LIMIT", 10)
     backbone = create_backbone("compact")
     _, fields = inspect_network(backbone, 64, output="2")
     assert len(frames(network_picture(backbone, fields, fitted(None, (64, 64)), output="2", name="compact"))) == 1

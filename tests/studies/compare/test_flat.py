@@ -5,8 +5,8 @@ import torch
 
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import UPSAMPLERS
-from fcn.studies import flat
-from fcn.studies.flat import checkerboard_index, flat_scores
+from fcn.studies.compare import flat
+from fcn.studies.compare.flat import checkerboard_index, flat_scores
 
 
 def test_flat_scores_have_index_0():

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from fcn.data.split import Split
-from fcn.studies import charts
-from fcn.studies.crops import choose, enlarged, patterns, read_kept
-from fcn.studies.report import facts, method_colors, plain_settings, title
-from fcn.studies.table_of_methods import Table, share, tables
+from fcn.studies.compare import charts
+from fcn.studies.compare.crops import choose, enlarged, patterns, read_kept
+from fcn.studies.compare.report import facts, method_colors, plain_settings, title
+from fcn.studies.compare.tables import Table, share, tables
 
 Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
 

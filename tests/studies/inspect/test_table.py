@@ -10,8 +10,8 @@ from torch import nn
 
 from fcn.geometry.notation import parse_words
 from fcn.models.compact import Compact
-from fcn.studies.inspect import Report, inspect_layers, inspect_network
-from fcn.studies.layer_table import counted, layer_csv, layer_json, layer_markdown, layer_table
+from fcn.studies.inspect.report import Report, inspect_layers, inspect_network
+from fcn.studies.inspect.table import counted, layer_csv, layer_json, layer_markdown, layer_table
 
 
 def of(text: str, size: tuple[int, int] = (224, 224)) -> Report:

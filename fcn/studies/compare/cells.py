@@ -23,9 +23,9 @@ from fcn.data.split import Split
 from fcn.geometry.graph.read import read_graph
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.studies.equal import check_equal, own_names
+from fcn.studies.compare.equal import check_equal, own_names
+from fcn.studies.compare.paired import paired
 from fcn.studies.measure import resident_peak, time_in_turns
-from fcn.studies.paired import paired
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
 from fcn.training.evaluate import evaluate
@@ -141,7 +141,8 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
             starts[name] = json.loads((cell / "start.json").read_text())["equal"]
         else:
             error = cell / "error.txt"
-            unknown = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            killed = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            unknown = killed if cell.is_dir() else "it was not begun"
             failed[name] = error.read_text().strip() if error.is_file() else unknown
     for seed in {result["seed"] for result in results.values()}:
         check_equal({name: starts[name] for name, result in results.items() if result["seed"] == seed})

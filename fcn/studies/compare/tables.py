@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from fcn.studies.upsampling import QUALITY
+from fcn.studies.compare.cells import QUALITY
 
 
 class Table(NamedTuple):
@@ -69,7 +69,7 @@ def cost_table(report: Mapping[str, Any]) -> Table:
             [
                 method,
                 millions(row["parameters"]),
-                f"{row['upsampler_parameters']:,}",
+                f"{row['upsampler_parameters']:,.0f}",
                 "-" if row["multiply_adds"] is None else f"{row['multiply_adds'] / 1e9:.3f}",
                 f"{row['images_per_second']:.1f}",
                 f"{1000 * row['latency_seconds']:.1f}",
