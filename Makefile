@@ -25,10 +25,10 @@ demo: .venv/.ready
 	@echo "Look at $(DEMO)/train/samples.png, $(DEMO)/train/curves.png, $(DEMO)/evaluate/confusion.png and the pictures in $(DEMO)/predict"
 
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical
 
 test-slow: .venv/.ready
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m slow
 
 check: .venv/.ready
 	$(BIN)/ruff check .

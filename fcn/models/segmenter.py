@@ -178,7 +178,7 @@ def create_model(
         except ValueError as error:
             if asked is None or output_stride is not None or f"output_stride={asked}" not in str(error):
                 raise
-            hint = f"model={model} asks for it; backbone.output_stride=32 leaves the strides as they are"
+            hint = f"model={model} asks for it unless backbone.output_stride is given"
             raise ValueError(f"{error} ({hint})") from error
         head = build(features, num_classes, upsampler, **given)
     spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))

@@ -80,6 +80,23 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+def test_channels_are_those_of_the_convolution_that_is_called_first() -> None:
+    """A graph in which a layer was replaced has it registered last."""
+    network = torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)))
+    first = network.get_submodule("0")
+    network.delete_submodule("0")
+    network.add_submodule("0", first)
+    assert [name for name, _ in network.named_children()] == ["1", "2", "0"]
+    assert read_graph(network, 9).input_shape == (1, 3, 9, 9)
+
+    class Padded(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride, 0, 1, self.groups)
+
+    network = torch.fx.symbolic_trace(nn.Sequential(Padded(6, 4, 3, groups=2), nn.Conv2d(4, 5, 3)))
+    assert read_graph(network, 9).input_shape == (1, 6, 9, 9)
+
+
 def test_asymmetric_and_same_padding() -> None:
     network = nn.Sequential(nn.ZeroPad2d((1, 2, 3, 0)), nn.Conv2d(3, 4, 4, padding="same", dilation=(1, 3)))
     graph = agrees(network)

@@ -7,6 +7,7 @@ from torch import nn
 from fcn.geometry.receptive_field import receptive_field
 from fcn.models.backbones import create_backbone
 from fcn.models.compact import Compact, compact
+from fcn.models.convolutionalize import convolutionalize
 
 
 def test_the_assignment_is_met() -> None:
@@ -48,6 +49,18 @@ def test_as_a_backbone_it_has_the_weights_of_a_file(tmp_path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(classifier.classifier(backbone(images)[-1].mean((2, 3))), classifier(images))
         assert compact(weights=str(tmp_path / "compact.pt"))(images).shape == (1, 7)
+
+
+def test_it_becomes_fully_convolutional() -> None:
+    """With the pool of 4x4 cells that it has at 32 pixels, a cell of the scores sees 69 + 3 * 8 pixels."""
+    classifier = Compact().double().eval()
+    window, pixel = (convolutionalize(classifier, dense=dense, input_size=32) for dense in ("window", "pixel"))
+    images = torch.randn(1, 3, 64, 48, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(window(images[..., :32, :32])[..., 0, 0], classifier(images[..., :32, :32]))
+        torch.testing.assert_close(pixel(images).mean((2, 3)), classifier(images))
+    assert receptive_field(window, (64, 48)).size == (93, 93)
+    assert receptive_field(pixel, (64, 48)).size == (69, 69)
 
 
 def test_weights_that_do_not_exist_or_fit_are_refused(tmp_path) -> None:

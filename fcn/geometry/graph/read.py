@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from fcn.geometry.graph.layout import Atom, NoLayoutError, axis_of, dim_size, plain
@@ -51,9 +52,7 @@ def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None
 
 def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, ...]:
     """``(1, C, *sizes)`` for a network whose first convolution says how many axes and channels it takes."""
-    first = next((module for module in network.modules() if isinstance(module, nn.modules.conv._ConvNd)), None)
-    rank = first.weight.dim() - 2 if first is not None else 2
-    channels = first.in_channels if first is not None else 3
+    rank, channels = _first_convolution(network) or (2, 3)
     if input_size is None:
         return (1, channels, *DEFAULT_SIZES[rank])
     sizes = (input_size,) * rank if isinstance(input_size, int) else tuple(input_size)
@@ -62,6 +61,25 @@ def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = Non
     if len(sizes) != rank or min(sizes) < 1:
         raise ValueError(f"input_size {input_size} does not fit a network with {rank} axes of space; give {rank} sizes of at least 1")
     return (1, channels, *sizes)
+
+
+def _first_convolution(network: nn.Module) -> tuple[int, int] | None:
+    """Axes of space and channels of the first convolution: in the order of registration, or in that of the calls where the network is a
+    graph, whose layers may have been replaced, or be functions."""
+    if isinstance(network, nn.modules.conv._ConvNd):
+        return network.weight.dim() - 2, network.in_channels
+    if not isinstance(network, fx.GraphModule):
+        return next((found for module in network.children() if (found := _first_convolution(module))), None)
+    for node in network.graph.nodes:
+        found = _first_convolution(network.get_submodule(str(node.target))) if node.op == "call_module" else None
+        if node.target in (F.conv1d, F.conv2d, F.conv3d):
+            weight, groups = node.args[1], node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+            if weight.op == "get_attr":
+                shape = operator.attrgetter(weight.target)(network).shape
+                found = len(shape) - 2, shape[1] * groups
+        if found:
+            return found
+    return None
 
 
 def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:

@@ -8,9 +8,9 @@ dilated cell ``i d``: sampled at every ``d``-th cell, the dilated network is the
 The rewriting works on the traced graph (``fcn.models.trace``), for modules and functions alike. It is exact at every cell and at any size
 where layers round sizes up (windows padded to their size, pools with ``ceil_mode``). A layer that drops what does not fill a window (a
 2x2 pool on an odd size) is let reach over the border once it no longer strides, so that the map covers the image: at sizes that the
-stride divides nothing is dropped and nothing differs; at others, cells near the bottom and the right border do. Statistics over the
-whole map (squeeze-and-excitation, group norm) are taken over the dilated map, which has more cells than the original's: the gates then
-differ a little, and the sampled cells with them; with the same gates they are equal.
+stride divides nothing is dropped and nothing differs; at others, cells near the bottom and the right border do, as they do where borders
+are reflected. Statistics over the whole map (squeeze-and-excitation, group norm) are taken over the dilated map, which has more cells
+than the original's: the gates then differ a little, and the sampled cells with them; with the same gates they are equal.
 """
 
 from torch import fx, nn
