@@ -212,9 +212,9 @@ class TestEvaluate:
         result = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert result["protocol"]["images"] == 3
         assert result["protocol"]["split"] == "val"
-        assert result["protocol"]["inference"] == {"name": "whole", "flip": False, "scales": [1.0]}
+        assert result["protocol"]["inference"] == {"name": "auto", "passes": 12, "memory": None, "flip": False, "scales": [1.0]}
         out = capsys.readouterr().out
-        assert "shapes val: 3 images at their own resolution, inference=whole, fp32, void left out" in out
+        assert "shapes val: 3 images at their own resolution, inference=auto, fp32, void left out" in out
         best = max(
             (line for line in map(json.loads, (tiny_run / "metrics.jsonl").read_text().splitlines()) if line["kind"] == "val"),
             key=lambda line: line["miou"],

@@ -16,7 +16,7 @@ from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bou
 from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic
 
-SAME = ("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout", "lift_fresh", "lift_fresh_copy")
+SAME = ("alias", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout", "lift_fresh", "lift_fresh_copy")
 PARTS = ("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_split", "unsafe_chunk", "unbind")
 
 

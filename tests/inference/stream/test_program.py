@@ -106,3 +106,18 @@ def test_a_program_is_kept_until_a_weight_changes():
         network[0].bias.add_(1)
     assert prepare(network, 12, 12) is not first
     assert differs(network.double(), torch.randn(1, 3, 12, 12, dtype=torch.float64), band=4) < 1e-12
+
+
+class Copied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, images):
+        x = self.conv(images)
+        return x + x.clone().relu_()
+
+
+def test_what_is_written_into_a_copy_leaves_its_source():
+    torch.manual_seed(0)
+    assert differs(lively(Copied()), torch.randn(1, 3, 21, 10, dtype=torch.float64), band=4) < 1e-12
