@@ -46,7 +46,7 @@ def margin(model, image):
 def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
     image = picture(40, 2000)
     labels = create_strategy("stream", memory=0.5)(model, image)
-    lowest = min(prepare(model, 40, 2000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32)) / 2**30
+    lowest = min(prepare(model, 40, 2000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32, 65, 131)) / 2**30
     assert isinstance(stream(model, image, memory=lowest * 1.05), Scores)
     assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
     equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
