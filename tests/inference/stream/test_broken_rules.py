@@ -144,4 +144,4 @@ def test_maps_of_the_network_are_all_of_the_kinds_that_are_broken(network):
         for read in operation.reads
         for axis in read.maps or ()
     }
-    assert {Window, Transposed, Resize} <= kinds
+    assert kinds >= {Window, Transposed, Resize}
