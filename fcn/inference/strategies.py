@@ -69,9 +69,9 @@ def auto(model: Segmenter | Network, image: Image, *, passes: int = PASSES, memo
     budget = budget_bytes(model.mean.device, memory)
     if height * width <= SMALL and memory is None:
         return whole(model, image)
-    if pass_bytes(model, height, width) <= budget:
-        return Scores(model.cell(height, width), one_pass_or_bands(model, image, passes, memory))
     try:
+        if pass_bytes(model, height, width) <= budget:
+            return Scores(model.cell(height, width), one_pass_or_bands(model, image, passes, memory))
         return stream(model, image, passes=passes, memory=memory)
     except ValueError as error:
         log.warning("labels are approximate, by windows that overlap (%s)", error)
@@ -82,13 +82,15 @@ def one_pass_or_bands(model: Segmenter, image: Image, passes: int, memory: float
     """One pass; where memory runs out in spite of the estimate, bands."""
     try:
         yield from one_pass(model, image)
+        return
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        log.warning("memory ran out in one pass over %dx%d pixels; going on with inference=stream", image.shape[-1], image.shape[-2])
-        scores = stream(model, image, passes=passes, memory=memory, strip=image.shape[-1])
-        assert isinstance(scores, Scores)
-        yield from scores.bands
+    # Not within `except`, whose error holds what the pass had in memory.
+    log.warning("memory ran out in one pass over %dx%d pixels; going on with inference=stream", image.shape[-1], image.shape[-2])
+    scores = stream(model, image, passes=passes, memory=memory, strip=image.shape[-1])
+    assert isinstance(scores, Scores)
+    yield from scores.bands
 
 
 STRATEGIES: dict[str, Callable[..., Scores | Strips]] = {"auto": auto, "whole": whole, "stream": stream, "windows": windows}

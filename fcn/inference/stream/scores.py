@@ -82,14 +82,15 @@ class Prepared:
 
 
 _prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[object, dict[object, Prepared]]]" = weakref.WeakKeyDictionary()
+KEPT = 4  # programs of a network
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
     network's first output, or the one called "out".
 
-    It is kept for the next image of this size, as long as the weights stay as they are. Raises ValueError, naming the layer, where an
-    operation cannot be computed in bands.
+    The last ``KEPT`` are kept for the next image of their size, as long as the weights stay as they are. Raises ValueError, naming the
+    layer, where an operation cannot be computed in bands.
     """
     tensors = [*network.parameters(), *network.buffers()]
     device = tensors[0].device.type if tensors else "cpu"
@@ -101,6 +102,8 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         _prepared[network] = found
     key = (height, width, dtype)
     if key not in found[1]:
+        while len(found[1]) >= KEPT:  # each holds weights of its own, folded
+            found[1].pop(next(iter(found[1])))
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             try:
                 graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))

@@ -45,6 +45,9 @@ def stream(
     squeeze-and-excitation one for each gate). Raises ValueError where the network cannot be computed so, where it takes more passes, and
     where the memory is too small.
     """
+    for name, given in (("band", band), ("strip", strip)):
+        if given is not None and given < 1:
+            raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is 1 or more, or null")
     height, width = image.shape[-2:]
     prepared = prepare(model, height, width)
     if prepared.passes > passes:
