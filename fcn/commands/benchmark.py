@@ -27,8 +27,8 @@ def benchmark(config: BenchmarkConfig) -> int:
     accelerator = create_accelerator(config.device, config.precision)
     device = accelerator.device
     dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
-    if not (config.networks and config.strides) and not config.image_sizes and config.labelmap_size is None:
-        raise ValueError("there is nothing to measure: give networks= and strides=, image_sizes=, or labelmap_size=")
+    if not (config.networks and config.strides) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
+        raise ValueError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
     folder = new_folder("benchmark", config.output)
     machine = f"{hardware(accelerator)}; {platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}"
     print(machine, flush=True)
@@ -38,19 +38,19 @@ def benchmark(config: BenchmarkConfig) -> int:
         sections.append(section)
         print(f"\n{tables(section)}", flush=True)
 
-    plain = {"device": device, "dtype": dtype, "channels_last": config.channels_last}
+    plain = {"device": device, "dtype": dtype, "channels_last": config.channels_last, "turns": config.turns}
     cases = [(config.size, config.strides)] if config.strides else []
     cases += [] if config.dense_size is None else [(config.dense_size, [1])]
     for name in config.networks:
         for size, strides in cases:
-            add(sliding_rows(name, size=size, strides=strides, windows=config.windows, turns=config.turns, memory=config.memory, **plain))
-    if config.image_sizes:
+            add(sliding_rows(name, size=size, strides=strides, windows=config.windows, **plain))
+    if config.strategies and config.image_sizes:
         spec = model_of(config.model, config.backbone, config.upsample, CLASSES).spec
         assert spec is not None
-        add(strategy_rows(spec, sizes=config.image_sizes, window=config.window, **plain))
+        add(strategy_rows(spec, strategies=config.strategies, sizes=config.image_sizes, window=config.window, **plain))
     if config.labelmap_size is not None:
         size = config.labelmap_size
-        add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns, memory=config.memory))
+        add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns))
     write_report(sections, machine, asdict(config), folder)
     print(f"\n{folder / 'benchmark.md'}, .json and .png")
     return 0

@@ -156,12 +156,12 @@ class BenchmarkConfig(CommandConfig):
     strides: list[int] = REQUIRED  # pixels between windows
     dense_size: int | None = None  # side of an image on which windows stand 1 pixel apart as well
     windows: int = REQUIRED  # that are timed, for all
+    strategies: list[str] = REQUIRED  # that are compared
     image_sizes: list[int] = REQUIRED  # sides of the images on which the strategies are compared
     window: int = REQUIRED  # side of the blended windows
     labelmap_size: int | None = None  # side of the label map
     boundary: float = REQUIRED  # share of its cells that lie at boundaries
     turns: int = REQUIRED  # measurements of each time
-    memory: bool = True  # measure the peak memory of each way too
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,6 +169,8 @@ class BenchmarkConfig(CommandConfig):
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
         for key in ("strides", "image_sizes"):
             require(min(getattr(self, key), default=1) >= 1, key, getattr(self, key), "a list of numbers, 1 or more")
+        for name in self.strategies:
+            one_of("strategies", name, "whole", "stream", "windows")
         fits = self.labelmap_size is None or (self.labelmap_size >= 32 and self.labelmap_size % 8 == 0)
         require(fits, "labelmap_size", self.labelmap_size, "a multiple of 8 from 32 on, or null")
         require(0 < self.boundary < 1, "boundary", self.boundary, "a share between 0 and 1")

@@ -1,4 +1,4 @@
-"""Measuring: the time of alternatives, in turns within one run, and the peak memory of a call in a process of its own."""
+"""Measuring: the time of alternatives, in turns within one run; with their peak memory, each in a process of its own."""
 
 import ctypes
 import gc
@@ -7,10 +7,11 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 import torch
@@ -19,16 +20,25 @@ Call = Callable[[], Any]
 
 
 class Timing(NamedTuple):
-    """Seconds of one call: the median over the turns, the fastest and the slowest."""
+    """Seconds of one call, in all turns."""
 
-    median: float
-    low: float
-    high: float
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+    @property
+    def low(self) -> float:
+        return min(self.seconds)
 
     @property
     def spread(self) -> float:
-        """Half the range, as a share of the median."""
-        return (self.high - self.low) / 2 / self.median
+        """Half the distance between the quartiles, as a share of the median; 0 for one turn."""
+        if len(self.seconds) == 1:
+            return 0.0
+        low, middle, high = quantiles(self.seconds, n=4, method="inclusive")
+        return (high - low) / 2 / middle
 
 
 def time_in_turns(
@@ -50,59 +60,129 @@ def time_in_turns(
                 times[name].append(time.perf_counter() - start)
         if turn >= warm and time.perf_counter() - begin > most:
             break
-    return {name: Timing(_median(values), min(values), max(values)) for name, values in times.items()}
+    return {name: Timing(tuple(values)) for name, values in times.items()}
 
 
 class Measured(NamedTuple):
-    """One call in a process of its own: what it gave, its seconds, and the most bytes it took beyond what was there before it."""
+    """A call in a process of its own: its times, and the most bytes it took beyond what was there before it."""
 
-    result: Any
-    seconds: float
+    timing: Timing
     memory: int
 
 
-def measured(make: Callable[..., Call], *arguments: Any, on_gpu: bool = False) -> Measured:
-    """Make the call ``make(*arguments)`` in a process of its own, and call it once.
+Maker = tuple[Callable[..., Call], Sequence[Any]]  # a function of a module that makes a call, and its arguments, which can be pickled
 
-    What ``make`` prepares is there before and does not count. ``make`` is a function of a module; the arguments and the result can be
-    pickled (tensors as arrays). on_gpu: the memory is that of tensors on the GPU, otherwise of the process. Raises RuntimeError, with its
-    reason, where the call fails.
+
+def measured(
+    makers: Mapping[str, Maker], *, turns: int = 3, least: float = 2.0, most: float = 60.0, on_gpu: bool = False
+) -> dict[str, Measured | RuntimeError]:
+    """The time and the peak memory of each call, every one made and called in a process of its own, one after the other, in turns.
+
+    What a maker prepares is there before and does not count. least, most: seconds up to which turns are added to several, and after
+    which none is begun, though there are fewer than ``turns``; where some are added, the first, which warms up, does not count. on_gpu: the memory is
+    that of tensors on the GPU, otherwise of the process. A call that fails has its error, which says why, in place of its figures.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_measure, args=(theirs, make, arguments, torch.get_num_threads(), on_gpu), daemon=True)
-    child.start()
-    theirs.close()
+    workers = {name: _Worker(make, arguments, on_gpu) for name, (make, arguments) in makers.items()}
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in workers}
+    failed: dict[str, RuntimeError] = {}
+
+    def for_each(act: Callable[[str], Any]) -> None:
+        for name in [name for name in workers if name not in failed]:
+            try:
+                act(name)
+            except RuntimeError as error:
+                failed[name] = error
+
     try:
-        found = ours.recv()
-    except EOFError:
-        child.join()
-        found = f"its process ended with exit code {child.exitcode}, maybe for lack of memory"
-    child.join()
-    if isinstance(found, str):
-        raise RuntimeError(f"a call could not be measured: {found}")
-    return Measured(*found)
+        for_each(lambda name: workers[name].answer())  # that it is made
+        begin = time.perf_counter()
+        gone, turn = 0.0, 0
+        while (turn < turns and gone < most) or (turns > 1 and gone < least):
+            for_each(lambda name: found[name].append(workers[name].call()))
+            gone, turn = time.perf_counter() - begin, turn + 1
+    finally:
+        for worker in workers.values():
+            worker.end()
+    warm = 1 if turn > turns else 0
+    return {
+        name: failed[name]
+        if name in failed
+        else Measured(Timing(tuple(seconds for seconds, _ in each[warm:])), max(peak for _, peak in each))
+        for name, each in found.items()
+    }
 
 
-def _measure(results: Connection, make: Callable[..., Call], arguments: tuple[Any, ...], threads: int, on_gpu: bool) -> None:
+def fresh() -> Any:
+    """How processes are started that hold nothing of this one: where the system can, from one that has imported torch once for all."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torchvision"])
+    return context
+
+
+class _Worker:
+    """A process that makes a call and calls it whenever it is asked to."""
+
+    def __init__(self, make: Callable[..., Call], arguments: Sequence[Any], on_gpu: bool) -> None:
+        context = fresh()
+        self.ours, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, make, arguments, torch.get_num_threads(), on_gpu), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def call(self) -> tuple[float, int]:
+        """Seconds and peak memory of one call. Raises RuntimeError where it fails."""
+        with suppress(OSError):
+            self.ours.send(None)
+        found: tuple[float, int] = self.answer()
+        return found
+
+    def answer(self) -> Any:
+        """Wait for what the process says next: that the call is made, or what it took. Raises RuntimeError where it failed."""
+        try:
+            found = self.ours.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            found = f"its process ended with exit code {self.process.exitcode}, maybe for lack of memory"
+        if isinstance(found, str):
+            raise RuntimeError(f"could not be measured: {found}")
+        return found
+
+    def end(self) -> None:
+        self.ours.close()
+        self.process.join(10)
+        self.process.kill()
+
+
+def _work(parent: Connection, make: Callable[..., Call], arguments: Sequence[Any], threads: int, on_gpu: bool) -> None:
     try:
         torch.set_num_threads(threads)
         call = make(*arguments)
-        gc.collect()
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
-        forget_peak()
-        before = torch.cuda.memory_allocated() if on_gpu else resident_peak()
-        begin = time.perf_counter()
-        result = call()
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - begin
-        peak = torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
-        results.send((result, seconds, peak - before))
+        parent.send(())
+        while True:
+            parent.recv()
+            parent.send(_once(call, on_gpu))
+    except (EOFError, BrokenPipeError):  # the other side has ended
+        return
     except Exception as error:
-        results.send(f"{type(error).__name__}: {error}")
+        with suppress(OSError):
+            parent.send(f"{type(error).__name__}: {error}")
+
+
+def _once(call: Call, on_gpu: bool) -> tuple[float, int]:
+    gc.collect()
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    forget_peak()
+    before = torch.cuda.memory_allocated() if on_gpu else resident_peak()
+    begin = time.perf_counter()
+    call()
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begin
+    return seconds, (torch.cuda.max_memory_allocated() if on_gpu else resident_peak()) - before
 
 
 def forget_peak() -> None:
@@ -121,9 +201,3 @@ def resident_peak() -> int:
         return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fcn.studies.measure import measured, time_in_turns
+from fcn.studies.measure import Timing, measured, time_in_turns
 
 MIB = 2**20
 
@@ -29,17 +29,27 @@ def end():
 
 
 def test_memory_is_what_the_call_takes_beyond_what_was_there():
-    found = measured(allocate, 200, 100)
-    assert found.memory == pytest.approx(100 * MIB, abs=10 * MIB)
-    assert found.result == 2
-    assert 0 < found.seconds < 10
+    found = measured({"much": (allocate, (200, 100)), "little": (allocate, (300, 20))}, turns=2, least=0.0)
+    assert found["much"].memory == pytest.approx(100 * MIB, abs=10 * MIB)
+    assert found["little"].memory == pytest.approx(20 * MIB, abs=10 * MIB)
+    assert all(0 < each.timing.median < 10 and len(each.timing.seconds) == 2 for each in found.values())
 
 
-def test_a_call_that_fails_is_told():
-    with pytest.raises(RuntimeError, match="ValueError: no such thing"):
-        measured(fail)
-    with pytest.raises(RuntimeError, match="exit code 7"):
-        measured(end)
+def test_a_call_that_fails_is_told_and_harms_no_other():
+    found = measured({"error": (fail, ()), "dead": (end, ()), "fine": (allocate, (1, 1))}, turns=1)
+    assert str(found["error"]) == "could not be measured: ValueError: no such thing"
+    assert "exit code 7" in str(found["dead"])
+    assert len(found["fine"].timing.seconds) == 1
+
+
+def test_short_calls_are_measured_more_often_and_the_first_time_does_not_count():
+    found = measured({"": (allocate, (1, 1))}, turns=2, least=2.0)[""]
+    assert len(found.timing.seconds) > 2
+
+
+def test_the_spread_is_half_the_distance_of_the_quartiles():
+    assert Timing((1.0, 2.0, 3.0, 4.0, 50.0)).spread == pytest.approx(1 / 3)
+    assert Timing((2.0,)).spread == 0
 
 
 def test_times_are_taken_in_turns():
@@ -48,5 +58,5 @@ def test_times_are_taken_in_turns():
     times = time_in_turns(calls, turns=3, warm=1)
     assert order == ["slow", "fast"] * 4
     assert times["fast"].median < times["slow"].median
-    assert times["slow"].low <= times["slow"].median <= times["slow"].high
+    assert times["slow"].low <= times["slow"].median
     assert time_in_turns(calls, turns=50, most=0.0)["slow"].spread == 0  # one turn

@@ -1,40 +1,46 @@
 """The label map against interpolation and arg-max: same labels, cost, memory."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.inference.labelmap import labelmap
-from fcn.studies.benchmark.rows import Row, Section
-from fcn.studies.measure import measured, time_in_turns
+from fcn.studies.benchmark.rows import Row, Section, counted
+from fcn.studies.measure import Maker, measured
 
 STRIDE = 8
 
 
-def label_map_rows(*, size: int, classes: int, boundary: float, device: torch.device, turns: int, memory: bool) -> Section:
+def label_map_rows(*, size: int, classes: int, boundary: float, device: torch.device, turns: int) -> Section:
     """For scores at stride 8 of a (size, size) image in which a share ``boundary`` of the cells lies at boundaries of regions."""
     scores, share = patchwork(size // STRIDE, classes, boundary)
     scores = scores.to(device)
-    on_gpu = device.type == "cuda"
-    calls: dict[str, Callable[[], Any]] = {"interpolate, arg-max": lambda: full(scores), "label map": lambda: ours(scores)}
-    times = time_in_turns(calls, turns=turns, on_gpu=on_gpu)
-    equal = (full(scores) == ours(scores)).float().mean().item()
+    settings = (size, classes, boundary, str(device))
+    makers: dict[str, Maker] = {way: (make, (way, *settings)) for way in WAYS}
+    times = measured(makers, turns=turns, on_gpu=device.type == "cuda")
     case = f"{size}x{size} pixels, {classes} classes, {100 * share:.0f} % boundary cells"
-    rows = []
-    for way in calls:
-        found = measured(make, way, size, classes, boundary, str(device), on_gpu=on_gpu).memory if memory else None
-        rows.append(Row(case, way, times[way].median, times[way].spread, memory=found))
-        if found is not None:
-            rows[-1].note = f"{found / size**2:.1f} bytes a pixel"
-    rows[1].equal = equal
-    return Section("Labels from scores", rows, "Labels may differ where two classes are equal up to rounding.")
+    rows = [Row.of(case, way, times[way]) for way in WAYS]
+    for row in rows:
+        if row.memory is not None:
+            row.note = f"{row.memory / size**2:.1f} bytes a pixel"
+    expected, found = (WAYS[way](scores) for way in WAYS)
+    wrong = expected != found
+    rows[1].equal = 1 - wrong.float().mean().item()
+    if wrong.any():
+        values = interpolated(scores)
+        margin = values.gather(1, expected[:, None].long()) - values.gather(1, found[:, None].long())
+        rows[1].note += f"; {counted(int(wrong.sum()))}, by {margin[:, 0][wrong].max():.1e} at most in score"
+    return Section("Labels from scores", rows, "No multiply-adds are counted: no convolution is among this.")
+
+
+def interpolated(scores: Tensor) -> Tensor:
+    return F.interpolate(scores, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
 
 
 def full(scores: Tensor) -> Tensor:
-    return F.interpolate(scores, scale_factor=float(STRIDE), mode="bilinear", align_corners=False).argmax(1)
+    return interpolated(scores).argmax(1)
 
 
 def ours(scores: Tensor) -> Tensor:
@@ -43,9 +49,12 @@ def ours(scores: Tensor) -> Tensor:
     return labels
 
 
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {"interpolate, arg-max": full, "label map": ours}
+
+
 def make(way: str, size: int, classes: int, boundary: float, device: str) -> Callable[[], None]:
     scores, _ = patchwork(size // STRIDE, classes, boundary)
-    scores, run = scores.to(device), full if way.startswith("interpolate") else ours
+    scores, run = scores.to(device), WAYS[way]
     run(scores[..., :16, :16])
 
     def call() -> None:

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fcn.data.files import written
-from fcn.studies.benchmark.rows import Section, tables
+from fcn.studies.benchmark.rows import Row, Section, tables
 
-COLORS = {
-    "windows": "#9aa5b1",
-    "unrolled": "#0f766e",
-    "dilated": "#0f766e",
-    "shift": "#b45309",
-    "interpolate": "#9aa5b1",
-    "label": "#0f766e",
-}
-OTHER = "#475569"
+OURS = ("unrolled", "dilated", "stream", "label map")  # the ways that the report is about
+COLOR, OTHER = "#0f766e", "#64748b"
 
 
 def write_report(sections: Sequence[Section], machine: str, settings: dict[str, Any], folder: Path) -> None:
@@ -30,30 +23,39 @@ def write_report(sections: Sequence[Section], machine: str, settings: dict[str, 
 
 
 def draw(sections: Sequence[Section], machine: str, path: Path) -> None:
-    """A panel for each case: the seconds of each way, on a logarithmic scale, with how many times as fast as the first it is."""
+    """A panel for each case: the seconds of each way on a logarithmic scale, and a line to them from those of the first."""
     from matplotlib.figure import Figure
 
     cases = [rows for section in sections for rows in section.cases() if any(row.seconds is not None for row in rows)]
-    heights = [1.1 + 0.32 * len(rows) for rows in cases]
-    figure = Figure(figsize=(8, sum(heights) + 0.4), layout="constrained")
+    heights = [0.55 + 0.25 * len(rows) for rows in cases]
+    figure = Figure(figsize=(8.5, sum(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(cases), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for rows, axes in zip(cases, panels, strict=True):
-        shown = [row for row in rows if row.seconds is not None]
-        seconds = [row.seconds for row in shown if row.seconds is not None]
-        places = range(len(shown))
-        colors = [next((color for word, color in COLORS.items() if row.way.startswith(word)), OTHER) for row in shown]
-        axes.barh(places, seconds, color=colors, height=0.7)
-        axes.set_yticks(places, [row.way for row in shown])
-        axes.invert_yaxis()
-        axes.set_xscale("log")
-        axes.set_xlim(min(seconds) / 4, max(seconds) * 12)
-        for place, (row, value) in enumerate(zip(shown, seconds, strict=True)):
-            times = "" if place == 0 else f", {seconds[0] / value:.3g}x"
-            memory = "" if row.memory is None else f", {row.memory / 2**20:,.0f} MiB"
-            axes.text(value * 1.08, place, f"{value:.3g} s{times}{memory}", va="center", fontsize=8)
-        axes.set_title(rows[0].case, fontsize=9, loc="left")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
+        panel(axes, [row for row in rows if row.seconds is not None])
+        axes.set_title(rows[0].case, fontsize=9, loc="left", fontweight="bold")
     panels[-1].set_xlabel(f"seconds (logarithmic); {machine}", fontsize=8)
     with written(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
+
+
+def panel(axes: Any, rows: Sequence[Row]) -> None:
+    seconds = [row.seconds or 0 for row in rows]
+    first, low, high = seconds[0], min(seconds), max(seconds)
+    axes.set_xscale("log")
+    axes.set_xlim(low / (high / low) ** 0.05 / 1.1, high * (10 * high / low) ** 0.7)  # the right half is for words
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.axvline(first, color="#cbd5e1", linewidth=1, zorder=0)
+    for place, (row, value) in enumerate(zip(rows, seconds, strict=True)):
+        color = COLOR if row.way in OURS else OTHER
+        axes.plot([first, value], [place, place], color=color, linewidth=1.5)
+        axes.plot([value], [place], "o", color=color, markersize=5)
+        words = [f"{value:.3g} s"]
+        words += [] if place == 0 else [f"{first / value:.3g}x"]
+        words += [] if row.memory is None else [f"{row.memory / 2**20:,.0f} MiB"]
+        words += [] if row.equal is None else [f"{100 * row.equal:.4g} % equal labels"]
+        axes.annotate(", ".join(words), (max(value, first), place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [row.way for row in rows])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(labelsize=8, length=0, axis="y")
+    axes.tick_params(labelsize=7, axis="x", which="both")
+    axes.minorticks_off()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fcn.studies.measure import Measured
 from fcn.studies.tables import markdown_table, text_table
 
 HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "memory, MiB", "difference", "equal labels", "note")
@@ -27,6 +28,13 @@ class Row:
     difference: float | None = None
     equal: float | None = None
     note: str = ""
+
+    @classmethod
+    def of(cls, case: str, way: str, found: Measured | RuntimeError, *, share: float = 1.0, **rest: Any) -> "Row":
+        """The row of what was measured. share: of the calls that the way takes for one that was timed."""
+        if isinstance(found, RuntimeError):  # an image too large for one pass is a result, too
+            return cls(case, way, None, **{**rest, "note": str(found)})
+        return cls(case, way, found.timing.median * share, found.timing.spread, memory=found.memory, **rest)
 
 
 @dataclass
@@ -55,6 +63,10 @@ def tables(section: Section, *, markdown: bool = False) -> str:
         made.append(make([HEADER[column] for column in kept], [[line[column] for column in kept] for line in cells]))
     title = f"## {section.title}" if markdown else section.title
     return "\n\n".join([title, *made, *([section.note] if section.note else [])])
+
+
+def counted(labels: int) -> str:
+    return f"{labels:,} label{'' if labels == 1 else 's'} differ{'s' if labels == 1 else ''}"
 
 
 def _cells(row: Row, first: Row) -> Sequence[str]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from fcn.geometry.graph.read import read_graph
-from fcn.inference.shift import shift_and_stitch
 from fcn.models.convolutionalize import convolutionalize
 from fcn.models.dilate import dilate, rewrite
 from fcn.models.trace import trace
@@ -22,21 +21,11 @@ from fcn.studies.benchmark.rows import Row, Section
 from fcn.studies.measure import measured, time_in_turns
 
 CLASSES = 1000
-BATCHES = (1, 2, 4, 8, 16, 32)
 VALID = "_valid"  # the ending of a name: the network without any padding
 
 
 def sliding_rows(
-    name: str,
-    *,
-    size: int,
-    strides: Sequence[int],
-    device: torch.device,
-    dtype: torch.dtype,
-    channels_last: bool,
-    windows: int,
-    turns: int,
-    memory: bool,
+    name: str, *, size: int, strides: Sequence[int], device: torch.device, dtype: torch.dtype, channels_last: bool, windows: int, turns: int
 ) -> Section:
     """For the classifier ``name`` of torchvision, with random weights, on a (size, size) image: a case for each window stride.
 
@@ -46,58 +35,46 @@ def sliding_rows(
     if size < window:
         raise ValueError(f"an image of {size} pixels a side is smaller than the window of {name}, {window} pixels; give a larger one")
     place = partial(placed, device=device, dtype=dtype, channels_last=channels_last)
-    on_gpu = device.type == "cuda"
     picture = place(image(size))
     unrolled = dense(name, classifier)
     own = cell_stride(unrolled)
-    classifier, unrolled = place(classifier), place(unrolled)
-    window_macs = multiply_adds(classifier, window)
-    rows = []
     for step in strides:
         if own % step:
             raise ValueError(f"{name} has stride {own}, and windows {step} pixels apart stand on no grid of it; give a divisor of {own}")
+    classifier = place(classifier)
+    window_macs, image_macs = multiply_adds(classifier, window), multiply_adds(unrolled, size)
+    batch = best_batch(classifier, picture, spread_evenly(grid(size, window, min(strides)), windows), window, device.type == "cuda")
+    rows = []
+    for step in strides:
         places = grid(size, window, step)
         sample = spread_evenly(places, windows)
-        batch = best_batch(classifier, picture, sample, window, on_gpu)
-        network_at = unrolled if step == own else place(dilate(unrolled, step))
-        calls: dict[str, Callable[[], Any]] = {
-            "windows, one by one": partial(in_windows, classifier, picture, sample, window, 1),
-            f"windows, {batch} at a time": partial(in_windows, classifier, picture, sample, window, batch),
+        network_at, way = (unrolled, "unrolled") if step == own else (dilate(unrolled, step), "dilated")
+        share = len(places) / len(sample)
+        scaled = f"scaled up from {len(sample)} of {len(places)}" if share > 1 else ""
+        costs = {  # by way: how many times what is timed, multiply-adds, and what is to be known
+            "windows, one by one": (share, len(places) * window_macs, scaled),
+            f"windows, {batch} at a time": (share, len(places) * window_macs, scaled),
+            way: (1.0, multiply_adds(network_at, size), ""),
         }
-        with torch.inference_mode():
-            dense_name = "unrolled" if step == own else "dilated"
-            dense_calls: dict[str, Callable[[], Any]] = {dense_name: partial(network_at, picture)}
-            if step == 1:
-                shifts = spread_evenly([(row, column) for row in range(own) for column in range(own)], windows)
-                dense_calls["shift-and-stitch"] = partial(some_shifts, unrolled, picture, shifts)
-            times = time_in_turns(calls | dense_calls, turns=turns, on_gpu=on_gpu)
-            scores = network_at(picture)[0]
-            expected = in_windows(classifier, picture, sample, window, 1)
-        found = torch.stack([scores[:, row // step, column // step] for row, column in sample])
-        case = f"{name}, {size}x{size}, a {window}-pixel window every {step}"
-        for way, time in times.items():
-            share = 1.0
-            macs = len(places) * window_macs
-            if way in calls:
-                share = len(places) / len(sample)
-            elif way == "shift-and-stitch":
-                share, macs = own**2 / len(shifts), own**2 * multiply_adds(unrolled, size)
-            else:
-                macs = multiply_adds(network_at, size)
-            row = Row(case, way, time.median * share, time.spread, macs)
-            if share > 1:
-                row.note = f"scaled up from {len(sample) if way in calls else len(shifts)} of {len(places) if way in calls else own**2}"
-            if memory:
-                settings = (name, way, size, step, batch, str(device), dtype, channels_last)
-                row.memory = measured(make, *settings, on_gpu=on_gpu).memory
-            rows.append(row)
-        for row in rows[-len(dense_calls) :]:
-            if row.way == dense_name:
+        if step == 1:
+            costs["shift-and-stitch"] = (own**2 / len(sample), own**2 * image_macs, f"scaled up from {len(sample)} of {own**2}")
+        settings = (name, size, step, windows, batch, str(device), dtype, channels_last)
+        times = measured({way: (make, (way, *settings)) for way in costs}, turns=turns, on_gpu=device.type == "cuda")
+        agreeing = {way: cells(place(network_at), picture, sample, step)}
+        if step == 1:
+            agreeing["shift-and-stitch"] = torch.cat([cells(place(unrolled), picture, [spot], own) for spot in sample])
+        expected = in_windows(classifier, picture, sample, window, 1)
+        case = f"{name}, {size}x{size}, a {window}-pixel window every {'pixel' if step == 1 else f'{step} pixels'}"
+        for way, (share, macs, note) in costs.items():
+            row = Row.of(case, way, times[way], share=share, macs=macs, note=note)
+            if way in agreeing:
+                found = agreeing[way]
                 row.difference = ((found - expected).abs().max() / (expected.max() - expected.min())).item()
                 row.equal = (found.argmax(1) == expected.argmax(1)).float().mean().item()
+            rows.append(row)
     title = f"Sliding windows against the {'unrolled network' if len(strides) == 1 else 'unrolled and the dilated network'}: {name}"
     padding = "no padding: equal up to rounding" if name.endswith(VALID) else "padded as it is: windows differ from the inside of an image"
-    return Section(title, rows, f"Random weights; {padding}.")
+    return Section(title, rows, f"Random weights; {padding}. Memory: of one batch of windows, or of the pass.")
 
 
 # --- networks ---
@@ -186,36 +163,35 @@ def in_windows(classifier: nn.Module, picture: Tensor, places: Sequence[tuple[in
 
 
 def best_batch(classifier: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], window: int, on_gpu: bool) -> int:
-    """The batch in which a window takes the least time."""
-    calls = {
-        str(batch): partial(in_windows, classifier, picture, places[:batch], window, batch) for batch in BATCHES if batch <= len(places)
-    }
-    times = time_in_turns(calls, turns=1, on_gpu=on_gpu)
-    return min((int(batch) for batch in calls), key=lambda batch: times[str(batch)].median / batch)
+    """The batch, a power of two from 2 on, in which a window takes the least time."""
+    seconds = {}
+    for batch in (2**power for power in range(1, max(2, len(places).bit_length()))):
+        call = partial(in_windows, classifier, picture, places[:batch], window, batch)
+        seconds[batch] = time_in_turns({"": call}, turns=2, on_gpu=on_gpu)[""].low / len(places[:batch])
+    return min(seconds, key=lambda batch: seconds[batch])
 
 
-def some_shifts(unrolled: nn.Module, picture: Tensor, shifts: Sequence[tuple[int, int]]) -> None:
-    for row, column in shifts:
-        unrolled(picture[..., row:, column:])
+@torch.inference_mode()
+def cells(network: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], stride: int) -> Tensor:
+    """Scores (places, classes) of a dense network of that stride for windows at ``places``, from one pass over the image, which for places
+    between its cells is shifted. All places stand in one shift."""
+    down, across = (spot % stride for spot in places[0])
+    scores = network(picture[..., down:, across:])[0]
+    return torch.stack([scores[:, row // stride, column // stride] for row, column in places])
 
 
-def make(name: str, way: str, size: int, step: int, batch: int, device: str, dtype: torch.dtype, channels_last: bool) -> Callable[[], None]:
-    """One way, to be measured in a process of its own: a batch of windows, whose memory is that of all, or a pass."""
+def make(
+    way: str, name: str, size: int, step: int, windows: int, batch: int, device: str, dtype: torch.dtype, channels_last: bool
+) -> Callable[[], Any]:
+    """One way, to be measured in a process of its own: some windows, the dense network over the image, or some of its shifts."""
     place = partial(placed, device=torch.device(device), dtype=dtype, channels_last=channels_last)
     classifier, window = network(name)
     picture = place(image(size))
+    places = spread_evenly(grid(size, window, step), windows)
     if way.startswith("windows"):
-        count = 1 if "one by one" in way else batch
-        places = spread_evenly(grid(size, window, step), count)
-        call = partial(in_windows, place(classifier), picture, places, window, count)
-    else:
-        unrolled = dense(name, classifier)
-        own = cell_stride(unrolled)
-        chosen = place(dilate(unrolled, step) if way == "dilated" and step != own else unrolled)
-        call = partial(shift_and_stitch, chosen, picture, own) if way == "shift-and-stitch" else partial(chosen, picture)
-
-    @torch.inference_mode()
-    def run() -> None:
-        call()
-
-    return run
+        return partial(in_windows, place(classifier), picture, places, window, 1 if "one by one" in way else batch)
+    unrolled = dense(name, classifier)
+    if way == "shift-and-stitch":
+        unrolled, own = place(unrolled), cell_stride(unrolled)
+        return lambda: [cells(unrolled, picture, [spot], own) for spot in places]
+    return partial(cells, place(dilate(unrolled, step) if way == "dilated" else unrolled), picture, places, step)

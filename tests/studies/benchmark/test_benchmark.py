@@ -2,20 +2,22 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from fcn.cli import run
+from fcn.models.segmenter import create_model
 from fcn.studies.benchmark.labels import patchwork
 from fcn.studies.benchmark.rows import Row, Section, tables
 from fcn.studies.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
-from fcn.studies.benchmark.strategies import near_seams
+from fcn.studies.benchmark.strategies import Result, compare, near_seams, strategy_rows
 
 PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
 
 
 def test_without_padding_windows_the_unrolled_and_the_dilated_network_agree():
-    section = sliding_rows("vgg11_valid", size=190, strides=[32, 16], windows=4, turns=1, memory=False, **PLAIN)
+    section = sliding_rows("vgg11_valid", size=190, strides=[32, 16], windows=4, turns=1, **PLAIN)
     unrolled, dilated = (rows[-1] for rows in section.cases())
     for row, count in ((unrolled, 2**2), (dilated, 3**2)):
         assert row.difference < 1e-5
@@ -27,8 +29,18 @@ def test_without_padding_windows_the_unrolled_and_the_dilated_network_agree():
     assert ours.macs == 9 * section.cases()[0][0].macs / 4
 
 
+def test_shift_and_stitch_stands_beside_the_dilated_network_at_stride_1():
+    section = sliding_rows("vgg11_valid", size=154, strides=[1], windows=2, turns=1, **PLAIN)
+    shifted, dilated = (next(row for row in section.rows if row.way == way) for way in ("shift-and-stitch", "dilated"))
+    assert shifted.difference < 1e-5
+    assert dilated.difference < 1e-5
+    assert shifted.equal == dilated.equal == 1
+    assert shifted.note == "scaled up from 2 of 1024"
+    assert shifted.macs > 20 * dilated.macs
+
+
 def test_with_padding_they_do_not_and_that_is_told():
-    section = sliding_rows("resnet18", size=256, strides=[32], windows=4, turns=1, memory=False, **PLAIN)
+    section = sliding_rows("resnet18", size=256, strides=[32], windows=4, turns=1, **PLAIN)
     assert section.rows[-1].difference > 1e-3
     assert "padded as it is" in section.note
 
@@ -91,7 +103,7 @@ def test_tables_leave_out_what_nothing_was_measured_of():
 )
 def test_what_cannot_be_compared_is_told(name, options, message):
     with pytest.raises(ValueError, match=message):
-        sliding_rows(name, **{"size": 256, "strides": [32], "windows": 2, "turns": 1, "memory": False, **PLAIN, **options})
+        sliding_rows(name, **{"size": 256, "strides": [32], "windows": 2, "turns": 1, **PLAIN, **options})
 
 
 TINY = ("size=160", "strides=[32]", "windows=1", "turns=1", "labelmap_size=128", "device=cpu")
@@ -99,7 +111,7 @@ TINY = ("size=160", "strides=[32]", "windows=1", "turns=1", "labelmap_size=128",
 
 def test_the_command_leaves_its_report(tmp_path, capsys):
     folder = tmp_path / "report"
-    words = ["networks=[vgg11_valid]", "image_sizes=[]", "memory=false", f"output={folder}"]
+    words = ["networks=[vgg11_valid]", "image_sizes=[]", f"output={folder}"]
     assert run(["benchmark", *TINY, *words]) == 0
     assert {path.name for path in folder.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
     content = json.loads((folder / "benchmark.json").read_text())
@@ -117,13 +129,29 @@ def test_a_command_without_anything_to_measure_is_refused(capsys):
     assert "there is nothing to measure" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_memory_and_strategies_are_measured_in_processes_of_their_own(tmp_path):
-    folder = tmp_path / "report"
-    assert run(["benchmark", *TINY, "networks=[vgg11_valid]", "image_sizes=[300]", "window=128", f"output={folder}"]) == 0
-    sections = json.loads((folder / "benchmark.json").read_text())["sections"]
-    assert all(row["memory"] > 2**18 for section in sections[:2] for row in section["rows"])
-    assert all(row["memory"] >= 0 for row in sections[2]["rows"])
-    whole, *windows = sections[1]["rows"]
-    assert whole["equal"] is None
-    assert all(0 <= row["equal"] < 1 and "at seams" in row["note"] for row in windows)
+def test_the_stream_is_the_whole_and_windows_are_not():
+    spec = create_model("fcn8s", backbone="resnet18", num_classes=21).spec
+    section = strategy_rows(spec, strategies=["whole", "stream", "windows"], sizes=[300], window=128, turns=1, **PLAIN)
+    whole, stream, *windows = section.rows
+    assert whole.equal is None
+    assert stream.macs == whole.macs
+    assert stream.difference < 1e-5
+    assert "differ" not in stream.note or "0 of them clearly" in stream.note
+    for row in windows:
+        assert row.difference > 1e-3
+        assert row.equal < 1
+        assert row.macs > whole.macs
+        assert "at seams" in row.note
+    assert all(row.memory > 2**18 for row in section.rows)
+
+
+def test_a_label_differs_clearly_only_where_the_margin_is_large():
+    labels = np.zeros((4, 4), np.uint8)
+    other = labels.copy()
+    other[0, :2] = 1
+    margin = np.full((4, 4), 1e-6, np.float32)
+    margin[0, 0] = 0.5
+    reference = Result(labels, torch.tensor([0.0, 1.0]), margin)
+    row = Row("case", "way", 1.0)
+    compare(row, Result(other, torch.tensor([0.0, 0.75]), margin), reference, None)
+    assert (row.difference, row.equal, row.note) == (0.25, 14 / 16, "; 2 labels differ, 1 of them clearly")
