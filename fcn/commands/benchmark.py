@@ -1,11 +1,9 @@
 """``fcn benchmark``: what ways to run a network over an image cost, and how far they agree."""
 
-import os
-import platform
 from dataclasses import asdict
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.hardware import hardware
+from fcn.commands.hardware import machine
 from fcn.commands.parts import model_of
 from fcn.config.commands import BenchmarkConfig
 
@@ -13,7 +11,7 @@ CLASSES = 21  # of Pascal VOC
 
 
 def benchmark(config: BenchmarkConfig) -> int:
-    """Print a table for each comparison as soon as it is made; leave ``benchmark.json``, ``.md`` and ``.png`` in a folder."""
+    """Print a table for each comparison as soon as it is made, and keep ``benchmark.json``, ``.md`` and ``.png`` of all so far."""
     import torch
 
     from fcn.studies.benchmark.labels import label_map_rows
@@ -27,20 +25,21 @@ def benchmark(config: BenchmarkConfig) -> int:
     accelerator = create_accelerator(config.device, config.precision)
     device = accelerator.device
     dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[accelerator.mixed_precision]
-    if not (config.networks and config.strides) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
+    cases = [(config.size, config.strides)] if config.strides else []
+    cases += [] if config.dense_size is None else [(config.dense_size, [1])]
+    if not (config.networks and cases) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
         raise ValueError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
     folder = new_folder("benchmark", config.output)
-    machine = f"{hardware(accelerator)}; {platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}"
-    print(machine, flush=True)
+    where = machine(accelerator)
+    print(where, flush=True)
     sections: list[Section] = []
 
     def add(section: Section) -> None:
         sections.append(section)
+        write_report(sections, where, asdict(config), folder)
         print(f"\n{tables(section)}", flush=True)
 
     plain = {"device": device, "dtype": dtype, "channels_last": config.channels_last, "turns": config.turns}
-    cases = [(config.size, config.strides)] if config.strides else []
-    cases += [] if config.dense_size is None else [(config.dense_size, [1])]
     for name in config.networks:
         for size, strides in cases:
             add(sliding_rows(name, size=size, strides=strides, windows=config.windows, **plain))
@@ -51,6 +50,5 @@ def benchmark(config: BenchmarkConfig) -> int:
     if config.labelmap_size is not None:
         size = config.labelmap_size
         add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns))
-    write_report(sections, machine, asdict(config), folder)
     print(f"\n{folder / 'benchmark.md'}, .json and .png")
     return 0

@@ -1,7 +1,10 @@
 """What a run ran on: the hardware, and the versions of what it was made with."""
 
+import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +20,25 @@ def hardware(accelerator: "Accelerator") -> str:
     return f"{accelerator.num_processes} x {name}, {precision}" if accelerator.num_processes > 1 else f"{name}, {precision}"
 
 
+def machine(accelerator: "Accelerator") -> str:
+    """What stands beside times: the hardware, the processor and its instructions, the version of torch."""
+    import torch
+
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{hardware(accelerator)}; {processor()}, {os.cpu_count()} cores, {instructions}; torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The processor's name as the system knows it; elsewhere that of its architecture."""
+    facts = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", facts.read_text(), re.MULTILINE) if facts.is_file() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
 def environment(accelerator: "Accelerator") -> str:
     """The versions and the hardware of a run, for its folder."""
     packages = ("fcn", "torch", "torchvision", "segmentation-models-pytorch", "timm", "accelerate", "hydra-core", "pillow", "numpy")
-    lines = [f"python {platform.python_version()} on {platform.platform()}", hardware(accelerator)]
+    lines = [f"python {platform.python_version()} on {platform.platform()}", machine(accelerator)]
     for package in packages:
         try:
             lines.append(f"{package} {version(package)}")

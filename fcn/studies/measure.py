@@ -79,8 +79,8 @@ def measured(
     """The time and the peak memory of each call, every one made and called in a process of its own, one after the other, in turns.
 
     What a maker prepares is there before and does not count. least, most: seconds up to which turns are added to several, and after
-    which none is begun, though there are fewer than ``turns``; where some are added, the first, which warms up, does not count. on_gpu: the memory is
-    that of tensors on the GPU, otherwise of the process. A call that fails has its error, which says why, in place of its figures.
+    which none is begun, though there are fewer than ``turns``; where some are added, the first, which warms up, does not count.
+    on_gpu: the memory is that of tensors on the GPU, otherwise of the process. A call that fails has its error in place of its figures.
     """
     workers = {name: _Worker(make, arguments, on_gpu) for name, (make, arguments) in makers.items()}
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in workers}
