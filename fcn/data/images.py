@@ -45,7 +45,7 @@ class Shown:
 
     The picture itself stays as Pillow holds it, at 4 bytes a pixel, or 1 where it is gray or has a palette. Grayscale, palette, CMYK,
     transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied. Raises ValueError, which calls it
-    ``name``, for values of unknown range, and what Pillow does where it cannot be decoded.
+    ``name``, for values of unknown range and for no pixels at all, and what Pillow does where it cannot be decoded.
     """
 
     def __init__(self, picture: Image.Image, name: str | PathLike[str] = "the picture") -> None:
@@ -55,6 +55,8 @@ class Shown:
         self.deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
         if picture.mode in ("I", "F") and not self.deep:
             raise ValueError(f"{name} holds 32-bit values of unknown range: save it with 8 or 16 bits a channel")
+        if 0 in picture.size:
+            raise ValueError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
         width, height = picture.size if self.orientation < 5 else picture.size[::-1]
         self.shape = (3, height, width)
 

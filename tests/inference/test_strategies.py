@@ -112,6 +112,11 @@ def test_arrays_of_another_form_are_refused(model, wrong):
         predict(model, wrong)
 
 
+def test_a_picture_without_pixels_is_refused(model):
+    with pytest.raises(ValueError, match="no pixels: it is 0x4"):
+        predict(model, Image.new("RGB", (0, 4)))
+
+
 def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
     image = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, 200_000, 200_000)  # no memory of its own
     with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use inference=stream"):
