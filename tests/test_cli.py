@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fcn.cli import BESIDE_RESUME, run
 from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
 from fcn.config import COMMANDS
+from fcn.data.images import open_image
 from tests.conftest import TINY
 
 
@@ -287,6 +289,22 @@ class TestPredict:
         assert (tmp_path / "out" / "b.png").is_file()
         assert "skipped" in (error := capsys.readouterr().err)
         assert "a.png" in error
+
+    def test_an_image_is_let_go_before_the_next_is_read(self, tiny_run, tmp_path, monkeypatch):
+        for name in "abc":
+            Image.new("RGB", (5, 4)).save(tmp_path / f"{name}.png")
+        seen = []
+
+        def one_at_a_time(path):
+            assert not any(image() for image in seen)
+            image = open_image(path)
+            seen.append(weakref.ref(image))
+            return image
+
+        monkeypatch.setattr("fcn.data.images.open_image", one_at_a_time)
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}", f"output={tmp_path / 'out'}", "device=cpu"]
+        assert run(["predict", *words]) == 0
+        assert len(seen) == 3
 
     def test_augmented_with_a_map_of_confidence(self, tiny_run, tmp_path):
         image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))

@@ -16,7 +16,7 @@ def predict(config: PredictConfig) -> int:
     import torch
     from tqdm import tqdm
 
-    from fcn.data.images import read_image
+    from fcn.data.images import open_image
     from fcn.data.pictures import save_gray, save_labels, save_overlay
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import load
@@ -26,27 +26,32 @@ def predict(config: PredictConfig) -> int:
     paths = input_images(config.input)
     accelerator = create_accelerator(config.device, config.precision)
     model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
-    assert model.labels is not None
+    label_set = model.labels
+    assert label_set is not None
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
     folder = new_folder("predict", config.output)
-    failed = []
-    for path, name in tqdm(list(zip(paths, output_names(paths), strict=True)), "labelling", unit="image", disable=len(paths) == 1):
+
+    def label(path: Path, name: str) -> bool:
+        """Whether it could be read and labelled. What it took is free again before the next image is read."""
         try:
-            image = read_image(path)
+            image = open_image(path)
             confidence = torch.empty(image.shape[1:], dtype=torch.uint8) if config.confidence else None
             with accelerator.autocast():
                 labels = strategy(model, image, confidence=confidence, progress=True)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            failed.append(path)
             reason = " ".join(str(error).split()) or type(error).__name__
             tqdm.write(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}", file=sys.stderr)
-            continue
-        save_labels(labels, model.labels, folder / f"{name}.png")
+            return False
+        save_labels(labels, label_set, folder / f"{name}.png")
         if confidence is not None:
             save_gray(confidence, folder / f"{name}_confidence.png")
-        save_overlay(image, labels, model.labels, folder / f"{name}_overlay.png", alpha=config.alpha)
-    print(f"{len(paths) - len(failed)} of {len(paths)} images labelled in {folder}")
-    return 1 if failed else 0
+        save_overlay(image, labels, label_set, folder / f"{name}_overlay.png", alpha=config.alpha)
+        return True
+
+    named = list(zip(paths, output_names(paths), strict=True))
+    labelled = sum(label(path, name) for path, name in tqdm(named, "labelling", unit="image", disable=len(paths) == 1))
+    print(f"{labelled} of {len(paths)} images labelled in {folder}")
+    return 0 if labelled == len(paths) else 1
 
 
 def input_images(pattern: str) -> list[Path]:

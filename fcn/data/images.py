@@ -1,4 +1,4 @@
-"""From one file to one tensor: photographs as RGB, label maps as raw indices.
+"""From one file to one tensor, or to rows that are read when asked for: photographs as RGB, label maps as raw indices.
 
 What a file may hold is settled here, once, so that nothing later meets anything but ``uint8``:
 
@@ -21,21 +21,81 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {  # what shows a picture of that orientation; from 5 on, its rows are columns as they are stored, and 3, 4, 7, 8 go backwards
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _BAND = 1 << 22  # pixels that are converted at once
 
 
-def read_image(path: str | PathLike[str]) -> Tensor:
-    """The picture as a viewer shows it: uint8 ``(3, H, W)``, RGB, usually in channels-last memory.
+class Shown:
+    """A picture as a viewer shows it, of ``shape`` (3, H, W); ``shown[:, first:last]`` makes these rows, uint8 ``(3, rows, W)``, RGB, in
+    channels-last memory.
 
-    Grayscale, palette, CMYK, transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied; of several
-    frames the first is taken. There is no limit on the size. Raises FileNotFoundError for a missing file and ValueError, naming the file,
-    for one that is empty, truncated or not a picture of a known range.
+    The picture itself stays as Pillow holds it, at 4 bytes a pixel, or 1 where it is gray or has a palette. Grayscale, palette, CMYK,
+    transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied. Raises ValueError, which calls it
+    ``name``, for values of unknown range and for no pixels at all, and what Pillow does where it cannot be decoded.
+    """
+
+    def __init__(self, picture: Image.Image, name: str | PathLike[str] = "the picture") -> None:
+        picture.load()
+        self.picture = picture
+        self.orientation = _orientation(picture)
+        self.deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+        if picture.mode in ("I", "F") and not self.deep:
+            raise ValueError(f"{name} holds 32-bit values of unknown range: save it with 8 or 16 bits a channel")
+        if 0 in picture.size:
+            raise ValueError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
+        width, height = picture.size if self.orientation < 5 else picture.size[::-1]
+        self.shape = (3, height, width)
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor:
+        _, height, width = self.shape
+        first, last, _ = key[1].indices(height)
+        pixels = np.empty((max(0, last - first), width, 3), np.uint8)
+        rows = max(1, _BAND // width)
+        for top in range(first, last, rows):  # in bands, since Pillow's way into NumPy takes several copies
+            end = min(top + rows, last)
+            pixels[top - first : end - first] = self._rgb(self._rows(top, end))
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _rows(self, first: int, last: int) -> Image.Image:
+        """These rows of what is shown, as stored but for their turn."""
+        part, height = self.picture, self.shape[1]
+        if (first, last) != (0, height):
+            if self.orientation in (3, 4, 7, 8):
+                first, last = height - last, height - first
+            part = part.crop((0, first, part.width, last) if self.orientation < 5 else (first, 0, last, part.height))
+        return part if self.orientation == 1 else part.transpose(_TURNS[self.orientation])
+
+    def _rgb(self, part: Image.Image) -> np.ndarray:
+        """uint8 ``(H, W, 3)``, or ``(H, W, 1)`` where it is gray."""
+        if self.deep:
+            return ((np.asarray(part).astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None]  # 65535 = 257 * 255
+        if part.has_transparency_data:
+            rgba = part.convert("RGBA")
+            part = Image.new("RGB", rgba.size, "white")
+            part.paste(rgba, mask=rgba.getchannel("A"))
+        return np.asarray(part.convert("RGB"))
+
+
+def open_image(path: str | PathLike[str]) -> Tensor | Shown:
+    """The picture as a viewer shows it, uint8 ``(3, H, W)``, decoded, of which ``image[:, first:last]`` are rows: a tensor of JPEG, and of
+    all else what :class:`Shown` reads from.
+
+    Of several frames the first is taken. There is no limit on the size. Raises FileNotFoundError for a missing file and ValueError, naming
+    the file, for one that is empty, truncated or not a picture of a known range.
     """
     with _file(path) as file:
         jpeg = file.read(len(_JPEG)) == _JPEG
@@ -47,9 +107,12 @@ def read_image(path: str | PathLike[str]) -> Tensor:
         except (RuntimeError, ImportError, DeprecationWarning):
             pass  # Pillow reads a few kinds more, and words the reason better
     with _opened(path) as picture:
-        with suppress(Exception):  # an orientation that cannot be read is none
-            ImageOps.exif_transpose(picture, in_place=True)
-        return torch.from_numpy(_rgb(picture, path)).permute(2, 0, 1)
+        return Shown(picture, path)
+
+
+def read_image(path: str | PathLike[str]) -> Tensor:
+    """All of the picture that :func:`open_image` opens: uint8 ``(3, H, W)``, RGB, usually in channels-last memory. Raises as that does."""
+    return open_image(path)[:, :]
 
 
 def read_labels(path: str | PathLike[str]) -> Tensor:
@@ -80,16 +143,10 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     return torch.from_numpy(values // unscale if unscale > 1 else values)
 
 
-def to_rgb(picture: Image.Image) -> np.ndarray:
-    """An open picture as a viewer shows it, uint8 ``(H, W, 3)``: what :func:`read_image` makes of a file. Raises as that does."""
-    return _rgb(ImageOps.exif_transpose(picture), "the picture")
-
-
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
-    with _opened(path, load=False) as picture, suppress(Exception):
-        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    return 1
+    with _opened(path, load=False) as picture:
+        return _orientation(picture)
 
 
 @contextmanager
@@ -133,23 +190,12 @@ def _raw_mode(picture: Image.Image) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
-def _rgb(picture: Image.Image, path: str | PathLike[str]) -> np.ndarray:
-    """uint8 ``(H, W, 3)``, freshly allocated."""
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
-        gray = ((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255
-        return np.repeat(gray[..., None], 3, axis=2)
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"{path} holds 32-bit values of unknown range: save it with 8 or 16 bits a channel")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        picture = Image.new("RGB", rgba.size, "white")
-        picture.paste(rgba, mask=rgba.getchannel("A"))
-    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    rows = max(1, _BAND // picture.width)
-    for top in range(0, picture.height, rows):  # in bands, since Pillow's way into NumPy takes several copies
-        band = picture if rows >= picture.height else picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        pixels[top : top + rows] = np.asarray(band.convert("RGB"))
-    return pixels
+def _orientation(picture: Image.Image) -> int:
+    """1 to 8; one that cannot be read is none, 1."""
+    with suppress(Exception):
+        orientation = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+        return orientation if orientation in _TURNS else 1
+    return 1
 
 
 def _read_sbd(path: str | PathLike[str]) -> Tensor:

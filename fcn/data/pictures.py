@@ -1,16 +1,19 @@
 """Label maps as pictures: palette PNGs that keep the indices, overlays on the image, legends, and sheets of samples side by side.
 
 Arrays and CPU tensors are taken alike: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
+Large ones are worked on in bands of rows, and an image may be read as they come (``Shown``).
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from fcn.data.files import written
+from fcn.data.images import Shown
 from fcn.data.labels import VOID, LabelSet
 
 LARGEST = 4096  # longest side of an overlay, pixels; larger ones are reduced
@@ -22,6 +25,7 @@ FAINT = (110, 118, 129)
 WRONG = (225, 29, 72)
 
 Bytes = NDArray[np.uint8]
+Rows = Union[Bytes, Shown, "Reduced"]  # an image (3, H, W), of which ``_rows`` reads some
 
 
 def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
@@ -46,13 +50,13 @@ def colorize(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     return _palette(label_set)[_label_map(labels, label_set)]
 
 
-def overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, *, alpha: float = 0.5, contours: bool = True) -> Bytes:
+def overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet, *, alpha: float = 0.5, contours: bool = True) -> Bytes:
     """The image with each class's colour laid over it at the opacity ``alpha``, 0 to 1; uint8 (H, W, 3).
 
     contours: the outermost pixels of each region take the full colour. A class named "background" leaves the image as it is.
     """
     picture, label_map = _pair(image, labels, label_set)
-    page = np.empty(picture.shape, np.uint8)
+    page = np.empty((*label_map.shape, 3), np.uint8)
     for first, band in _overlaid(picture, label_map, label_set, alpha, contours):
         page[first : first + len(band)] = band
     return page
@@ -83,7 +87,7 @@ def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_si
     return picture
 
 
-def save_overlay(image: ArrayLike, labels: ArrayLike, label_set: LabelSet, path: str | Path, *, alpha: float = 0.5) -> None:
+def save_overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet, path: str | Path, *, alpha: float = 0.5) -> None:
     """Writes the overlay with the legend of the classes that occur below it; the format is the suffix's (PNG, JPEG, ...).
 
     Any size from 1x1 up. Where a side is longer than 4096 pixels the overlay is reduced to that; the label map of ``save_labels`` never is.
@@ -130,8 +134,9 @@ def sample_sheet(
         picture, true_map = _pair(image, truth, label_set)
         _, predicted_map = _pair(image, prediction, label_set)
         present |= {*_present(true_map), *_present(predicted_map)}
-        small, true_map = _resized(picture, true_map, scale)
+        resized, true_map = _resized(picture, true_map, scale)
         _, predicted_map = _resized(picture, predicted_map, scale)
+        small = np.ascontiguousarray(_rows(resized))
         cells = [small, colorize(true_map, label_set), colorize(predicted_map, label_set)]
         if errors:
             cells.append(_errors(small, true_map, predicted_map))
@@ -178,16 +183,22 @@ def _label_map(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     return np.ascontiguousarray(label_map)
 
 
-def _pair(image: ArrayLike, labels: ArrayLike, label_set: LabelSet) -> tuple[Bytes, Bytes]:
-    """The image as (H, W, 3) and its label map (H, W)."""
+def _pair(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet) -> tuple[Rows, Bytes]:
+    """The image (3, H, W) and its label map (H, W)."""
     label_map = _label_map(labels, label_set)
-    picture = np.asarray(image)
-    if picture.dtype != np.uint8 or picture.shape != (3, *label_map.shape):
+    picture: Rows = image if isinstance(image, Shown) else np.asarray(image)
+    kind = picture.dtype if isinstance(picture, np.ndarray) else np.dtype(np.uint8)
+    if kind != np.uint8 or picture.shape != (3, *label_map.shape):
         raise ValueError(
-            f"an image of shape {picture.shape} and type {picture.dtype} given with a label map of shape {label_map.shape}; "
+            f"an image of shape {picture.shape} and type {kind} given with a label map of shape {label_map.shape}; "
             f"it is uint8 of shape (3, height, width) and of the same height and width"
         )
-    return picture.transpose(1, 2, 0), label_map
+    return picture, label_map
+
+
+def _rows(image: Rows, first: int = 0, last: int | None = None) -> Bytes:
+    """Rows of the image, (last - first, W, 3)."""
+    return np.asarray(image[:, first:last]).transpose(1, 2, 0)
 
 
 # --- drawing ---
@@ -205,7 +216,7 @@ def _name(label_set: LabelSet, index: int) -> str:
     return "void" if index == VOID else label_set.names[index]
 
 
-def _overlaid(picture: Bytes, label_map: Bytes, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
+def _overlaid(image: Rows, label_map: Bytes, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
     """The overlay in bands of rows: the number of the first row, and the band (rows, W, 3)."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
@@ -226,29 +237,43 @@ def _overlaid(picture: Bytes, label_map: Bytes, label_set: LabelSet, alpha: floa
             edge = _contours(label_map[above:below], thick)[first - above : last - above]
             shade[edge] = full[labels[edge]]
         shade = shade[..., None]
-        yield first, ((picture[first:last] * (256 - shade) + palette[labels] * shade + 128) >> 8).astype(np.uint8)  # below 2^16
+        yield first, ((_rows(image, first, last) * (256 - shade) + palette[labels] * shade + 128) >> 8).astype(np.uint8)  # below 2^16
 
 
-def _resized(picture: Bytes, label_map: Bytes, scale: float) -> tuple[Bytes, Bytes]:
+class Reduced:
+    """An image averaged to a smaller size, (3, height, width), row by row as they are read."""
+
+    def __init__(self, image: Rows, height: int, width: int) -> None:
+        self.image = image
+        self.shape = (3, height, width)
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Bytes:
+        _, height, width = self.image.shape
+        _, tall, wide = self.shape
+        begin, end, _ = key[1].indices(tall)
+        small = np.empty((end - begin, wide, 3), np.uint8)
+        rows = max(1, BAND * tall // (height * width))
+        for first in range(begin, end, rows):
+            last = min(first + rows, end)
+            top, bottom = first * height / tall, last * height / tall
+            above, below = int(top), min(height, int(np.ceil(bottom)))
+            band = Image.fromarray(np.ascontiguousarray(_rows(self.image, above, below)))
+            box = (0, top - above, width, min(bottom - above, below - above))
+            small[first - begin : last - begin] = np.asarray(band.resize((wide, last - first), Image.Resampling.BOX, box=box))
+        return small.transpose(2, 0, 1)
+
+
+def _resized(image: Rows, label_map: Bytes, scale: float) -> tuple[Rows, Bytes]:
     """Both at ``scale``: enlarged by repeating pixels; reduced by averaging the image's and picking the map's."""
     if scale == 1:
-        return picture, label_map
+        return image, label_map
     height, width = label_map.shape
     tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
     down, across = (((np.arange(count) + 0.5) * (length / count)).astype(np.intp) for count, length in ((tall, height), (wide, width)))
     labels = label_map[down[:, None], across]
     if scale > 1:
-        return picture[down[:, None], across], labels
-    small = np.empty((tall, wide, 3), np.uint8)
-    rows = max(1, BAND * tall // (height * width))
-    for first in range(0, tall, rows):
-        last = min(first + rows, tall)
-        top, bottom = first * height / tall, last * height / tall
-        begin, end = int(top), min(height, int(np.ceil(bottom)))
-        band = Image.fromarray(np.ascontiguousarray(picture[begin:end]))
-        box = (0, top - begin, width, min(bottom - begin, end - begin))
-        small[first:last] = np.asarray(band.resize((wide, last - first), Image.Resampling.BOX, box=box))
-    return small, labels
+        return _rows(image)[down[:, None], across].transpose(2, 0, 1), labels
+    return Reduced(image, tall, wide), labels
 
 
 def _contours(label_map: Bytes, thick: int) -> NDArray[np.bool_]:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from fcn.data.images import to_rgb
+from fcn.data.images import Shown
+from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
 from fcn.models.layers import evaluating
@@ -29,14 +30,15 @@ def predict(
     if not isinstance(model, Segmenter) and strategy != "windows":
         raise ValueError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
-        return run(model, as_tensor(image)).numpy()
+        return run(model, rows_of(image)).numpy()
 
 
-def as_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
-    """A PIL image or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
-    array = to_rgb(image) if isinstance(image, Image.Image) else image
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+def rows_of(image: Image.Image | NDArray[np.uint8]) -> scores.Image:
+    """A PIL image, where it is, or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
+    if isinstance(image, Image.Image):
+        return Shown(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
-            f"the image is an array of shape {array.shape} and type {array.dtype}; give (height, width, 3) of uint8, in RGB order"
+            f"the image is an array of shape {image.shape} and type {image.dtype}; give (height, width, 3) of uint8, in RGB order"
         )
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)

@@ -5,6 +5,7 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from PIL import Image, ImageOps
 
 from fcn.data import images
-from fcn.data.images import exif_orientation, read_image, read_labels
+from fcn.data.images import Shown, exif_orientation, open_image, read_image, read_labels
+from fcn.studies.measure import measured
 
 
 def painted(height: int = 24, width: int = 32) -> np.ndarray:
@@ -55,13 +57,6 @@ class TestImages:
         fast = read_image(path)
         monkeypatch.delattr("torchvision.io.decode_jpeg")
         assert (read_image(path).int() - fast.int()).abs().max() <= 1
-
-    @pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA"])
-    def test_large_pictures_are_converted_in_bands(self, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = save(Image.fromarray(painted()).convert(mode), tmp_path / "a.tif")
-        whole = read_image(path)
-        monkeypatch.setattr(images, "_BAND", 100)
-        assert torch.equal(read_image(path), whole)
 
     def test_the_name_does_not_decide(self, tmp_path: Path) -> None:
         path = save(Image.fromarray(painted()), tmp_path / "really_a_png.jpg", format="PNG")
@@ -107,6 +102,14 @@ class TestImages:
         assert np.abs(hwc(read_image(path)) - expected).max() <= 1
         assert exif_orientation(path) == orientation
 
+    @pytest.mark.parametrize("orientation", [0, 9])
+    def test_an_orientation_that_is_none(self, tmp_path: Path, orientation: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = save(Image.fromarray(painted()), tmp_path / "a.png", exif=exif)
+        assert exif_orientation(path) == 1
+        assert np.array_equal(hwc(read_image(path)), painted())
+
     def test_one_pixel(self, tmp_path: Path) -> None:
         for suffix in ("png", "jpg"):
             path = save(Image.new("RGB", (1, 1), (255, 255, 255)), tmp_path / f"a.{suffix}")
@@ -117,6 +120,64 @@ class TestImages:
         image = read_image(path)
         image[0] = 0
         assert image[1].any()
+
+
+class TestRows:
+    """Rows of a picture are those of all of it, whatever it holds and however it lies."""
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_are_those_of_the_whole(self, tmp_path: Path, mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        picture = Image.fromarray(np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 80)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options = {"transparency": bytes(range(256))} if mode == "P" else {}
+        path = save(
+            picture if mode == "I;16" else Image.fromarray(painted()).convert(mode),
+            tmp_path / ("a.tif" if mode == "CMYK" else "a.png"),
+            exif=exif,
+            **options,
+        )
+        whole = read_image(path)
+        rows = open_image(path)
+        assert isinstance(rows, Shown)
+        assert rows.shape == whole.shape
+        for first, last in ((0, 1), (5, 12), (23, 99), (3, 3)):
+            assert torch.equal(rows[:, first:last], whole[:, first:last])
+        monkeypatch.setattr(images, "_BAND", 100)
+        assert torch.equal(rows[:, 1:], whole[:, 1:])
+        assert torch.equal(read_image(path), whole)
+
+    @pytest.mark.parametrize("suffix", ["gif", "tif", "webp"])
+    def test_are_of_the_first_frame(self, tmp_path: Path, suffix: str) -> None:
+        first, second = (Image.new("RGB", (5, 4), color) for color in ("red", "blue"))
+        rows = open_image(
+            save(first, tmp_path / f"a.{suffix}", save_all=True, append_images=[second], **({"lossless": True} if suffix == "webp" else {}))
+        )
+        assert rows[:, 1:3].unique(dim=2).flatten(1)[:, 0].tolist() == [255, 0, 0]
+
+    def test_of_jpeg(self, tmp_path: Path) -> None:
+        path = save(Image.fromarray(painted()), tmp_path / "a.jpg")
+        assert torch.equal(open_image(path)[:, 3:9], read_image(path)[:, 3:9])
+
+    @pytest.mark.parametrize("size", [(1, 1), (50_000, 1), (1, 50_000)])
+    def test_of_any_shape(self, tmp_path: Path, size: tuple[int, int]) -> None:
+        rows = open_image(save(Image.new("RGB", size, (1, 2, 3)), tmp_path / "a.png"))
+        assert rows.shape == (3, size[1], size[0])
+        assert rows[:, -1:].unique(dim=2).flatten().tolist() == [1, 2, 3]
+
+    def test_cost_no_second_picture(self, tmp_path: Path) -> None:
+        path = save(Image.new("RGB", (3000, 3000)), tmp_path / "a.png")
+        assert measured(reading, path, 100).memory < 5.5 * 3000**2 < measured(reading, path, 3000).memory  # Pillow holds 4 bytes a pixel
+
+
+def reading(path: Path, rows: int) -> Callable[[], None]:
+    def call() -> None:
+        image = open_image(path)
+        for first in range(0, image.shape[1], rows):
+            image[:, first : first + rows]
+
+    return call
 
 
 class TestBrokenFiles:

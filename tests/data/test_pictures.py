@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from fcn.data import pictures
+from fcn.data.images import Shown
 from fcn.data.labels import VOID, LabelSet
 from fcn.data.pictures import colorize, legend, overlay, sample_sheet, save_labels, save_overlay
 from fcn.data.shapes import LABELS, shapes
@@ -120,6 +121,17 @@ def test_large_overlays_are_reduced(tmp_path, monkeypatch):
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width == 500
         assert SET.colors[2] in {color for _, color in picture.getcolors(1 << 20)}
+
+
+@pytest.mark.parametrize("largest", [4096, 30])
+def test_an_image_may_be_read_in_rows(tmp_path, largest, monkeypatch):
+    image, labels = random_image(60, 90), random_map(60, 90)
+    monkeypatch.setattr(pictures, "LARGEST", largest)
+    monkeypatch.setattr(pictures, "BAND", 700)
+    for name, given in (("array", image), ("rows", Shown(Image.fromarray(image.transpose(1, 2, 0))))):
+        save_overlay(given, labels, SET, tmp_path / f"{name}.png")
+    with Image.open(tmp_path / "array.png") as expected, Image.open(tmp_path / "rows.png") as picture:
+        assert np.array_equal(picture, expected)
 
 
 def test_a_very_wide_overlay(tmp_path):

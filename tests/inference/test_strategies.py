@@ -89,6 +89,15 @@ def test_python_call_takes_pictures_of_any_mode_and_leaves_the_model_as_it_was(m
     assert expected.dtype == np.uint8
     assert np.array_equal(predict(model, Image.fromarray(array)), expected)
     assert predict(model, Image.fromarray(array).convert("LA"), strategy="windows", size=16).shape == (30, 40)
+    for name, options in (
+        ("whole", {}),
+        ("stream", {"band": 7}),
+        ("windows", {"size": 16}),
+        ("stream", {"flip": True, "scales": [0.5, 1]}),
+    ):
+        assert np.array_equal(
+            predict(model, Image.fromarray(array), strategy=name, **options), predict(model, array, strategy=name, **options)
+        )
     model.train()
     assert np.array_equal(predict(model, array), expected)
     assert model.training
@@ -101,6 +110,11 @@ def test_python_call_takes_pictures_of_any_mode_and_leaves_the_model_as_it_was(m
 def test_arrays_of_another_form_are_refused(model, wrong):
     with pytest.raises(ValueError, match=r"give \(height, width, 3\) of uint8"):
         predict(model, wrong)
+
+
+def test_a_picture_without_pixels_is_refused(model):
+    with pytest.raises(ValueError, match="no pixels: it is 0x4"):
+        predict(model, Image.new("RGB", (0, 4)))
 
 
 def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
