@@ -117,12 +117,12 @@ def label(scores: Scores | Strips, height: int, width: int, *, confidence: Tenso
     """
     labels = torch.empty(height, width, dtype=torch.uint8)
     hidden = None if progress and height * width >= LARGE else True  # None: shown on a terminal only
-    with tqdm(total=height, desc="rows", unit="row", leave=False, disable=hidden, mininterval=0.5) as bar:
+    with tqdm(total=height * width, desc="pixels", unit="px", unit_scale=True, leave=False, disable=hidden, mininterval=0.5) as bar:
         for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
             reader = Reader(strip, height, right - left)
             for first, last in reader.bands():
                 labels[first:last, left:right] = reader.labels(first, last)
                 if confidence is not None:
                     confidence[first:last, left:right] = reader.confidence(first, last)
-                bar.update((last - first) * (right - left) / width)
+                bar.update((last - first) * (right - left))
     return labels
