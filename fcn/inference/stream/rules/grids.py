@@ -48,7 +48,7 @@ def _corner(y: Tensor, cuts: Cuts, factor: int) -> Tensor:
 def whole_factor(cut: Cut) -> int | None:
     """The whole factor by which an axis grows, where the block's own borders give the same result and little is thrown away."""
     axis = cut.map
-    if not isinstance(axis, Resize) or axis.align_corners or axis.antialias or axis.mode not in MODES:
+    if not isinstance(axis, Resize) or axis.align_corners or axis.antialias or axis.mode not in MODES or axis.is_moved:
         return None
     factor = axis.scale.denominator
     if axis.scale.numerator != 1 or factor == 1 or factor * (cut.high - cut.low) > 2 * (cut.cells + factor):
