@@ -9,7 +9,6 @@ import torch
 
 from fcn.cli import run
 from fcn.data import create_split
-from fcn.inference import memory
 from fcn.inference.scores import Scores, Strips
 from fcn.inference.strategies import create_strategy
 from fcn.inference.stream import prepare, strategy, stream
@@ -102,52 +101,6 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(model, monkeypatch):
     monkeypatch.setattr(Run, "_compute", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         create_strategy("stream")(model, picture(40, 40))
-
-
-def test_auto_takes_what_fits(model, monkeypatch, caplog):
-    image = picture(300, 200)
-    taken = []
-    names = ("one_pass_or_bands", "stream", "windows", "whole")
-    for name in names:
-        original = getattr(create_strategy.__globals__["STRATEGIES"]["auto"], "__globals__")[name]  # noqa: B009
-        monkeypatch.setitem(
-            create_strategy.__globals__, name, lambda *a, _name=name, _call=original, **k: taken.append(_name) or _call(*a, **k)
-        )
-    needed = memory.pass_bytes(model, 300, 200) / 2**30
-    create_strategy("auto", memory=2 * needed)(model, image)
-    create_strategy("auto", memory=needed / 2)(model, image)
-    with caplog.at_level(logging.WARNING):
-        create_strategy("auto", memory=1e-4)(model, image)
-    create_strategy("auto")(model, image)
-    assert taken == ["one_pass_or_bands", "stream", "stream", "windows", "whole"]
-    assert "labels are approximate" in caplog.text
-
-
-def test_auto_goes_on_in_bands_where_a_pass_runs_out_of_memory(model, monkeypatch, caplog):
-    image = picture(100, 80)
-    expected = whole(model, image)
-    monkeypatch.setattr(type(model), "scores", scarce_at(model, 100), raising=True)
-    with caplog.at_level(logging.WARNING):
-        labels = create_strategy("auto", memory=8)(model, image)
-    monkeypatch.undo()
-    assert "memory ran out in one pass over 80x100 pixels" in caplog.text
-    assert ((labels == expected) | (margin(model, image) < 1e-4)).all()
-
-
-def scarce_at(model, height):
-    scores = type(model).scores
-
-    def fails(self, images):
-        if type(images) is torch.Tensor and images.shape[-2] == height and torch.is_inference_mode_enabled():
-            raise torch.OutOfMemoryError("out of memory")
-        return scores(self, images)
-
-    return fails
-
-
-def test_a_network_from_elsewhere_is_for_windows(model):
-    with pytest.raises(ValueError, match="takes a network of this toolkit, and function is none; use inference=windows"):
-        create_strategy("auto")(lambda x: x, picture(20, 20))
 
 
 def test_autocast_computes_convolutions_in_its_type(model):
