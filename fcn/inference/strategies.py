@@ -60,21 +60,21 @@ def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
     yield model.scores(model.normalize(image[:, :][None]))[0]
 
 
-def auto(model: Segmenter | Network, image: Image, *, passes: int = PASSES, memory: float | None = None) -> Scores | Strips:
+def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: int = PASSES, memory: float | None = None) -> Scores | Strips:
     """``whole`` where it fits into the memory, else ``stream``, else, with a warning, ``windows``.
 
-    memory: GiB, or half of what is free; passes: that ``stream`` may take.
+    memory: GiB, or half of what is free; passes: that ``stream`` may take; views: see there.
     """
     if not isinstance(model, Segmenter):
         raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
     height, width = image.shape[-2:]
-    budget = budget_bytes(model.mean.device, memory)
+    budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None
     try:
         scores = one_pass_if_room(model, image) if small or pass_bytes(model, height, width) <= budget else None
         if scores is not None:
             return Scores(model.cell(height, width), iter([scores]))
-        return stream(model, image, passes=passes, memory=memory)
+        return stream(model, image, views, passes=passes, memory=memory)
     except ValueError as error:
         size, batch_size = largest_windows(model, budget)
         log.warning("labels are approximate, by windows of %d pixels a side that overlap (%s)", size, error)
@@ -116,10 +116,11 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     options."""
     compute = lookup(STRATEGIES, name, "inference")
     check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
+    within = {"views": len(scales) * (1 + flip)} if compute in (auto, stream) else {}  # they share the memory
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        scores = augmented(lambda view: compute(model, view, **options), image, flip=flip, scales=scales)
+        scores = augmented(lambda view: compute(model, view, **within, **options), image, flip=flip, scales=scales)
         return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
 
     return strategy

@@ -62,6 +62,14 @@ def test_one_pass_where_it_fits_and_else_bands(model, image, labels, taken, shar
     assert taken == expected
 
 
+def test_views_share_the_memory(model, image, taken):
+    """What is enough for one pass is not for two, and two views are as many."""
+    memory = 1.5 * pass_bytes(model, 160, 100) / GIB
+    found = create_strategy("auto", memory=memory, flip=True)(model, image)
+    assert taken == ["stream", "stream"]
+    assert (found == create_strategy("whole", flip=True)(model, image)).float().mean() > 0.9999
+
+
 def test_windows_where_nothing_else_fits_and_a_warning_that_they_are_approximate(model, image, taken, caplog):
     with caplog.at_level(logging.WARNING):
         found = create_strategy("auto", memory=1e-4)(model, image)
