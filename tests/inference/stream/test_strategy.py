@@ -43,14 +43,14 @@ def margin(model, image):
 
 
 def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
-    image = picture(40, 2000)
+    image = picture(40, 6000)
     labels = create_strategy("stream", memory=0.5)(model, image)
-    lowest = min(prepare(model, 40, 2000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32, 65, 131)) / 2**30
+    lowest = min(prepare(model, 40, 6000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32, 43)) / 2**30
     assert isinstance(stream(model, image, memory=lowest * 1.05), Scores)
     assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
     equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
     assert (equal | (margin(model, image) < 1e-4)).all()
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 2000 pixels wide and may take 0.00 GiB; give it more"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 6000 pixels wide and may take 0.00 GiB; give it more"):
         create_strategy("stream", memory=1e-4)(model, image)
 
 
@@ -82,10 +82,10 @@ def test_confidence_in_strips(model):
 
 
 def test_the_estimate_of_a_run_grows_with_band_and_width(model):
-    low, high = (prepare(model, 256, 512).bytes(band) for band in (32, 64))
+    low, high = (prepare(model, 256, 2048).bytes(band) for band in (32, 64))
     assert low < high < 2.2 * low
-    assert prepare(model, 256, 1024).bytes(32) == pytest.approx(2 * low, rel=0.05)
-    assert prepare(model, 512, 512).bytes(32) == pytest.approx(low, rel=0.05)  # not with the height
+    assert 1.6 * low < prepare(model, 256, 4096).bytes(32) <= 2 * low  # but for the weights that a convolution copies
+    assert prepare(model, 512, 2048).bytes(32) == pytest.approx(low, rel=0.05)  # not with the height
     wide, halves = prepare(model, 256, 4096), [(0, 290), (222, 512)]
     assert 0.5 < wide.bytes(32, halves) / wide.bytes(32) < 0.75  # with half a field of 435 pixels beyond the cut
 

@@ -23,7 +23,7 @@ def resize(call: Call) -> Rule:
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         return resized(blocks[0], cuts[0])
 
-    return Rule(run, fresh=False)
+    return Rule(run, fresh=False, steps=2)  # of two axes, and of the two taps of one
 
 
 def resized(x: Tensor, cuts: Cuts) -> Tensor:
