@@ -29,6 +29,7 @@ from fcn.geometry.field import Field, State, through
 T = TypeVar("T")
 Padding = int | tuple[int, int]
 Kind = Literal["conv", "transposed", "max pool", "average pool", "l2 pool", "shuffle", "nearest", "bilinear"]
+RESIZES: dict[str, Literal["repeat", "nearest", "linear"]] = {"shuffle": "repeat", "nearest": "nearest", "bilinear": "linear"}
 POOLS = {"max": "max pool", "average": "average pool", "l2": "l2 pool"}
 
 
@@ -141,8 +142,8 @@ class Layer:
             if self.kind == "transposed":
                 out = transposed_size(n, k, s, p, d, self.output_padding)
                 found.append(Transposed(n, out, k, s, d, (p[0], p[1] - self.output_padding)))
-            elif self.kind in ("shuffle", "nearest", "bilinear"):
-                found.append(Resize(n, n * s, Fraction(1, s), "linear" if self.kind == "bilinear" else "nearest", fixed=True))
+            elif self.kind in RESIZES:
+                found.append(Resize(n, n * s, Fraction(1, s), RESIZES[self.kind], fixed=True))
             else:
                 found.append(Window(n, conv_size(n, k, s, p, d, ceil_mode=self.ceil_mode), k, s, d, p))
         return tuple(found)

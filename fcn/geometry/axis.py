@@ -3,7 +3,8 @@
 Every operation on a grid is, along each axis, a map from output cells to *taps*: indices of input cells. A convolution of kernel ``k``,
 stride ``s``, dilation ``d`` and padding ``p`` reads ``o s - p + d j``, ``j = 0 .. k - 1``; a transposed convolution reads the ``i`` with
 ``o = i s - p + d j``; a bilinear resize reads the two neighbours of ``(o + 1/2) n_in / n_out - 1/2``. The maps here are exact: rational
-arithmetic, no rounding, every phase, and the borders as they are (zero padding reads nothing, reflection reads what it reflects).
+arithmetic, every phase, and the borders as they are (zero padding reads nothing, reflection reads what it reflects). Only where torch's own
+rounding decides which cell is read, in nearest resizes, do they round as it does.
 
 Each map repeats itself: ``taps(o + period) = taps(o) + advance``, borders aside. ``advance / period`` is its ratio, less than one where
 it up-samples.
@@ -164,23 +165,33 @@ class Transposed(AxisMap):
 
 @dataclass(frozen=True)
 class Resize(AxisMap):
-    """Nearest, linear or cubic interpolation, and pixel shuffle (which is nearest, geometrically).
+    """Nearest, linear or cubic interpolation, and "repeat", where each cell becomes ``1 / scale`` cells: pixel shuffle, repeat_interleave.
 
     ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
-    scale was given as a factor and does not follow from the two sizes. Source: ``aten/src/ATen/native/UpSample.h``.
+    scale was given as a factor and does not follow from the two sizes. Nearest taps are those of torch for float32, where they follow from
+    a rounded scale: of 2 cells resized to 82, cell 41 reads the first. Torch's kernels agree on them but for contiguous maps on a CPU,
+    where nearest-exact and float64 can go to the other neighbour of a tie. Source: ``aten/src/ATen/native/UpSample.h``.
     """
 
     scale: Fraction = Fraction(1)
-    mode: Literal["nearest", "nearest-exact", "linear", "cubic"] = "nearest"
+    mode: Literal["repeat", "nearest", "nearest-exact", "linear", "cubic"] = "repeat"
     align_corners: bool = False
     antialias: bool = False
     fixed: bool = False
 
     @property
     def is_local(self) -> bool:
-        """Whether the phases stay the same when the image grows: a whole factor, or one given as a factor."""
+        """Whether the phases stay the same when the image grows: a whole factor, or one given as a factor, that rounding does not move."""
         whole = 1 in (self.scale.numerator, self.scale.denominator)
-        return self.scale == 1 or (not self.align_corners and (whole or self.fixed))
+        return self.scale == 1 or (not self.align_corners and (whole or self.fixed) and not self.is_moved)
+
+    @cached_property
+    def is_moved(self) -> bool:
+        """Whether a nearest cell reads another one, by rounding, than the exact scale says."""
+        if self.mode not in ("nearest", "nearest-exact"):
+            return False
+        cells = np.arange(self.n_out, dtype=np.int64)
+        return not np.array_equal(self.taps(cells), self._nearest_taps(cells))
 
     @property
     def is_identity(self) -> bool:
@@ -196,12 +207,13 @@ class Resize(AxisMap):
 
     def taps(self, cells: Cells) -> Cells:
         up, down = self.scale.numerator, self.scale.denominator
-        if self.mode in ("nearest", "nearest-exact"):
-            half = 0.5 if self.mode == "nearest-exact" else 0.0
-            if 1 in (up, down):
-                return ((2 * cells + int(2 * half)) * up // (2 * down))[:, None]
-            # elsewhere torch rounds to float32 before it takes the floor, and so does this
-            return np.floor((cells.astype(np.float32) + np.float32(half)) * np.float32(up / down)).astype(np.int64)[:, None]
+        if self.mode == "repeat":
+            return self._nearest_taps(cells)
+        if self.mode == "nearest" and self.n_out in (self.n_in, 2 * self.n_in):  # whatever the factor
+            return (cells * self.n_in // self.n_out)[:, None]
+        if self.mode in ("nearest", "nearest-exact"):  # torch rounds to float32 before it takes the floor, and so does this
+            half = np.float32(0.5 if self.mode == "nearest-exact" else 0)
+            return np.floor((cells.astype(np.float32) + half) * np.float32(up / down)).astype(np.int64)[:, None]
         if self.antialias:
             return self._smooth_taps(cells)
         # the source position is position / unit, in cells
@@ -215,6 +227,11 @@ class Resize(AxisMap):
         if self.antialias:  # weights beyond the border are dropped and the rest made to sum to one
             return super().clip(taps)
         return np.where(taps == HOLE, HOLE, np.clip(taps, 0, self.n_in - 1))
+
+    def _nearest_taps(self, cells: Cells) -> Cells:
+        """The cell that the source position lies in, without rounding."""
+        half = self.mode == "nearest-exact"
+        return ((2 * cells + half) * self.scale.numerator // (2 * self.scale.denominator))[:, None]
 
     def _smooth_taps(self, cells: Cells) -> Cells:
         """Antialiased: the filter's support grows with the scale; taps strictly inside it."""

@@ -2,9 +2,9 @@
 
 It composes with every strategy: a view is an image whose rows are made when they are asked for (``Mirrored``, ``Resized``), and the
 strategy's scores of it are put back on the image's own grid band by band, in one bilinear interpolation from the network's grid. All views
-go down the image side by side, so that no full-size scores are held; a strategy that works within a budget of memory takes it once for each
-view. Probabilities are averaged, not logits, as the field does (Chen et al. 2018, section 4.1, arXiv:1802.02611, and the toolkits): a view
-that is sure counts more than one that is not, but never for more than 1.
+go down the image side by side, so that no full-size scores are held; a strategy that works within a budget of memory shares it out among
+them, and does not cut them into strips. Probabilities are averaged, not logits, as the field does (Chen et al. 2018, section 4.1,
+arXiv:1802.02611, and the toolkits): a view that is sure counts more than one that is not, but never for more than 1.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,7 @@ def averaged(compute: Callable[[Image], Scores | Strips], image: Image, views: S
         view = image if size == (height, width) else Resized(image, *size)
         scores = compute(Mirrored(view) if mirrored else view)
         if isinstance(scores, Strips):
-            raise ValueError("an image in strips cannot be mirrored or scaled; give inference.memory more, or leave out flip and scales")
+            raise ValueError("views are averaged row by row, and the scores of one came in strips; let the strategy know of the views")
         readers.append(Reader(scores, height, width, view=size))
     band = readers[0].values(0, 1)
     step = max(1, 4 * work_at_once(band) // band.numel())

@@ -35,6 +35,8 @@ class Strategy(Protocol):
 
 
 SMALL = 2**20  # pixels; an image up to this size is not worth an estimate of its memory
+SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where nothing else fits
+BATCH = 8  # of these, at most
 
 
 def whole(model: Segmenter, image: Image) -> Scores:
@@ -58,39 +60,52 @@ def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
     yield model.scores(model.normalize(image[:, :][None]))[0]
 
 
-def auto(model: Segmenter | Network, image: Image, *, passes: int = PASSES, memory: float | None = None) -> Scores | Strips:
+def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: int = PASSES, memory: float | None = None) -> Scores | Strips:
     """``whole`` where it fits into the memory, else ``stream``, else, with a warning, ``windows``.
 
-    memory: GiB, or half of what is free; passes: that ``stream`` may take.
+    memory: GiB, or half of what is free; passes: that ``stream`` may take; views: see there.
     """
     if not isinstance(model, Segmenter):
         raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
     height, width = image.shape[-2:]
-    budget = budget_bytes(model.mean.device, memory)
-    if height * width <= SMALL and memory is None:
-        return whole(model, image)
+    budget = budget_bytes(model.mean.device, memory) // views
+    small = height * width <= SMALL and memory is None
     try:
-        if pass_bytes(model, height, width) <= budget:
-            return Scores(model.cell(height, width), one_pass_or_bands(model, image, passes, memory))
-        return stream(model, image, passes=passes, memory=memory)
+        scores = one_pass_if_room(model, image) if small or pass_bytes(model, height, width) <= budget else None
+        if scores is not None:
+            return Scores(model.cell(height, width), iter([scores]))
+        return stream(model, image, views, passes=passes, memory=memory)
     except ValueError as error:
-        log.warning("labels are approximate, by windows that overlap (%s)", error)
-        return windows(model, image)
+        size, batch_size = largest_windows(model, budget)
+        log.warning("labels are approximate, by windows of %d pixels a side that overlap (%s)", size, error)
+        return windows(model, image, size=size, batch_size=batch_size)
 
 
-def one_pass_or_bands(model: Segmenter, image: Image, passes: int, memory: float | None) -> Iterator[Tensor]:
-    """One pass; where memory runs out in spite of the estimate, bands."""
+def one_pass_if_room(model: Segmenter, image: Image) -> Tensor | None:
+    """The scores by one pass; None, with a warning, where memory runs out in spite of the estimate."""
     try:
-        yield from one_pass(model, image)
-        return
+        return next(one_pass(model, image))
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-    # Not within `except`, whose error holds what the pass had in memory.
+    # The caller goes on when the error, which holds what the pass had in memory, is gone.
     log.warning("memory ran out in one pass over %dx%d pixels; going on with inference=stream", image.shape[-1], image.shape[-2])
-    scores = stream(model, image, passes=passes, memory=memory, strip=image.shape[-1])
-    assert isinstance(scores, Scores)
-    yield from scores.bands
+    return None
+
+
+def largest_windows(model: Segmenter, budget: int) -> tuple[int, int]:
+    """The side and the number of windows that a pass within ``budget`` bytes takes: the largest of ``SIDES``, and up to ``BATCH`` of them.
+
+    One of the smallest where not even that fits, one of the largest where the network's graph does not say what a pass takes.
+    """
+    for side in SIDES:
+        try:
+            needed = pass_bytes(model, side, side)
+        except ValueError:
+            return side, 1
+        if needed <= budget:
+            return side, min(BATCH, budget // needed)
+    return side, 1
 
 
 STRATEGIES: dict[str, Callable[..., Scores | Strips]] = {"auto": auto, "whole": whole, "stream": stream, "windows": windows}
@@ -101,10 +116,11 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     options."""
     compute = lookup(STRATEGIES, name, "inference")
     check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
+    within = {"views": len(scales) * (1 + flip)} if compute in (auto, stream) else {}  # they share the memory
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        scores = augmented(lambda view: compute(model, view, **options), image, flip=flip, scales=scales)
+        scores = augmented(lambda view: compute(model, view, **within, **options), image, flip=flip, scales=scales)
         return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
 
     return strategy

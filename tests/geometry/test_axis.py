@@ -68,12 +68,47 @@ def test_resizes_read_what_torch_weighs(mode: str, align_corners: bool, antialia
                 assert (low[cell], high[cell]) == (int(used.min()), int(used.max()) + 1), (n_in, n_out, cell)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_nearest_cells_are_those_that_torch_reads(channels_last: bool) -> None:
+    """To every size, also where float32 rounds to the other side of a cell's edge; by factors as well."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for mode in ("nearest", "nearest-exact") if channels_last else ("nearest",):
+        for n_in in (2, 3, 7, 64):
+            image = torch.arange(float(n_in))[None, None, :, None].expand(1, 4, n_in, 3).contiguous(memory_format=layout)
+            for n_out in range(1, 401, 3):
+                read = F.interpolate(image, size=(n_out, 3), mode=mode)[0, 0, :, 0]
+                taps = Resize(n_in, n_out, Fraction(n_in, n_out), mode).table  # type: ignore[arg-type]
+                assert np.array_equal(taps[:, 0], read), (mode, n_in, n_out)
+            for factor in (0.1, 0.6, 1.05, 1.3, 2.0, 2.1, 3.0, 6.1, 7.0, 41.0, 47.0, 61.0):
+                if int(n_in * factor):
+                    read = F.interpolate(image, scale_factor=(factor, 1), mode=mode)[0, 0, :, 0]
+                    scale = 1 / Fraction(factor).limit_denominator(100)
+                    taps = Resize(n_in, len(read), scale, mode, fixed=True).table  # type: ignore[arg-type]
+                    assert np.array_equal(taps[:, 0], read), (mode, n_in, factor)
+
+
+def test_a_shuffle_is_not_rounded() -> None:
+    assert Resize(2, 82, Fraction(1, 41)).table[:, 0].tolist() == [0] * 41 + [1] * 41
+    assert Resize(2, 82, Fraction(1, 41), "nearest").table[:, 0].tolist() == [0] * 42 + [1] * 40
+
+
 def test_only_whole_or_given_factors_are_local() -> None:
     assert Resize(10, 20, Fraction(1, 2)).is_local
     assert Resize(20, 10, Fraction(2)).is_local
     assert Resize(10, 15, Fraction(2, 3), fixed=True).is_local
     assert not Resize(10, 15, Fraction(2, 3)).is_local
     assert not Resize(10, 20, Fraction(9, 19), "linear", align_corners=True).is_local
+    assert Resize(2, 82, Fraction(1, 41)).is_local
+    assert not Resize(2, 82, Fraction(1, 41), "nearest").is_local  # its 42nd cell reads the first, by rounding
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("scale", [Fraction(1, 3), Fraction(1, 8), Fraction(1, 41), Fraction(2), Fraction(10, 17), Fraction(5, 7)])
+def test_a_local_resize_repeats_itself(mode: str, scale: Fraction) -> None:
+    axis = Resize(200, int(200 / scale), scale, mode, fixed=True)  # type: ignore[arg-type]
+    cells = np.arange(axis.n_out - axis.period)
+    repeats = np.array_equal(axis.taps(cells + axis.period), axis.taps(cells) + axis.advance)
+    assert repeats or not axis.is_local
 
 
 def test_adaptive_bins_are_those_of_torch() -> None:

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from fcn.geometry.axis import Window
 from fcn.inference.stream.plan import Interval, Schedule
 from fcn.inference.stream.program import Operation
 
@@ -46,7 +47,10 @@ def lifetimes(operations: list[Operation], plan: Schedule, sinks: Iterable[str])
 
 
 def run_bytes(operations: list[Operation], plan: Schedule, columns: Mapping[str, Interval], sinks: Iterable[str], item: int) -> int:
-    """The most memory, in bytes, that a run holds at once beside weights and image; ``item``: bytes of a number."""
+    """The most memory, in bytes, that a run holds at once beside weights and image; ``item``: bytes of a number.
+
+    What an operation takes for itself while it runs counts, as far as torch allocates it; its kernels may take more.
+    """
     uses = lifetimes(operations, plan, sinks)
     row = {}
     for operation in operations:
@@ -60,17 +64,31 @@ def run_bytes(operations: list[Operation], plan: Schedule, columns: Mapping[str,
         name = operation.name
         new = np.diff(plan.done[name]) * row[name]
         fills = name in uses.keeps and operation.rule.into is not None
+        own = own_bytes(operation, plan, row)
         if name in uses.overwrites:
             live[name] = live.pop(operation.reads[0].source, new)
+            peak = np.maximum(peak, now + own)
         elif operation.rule.fresh and not fills:
-            peak = np.maximum(peak, now + new)
+            peak = np.maximum(peak, now + new + own)
             if name not in uses.keeps:
                 live[name] = new
                 now = now + new
         elif not operation.rule.fresh and name not in uses.keeps:  # a view keeps what it looks at
             live[name] = new
             now = now + new
-            peak = np.maximum(peak, now)
+            peak = np.maximum(peak, now + own)
         for gone in uses.leaving.get(index, ()):
             now = now - live.pop(gone, 0)
     return int(held + peak.max())
+
+
+def own_bytes(operation: Operation, plan: Schedule, row: Mapping[str, float]) -> np.ndarray:
+    """The bytes, in each step, that an operation takes beside its sources and its result; ``row``: bytes of a row of each operation."""
+    done, rule = plan.done[operation.name], operation.rule
+    rows = np.diff(done)
+    own = np.where(rows > 0, rule.weights, 0) + rule.steps * rows * row[operation.name]
+    read = operation.reads[0] if operation.reads else None
+    if rule.pads and read is not None and read.maps is not None and isinstance(axis := read.maps[0], Window) and axis.padding[1] > 0:
+        ends = (rows > 0) & (done[1:] == done[-1])
+        own = own + np.where(ends, (rows - 1) * axis.stride + axis.reach, 0) * row.get(read.source, 0.0)
+    return own

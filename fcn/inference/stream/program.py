@@ -198,7 +198,7 @@ class _Compiler:
         elif node.op in NORMS and len(node.edges) == 1:
             self._statistic(node, f"{node.name}.moments", source, lambda: Moments(call), (None, None))
             reads = (Read(source, _locals(node.maps)), Read(f"{node.name}.moments", None))
-            self._keep(node, reads, Rule(_rescaled, _rescaled))
+            self._keep(node, reads, _rescaling(node))
         else:
             assert node.is_global is not None
             raise NoRuleError(node.is_global.reason)
@@ -296,10 +296,17 @@ def _in_place(node: Node) -> bool:
     return name.endswith("_") and not name.endswith("__") and bool(node.edges)
 
 
-def _rescaled(blocks: Sequence[Tensor], cuts: Sequence[Cuts], out: Tensor | None = None) -> Tensor:
-    x, factors = blocks
-    scale, shift = factors.to(x.dtype).view(2, 1, -1, 1, 1)
-    return torch.addcmul(shift, x, scale, out=out)
+def _rescaling(node: Node) -> Rule:
+    """What is left of a norm when its scale and shift are known. They are not rounded to the map's type, only the result is."""
+
+    def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts], out: Tensor | None = None) -> Tensor:
+        x, factors = blocks
+        scale, shift = factors.view(2, 1, -1, 1, 1)
+        y = torch.addcmul(shift, x, scale, out=out)
+        # On a GPU autocast leaves group norm, and it alone, in float32.
+        return y.to(torch.group_norm(x.new_zeros(1, 1, 1, 1), 1).dtype if "group_norm" in node.op else x.dtype)
+
+    return Rule(run, run)
 
 
 def normalizer(call: Call) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,8 @@ def overlapping(found: list[Interval] | None, cells: Interval) -> list[tuple[int
 
 
 class Moments:
-    """Mean and variance per group of channels, given back as (2, C): the scale and shift per channel that the norm amounts to."""
+    """Mean and variance per group of channels, given back as (2, C): the scale and shift per channel that the norm amounts to, in float32
+    (or float64 if the map is that), as torch has them in a norm of any type."""
 
     def __init__(self, call: Call) -> None:
         channels = call.source.shape[1]
@@ -146,6 +147,7 @@ class Moments:
         self.epsilon, self.channels = float(call.get("eps")), channels
         self.count = 0
         self.mean = self.spread = torch.zeros(())
+        self.dtype = torch.float32
 
     def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
         x = block.reshape(self.groups, self.channels // self.groups, *block.shape[2:])
@@ -154,6 +156,7 @@ class Moments:
         mean, count = mean.flatten(), x[0].numel()
         if not self.count:
             self.count, self.mean, self.spread = count, mean, spread
+            self.dtype = torch.promote_types(block.dtype, torch.float32)
             return
         total = self.count + count
         step = mean - self.mean
@@ -167,4 +170,4 @@ class Moments:
         if self.weight is not None:
             scale = scale * self.weight
         shift = -self.mean.repeat_interleave(each) * scale
-        return torch.stack([scale, shift if self.bias is None else shift + self.bias])
+        return torch.stack([scale, shift if self.bias is None else shift + self.bias]).to(self.dtype)

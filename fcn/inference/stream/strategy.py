@@ -31,6 +31,7 @@ T = TypeVar("T")
 def stream(
     model: Segmenter,
     image: Image,
+    views: int = 1,
     *,
     band: int | None = None,
     strip: int | None = None,
@@ -42,13 +43,18 @@ def stream(
     band: rows of the image that are taken in at a time; strip: columns, where the image is cut into strips (with what their cells see
     beside them, which is computed twice). By default both follow from the memory: ``memory`` GiB, or half of what is free. passes: how
     often the image may go through the network where it has layers that look at all of the image (image pooling takes one pass more,
-    squeeze-and-excitation one for each gate). Raises ValueError where the network cannot be computed so, where it takes more passes, and
-    where the memory is too small.
+    squeeze-and-excitation one for each gate). views: how many images are computed side by side, as for test-time augmentation: each takes
+    its share of the memory, and none is cut into strips. Raises ValueError where the network cannot be computed so, where it takes more
+    passes, and where the memory is too small.
     """
     for name, given in (("band", band), ("strip", strip)):
         if given is not None and given < 1:
             raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is 1 or more, or null")
     height, width = image.shape[-2:]
+    if views > 1:
+        if strip is not None and strip < width:
+            raise ValueError(f"inference.strip={strip} does not go with flip and scales, whose views are averaged row by row; leave it out")
+        strip = width
     prepared = prepare(model, height, width)
     if prepared.passes > passes:
         raise ValueError(
@@ -59,7 +65,7 @@ def stream(
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
     device = model.mean.device
     axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
-    rows, count = fitting(prepared, axis, width, device, band, strip, memory)
+    rows, count = fitting(prepared, axis, width, device, band, strip, memory, views)
 
     def read(first: int, end: int) -> Tensor:
         return model.normalize(image[:, first:end][None]).contiguous(memory_format=torch.channels_last)
@@ -70,9 +76,16 @@ def stream(
 
 
 def fitting(
-    prepared: Prepared, axis: Axis, width: int, device: torch.device, band: int | None, strip: int | None, memory: float | None
+    prepared: Prepared,
+    axis: Axis,
+    width: int,
+    device: torch.device,
+    band: int | None,
+    strip: int | None,
+    memory: float | None,
+    views: int,
 ) -> tuple[int, int]:
-    """Rows of a band and number of strips, as given or such that the memory is enough.
+    """Rows of a band and number of strips, as given or such that the memory is enough for all ``views``.
 
     Raises ValueError where no band and no strip is small enough.
     """
@@ -82,16 +95,18 @@ def fitting(
     count = 1 if strip is None else -(-width // strip)
     if band is not None and (strip is not None or not prepared.in_strips):
         return rows, count
-    budget = budget_bytes(device, memory)
+    lowest = LOWEST if strip is None and prepared.in_strips else 1
+    budget = budget_bytes(device, memory) // views
     while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
-        if band is None and rows > LOWEST:
-            rows = max(LOWEST, rows // 2)
+        if band is None and rows > lowest:
+            rows = max(lowest, rows // 2)
         elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
             count *= 2
         else:
             raise ValueError(
-                f"inference=stream needs {needed / 2**30:.2f} GiB for an image {width} pixels wide and may take {budget / 2**30:.2f} GiB; "
-                f"give it more by inference.memory, or use inference=windows"
+                f"inference=stream needs {needed / 2**30:.2f} GiB for an image {width} pixels wide and may take {budget / 2**30:.2f} GiB"
+                f"{f', a part of the memory for each of {views} views' if views > 1 else ''}; give it more by inference.memory"
+                f"{', leave out flip or scales' if views > 1 else ''}, or use inference=windows"
             )
     return rows, count
 

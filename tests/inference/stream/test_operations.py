@@ -158,6 +158,16 @@ LAYERS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [{"scale_factor": 41}, {"size": (82, 123)}])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("band", [1, 2, 3])
+def test_a_nearest_resize_that_rounds(options, mode, band):
+    """Where float32 moves a cell, a block that begins elsewhere is no smaller image."""
+    network = nn.Sequential(nn.Conv2d(3, CHANNELS, 1), nn.Upsample(**options, mode=mode)).eval().to(memory_format=torch.channels_last)
+    image = torch.randn(1, 3, 4, 9, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+    assert differs(network, image, band=band, strips=2) < 1e-6
+
+
 SIZES = [(1, 1), (23, 17), (2, 31), (19, 1), (12, 16)]
 
 

@@ -54,12 +54,16 @@ class Rule:
 
     ``run(blocks, cuts)``: a block of each source, ``cuts[i]`` saying what it covers and what is asked for. ``into(blocks, cuts, out)``,
     where there is one, does the same into memory that is given, which may be that of the first block. ``fresh`` is False where the result
-    may share memory with a source.
+    may share memory with a source. What it takes for itself while it runs: ``weights``, bytes of weights that are copied into another
+    layout; ``pads``, a copy of the block with padding where the image ends; ``steps``, as many blocks of the size of its result.
     """
 
     run: Callable[[Blocks, Sequence[Cuts]], Tensor]
     into: Callable[[Blocks, Sequence[Cuts], Tensor], Tensor] | None = None
     fresh: bool = True
+    weights: int = 0
+    pads: bool = False
+    steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def resize(call: Call) -> Rule:
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         return resized(blocks[0], cuts[0])
 
-    return Rule(run, fresh=False)
+    return Rule(run, fresh=False, steps=2)  # of two axes, and of the two taps of one
 
 
 def resized(x: Tensor, cuts: Cuts) -> Tensor:
@@ -48,7 +48,7 @@ def _corner(y: Tensor, cuts: Cuts, factor: int) -> Tensor:
 def whole_factor(cut: Cut) -> int | None:
     """The whole factor by which an axis grows, where the block's own borders give the same result and little is thrown away."""
     axis = cut.map
-    if not isinstance(axis, Resize) or axis.align_corners or axis.antialias or axis.mode not in MODES:
+    if not isinstance(axis, Resize) or axis.align_corners or axis.antialias or axis.mode not in MODES or axis.is_moved:
         return None
     factor = axis.scale.denominator
     if axis.scale.numerator != 1 or factor == 1 or factor * (cut.high - cut.low) > 2 * (cut.cells + factor):

@@ -64,7 +64,7 @@ def convolution(call: Call) -> Rule:
             y = part(y, dim, max(0, first - done), cut.cells)
         return y
 
-    return Rule(run_transposed if transposed else run)
+    return Rule(run_transposed if transposed else run, weights=weight.nbytes, pads=not transposed)
 
 
 def surplus(cut: Cut) -> tuple[int, int]:
@@ -94,7 +94,7 @@ def max_pool(call: Call) -> Rule:
         x, padding = padded(blocks[0], cuts[0], float("-inf"))
         return trimmed(F.max_pool2d(x, kernel, stride, padding, dilation), cuts[0])
 
-    return Rule(run)
+    return Rule(run, pads=True)
 
 
 @rule("avg_pool2d")
@@ -115,7 +115,7 @@ def average_pool(call: Call) -> Rule:
         cells = torch.tensor(rows)[:, None] * torch.tensor(columns)
         return F.avg_pool2d(x, kernel, stride, divisor_override=1) / cells.to(x)
 
-    return Rule(run)
+    return Rule(run, pads=True)
 
 
 def seen(cut: Cut, counted: bool) -> list[int]:

@@ -1,0 +1,60 @@
+"""Every row of every layer is computed exactly once: counted while the last pass runs."""
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcn.inference.stream import gather, prepare, score_bands
+from fcn.inference.stream.run import Run
+from fcn.models.segmenter import create_model
+
+HEIGHT, WIDTH = 83, 40
+BACKBONES = {"lraspp": "mobilenet_v3_small"}
+
+
+@cache
+def prepared_for(model):
+    """The network's program, the rows of an image, and the statistics that the last pass builds on."""
+    prepared = prepare(create_model(model, backbone=BACKBONES.get(model, "resnet18"), num_classes=3).eval(), HEIGHT, WIDTH)
+    image = torch.randn(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+
+    def rows(first, end):
+        return image[:, :, first:end]
+
+    with torch.inference_mode():
+        return prepared, rows, gather(prepared, rows, band=32)
+
+
+@pytest.mark.parametrize("model", ["fcn8s", "deeplabv3", "deeplabv3plus", "unet", "lraspp"])
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(band=st.integers(1, HEIGHT + 10))
+def test_every_row_of_every_layer_is_computed_exactly_once(model, band):
+    prepared, rows, known = prepared_for(model)
+    computed: dict[str, list[int]] = {}
+    compute, runs = Run._compute, []
+
+    def counting(self, operation, step, first, end, image):
+        compute(self, operation, step, first, end, image)
+        runs.append(self)
+        start, block = self.blocks[operation.name]
+        dim = operation.dims[0]
+        assert dim is None or start + block.shape[dim] == end, "a block is as long as it says"
+        assert (first, end) == self.plan.rows(operation.name, step)
+        computed.setdefault(operation.name, []).extend(range(first, end))
+
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(Run, "_compute", counting)
+        scores = sum(block.shape[2] for _, block in score_bands(prepared, rows, known, band=band))
+    run = runs[0]
+    assert all(each is run for each in runs), "there is one last pass"
+    read = dict.fromkeys(run.shapes, 0)  # rows of each layer that somebody reads
+    read[prepared.program.output] = scores
+    for operation in reversed(run.operations):
+        for source in operation.reads:
+            if source.source in read and source.maps is not None:
+                read[source.source] = max(read[source.source], source.maps[0].reads(0, read[operation.name])[1])
+    assert scores == prepared.program.operations[prepared.program.output].sizes[0]
+    assert computed == {name: list(range(count)) for name, count in read.items()}
