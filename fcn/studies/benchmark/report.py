@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn.data.files import written
-from fcn.studies.benchmark.rows import Row, Section, tables
+from fcn.studies.benchmark.rows import Row, Section, percent, tables
 
 OURS = ("unrolled", "dilated", "stream", "label map")  # the ways that the report is about
 COLOR, OTHER = "#0f766e", "#64748b"
@@ -52,7 +52,7 @@ def panel(axes: Any, rows: Sequence[Row]) -> None:
         words = [f"{value:.3g} s"]
         words += [] if place == 0 else [f"{first / value:.3g}x"]
         words += [] if row.memory is None else [f"{row.memory / 2**20:,.0f} MiB"]
-        words += [] if row.equal is None else [f"{100 * row.equal:.4g} % equal labels"]
+        words += [] if row.equal is None else [f"{percent(row.equal)} equal labels"]
         axes.annotate(", ".join(words), (max(value, first), place), (7, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [row.way for row in rows])
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -69,6 +69,11 @@ def counted(labels: int) -> str:
     return f"{labels:,} label{'' if labels == 1 else 's'} differ{'s' if labels == 1 else ''}"
 
 
+def percent(share: float) -> str:
+    """In per cent; 100 only where nothing is missing."""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.9999):.6g} %"
+
+
 def _cells(row: Row, first: Row) -> Sequence[str]:
     return (
         row.way,
@@ -79,6 +84,6 @@ def _cells(row: Row, first: Row) -> Sequence[str]:
         "" if row.macs is None or first.macs is None or row is first else f"{first.macs / row.macs:.3g}x",
         "" if row.memory is None else f"{row.memory / 2**20:,.1f}",
         "" if row.difference is None else f"{row.difference:.1e}",
-        "" if row.equal is None else f"{100 * row.equal:.4g} %",
+        "" if row.equal is None else percent(row.equal),
         row.note,
     )
