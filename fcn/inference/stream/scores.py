@@ -1,7 +1,7 @@
 """A network's scores, band by band: the passes that gather what needs all of the image, then the one that computes the output."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -81,41 +81,57 @@ class Prepared:
         return most
 
 
-_prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[object, dict[object, Prepared]]]" = weakref.WeakKeyDictionary()
+_prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[object, Tensor, dict[object, Prepared]]]" = weakref.WeakKeyDictionary()
 KEPT = 4  # programs of a network
+WORDS = 64  # sums that tell whether the weights in one piece of memory have changed
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
     network's first output, or the one called "out".
 
-    The last ``KEPT`` are kept for the next image of their size, as long as the weights stay as they are. Raises ValueError, naming the
-    layer, where an operation cannot be computed in bands.
+    The last ``KEPT`` are kept for the next image of their size, as long as the weights stay as they are, which ``digest`` tells. Raises
+    ValueError, naming the layer, where an operation cannot be computed in bands.
     """
     tensors = [*network.parameters(), *network.buffers()]
     device = tensors[0].device.type if tensors else "cpu"
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    state = tuple((tensor.data_ptr(), tensor.device, tensor.dtype, version(tensor)) for tensor in tensors)
+    places = [(tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()) for tensor in tensors]
+    content = digest(tensors)
     found = _prepared.get(network)
-    if found is None or found[0] != state:
-        found = (state, {})
+    if found is None or found[0] != places or not torch.equal(found[1], content):
+        found = (places, content, {})
         _prepared[network] = found
+    programs = found[2]
     key = (height, width, dtype)
-    if key not in found[1]:
-        while len(found[1]) >= KEPT:  # each holds weights of its own, folded
-            found[1].pop(next(iter(found[1])))
+    if key not in programs:
+        while len(programs) >= KEPT:  # each holds weights of its own, folded
+            programs.pop(next(iter(programs)))
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             try:
                 graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
             except UnknownOperationError as error:
                 raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
-            found[1][key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
-    return found[1][key]
+            programs[key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
+    return programs[key]
 
 
-def version(tensor: Tensor) -> int:
-    """Grows whenever the tensor is written to."""
-    return -1 if tensor.is_inference() else tensor._version
+def digest(tensors: Sequence[Tensor]) -> Tensor:
+    """Some hundred bytes a tensor that change with what the tensors hold, on the device of the first.
+
+    A tensor's version does not tell: fused optimizers and whatever writes to ``data`` leave it as it is. The memory is read as rows of
+    ``WORDS`` words of eight bytes, which are added up modulo 2^64; what is left over is taken as it is. That is one pass over the weights
+    (VGG-16: a twenty-fifth of the time that a photograph of 480 x 360 pixels takes), and nothing comes to the host.
+    """
+    parts = [torch.empty(0, dtype=torch.uint8)]
+    memories = {memory.data_ptr(): memory for memory in (tensor.untyped_storage() for tensor in tensors)}
+    for memory in memories.values():
+        held = torch.empty(0, dtype=torch.uint8, device=memory.device).set_(memory)
+        end = len(held) // (8 * WORDS) * (8 * WORDS)
+        if end:
+            parts.append(held[:end].view(torch.int64).view(-1, WORDS).sum(0).view(torch.uint8))
+        parts.append(held[end:])
+    return torch.cat([part.to(tensors[0].device) for part in parts]) if tensors else parts[0]
 
 
 def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:
