@@ -24,6 +24,8 @@ WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
 WORK_GPU = 2**24
 DENSE = 0.5  # grid points per pixel from which on cells are so small that every pixel is interpolated
 
+CLASSES = 256  # that the type of a label map can tell apart
+
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -41,11 +43,11 @@ def labelmap(
     factor: as ``scale_factor`` of ``F.interpolate``, whole or not; or size: the (height, width) to interpolate to. height, width: crop to
     these from the top left. confidence: also give the largest softmax probability of each pixel, uint8 (N, H, W), 255 for 1; it needs every
     pixel interpolated, band by band, and so costs the time that the label map saves. bfloat16 and half are computed in float32. Raises
-    ValueError for more than 256 classes and for a size that the scores do not reach.
+    ValueError for more than ``CLASSES`` and for a size that the scores do not reach.
     """
-    if scores.ndim != 4 or scores.shape[1] > 256 or 0 in scores.shape or not scores.is_floating_point():
+    if scores.ndim != 4 or scores.shape[1] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
         raise ValueError(
-            f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; give floating-point (N, C, h, w) of up to 256 classes"
+            f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; give floating-point (N, C, h, w) of up to {CLASSES} classes"
         )
     if (factor is None) == (size is None):
         raise ValueError(f"factor={factor} and size={size} given; give one of them")

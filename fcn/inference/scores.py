@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.inference.grid import Axis, Grid, interpolate_rows
-from fcn.inference.labelmap import bands, confidence_rows, label_rows, typed
+from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
 
 LARGE = 2**22  # pixels from which on the progress of one image is worth showing
 
@@ -52,7 +52,8 @@ class Strips:
 class Reader:
     """Reads pixel rows of ``scores``, in rising order, at the size of the image; it keeps the rows of scores that later ones need.
 
-    view: the (height, width) that the network saw, where that was the image resized. The first band is taken at once.
+    view: the (height, width) that the network saw, where that was the image resized. The first band is taken at once. Raises
+    ValueError where there is none, and for more classes than a label map can tell apart.
     """
 
     def __init__(self, scores: Scores, height: int, width: int, *, view: tuple[int, int] | None = None) -> None:
@@ -64,6 +65,8 @@ class Reader:
         band = self._take()
         if band is None:
             raise ValueError("there are no scores: their bands are empty")
+        if len(band) > CLASSES:
+            raise ValueError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
         self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1], *scores.left), height, width)
         self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fcn.data.labels import LabelSet
+from fcn.data.labels import VOID, LabelSet
 from fcn.models.backbones import Backbone, create_backbone
 from fcn.models.decoders import DECODERS, OUTPUT_STRIDES
 from fcn.models.decoders.fcn import fcn_head
@@ -149,6 +149,10 @@ def create_model(
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes}; a segmentation network tells at least 2 classes apart (background is one)")
+    if num_classes > VOID:
+        raise ValueError(
+            f"num_classes={num_classes}; a segmentation network tells up to {VOID} classes apart ({VOID} in a label map is void)"
+        )
     build = lookup(MODELS, model, "model")
     options, of_backbone = dict(model_options or {}), dict(backbone_options or {})
     loaded: Weights | None = None

@@ -75,12 +75,18 @@ def test_scores_that_end_too_early_are_refused():
         label(Scores((8, 8), iter(())), 40, 40)
 
 
+def test_more_classes_than_a_label_map_holds_are_refused():
+    assert label(Scores((1, 1), cut(torch.eye(256)[None, :, None].float(), [1])), 1, 256).tolist() == [list(range(256))]
+    with pytest.raises(ValueError, match="scores of 257 classes; a label map, of one byte a pixel, has up to 256"):
+        label(Scores((8, 8), cut(torch.zeros(1, 257, 3, 5), [3])), 24, 40)
+
+
 def test_progress_is_for_large_images_on_a_terminal(monkeypatch, capfd):
     monkeypatch.setattr(scores, "LARGE", 100)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     label(Scores((1, 1), cut(torch.zeros(1, 2, 9, 9), [3])), 9, 9, progress=True)
-    assert "row" not in capfd.readouterr().err
+    assert "pixels" not in capfd.readouterr().err
     label(Scores((1, 1), cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9, progress=True)
-    assert "20" in capfd.readouterr().err
+    assert "180" in capfd.readouterr().err
     label(Scores((1, 1), cut(torch.zeros(1, 2, 20, 9), [3])), 20, 9)
-    assert "20" not in capfd.readouterr().err
+    assert "pixels" not in capfd.readouterr().err
