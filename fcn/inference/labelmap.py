@@ -9,7 +9,7 @@ cells, those at the boundaries of regions, a class can win somewhere only if its
 (a class that falls short is below class ``j`` everywhere in the cell). Only these candidates are interpolated, mostly two or three of them,
 whatever the number of classes. A third class that wins inside a cell and at none of its corners is among them. The labels are those of
 ``F.interpolate(scores, mode="bilinear", align_corners=False).argmax(1)``, but where two classes are equal up to rounding. NaN counts as
-the largest there is, as in ``argmax``; a class of scores -infinity never wins.
+the largest there is, as in ``argmax``; a class of scores -infinity never wins. Where a score is NaN, the confidence is 0.
 """
 
 import math
@@ -151,14 +151,17 @@ def cell_labels(candidates: Tensor, classes: Tensor, down: Tensor, across: Tenso
 def confidence_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 0, probabilities: bool = False) -> Tensor:
     """The largest softmax probability, uint8 (last - first, W), 255 for 1, of pixel rows; the arguments are those of ``label_rows``.
 
-    probabilities: whether the scores are that already.
+    probabilities: whether the scores are that already. Infinity is taken for a number that is out of reach of the others; NaN, of which
+    nothing is sure, has a probability of 0.
     """
     low, high = grid.down.reach(first, last, typed(scores[:, :0]))
-    values = interpolate_rows(typed(scores[:, low - top : high + 1 - top]), grid, first, last, top=low)
+    points = typed(scores[:, low - top : high + 1 - top])
+    most = torch.finfo(points.dtype).max / 4  # of which differences and means stay finite
+    values = interpolate_rows(points.clamp(-most, most), grid, first, last, top=low)
     largest = values.amax(0)
     if not probabilities:
         largest = 1 / (values - largest).exp_().sum(0)
-    return (255 * largest).round_().to(torch.uint8)
+    return (255 * largest).round_().nan_to_num_(0).to(torch.uint8)
 
 
 def bands(grid: Grid, scores: Tensor, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -114,6 +114,24 @@ def test_a_class_that_is_ruled_out_wins_nowhere(factor):
     assert torch.equal(labelmap(scores, factor=factor), expected)
 
 
+@pytest.mark.parametrize("factor", [1, 3, 8])
+def test_confidence_is_that_of_the_classes_that_are_not_ruled_out(factor):
+    scores = random_scores(40, 9, 9, 3, smooth=False)
+    expected = labelmap(scores[:, :12], factor=factor, confidence=True)[1]
+    scores[:, 12:] = float("-inf")
+    assert torch.equal(labelmap(scores, factor=factor, confidence=True)[1], expected)
+
+
+def test_confidence_beside_infinity_and_nan():
+    scores = torch.zeros(1, 4, 1, 3)
+    scores[0, 2, 0, 1] = float("inf")
+    scores[0, :, 0, 2] = float("-inf")
+    for factor in (1, 3):  # the middle pixel of three lies on the point
+        assert labelmap(scores, factor=factor, confidence=True)[1][0, 0, factor // 2 :: factor].tolist() == [64, 255, 64]
+    scores[0, 2, 0, 2] = float("nan")
+    assert labelmap(scores, factor=1, confidence=True)[1].tolist() == [[[64, 255, 0]]]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_short_floats_are_computed_in_float32(dtype):
     scores = random_scores(9, 12, 17, 1).to(dtype)
