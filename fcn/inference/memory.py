@@ -1,7 +1,8 @@
 """How much memory a pass over an image takes, and how much there is.
 
 What a pass takes is read from the network's graph: the operations in their order, each tensor alive from the operation that makes it to the
-last one that reads it. The sum of what is alive is largest at one of them; it grows with the area of the image.
+last one that reads it. The sum of what is alive is largest at one of them; it grows with the area of the image. Under autocast, what is
+computed in float32 otherwise counts in its type.
 """
 
 import weakref
@@ -11,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph import Graph, may_alias, read_graph
+from fcn.geometry.graph import Graph, UnknownOperationError, may_alias, read_graph
 from fcn.inference.scoring import ScoresOf
 from fcn.models.segmenter import Segmenter
 
@@ -38,21 +39,28 @@ def ran_out(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error).lower() for word in words)
 
 
-_per_pixel: "weakref.WeakKeyDictionary[nn.Module, float]" = weakref.WeakKeyDictionary()
+_per_pixel: "weakref.WeakKeyDictionary[nn.Module, dict[object, float | None]]" = weakref.WeakKeyDictionary()
 
 
-def pass_bytes(model: Segmenter, height: int, width: int) -> int:
-    """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights."""
-    if model not in _per_pixel:
-        device = model.mean.device.type
+def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
+    """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
+    with an operation that no rule understands."""
+    device = model.mean.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    found = _per_pixel.setdefault(model, {})
+    key = (model.mean.dtype, dtype)
+    if key not in found:
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            graph = read_graph(ScoresOf(model), (PROBE, PROBE))
-        _per_pixel[model] = live_bytes(graph) / PROBE**2
-    return int(_per_pixel[model] * height * width)
+            try:
+                found[key] = live_bytes(read_graph(ScoresOf(model), (PROBE, PROBE)), dtype) / PROBE**2
+            except UnknownOperationError:
+                found[key] = None
+    per_pixel = found[key]
+    return None if per_pixel is None else int(per_pixel * height * width)
 
 
-def live_bytes(graph: Graph) -> int:
-    """The most bytes of tensors that are alive at once when the operations of a graph run in their order."""
+def live_bytes(graph: Graph, dtype: torch.dtype | None = None) -> int:
+    """The most bytes of tensors that are alive at once when the operations of a graph run in their order. dtype: that of autocast."""
     nodes = {node.fx: node for node in graph}
     owner: dict[fx.Node, fx.Node] = {}  # the operation whose memory a value lies in
     last: dict[fx.Node, int] = {}
@@ -61,20 +69,24 @@ def live_bytes(graph: Graph) -> int:
         owner[node.fx] = sources[0] if sources and may_alias(node.fx) else node.fx
         for used in (*sources, owner[node.fx]):
             last[used] = place
+    last[graph.input.fx] = len(nodes)  # whoever asks for the pass holds the image
     for name in graph.outputs.values():
         last[owner[graph.node(name).fx]] = len(nodes)
     ending: dict[int, int] = {}
     now = most = 0
     for place, node in enumerate(graph):
         if owner[node.fx] is node.fx:
-            now += tensor_bytes(node.fx)
-            ending[last[node.fx]] = ending.get(last[node.fx], 0) + tensor_bytes(node.fx)
+            size = tensor_bytes(node.fx, dtype if place else None)  # the image is what it is
+            now += size
+            ending[last[node.fx]] = ending.get(last[node.fx], 0) + size
         most = max(most, now)
         now -= ending.get(place, 0)
     return most
 
 
-def tensor_bytes(node: fx.Node) -> int:
+def tensor_bytes(node: fx.Node, dtype: torch.dtype | None) -> int:
+    """What a node makes; ``dtype``, where it is given, in place of float32."""
     found = node.meta.get("val")
-    tensors = found if isinstance(found, (list, tuple)) else [found]
-    return sum(prod(tensor.shape) * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))
+    tensors = [tensor for tensor in (found if isinstance(found, (list, tuple)) else [found]) if isinstance(tensor, Tensor)]
+    types = [dtype if dtype is not None and tensor.dtype == torch.float32 else tensor.dtype for tensor in tensors]
+    return sum(prod(tensor.shape) * each.itemsize for tensor, each in zip(tensors, types, strict=True))

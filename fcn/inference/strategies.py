@@ -42,12 +42,12 @@ BATCH = 8  # of these, at most
 def whole(model: Segmenter, image: Image) -> Scores:
     """One pass over the whole image.
 
-    Raises ValueError, before it starts, where the pass would need more memory than there is.
+    Raises ValueError, before it starts, where the pass would need more memory than there is, as far as the network's graph tells.
     """
     height, width = image.shape[-2:]
     if height * width > SMALL:
         needed, there = pass_bytes(model, height, width), available_bytes(model.mean.device)
-        if needed > there:
+        if needed is not None and needed > there:
             raise ValueError(
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use inference=stream"
@@ -71,7 +71,8 @@ def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: in
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None
     try:
-        scores = one_pass_if_room(model, image) if small or pass_bytes(model, height, width) <= budget else None
+        needed = 0 if small else pass_bytes(model, height, width)
+        scores = one_pass_if_room(model, image) if needed is not None and needed <= budget else None
         if scores is not None:
             return Scores(model.cell(height, width), iter([scores]))
         return stream(model, image, views, passes=passes, memory=memory)
@@ -99,9 +100,8 @@ def largest_windows(model: Segmenter, budget: int) -> tuple[int, int]:
     One of the smallest where not even that fits, one of the largest where the network's graph does not say what a pass takes.
     """
     for side in SIDES:
-        try:
-            needed = pass_bytes(model, side, side)
-        except ValueError:
+        needed = pass_bytes(model, side, side)
+        if needed is None:
             return side, 1
         if needed <= budget:
             return side, min(BATCH, budget // needed)

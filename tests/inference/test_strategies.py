@@ -1,5 +1,6 @@
 """Strategies: any size, the network's own labels, and windows that cover every pixel."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -121,6 +122,26 @@ def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
     image = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, 200_000, 200_000)  # no memory of its own
     with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use inference=stream"):
         create_strategy("whole")(model, image)
+
+
+class Spectral(torch.nn.Module):
+    """A layer that no rule understands."""
+
+    def forward(self, scores):
+        return torch.fft.irfft2(torch.fft.rfft2(scores), s=scores.shape[-2:])
+
+
+def test_whole_runs_what_it_cannot_estimate(model, monkeypatch, caplog):
+    image = picture(61, 90)
+    expected = create_strategy("whole")(model, image)
+    spectral = copy.deepcopy(model)
+    spectral.decoder = torch.nn.Sequential(model.decoder, Spectral())
+    monkeypatch.setattr("fcn.inference.strategies.SMALL", 100)
+    assert pass_bytes(spectral, 61, 90) is None
+    assert (create_strategy("whole")(spectral, image) == expected).float().mean() > 0.999
+    create_strategy("auto")(spectral, image)
+    assert "labels are approximate" in caplog.text
+    assert "operation 'fft_rfft2'" in caplog.text
 
 
 def test_the_estimate_of_a_pass_grows_with_the_area(model):

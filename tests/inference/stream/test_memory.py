@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from fcn.inference.memory import pass_bytes
 from fcn.inference.stream import prepare, stream
 from fcn.models.segmenter import create_model
 
@@ -18,6 +19,17 @@ def most_allocated(call):
         now += event.nbytes()
         most = max(most, now)
     return most
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_the_estimate_of_one_pass_is_what_torch_allocates(dtype):
+    """Autocast's own copies of the weights are among what is allocated."""
+    network = create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=11).eval()
+    image = torch.randn(1, 3, 512, 768)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        network.scores(image)
+        most = most_allocated(lambda: network.scores(image)) + image.nbytes
+        assert 0.8 * most < pass_bytes(network, 512, 768) < 1.3 * most
 
 
 @pytest.mark.parametrize(
