@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fcn.geometry.graph import Graph, UnknownOperationError, may_alias, read_graph
-from fcn.inference.scoring import ScoresOf
+from fcn.inference.scoring import ScoresOf, one_at_a_time
 from fcn.models.segmenter import Segmenter
 
 PROBE = 256  # side, pixels, of the image at which the graph is read
@@ -42,6 +42,7 @@ def ran_out(error: Exception) -> bool:
 _per_pixel: "weakref.WeakKeyDictionary[nn.Module, dict[object, float | None]]" = weakref.WeakKeyDictionary()
 
 
+@one_at_a_time
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
     with an operation that no rule understands."""

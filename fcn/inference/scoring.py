@@ -1,4 +1,10 @@
-"""A segmenter's scores on their own grid as a network, for those who read its graph."""
+"""A segmenter's scores on their own grid as a network, for those who read its graph; one at a time, and beside those who run it."""
+
+import copy
+from collections.abc import Callable
+from functools import wraps
+from threading import RLock
+from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
@@ -6,13 +12,29 @@ from fcn.models.segmenter import Segmenter
 
 PREFIX = "segmenter."  # of the layers' names
 
+P = ParamSpec("P")
+T = TypeVar("T")
+_reading = RLock()
+
 
 class ScoresOf(nn.Module):
-    """``forward(images)`` is ``segmenter.scores(images)``."""
+    """``forward(images)`` is ``segmenter.scores(images)``, by layers of its own with the segmenter's tensors: while a network is traced,
+    stand-ins lie in the place of its weights, and another thread may be running it."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.segmenter = segmenter
+        self.segmenter = copy.deepcopy(segmenter, {id(tensor): tensor for tensor in (*segmenter.parameters(), *segmenter.buffers())})
 
     def forward(self, images: Tensor) -> Tensor:
         return self.segmenter.scores(images)
+
+
+def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
+    """Threads take turns in all functions of this kind: ``torch.export`` is not made for more than one."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _reading:
+            return function(*args, **kwargs)
+
+    return guarded

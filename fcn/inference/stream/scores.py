@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.geometry.graph import UnknownOperationError, read_graph
-from fcn.inference.scoring import PREFIX, ScoresOf
+from fcn.inference.scoring import PREFIX, ScoresOf, one_at_a_time
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
@@ -86,6 +86,7 @@ KEPT = 4  # programs of a network
 WORDS = 64  # sums that tell whether the weights in one piece of memory have changed
 
 
+@one_at_a_time
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
     network's first output, or the one called "out".

@@ -1,9 +1,12 @@
 """What becomes of a graph: what is folded, what is refused and how, what a pass costs."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
 
+from fcn.inference.memory import pass_bytes
 from fcn.inference.stream import prepare
 from fcn.inference.stream.plan import schedule
 from fcn.models.segmenter import create_model
@@ -137,6 +140,21 @@ def test_weights_that_share_memory_with_others():
     assert prepare(network, 12, 12) is first
     memory[60] += 1
     assert prepare(network, 12, 12) is not first
+
+
+def test_threads_may_share_a_model():
+    """Some read its graph, each at a size of its own, while others run it."""
+    model = create_model("fcn8s", backbone="resnet18", num_classes=3).eval()
+    image = torch.zeros(1, 3, 64, 64)
+
+    def run(index):
+        if index % 2:
+            return prepare(model, 64, 64 + index).passes, pass_bytes(model, 64, 64) is not None
+        with torch.inference_mode():
+            return [model.scores(image).isfinite().all() for _ in range(5)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(all, pool.map(run, range(8))))
 
 
 class Copied(nn.Module):
