@@ -20,7 +20,7 @@ from fcn.inference.augment import AUGMENTATIONS, augmented
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.stream import stream
-from fcn.inference.stream.strategy import PASSES
+from fcn.inference.stream.strategy import PASSES, check_settings
 from fcn.inference.windows import Network, windows
 from fcn.models.segmenter import Segmenter
 from fcn.names import check_options, lookup
@@ -67,14 +67,15 @@ def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: in
     """
     if not isinstance(model, Segmenter):
         raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
+    check_settings(passes=passes)
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None
+    needed = 0 if small else pass_bytes(model, height, width)
+    scores = one_pass_if_room(model, image) if needed is not None and needed <= budget else None
+    if scores is not None:
+        return Scores(model.cell(height, width), iter([scores]))
     try:
-        needed = 0 if small else pass_bytes(model, height, width)
-        scores = one_pass_if_room(model, image) if needed is not None and needed <= budget else None
-        if scores is not None:
-            return Scores(model.cell(height, width), iter([scores]))
         return stream(model, image, views, passes=passes, memory=memory)
     except ValueError as error:
         size, batch_size = largest_windows(model, budget)

@@ -123,6 +123,22 @@ def test_another_error_of_a_pass_is_raised(model, image, monkeypatch):
         create_strategy("auto")(model, image)
 
 
+def test_a_network_that_refuses_the_image_is_heard(model, image, monkeypatch):
+    def refuses(self, images):
+        raise ValueError("sides of a multiple of 96 only")
+
+    monkeypatch.setattr(Segmenter, "scores", refuses)
+    with pytest.raises(ValueError, match="sides of a multiple of 96 only"):
+        create_strategy("auto")(model, image)
+
+
+@pytest.mark.parametrize("name", ["auto", "stream"])
+@pytest.mark.parametrize(("option", "value"), [("memory", 0), ("memory", -1.0), ("passes", 0)])
+def test_settings_out_of_range_are_no_reason_for_windows(model, image, name, option, value):
+    with pytest.raises(ValueError, match=f"inference.{option}={value} is not allowed; inference.{option} is "):
+        create_strategy(name, **{option: value})(model, image)
+
+
 def test_windows_are_as_large_as_the_memory_allows(model, monkeypatch):
     needed = pass_bytes(model, 256, 256)
     assert largest_windows(model, needed) == (256, 1)

@@ -47,9 +47,8 @@ def stream(
     its share of the memory, and none is cut into strips. Raises ValueError where the network cannot be computed so, where it takes more
     passes, and where the memory is too small.
     """
-    for name, given in (("band", band), ("strip", strip)):
-        if given is not None and given < 1:
-            raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is 1 or more, or null")
+    check_settings(passes=passes, band=band, strip=strip)
+    budget = budget_bytes(model.mean.device, memory) // views
     height, width = image.shape[-2:]
     if views > 1:
         if strip is not None and strip < width:
@@ -63,9 +62,8 @@ def stream(
         )
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
-    device = model.mean.device
     axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
-    rows, count = fitting(prepared, axis, width, device, band, strip, memory, views)
+    rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, budget, views)
 
     def read(first: int, end: int) -> Tensor:
         return model.normalize(image[:, first:end][None]).contiguous(memory_format=torch.channels_last)
@@ -75,6 +73,17 @@ def stream(
     return Strips(strips(model, prepared, read, axis, height, width, rows, count))
 
 
+def check_settings(*, passes: int, band: int | None = None, strip: int | None = None) -> None:
+    """Raises ValueError for numbers out of range."""
+    for name, given, allowed in (
+        ("passes", passes, "1 or more"),
+        ("band", band, "1 or more, or null"),
+        ("strip", strip, "1 or more, or null"),
+    ):
+        if given is not None and given < 1:
+            raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is {allowed}")
+
+
 def fitting(
     prepared: Prepared,
     axis: Axis,
@@ -82,10 +91,10 @@ def fitting(
     device: torch.device,
     band: int | None,
     strip: int | None,
-    memory: float | None,
+    budget: int,
     views: int,
 ) -> tuple[int, int]:
-    """Rows of a band and number of strips, as given or such that the memory is enough for all ``views``.
+    """Rows of a band and number of strips, as given or such that the memory is enough: ``budget`` bytes, as one of ``views``.
 
     Raises ValueError where no band and no strip is small enough.
     """
@@ -96,7 +105,6 @@ def fitting(
     if band is not None and (strip is not None or not prepared.in_strips):
         return rows, count
     lowest = LOWEST if strip is None and prepared.in_strips else 1
-    budget = budget_bytes(device, memory) // views
     while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
         if band is None and rows > lowest:
             rows = max(lowest, rows // 2)
