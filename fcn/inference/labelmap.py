@@ -43,7 +43,7 @@ def labelmap(
     factor: as ``scale_factor`` of ``F.interpolate``, whole or not; or size: the (height, width) to interpolate to. height, width: crop to
     these from the top left. confidence: also give the largest softmax probability of each pixel, uint8 (N, H, W), 255 for 1; it needs every
     pixel interpolated, band by band, and so costs the time that the label map saves. bfloat16 and half are computed in float32. Raises
-    ValueError for more than ``CLASSES`` and for a size that the scores do not reach.
+    ValueError for more than ``CLASSES`` and for a size that is none or that the scores do not reach.
     """
     if scores.ndim != 4 or scores.shape[1] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
         raise ValueError(
@@ -51,6 +51,9 @@ def labelmap(
         )
     if (factor is None) == (size is None):
         raise ValueError(f"factor={factor} and size={size} given; give one of them")
+    if (factor is not None and not 0 < factor < math.inf) or (size is not None and min(size) < 1):
+        given, allowed = (f"{factor=}", "a number above 0") if size is None else (f"{size=}", "two numbers of 1 or more")
+        raise ValueError(f"{given} is not allowed; it is {allowed}")
     rows, columns = scores.shape[-2:]
     if size is not None:
         full, scales = size, (rows / size[0], columns / size[1])

@@ -4,7 +4,7 @@ It is approximate: a pixel near a window's edge is scored without what lies beyo
 height of the image: scores are accumulated for the rows that windows still reach, and handed over as soon as no further window does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from fcn.models.segmenter import Segmenter
 
 PIECE = 2**22  # scores that are handed over at once
 
-Network = Callable[[Tensor], Tensor]  # (N, 3, h, w) -> scores (N, C, h, w)
+Network = Callable[[Tensor], Tensor | Mapping[str, Tensor]]  # (N, 3, h, w) -> scores (N, C, h, w), or a dict of which "out" are these
 
 
 def windows(
@@ -23,14 +23,17 @@ def windows(
     """Blended scores, pixel by pixel, of an image by windows of ``size`` pixels a side (the image's own where that is smaller).
 
     network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
-    its device, and gives scores of their size. overlap: share of a window's side that the next one covers too (0 or more, below 1);
-    batch_size: windows per pass; weights: "gaussian" (the middle of a window counts most, deviation a quarter of the side) or "constant".
-    A pixel's score is the weighted mean over its windows.
+    its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". overlap: share of a window's side that
+    the next one covers too (0 or more, below 1); batch_size: windows per pass; weights: "gaussian" (the middle of a window counts most,
+    deviation a quarter of the side) or "constant". A pixel's score is the weighted mean over its windows. Raises ValueError for settings
+    out of range and for scores of another form.
     """
-    if size < 1 or not 0 <= overlap < 1 or batch_size < 1:
-        raise ValueError(
-            f"size={size}, overlap={overlap}, batch_size={batch_size} given; allowed: 1 or more, 0 or more and below 1, 1 or more"
-        )
+    if size < 1:
+        raise ValueError(f"inference.size={size} is not allowed; inference.size is 1 or more")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"inference.overlap={overlap} is not allowed; inference.overlap is a share, 0 or more and below 1")
+    if batch_size < 1:
+        raise ValueError(f"inference.batch_size={batch_size} is not allowed; inference.batch_size is 1 or more")
     window_profile(1, weights)
     if isinstance(network, Segmenter):
         model = network
@@ -50,13 +53,9 @@ def blended(network: Network, image: Image, size: int, overlap: float, batch_siz
         strip = image[:, row : row + tall]
         for start in range(0, len(columns), batch_size):
             group = range(start, min(start + batch_size, len(columns)))
-            scores = network(torch.stack([strip[:, :, columns[index] : columns[index] + wide] for index in group]))
+            cuts = torch.stack([strip[:, :, columns[index] : columns[index] + wide] for index in group])
+            scores = checked(network(cuts), len(group), tall, wide)
             if total is None:
-                if scores.shape[-2:] != (tall, wide):
-                    raise ValueError(
-                        f"the network gave scores of {scores.shape[-2]}x{scores.shape[-1]} for windows of {tall}x{wide} pixels; "
-                        f"blending needs scores of the window's own size"
-                    )
                 total = torch.zeros(
                     scores.shape[1], tall, width, dtype=torch.promote_types(scores.dtype, torch.float32), device=scores.device
                 )
@@ -75,6 +74,22 @@ def blended(network: Network, image: Image, size: int, overlap: float, batch_siz
             yield part.clone()
             row += part.shape[1]
             part.zero_()
+
+
+def checked(given: object, count: int, tall: int, wide: int) -> Tensor:
+    """The scores (count, C, tall, wide) that a network gave of so many windows. Raises ValueError for anything else."""
+    scores = given.get("out") if isinstance(given, Mapping) else given
+    if not isinstance(scores, Tensor):
+        found = f"a dict of {', '.join(map(str, given))}" if isinstance(given, Mapping) else f"a {type(given).__name__}"
+        raise ValueError(f"the network gave {found}; windows take a tensor of scores, or a dict with them as 'out'")
+    if scores.ndim != 4 or len(scores) != count:
+        raise ValueError(f"the network gave scores of shape {tuple(scores.shape)} for {count} windows; give (N, C, h, w), N of the windows")
+    if scores.shape[-2:] != (tall, wide):
+        raise ValueError(
+            f"the network gave scores of {scores.shape[-2]}x{scores.shape[-1]} for windows of {tall}x{wide} pixels; "
+            f"blending needs scores of the window's own size"
+        )
+    return scores
 
 
 def positions(length: int, size: int, overlap: float) -> tuple[list[int], int]:

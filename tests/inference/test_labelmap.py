@@ -157,6 +157,10 @@ def test_candidates_hold_every_class_that_wins_somewhere():
     [
         ({}, "factor=None and size=None given; give one of them"),
         ({"factor": 2, "size": (8, 8)}, "give one of them"),
+        ({"factor": 0}, "factor=0 is not allowed; it is a number above 0"),
+        ({"factor": -1.0}, "factor=-1.0 is not allowed; it is a number above 0"),
+        ({"factor": float("nan")}, "factor=nan is not allowed"),
+        ({"size": (0, 3)}, r"size=\(0, 3\) is not allowed; it is two numbers of 1 or more"),
         ({"factor": 2, "height": 9}, "a label map of 9x8 pixels is asked for; these scores give up to 8x8"),
     ],
 )

@@ -77,10 +77,29 @@ def test_scores_of_another_size_are_refused():
         next(windows(lambda cut: cut[:, :, ::2, ::2].float(), picture(40, 40), size=32).bands)
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"overlap": 1.0}, {"batch_size": 0}])
-def test_wrong_settings_are_refused(options):
-    with pytest.raises(ValueError, match="allowed: 1 or more, 0 or more and below 1, 1 or more"):
-        windows(network, picture(4, 4), **options)
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda cut: cut[:1].float(), r"scores of shape \(1, 3, 32, 32\) for 2 windows; give \(N, C, h, w\)"),
+        (lambda cut: cut[:, 0].float(), r"scores of shape \(2, 32, 32\) for 2 windows; give \(N, C, h, w\)"),
+        (lambda cut: (cut.float(),), "gave a tuple; windows take a tensor of scores, or a dict with them as 'out'"),
+        (lambda cut: {"logits": cut, "aux": cut}, "gave a dict of logits, aux; windows take a tensor"),
+    ],
+)
+def test_answers_of_another_form_are_refused(answer, message):
+    with pytest.raises(ValueError, match=message):
+        next(windows(answer, picture(40, 40), size=32, batch_size=2).bands)
+
+
+def test_of_a_dict_the_scores_are_out():
+    found = windows(lambda cut: {"aux": None, "out": network(cut)}, picture(40, 40), size=32)
+    assert torch.equal(torch.cat(list(found.bands), 1), torch.cat(list(windows(network, picture(40, 40), size=32).bands), 1))
+
+
+@pytest.mark.parametrize(("option", "value"), [("size", 0), ("overlap", 1.0), ("overlap", -0.5), ("batch_size", 0)])
+def test_wrong_settings_are_refused(option, value):
+    with pytest.raises(ValueError, match=f"inference.{option}={value} is not allowed; inference.{option} is "):
+        windows(network, picture(4, 4), **{option: value})
 
 
 def test_python_takes_any_callable_in_windows_only():
