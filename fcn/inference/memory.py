@@ -29,9 +29,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def budget_bytes(device: torch.device, memory: float | None) -> int:
-    """What a strategy may take: ``memory`` GiB, or a share of what is free. Raises ValueError for none."""
-    if memory is not None and memory <= 0:
-        raise ValueError(f"inference.memory={memory} is not allowed; inference.memory is above 0, or null")
+    """What a strategy may take: ``memory`` GiB, or a share of what is free."""
     return int(memory * 2**30) if memory is not None else int(SHARE * available_bytes(device))
 
 

@@ -67,7 +67,7 @@ def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: in
     """
     if not isinstance(model, Segmenter):
         raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
-    check_settings(passes=passes)
+    check_settings(passes=passes, memory=memory)
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None

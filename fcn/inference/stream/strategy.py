@@ -41,14 +41,14 @@ def stream(
     """Scores equal to those of the whole image in one pass, up to rounding, in bands of rows through the network's graph.
 
     band: rows of the image that are taken in at a time; strip: columns, where the image is cut into strips (with what their cells see
-    beside them, which is computed twice). By default both follow from the memory: ``memory`` GiB, or half of what is free. passes: how
-    often the image may go through the network where it has layers that look at all of the image (image pooling takes one pass more,
-    squeeze-and-excitation one for each gate). views: how many images are computed side by side, as for test-time augmentation: each takes
-    its share of the memory, and none is cut into strips. Raises ValueError where the network cannot be computed so, where it takes more
-    passes, and where the memory is too small.
+    beside them, which is computed twice). By default both follow from the memory: ``memory`` GiB, or half of what is free; where both
+    are given, they are taken as they are, unless they need more than a ``memory`` that is given too. passes: how often the image may go
+    through the network where it has layers that look at all of the image (image pooling takes one pass more, squeeze-and-excitation one
+    for each gate). views: how many images are computed side by side, as for test-time augmentation: each takes its share of the memory,
+    and none is cut into strips. Raises ValueError where the network cannot be computed so, where it takes more passes, and where the
+    memory is too small.
     """
-    check_settings(passes=passes, band=band, strip=strip)
-    budget = budget_bytes(model.mean.device, memory) // views
+    check_settings(passes=passes, memory=memory, band=band, strip=strip)
     height, width = image.shape[-2:]
     if views > 1:
         if strip is not None and strip < width:
@@ -63,7 +63,7 @@ def stream(
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
     axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
-    rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, budget, views)
+    rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, memory, views)
 
     def read(first: int, end: int) -> Tensor:
         return model.normalize(image[:, first:end][None]).contiguous(memory_format=torch.channels_last)
@@ -73,7 +73,7 @@ def stream(
     return Strips(strips(model, prepared, read, axis, height, width, rows, count))
 
 
-def check_settings(*, passes: int, band: int | None = None, strip: int | None = None) -> None:
+def check_settings(*, passes: int, memory: float | None, band: int | None = None, strip: int | None = None) -> None:
     """Raises ValueError for numbers out of range."""
     for name, given, allowed in (
         ("passes", passes, "1 or more"),
@@ -82,6 +82,8 @@ def check_settings(*, passes: int, band: int | None = None, strip: int | None = 
     ):
         if given is not None and given < 1:
             raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is {allowed}")
+    if memory is not None and memory <= 0:
+        raise ValueError(f"inference.memory={memory} is not allowed; inference.memory is above 0, or null")
 
 
 def fitting(
@@ -91,10 +93,10 @@ def fitting(
     device: torch.device,
     band: int | None,
     strip: int | None,
-    budget: int,
+    memory: float | None,
     views: int,
 ) -> tuple[int, int]:
-    """Rows of a band and number of strips, as given or such that the memory is enough: ``budget`` bytes, as one of ``views``.
+    """Rows of a band and number of strips, as given or such that the memory is enough for all ``views``.
 
     Raises ValueError where no band and no strip is small enough.
     """
@@ -102,8 +104,9 @@ def fitting(
         raise ValueError(f"inference.strip={strip} is not possible for this network: it has a layer that looks at whole rows; leave it out")
     rows = band or max(SHORTEST, BAND.get(device.type, BAND_ELSEWHERE) // width)
     count = 1 if strip is None else -(-width // strip)
-    if band is not None and (strip is not None or not prepared.in_strips):
+    if memory is None and band is not None and (strip is not None or not prepared.in_strips):
         return rows, count
+    budget = budget_bytes(device, memory) // views
     lowest = LOWEST if strip is None and prepared.in_strips else 1
     while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
         if band is None and rows > lowest:

@@ -73,6 +73,13 @@ def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypa
         create_strategy("stream", strip=40, flip=True)(model, image)
 
 
+def test_band_and_strip_keep_to_the_memory_that_is_given(model):
+    image = picture(64, 100)
+    stream(model, image, band=20, strip=30, memory=0.5)
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give it more by"):
+        stream(model, image, band=20, strip=30, memory=1e-4)
+
+
 def test_confidence_in_strips(model):
     image = picture(64, 100)
     one, other = torch.zeros(64, 100, dtype=torch.uint8), torch.zeros(64, 100, dtype=torch.uint8)
