@@ -7,8 +7,9 @@ scores (test-time augmentation). Neither holds more than the rows that are still
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from fcn.inference.grid import Axis, Grid, interpolate_rows
 from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
 
 LARGE = 2**22  # pixels from which on the progress of one image is worth showing
+
+T = TypeVar("T")
 
 
 class Image(Protocol):
@@ -33,12 +36,16 @@ class Image(Protocol):
 class Scores:
     """cell: pixels of the image per cell of the grid of scores, down and across (``Segmenter.cell``). bands: tensors (C, rows, columns),
     one below the other without gap or overlap, which nobody writes to any more. probabilities: whether they are softmax probabilities,
-    not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin."""
+    not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin. The bands are computed
+    when they are asked for, in the autocast state in which this was made."""
 
     cell: tuple[float, float]
     bands: Iterator[Tensor]
     probabilities: bool = False
     left: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self.bands = in_this_state(self.bands)
 
 
 @dataclass
@@ -47,6 +54,29 @@ class Strips:
     the one behind the last, and the scores of these."""
 
     strips: Iterator[tuple[int, int, Scores]]
+
+    def __post_init__(self) -> None:
+        self.strips = in_this_state(self.strips)
+
+
+def in_this_state(items: Iterator[T]) -> Iterator[T]:
+    """The items, each made in the autocast state of this call, whatever it is when they are asked for."""
+    accelerator = torch.accelerator.current_accelerator()
+    kinds = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
+    states = [(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)) for kind in kinds]
+
+    def made() -> Iterator[T]:
+        while True:
+            with ExitStack() as stack:
+                for kind, dtype, enabled in states:
+                    stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    return made()
 
 
 class Reader:

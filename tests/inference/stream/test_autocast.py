@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from fcn.inference.scores import label
+from fcn.inference.stream import stream
 from tests.inference.stream.compare import lively, streamed
 from tests.inference.stream.test_models import ScoresOnly, built
 
@@ -25,6 +27,20 @@ def test_models(model):
     network = ScoresOnly(built(model).float()).eval()
     apart, own = deviations(network, torch.randn(1, 3, 75, 99, generator=torch.Generator().manual_seed(0)), band=24)
     assert apart < 1.5 * own
+
+
+@pytest.mark.parametrize("options", [{"band": 12}, {"band": 12, "strip": 30}])
+def test_scores_are_computed_in_the_state_in_which_they_were_asked_for(options):
+    network = built("fcn32s").float().eval()
+    image = torch.randint(0, 256, (3, 43, 51), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = label(stream(network, image, **options), 43, 51)
+        scores = stream(network, image, **options)
+    assert torch.equal(label(scores, 43, 51), expected)
+    scores = stream(network, image, **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = label(scores, 43, 51)
+    assert torch.equal(found, label(stream(network, image, **options), 43, 51))
 
 
 @pytest.mark.parametrize("norm", [lambda: nn.GroupNorm(2, 8), lambda: nn.InstanceNorm2d(8, affine=True)])
