@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcn.inference.grid import Axis
 from fcn.inference.memory import budget_bytes, ran_out
@@ -65,12 +65,21 @@ def stream(
     axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
     rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, memory, views)
 
+    order = layout_of(model)
+
     def read(first: int, end: int) -> Tensor:
-        return model.normalize(image[:, first:end][None]).contiguous(memory_format=torch.channels_last)
+        return model.normalize(image[:, first:end][None]).contiguous(memory_format=order)
 
     if count == 1:
         return Scores(model.cell(height, width), bands(prepared, read, rows))
     return Strips(strips(model, prepared, read, axis, height, width, rows, count))
+
+
+def layout_of(network: nn.Module) -> torch.memory_format:
+    """Channels last where a kernel lies so in memory, as after ``network.to(memory_format=torch.channels_last)``."""
+    kernels = (parameter for parameter in network.parameters() if parameter.dim() == 4 and not parameter.is_contiguous())
+    last = any(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def check_settings(*, passes: int, memory: float | None, band: int | None = None, strip: int | None = None) -> None:

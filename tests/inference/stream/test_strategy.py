@@ -1,11 +1,13 @@
 """The strategy: what it chooses for a memory, what it does when that runs out, what it says."""
 
+import copy
 import json
 import logging
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fcn.cli import run
 from fcn.data import create_split
@@ -78,6 +80,24 @@ def test_band_and_strip_keep_to_the_memory_that_is_given(model):
     stream(model, image, band=20, strip=30, memory=0.5)
     with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give it more by"):
         stream(model, image, band=20, strip=30, memory=1e-4)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_layout_is_that_of_the_weights(model, monkeypatch, order):
+    network, image, seen, convolution = copy.deepcopy(model).to(memory_format=order), picture(64, 100), [], nn.functional.conv2d
+
+    def noted(x, weight, *rest):
+        seen.append((x.stride(1) == 1, weight.shape[-1] == 1 or weight.stride(1) == 1))
+        return convolution(x, weight, *rest)
+
+    expected = whole(network, image)
+    prepare(network, 64, 100)
+    monkeypatch.setattr("torch.nn.functional.conv2d", noted)
+    labels = create_strategy("stream", band=20)(network, image)
+    last = order == torch.channels_last
+    assert len(seen) > 40
+    assert all(x == last and kernel in (last, True) for x, kernel in seen)
+    assert ((labels == expected) | (margin(network, image) < 1e-4)).all()
 
 
 def test_confidence_in_strips(model):

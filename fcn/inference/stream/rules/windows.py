@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.geometry.axis import Transposed, Window
-from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, part, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, rule
 
 
 def padded(x: Tensor, cuts: Cuts, value: float) -> tuple[Tensor, tuple[int, int]]:
@@ -44,7 +44,8 @@ def convolution(call: Call) -> Rule:
     if call.affine is not None:
         weight, bias = folded(weight, bias, *call.affine, groups=groups if transposed else None)
     dtype = call.dtype or weight.dtype
-    weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+    weight = weight.to(dtype)
+    weight = weight.contiguous(memory_format=layout(weight))  # a view of another tensor may be in neither
     bias = None if bias is None else bias.to(dtype)
     stride, dilation = _pair(call.get("stride", default=1)), _pair(call.get("dilation", default=1))
 
