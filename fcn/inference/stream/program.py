@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from fcn.geometry.axis import AxisMap, Bins, Whole
 from fcn.geometry.graph import Graph, Node, may_alias
-from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part
+from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part, precise
 from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic
 
@@ -315,11 +315,11 @@ def normalizer(call: Call) -> tuple[Tensor, Tensor]:
     weight, bias = call.tensor("weight"), call.tensor("bias")
     assert mean is not None
     assert variance is not None
-    scale = torch.rsqrt(variance.double() + call.get("eps"))
+    scale = torch.rsqrt(precise(variance) + call.get("eps"))
     if weight is not None:
-        scale = scale * weight.double()
-    shift = -mean.double() * scale
-    return scale, shift if bias is None else shift + bias.double()
+        scale = scale * precise(weight)
+    shift = -precise(mean) * scale
+    return scale, shift if bias is None else shift + precise(bias)
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:

@@ -67,6 +67,12 @@ def test_batch_norm_is_folded_into_the_convolution_before_it():
     assert [operation.op for operation in operations] == ["input", "conv2d", "relu", "batch_norm"]
 
 
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs an Apple GPU, which has no float64")
+def test_batch_norm_is_folded_where_there_is_no_float64():
+    network = lively(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).float().to("mps")
+    assert prepare(network, 9, 9).program.like.device.type == "mps"
+
+
 def test_a_convolution_read_twice_is_not_folded():
     class Twice(nn.Module):
         def __init__(self):

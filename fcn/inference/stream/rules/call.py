@@ -125,6 +125,11 @@ def part(x: Tensor, dim: int | None, start: int, length: int) -> Tensor:
     return x if dim is None or (start == 0 and x.shape[dim] == length) else x.narrow(dim, start, length)
 
 
+def precise(x: Tensor) -> Tensor:
+    """``x`` in float64; on the CPU, where its device has no such type."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def layout(x: Tensor) -> torch.memory_format:
     """The memory format to make more of the same in: rows of a map in one piece where they are that in ``x``."""
     return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.geometry.axis import Transposed, Window
-from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, precise, rule
 
 
 def padded(x: Tensor, cuts: Cuts, value: float) -> tuple[Tensor, tuple[int, int]]:
@@ -83,8 +83,8 @@ def folded(weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor, *,
         factors = scale.view(-1, 1, 1, 1)
     else:  # (in, out / groups, k, k)
         factors = scale.view(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1).reshape(*weight.shape[:2], 1, 1)
-    moved = shift if bias is None else shift + bias.double() * scale
-    return (weight.double() * factors).to(weight.dtype), moved.to(weight.dtype)
+    moved = shift if bias is None else shift + precise(bias) * scale
+    return (precise(weight) * factors).to(weight), moved.to(weight)
 
 
 @rule("max_pool2d", "max_pool2d_with_indices")
