@@ -44,7 +44,7 @@ def sliding_rows(
     classifier = place(classifier)
     window_macs, image_macs = multiply_adds(classifier, window), multiply_adds(unrolled, size)
     batch = best_batch(classifier, picture, grid(size, window, min(strides)), window, device.type == "cuda")
-    windows = max(windows, batch)
+    windows = max(windows // batch, 1) * batch
     rows = []
     for step in strides:
         places = grid(size, window, step)
