@@ -24,7 +24,7 @@ SHAPES_ONLY = tuple(f"new_{word}" for word in ("zeros", "ones", "full", "empty")
 
 MAY_ALIAS = (  # what gives a view, or its input itself, without saying so in its schema
     *("reshape", "reshape_as", "view_as", "flatten", "unflatten", "contiguous", "to", "type_as", "expand_as", "chunk", "tensor_split"),
-    *("dropout", "feature_dropout", "alpha_dropout", "movedim", "moveaxis", "swapaxes", "swapdims", "narrow"),
+    *("dropout", "feature_dropout", "alpha_dropout", "movedim", "moveaxis", "swapaxes", "swapdims", "narrow", "einsum"),
 )
 
 

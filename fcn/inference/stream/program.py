@@ -220,9 +220,7 @@ class _Compiler:
         origin, index = node.edges[0].source, node.fx.args[1]
         assert isinstance(index, int)
         if origin not in self.tuples:
-            if index != 0:
-                raise NoRuleError("only the first of its results can be computed so")
-            self.names[node.name] = self._resolve(origin)
+            self._result(node, self.graph.node(origin), index)
             return
         source, dim, starts = self.tuples[origin]
         whole = self.nodes[source]
@@ -235,6 +233,15 @@ class _Compiler:
             return x.squeeze(dim) if unbind else x
 
         self._keep(node, (Read(source, (node.maps[0], node.maps[1])),), Rule(run, fresh=False))
+
+    def _result(self, node: Node, origin: Node, index: int) -> None:
+        """One of several results: the first is what the operation itself computes, another is computed anew."""
+        if index == 0:
+            self.names[node.name] = self._resolve(origin.name)
+        elif origin.op in RULES or origin.is_global or origin.name not in self.program.operations or node.shape != origin.shape:
+            raise NoRuleError("only the first of its results can be computed so")
+        else:
+            self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
     def _reads(self, node: Node) -> tuple[Read, ...]:
         return tuple(Read(self._resolve(edge.source), (edge.maps[0], edge.maps[1])) for edge in node.edges)
