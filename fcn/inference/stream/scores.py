@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.geometry.graph import UnknownOperationError, read_graph
+from fcn.geometry.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.inference.scoring import PREFIX, ScoresOf
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
@@ -106,8 +106,8 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
             found[1].pop(next(iter(found[1])))
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             try:
-                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
-            except UnknownOperationError as error:
+                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width), record=False)
+            except (UnknownOperationError, NotExportedError) as error:
                 raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
             found[1][key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
     return found[1][key]
