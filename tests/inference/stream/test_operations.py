@@ -94,6 +94,12 @@ def ramp(x):
     return torch.arange(x.shape[2] * x.shape[3], dtype=x.dtype).view(x.shape[2:])
 
 
+def first_row_of_ones(x):
+    found = torch.zeros_like(x)
+    found[:, :, 0] = 1
+    return found
+
+
 def by_matrices(x):
     """Each cell times a matrix of its own."""
     matrices = ramp(x)[:, :, None, None].expand(-1, -1, CHANNELS, CHANNELS)
@@ -175,6 +181,7 @@ LAYERS = {
     "swapped axes": (lambda: lambda x: x.swapaxes(1, 3).mul(2).swapaxes(1, 3) + x, C),
     "rows for columns": (lambda: lambda x: x.mT.mul(2).mT + x, C),
     "numbers of its shape": (lambda: lambda x: torch.where(x > 0, x, torch.zeros_like(x)) + torch.full_like(x, 3) * torch.ones_like(x), C),
+    "numbers, some written over": (lambda: lambda x: x * first_row_of_ones(x), C),
     "a map in einsum": (lambda: lambda x: torch.einsum("nchw,hw->nchw", x, ramp(x)), C),
     "a view by einsum": (lambda: lambda x: torch.einsum("nchw->nhwc", x).mul(2).permute(0, 3, 1, 2) + x, C),
     "maps in matmul": (lambda: by_matrices, C),
