@@ -18,7 +18,7 @@ Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuff
 AnyKind = Kind | Literal["pointwise", "merge", "concat", "layout", "reduce", "attention"]
 Cause = Literal["pool", "norm", "attention", "resize", "concat", "flatten", "weights", "shift"]
 
-FILLED = ("zeros_like", "ones_like", "full_like")
+FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,7 @@ class Graph:
                 elif node.op == "call_function" and node.name not in moving:
                     given = {source: known[source] for source in node.all_input_nodes if source in known}
                     name = getattr(node.target, "__name__", "").partition(".")[0]
-                    if (
-                        name.startswith("new_") or name in FILLED
-                    ):  # takes no more than type and device from its source, and perhaps its shape
+                    if name.startswith("new_") or name in FILLED:  # takes type and device from its source, and at most its shape
                         given = {source: torch.empty((), dtype=source.meta["val"].dtype, device=device) for source in node.all_input_nodes}
                     if len(given) == len(node.all_input_nodes):
                         args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
