@@ -174,12 +174,10 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
     model = place(final_model(folder), accelerator, channels_last=config.channels_last)
     split = load_split(asdict(config.data), config.data.val)
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
-    keep = int(seed) == config.seeds[0]
-    quality, kept = score_cell(model, split, strategy, accelerator, thin=config.thin or [], workers=config.workers, keep=keep)
+    quality, kept = score_cell(model, split, strategy, accelerator, thin=config.thin or [], workers=config.workers)
     flat = flat_scores(model)
-    if keep:
-        save_maps(folder / "kept.npz", kept)
-        save_maps(folder / "flat.npz", {"scores": flat.half().numpy()})
+    save_maps(folder / "kept.npz", kept)
+    save_maps(folder / "flat.npz", {"scores": flat.half().numpy()})
     start = read_start(folder)
     save_checkpoint(model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data)), folder / "final.pt")
     write_json(

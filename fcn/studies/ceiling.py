@@ -1,7 +1,8 @@
-"""The ceiling: what a network of a given output stride could reach on a data set if it were right about everything that it can say.
+"""The ceiling: what a network of a given output stride would reach on a data set if each of its cells were right.
 
 The truth is taken down to cells of ``stride`` pixels and up again, and scored against itself; the loss is what the grid alone costs (Long
-et al. 2015, appendix A, arXiv:1411.4038). A cell can say two things:
+et al. 2015, appendix A, arXiv:1411.4038). It is what the field calls a ceiling, and no bound that is proven: scores that overstate what is
+thin, or that say where in a cell it lies, could do better. A cell can be right in two ways:
 
 ``shares``  how much of it each class has, which is interpolated as our networks' scores are (bilinear, whole factor, arg-max): the
             ceiling of a network whose last step is that interpolation

@@ -4,7 +4,6 @@ import ctypes
 import gc
 import multiprocessing
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +32,10 @@ class Timing(NamedTuple):
         return min(self.seconds)
 
     @property
-    def spread(self) -> float:
-        """Half the distance between the quartiles, as a share of the median; 0 for one turn."""
+    def spread(self) -> float | None:
+        """Half the distance between the quartiles, as a share of the median; None for one turn."""
         if len(self.seconds) == 1:
-            return 0.0
+            return None
         low, middle, high = quantiles(self.seconds, n=4, method="inclusive")
         return (high - low) / 2 / middle
 
@@ -64,12 +63,13 @@ def time_in_turns(
 
 
 class Measured(NamedTuple):
-    """A call in a process of its own: its times, and the most bytes it took beyond what was there before it."""
+    """A call in a process of its own: its times, and the most bytes it took beyond what was there before it, where the system tells."""
 
     timing: Timing
-    memory: int
+    memory: int | None
 
 
+Called = tuple[float, int | None]  # seconds, bytes
 Maker = tuple[Callable[..., Call], Sequence[Any]]  # a function of a module that makes a call, and its arguments, which can be pickled
 
 
@@ -83,7 +83,7 @@ def measured(
     on_gpu: the memory is that of tensors on the GPU, otherwise of the process. A call that fails has its error in place of its figures.
     """
     workers = {name: _Worker(make, arguments, on_gpu) for name, (make, arguments) in makers.items()}
-    found: dict[str, list[tuple[float, int]]] = {name: [] for name in workers}
+    found: dict[str, list[Called]] = {name: [] for name in workers}
     failed: dict[str, RuntimeError] = {}
 
     def for_each(act: Callable[[str], Any]) -> None:
@@ -107,7 +107,9 @@ def measured(
     return {
         name: failed[name]
         if name in failed
-        else Measured(Timing(tuple(seconds for seconds, _ in each[warm:])), max(peak for _, peak in each))
+        else Measured(
+            Timing(tuple(seconds for seconds, _ in each[warm:])), max((peak for _, peak in each if peak is not None), default=None)
+        )
         for name, each in found.items()
     }
 
@@ -131,11 +133,11 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def call(self) -> tuple[float, int]:
+    def call(self) -> Called:
         """Seconds and peak memory of one call. Raises RuntimeError where it fails."""
         with suppress(OSError):
             self.ours.send(None)
-        found: tuple[float, int] = self.answer()
+        found: Called = self.answer()
         return found
 
     def answer(self) -> Any:
@@ -170,26 +172,31 @@ def _work(parent: Connection, make: Callable[..., Call], arguments: Sequence[Any
             parent.send(f"{type(error).__name__}: {error}")
 
 
-def _once(call: Call, on_gpu: bool) -> tuple[float, int]:
+def _once(call: Call, on_gpu: bool) -> Called:
     gc.collect()
     if on_gpu:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    forget_peak()
+    forgotten = forget_peak()
     before = torch.cuda.memory_allocated() if on_gpu else resident_peak()
     begin = time.perf_counter()
     call()
     if on_gpu:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - begin
-    return seconds, (torch.cuda.max_memory_allocated() if on_gpu else resident_peak()) - before
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
+    return seconds, peak - before if on_gpu or forgotten else None
 
 
-def forget_peak() -> None:
-    """Let the peak of this process's memory be what it uses now, where the system can: what was freed is given back, on Linux."""
+def forget_peak() -> bool:
+    """Let the peak of this process's memory be what it uses now, with what was freed given back; whether the system can (Linux does)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+    try:
         Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def resident_peak() -> int:
@@ -199,5 +206,7 @@ def resident_peak() -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     if found:
         return int(found[1]) * 1024
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

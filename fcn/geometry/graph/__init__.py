@@ -2,5 +2,6 @@
 
 from fcn.geometry.graph.nodes import Edge, Global, Graph, Node
 from fcn.geometry.graph.read import UnknownOperationError, may_alias, read_graph
+from fcn.geometry.graph.trace import NotExportedError
 
-__all__ = ["Edge", "Global", "Graph", "Node", "UnknownOperationError", "may_alias", "read_graph"]
+__all__ = ["Edge", "Global", "Graph", "Node", "NotExportedError", "UnknownOperationError", "may_alias", "read_graph"]

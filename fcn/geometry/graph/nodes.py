@@ -18,6 +18,8 @@ Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuff
 AnyKind = Kind | Literal["pointwise", "merge", "concat", "layout", "reduce", "attention"]
 Cause = Literal["pool", "norm", "attention", "resize", "concat", "flatten", "weights", "shift"]
 
+FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
+
 
 @dataclass(frozen=True)
 class Global:
@@ -159,11 +161,15 @@ class Graph:
                     known[node] = self.tensors[node.name]
                 elif node.op == "call_function" and node.name not in moving:
                     given = {source: known[source] for source in node.all_input_nodes if source in known}
-                    if getattr(node.target, "__name__", "").startswith("new_"):  # takes no more than type and device from its source
-                        given = {source: torch.empty(0, dtype=source.meta["val"].dtype, device=device) for source in node.all_input_nodes}
+                    name = getattr(node.target, "__name__", "").partition(".")[0]
+                    if name.startswith("new_") or name in FILLED:  # takes type and device from its source, and at most its shape
+                        given = {source: torch.empty((), dtype=source.meta["val"].dtype, device=device) for source in node.all_input_nodes}
                     if len(given) == len(node.all_input_nodes):
                         args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
                         known[node] = node.target(*args, **kwargs)
+                        if name in FILLED:  # one number, however large the image, unless some of it is written over
+                            filled = known[node].expand(node.meta["val"].shape)
+                            known[node] = filled if all(user.name in moving for user in node.users) else filled.clone()
         return {node.name: value for node, value in known.items() if isinstance(value, Tensor)}
 
     @property

@@ -24,7 +24,7 @@ SHAPES_ONLY = tuple(f"new_{word}" for word in ("zeros", "ones", "full", "empty")
 
 MAY_ALIAS = (  # what gives a view, or its input itself, without saying so in its schema
     *("reshape", "reshape_as", "view_as", "flatten", "unflatten", "contiguous", "to", "type_as", "expand_as", "chunk", "tensor_split"),
-    *("dropout", "feature_dropout", "alpha_dropout", "movedim", "moveaxis", "swapaxes", "swapdims", "narrow"),
+    *("dropout", "feature_dropout", "alpha_dropout", "movedim", "moveaxis", "swapaxes", "swapdims", "narrow", "einsum"),
 )
 
 
@@ -32,13 +32,14 @@ class UnknownOperationError(ValueError):
     """An operation that no rule understands; the message names it, its layer and the reason."""
 
 
-def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None) -> Graph:
+def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None, *, record: bool = True) -> Graph:
     """The spatial operations of ``network`` at one input size.
 
     ``input_size`` is the size of the image, ``(height, width)`` or one number for all axes, or a whole shape ``(1, C, H, W)``; by default
     224 x 224 (256 for sequences). Rank and channels are those of the first convolution. Sizes are fixed in the graph: read it again for
-    another size; nothing is computed, so large sizes cost nothing. Raises ``UnknownOperationError`` for an operation without a rule and
-    ``ValueError`` where the network cannot be traced.
+    another size; nothing is computed, so large sizes cost nothing. Where ``torch.export`` fails, as for a network that branches on values,
+    one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Raises ``UnknownOperationError`` for an operation without
+    a rule and ``ValueError`` where the network cannot be traced.
     """
     shape = input_shape(network, input_size)
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
@@ -46,6 +47,7 @@ def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None
     traced = trace(
         network,
         torch.rand(shape, device=device, dtype=dtype) if prod(shape) < 2**24 else torch.zeros(1, device=device, dtype=dtype).expand(shape),
+        record=record,
     )
     return _walk(traced, shape)
 

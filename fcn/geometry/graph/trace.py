@@ -29,14 +29,23 @@ class Trace:
     outputs: dict[str, fx.Node]
 
 
-def trace(network: nn.Module, image: Tensor) -> Trace:
-    """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image."""
+class NotExportedError(ValueError):
+    """A network that ``torch.export`` cannot read, most often since it branches on values."""
+
+
+def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
+    """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image, and
+    NotExportedError where only a recording could tell what it does and ``record`` is False."""
     with _evaluating(network), torch.no_grad():
         try:
             with _quiet():
                 return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if not record:
+            raise NotExportedError(
+                f"torch.export cannot read the network ({cause}), and a recording of one run would take the same branches for all images"
+            )
         try:
             recorded = _recorded(network, image)
         except Exception as error:

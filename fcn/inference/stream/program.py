@@ -4,13 +4,13 @@ what changes nothing left out, and what needs all of the image (pools and norms 
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from fcn.geometry.axis import AxisMap, Bins, Whole
+from fcn.geometry.axis import AxisMap, Bins, Whole, identity
 from fcn.geometry.graph import Graph, Node, may_alias
 from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part, precise
 from fcn.inference.stream.rules.grids import VIEWS
@@ -82,20 +82,30 @@ class _Compiler:
         self.tuples: dict[str, tuple[str, int, list[int]]] = {}  # tuple -> its source, the dimension that is cut, where
         self.affine: dict[str, tuple[Tensor, Tensor]] = {}
         self.folded: set[str] = set()
-        for node in graph:
-            self._fold(node)
 
     def run(self) -> Program:
         for node in self.graph.globals:
             if node.is_global and node.is_global.cause == "attention":
                 raise self._refusal(node, node.is_global.reason)
-        for node in self.graph:
-            try:
-                self._add(node)
-            except NoRuleError as error:
-                raise self._refusal(node, str(error)) from error
-        self.program.output = self._resolve(self.graph.output.name)
+        for step in (self._fold, self._add):
+            for node in self.graph:
+                try:
+                    step(node)
+                except NoRuleError as error:
+                    raise self._refusal(node, str(error)) from error
+                except Exception as error:  # what no rule foresees is refused as well, so that another way can be taken
+                    raise self._refusal(node, f"{type(error).__name__}: {error}") from error
+        self.program.output = self._shown(self._resolve(self.graph.output.name))
         return self.program
+
+    def _shown(self, name: str) -> str:
+        """The operation whose result is the output: where that is a statistic, one that hands it on."""
+        if name not in self.program.statistics:
+            return name
+        node = self.nodes[name]
+        maps = identity(node.sizes[0]), identity(node.sizes[1])
+        self._keep(replace(node, name=f"{name}.shown", macs=0), (Read(name, maps),), Rule(lambda blocks, cuts: blocks[0], fresh=False))
+        return f"{name}.shown"
 
     def _refusal(self, node: Node, reason: str) -> ValueError:
         layer = node.layer.removeprefix(self.prefix) or node.name
@@ -131,6 +141,8 @@ class _Compiler:
             self.program.like = torch.empty(0, dtype=image.dtype, device=image.device)
             self._keep(node, (), Rule(lambda blocks, cuts: blocks[0]))
             return
+        if _is_random(node):
+            raise NoRuleError("it is random")
         source = self._resolve(node.edges[0].source)
         if node.name in self.folded or (node.op in SAME and len(node.edges) == 1) or _is_nothing(node, self.graph):
             self.names[node.name] = source
@@ -183,6 +195,8 @@ class _Compiler:
             made = bound(call)
         else:
             raise NoRuleError("there is no rule for it")
+        if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
+            made = _cut_out(made, node.dims[1])
         self._keep(node, self._reads(node), made, whole_rows)
 
     def _global(self, node: Node, call: Call) -> None:
@@ -220,9 +234,7 @@ class _Compiler:
         origin, index = node.edges[0].source, node.fx.args[1]
         assert isinstance(index, int)
         if origin not in self.tuples:
-            if index != 0:
-                raise NoRuleError("only the first of its results can be computed so")
-            self.names[node.name] = self._resolve(origin)
+            self._result(node, self.graph.node(origin), index)
             return
         source, dim, starts = self.tuples[origin]
         whole = self.nodes[source]
@@ -235,6 +247,15 @@ class _Compiler:
             return x.squeeze(dim) if unbind else x
 
         self._keep(node, (Read(source, (node.maps[0], node.maps[1])),), Rule(run, fresh=False))
+
+    def _result(self, node: Node, origin: Node, index: int) -> None:
+        """One of several results: the first is what the operation itself computes, another is computed anew."""
+        if index == 0:
+            self.names[node.name] = self._resolve(origin.name)
+        elif origin.op in RULES or origin.is_global or origin.name not in self.program.operations or node.shape != origin.shape:
+            raise NoRuleError("only the first of its results can be computed so")
+        else:
+            self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
     def _reads(self, node: Node) -> tuple[Read, ...]:
         return tuple(Read(self._resolve(edge.source), (edge.maps[0], edge.maps[1])) for edge in node.edges)
@@ -294,6 +315,22 @@ def _in_place(node: Node) -> bool:
     schema = getattr(node.fx.target, "_schema", None)
     name = schema.name.partition("::")[2] if schema is not None else ""
     return name.endswith("_") and not name.endswith("__") and bool(node.edges)
+
+
+def _cut_out(made: Rule, dim: int) -> Rule:
+    """The rule of what computes all columns at once, for the columns that are asked for."""
+
+    def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts]) -> Tensor:
+        return part(made.run(blocks, cuts), dim, cuts[0][1].first, cuts[0][1].cells)
+
+    return replace(made, run=run, into=None)
+
+
+def _is_random(node: Node) -> bool:
+    """Whether the operation draws numbers: not a dropout that is told that nothing is trained."""
+    given = arguments(node.fx)
+    on = given.get("train", given.get("training", given.get("dropout_p", True)))
+    return bool(on) and torch.Tag.nondeterministic_seeded in getattr(node.fx.target, "tags", ())
 
 
 def _rescaling(node: Node) -> Rule:

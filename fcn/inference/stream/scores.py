@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.geometry.graph import UnknownOperationError, read_graph
+from fcn.geometry.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.inference.scoring import PREFIX, ScoresOf, one_at_a_time
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
@@ -67,7 +67,7 @@ class Prepared:
     def bytes(self, band: int, strips: list[Interval] | None = None) -> int:
         """The most memory that the passes take at once beside weights and image: ``strips`` as in ``score_bands``."""
         program, most = self.program, 0
-        for level in (*self.levels, None):
+        for level in (*self.levels, *([] if program.output in program.small else [None])):
             sinks = [program.output] if level is None else [program.statistics[name].source for name in level]
             known = set(program.statistics) | program.small
             operations = open_operations(program, sinks, known)
@@ -110,8 +110,8 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
             programs.pop(next(iter(programs)))
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             try:
-                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width))
-            except UnknownOperationError as error:
+                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width), record=False)
+            except (UnknownOperationError, NotExportedError) as error:
                 raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
             programs[key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
     return programs[key]
@@ -167,6 +167,10 @@ def score_bands(
     ``gather`` found. band: rows of the image that are taken in at a time. columns: those of the scores that are wanted; by default all.
     """
     program = prepared.program
+    if program.output in known.values:
+        dim, (first, end) = known.dims[program.output][1], columns or (0, program.operations[program.output].sizes[1])
+        yield 0, part(known.values[program.output], dim, first, end - first)
+        return
     operations = open_operations(program, [program.output], known.values)
     plan = schedule(operations, [program.output], height=program.input.sizes[0], band=band, known=known.values)
     cells = {program.output: columns or (0, program.operations[program.output].sizes[1])}

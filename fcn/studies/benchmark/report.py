@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn.data.files import written
-from fcn.studies.benchmark.rows import Row, Section, percent, tables
+from fcn.studies.benchmark.rows import Row, Section, digits, percent, tables
 
 OURS = ("unrolled", "dilated", "stream", "label map")  # the ways that the report is about
 COLOR, OTHER = "#0f766e", "#64748b"
@@ -49,8 +49,8 @@ def panel(axes: Any, rows: Sequence[Row]) -> None:
         color = COLOR if row.way in OURS else OTHER
         axes.plot([first, value], [place, place], color=color, linewidth=1.5)
         axes.plot([value], [place], "o", color=color, markersize=5)
-        words = [f"{value:.3g} s"]
-        words += [] if place == 0 else [f"{first / value:.3g}x"]
+        words = [f"{digits(value)} s"]
+        words += [] if place == 0 else [f"{digits(first / value)}x"]
         words += [] if row.memory is None else [f"{row.memory / 2**20:,.0f} MiB"]
         words += [] if row.equal is None else [f"{percent(row.equal)} equal labels"]
         axes.annotate(", ".join(words), (max(value, first), place), (7, 0), textcoords="offset points", va="center", fontsize=8)

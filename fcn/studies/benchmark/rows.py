@@ -14,9 +14,9 @@ HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "memory, MiB", 
 class Row:
     """One way to do what ``case`` says.
 
-    seconds: the median (None: it could not be done); spread: half the range over the turns, as a share of it (None: once); macs:
-    multiply-adds; memory: bytes at the peak beyond image and weights; difference: the largest of scores, as a share of their range; equal:
-    share of equal labels; note: what else is to be known.
+    seconds: the median (None: it could not be done); spread: half the distance of the quartiles over the turns, as a share of it (None:
+    once); macs: multiply-adds; memory: bytes at the peak beyond image and weights; difference: the largest of scores, as a share of their
+    range; equal: share of equal labels; note: what else is to be known.
     """
 
     case: str
@@ -69,6 +69,10 @@ def counted(labels: int) -> str:
     return f"{labels:,} label{'' if labels == 1 else 's'} differ{'s' if labels == 1 else ''}"
 
 
+def digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def percent(share: float) -> str:
     """In per cent; 100 only where nothing is missing."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.9999):.6g} %"
@@ -77,11 +81,11 @@ def percent(share: float) -> str:
 def _cells(row: Row, first: Row) -> Sequence[str]:
     return (
         row.way,
-        "-" if row.seconds is None else f"{row.seconds:.3g}",
+        "-" if row.seconds is None else digits(row.seconds),
         "" if row.spread is None else f"{100 * row.spread:.0f} %",
-        "" if row is first or row.seconds is None or first.seconds is None else f"{first.seconds / row.seconds:.3g}x",
+        "" if row is first or row.seconds is None or first.seconds is None else f"{digits(first.seconds / row.seconds)}x",
         "" if row.macs is None else f"{row.macs / 1e9:,.1f}",
-        "" if row.macs is None or first.macs is None or row is first else f"{first.macs / row.macs:.3g}x",
+        "" if row.macs is None or first.macs is None or row is first else f"{digits(first.macs / row.macs)}x",
         "" if row.memory is None else f"{row.memory / 2**20:,.1f}",
         "" if row.difference is None else f"{row.difference:.1e}",
         "" if row.equal is None else percent(row.equal),

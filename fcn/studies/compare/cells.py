@@ -58,13 +58,13 @@ def final_model(run: Path) -> Segmenter:
 
 
 def score_cell(
-    model: Segmenter, split: Split, strategy: Strategy, accelerator: Accelerator, *, thin: Sequence[str], workers: int, keep: bool
+    model: Segmenter, split: Split, strategy: Strategy, accelerator: Accelerator, *, thin: Sequence[str], workers: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The quality of a model on a split, in plain values, and the label maps of some images by index, for the report, if ``keep``."""
+    """The quality of a model on a split, in plain values, and the label maps of some images by index, for the report."""
     classes = split.labels.num_classes
     boundary = torch.zeros(2, classes, dtype=torch.int64)
     narrow = torch.zeros(classes, classes, dtype=torch.int64)
-    chosen = {place * len(split) // min(KEPT, len(split)) for place in range(min(KEPT, len(split)))} if keep else set()
+    chosen = {place * len(split) // min(KEPT, len(split)) for place in range(min(KEPT, len(split)))}
     kept: dict[str, Any] = {}
 
     def visit(index: int, _: Tensor, truth: Tensor, prediction: Tensor) -> None:

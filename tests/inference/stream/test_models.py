@@ -93,7 +93,9 @@ def test_backbones_with_norms_over_channels_and_with_gates(backbone, passes):
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
-    st.sampled_from([("fcn8s", "transposed"), ("unet", "nearest"), ("deeplabv3plus", "bilinear")]),
+    st.sampled_from(
+        [("fcn8s", "transposed"), ("unet", "nearest"), ("deeplabv3plus", "bilinear"), ("unet", "carafe"), ("deeplabv3plus", "carafe")]
+    ),
     st.integers(1, 140),
     st.integers(1, 140),
     st.integers(1, 150),

@@ -9,6 +9,7 @@ from torch import nn
 from fcn.inference.memory import pass_bytes
 from fcn.inference.stream import prepare
 from fcn.inference.stream.plan import schedule
+from fcn.inference.stream.rules import RULES
 from fcn.models.segmenter import create_model
 from tests.inference.stream.compare import differs, lively
 
@@ -48,17 +49,52 @@ class Overwritten(nn.Module):
         return half + 1
 
 
+class Random(Sorted):
+    def forward(self, x):
+        return nn.functional.dropout(self.first(x), training=True)
+
+
+class Noisy(Sorted):
+    def forward(self, x):
+        x = self.first(x)
+        return x + torch.rand_like(x)
+
+
+class Branching(Sorted):
+    def forward(self, x):
+        x = self.first(x)
+        return x if x.mean() > 0 else -x
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
         (Tokens, r"'softmax' in layer 'attention' in bands of rows: attention compares cells with all cells|'[\w]+' in layer 'attention'"),
         (Sorted, "'cumsum' in layer 'cumsum' in bands of rows: cumsum over all of the image"),
+        (Random, "'dropout' in layer 'dropout' in bands of rows: it is random"),
+        (Noisy, "'add' in layer 'add' in bands of rows: its argument 'rand_like' is not known before it runs"),
+        (Branching, "inference=stream is not possible: torch.export cannot read the network .* use inference=windows"),
         (Overwritten, "'relu' in layer 'relu_' in bands of rows: it writes over a tensor of which a view is read later"),
     ],
 )
 def test_what_has_no_rule_is_refused_by_name(network, words):
     with pytest.raises(ValueError, match=words):
         prepare(network().eval(), 20, 20)
+
+
+def test_what_no_rule_foresees_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(RULES, "conv2d", lambda call: {}["key"])
+    with pytest.raises(ValueError, match="cannot compute 'conv2d' in layer '0' in bands of rows: KeyError: 'key'; use inference=windows"):
+        prepare(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 20, 20)
+
+
+@pytest.mark.parametrize("size", [1, (3, 5)])
+def test_a_pooled_output_is_one_band(size):
+    network = lively(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(size)))
+    prepared = prepare(network, 20, 20)
+    assert prepared.bytes(4) > 0
+    for band, strips in ((1, 1), (7, 3), (30, 2)):
+        assert differs(network, torch.randn(1, 3, 20, 20, dtype=torch.float64), band=band, strips=strips) < 1e-12
 
 
 def test_batch_norm_is_folded_into_the_convolution_before_it():

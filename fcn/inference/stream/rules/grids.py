@@ -148,19 +148,24 @@ def bordered(x: Tensor, dims: tuple[int | None, ...], cuts: Cuts) -> Tensor:
         first, end = max(cut.first, axis.padding[0]), min(cut.end, axis.padding[0] + axis.n_in)  # those that stand in their own place
         if dim is None or end - first == cut.cells:
             continue
-        cells = torch.from_numpy(axis.clip(axis.taps(np.arange(cut.first, cut.end)))[:, 0] - cut.low).to(x.device)
+        cells = torch.from_numpy(standing(cut) - cut.low).to(x.device)
         shape = list(x.shape)
         shape[dim] = cut.cells
         y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
-        for begin, stop in ((cut.first, first), (first, end), (end, cut.end)):
+        for begin, stop, inside in ((cut.first, first, False), (first, end, True), (end, cut.end, False)):
             begin, stop = max(begin, cut.first), min(stop, cut.end)
             if begin >= stop:
                 continue
             index = cells[begin - cut.first : stop - cut.first]
-            moved = part(x, dim, int(index[0]), len(index)) if begin == first else x.index_select(dim, index)
+            moved = part(x, dim, int(index[0]), len(index)) if inside else x.index_select(dim, index)
             y.narrow(dim, begin - cut.first, stop - begin).copy_(moved)
         x = y
     return x
+
+
+def standing(cut: Cut) -> NDArray[np.int64]:
+    """The cell of the source that stands in each place asked for."""
+    return cut.map.clip(cut.map.taps(np.arange(cut.first, cut.end)))[:, 0]
 
 
 @rule("slice", "narrow")

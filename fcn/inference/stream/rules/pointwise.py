@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.inference.stream.rules.call import Blocks, Call, Cuts, Rule
+from fcn.geometry.graph import may_alias
+from fcn.inference.stream.rules.call import Blocks, Call, Cuts, NoRuleError, Rule, part, rule
 
 aten = torch.ops.aten
 
@@ -15,7 +16,6 @@ WRITERS = (
     *("add", "sub", "mul", "div", "cat", "clamp", "clamp_min"),
     *("elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh"),
 )
-RESHAPING = ("expand", "transpose", "permute", "select", "slice", "narrow", "split", "unbind", "alias", "t", "detach", "to", "contiguous")
 
 
 class Slot:
@@ -35,20 +35,29 @@ def functional(target: Any) -> Any:
     return getattr(getattr(namespace, name.rstrip("_")), target._overloadname)
 
 
-def bound(call: Call) -> Rule:
-    """The operation itself, its constants cut to the block where they lie on the grid."""
+def bound(call: Call, index: int = 0) -> Rule:
+    """The operation itself, its constants cut to the block where they lie on the grid; of several results the one at ``index``."""
     target = functional(call.node.fx.target)
     places = {source.name: index for index, source in reversed(list(enumerate(call.sources)))}
     grids = {dim: axis for axis, dim in enumerate(call.node.dims) if dim is not None and call.node.sizes[axis] > 1}
-    if call.node.kind not in ("pointwise", "merge", "concat") or call.node.op == "stack":
-        grids = {}
     rank = len(call.node.shape)
+    if call.node.op == "stack":  # what it is made of has a dimension less
+        new = call.get("dim", default=0) % rank
+        grids = {dim + (dim < new): axis for dim, axis in grids.items()}
+    elif call.node.op == "matmul":
+        grids = {dim: axis for dim, axis in grids.items() if dim < rank - 2}
+    elif call.node.kind not in ("pointwise", "merge", "concat"):
+        grids = {}
 
     def template(item: Any) -> Any:
         if not isinstance(item, fx.Node):
             return item
         name = call.names.get(item.name, item.name)
-        return Slot(places[name]) if name in places else call.constants[item.name]
+        if name in places:
+            return Slot(places[name])
+        if item.name not in call.constants:
+            raise NoRuleError(f"its argument '{item.name}' is not known before it runs")
+        return call.constants[item.name]
 
     args, kwargs = fx.node.map_arg((call.node.fx.args, call.node.fx.kwargs), template)
 
@@ -71,17 +80,44 @@ def bound(call: Call) -> Rule:
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         filled, named = fill(blocks, cuts)
-        return target(*filled, **named)
+        result = target(*filled, **named)
+        return result[index] if len(target._schema.returns) > 1 else result
 
     writer = _writer(target)
     if writer is None:
-        return Rule(run, fresh=target._schema.name.partition("::")[2] not in RESHAPING)
+        return Rule(run, fresh=target is not call.node.fx.target or not may_alias(call.node.fx))
 
     def into(blocks: Blocks, cuts: Sequence[Cuts], out: Tensor) -> Tensor:
         filled, named = fill(blocks, cuts)
         return writer(*filled, **named, out=out)
 
     return Rule(run, into)
+
+
+@rule("einsum")
+def einsum(call: Call) -> Rule:
+    """A sum of products, its constants cut along the letters of rows and columns."""
+    equation = call.get("equation").replace(" ", "")
+    terms, output = equation.split("->")
+    letters = [output[dim] if dim is not None else "" for dim in call.node.dims]
+    places = {source.name: index for index, source in enumerate(call.sources)}
+    names = [call.names.get(node.name, node.name) for node in call.get("tensors")]
+    operands = [places[name] if name in places else call.constants[name] for name in names]
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        tensors = []
+        for operand, term in zip(operands, terms.split(","), strict=True):
+            if isinstance(operand, int):
+                tensors.append(blocks[operand])
+                continue
+            for letter, cut in zip(letters, cuts[0], strict=True):
+                place = term.find(letter) if letter else -1
+                if place >= 0 and operand.shape[place] > 1:
+                    operand = part(operand, place, cut.first, cut.cells)
+            tensors.append(operand)
+        return torch.einsum(equation, tensors)
+
+    return Rule(run, fresh=False)
 
 
 def _mapped(item: Any, function: Callable[[Any], Any]) -> Any:

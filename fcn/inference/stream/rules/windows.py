@@ -53,14 +53,18 @@ def convolution(call: Call) -> Rule:
         x, padding = padded(blocks[0], cuts[0], 0.0)
         return trimmed(F.conv2d(x, weight, bias, stride, padding, dilation, groups), cuts[0])
 
+    background = weight.new_zeros(1, 1, 1, 1) if bias is None else bias.view(1, -1, 1, 1)  # of cells that no input reaches
+
     def run_transposed(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        if any(cut.low == cut.high for cut in cuts[0]):
+            shape = (*call.node.shape[:2], *(cut.cells for cut in cuts[0]))
+            return background.expand(shape).contiguous(memory_format=torch.channels_last)
         before, after = zip(*(surplus(cut) for cut in cuts[0]), strict=True)
         own = [max(0, min(pair)) for pair in zip(before, after, strict=True)]
         y = F.conv_transpose2d(blocks[0], weight, bias, stride, tuple(own), 0, groups, dilation)
         for dim, cut, first, last, done in zip((-2, -1), cuts[0], before, after, own, strict=True):
-            if min(first, last) < 0:  # cells that no input reaches
-                fill = torch.zeros_like(y.select(dim, 0).unsqueeze(dim)) if bias is None else bias.view(1, -1, 1, 1)
-                sides = [fill.expand(*_like(y, dim, max(0, -amount))).to(y.dtype) for amount in (first, last)]
+            if min(first, last) < 0:
+                sides = [background.expand(_like(y, dim, max(0, -amount))) for amount in (first, last)]
                 y = torch.cat([sides[0], y, sides[1]], dim)
             y = part(y, dim, max(0, first - done), cut.cells)
         return y
