@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fcn.geometry.axis import Resize, Transposed, Window
-from fcn.inference.stream import plan, prepare, run
+from fcn.inference.stream import plan, prepare, run, scores
 from fcn.inference.stream.rules import RULES, Cut, Rule, grids, windows
 from fcn.inference.stream.statistics import Moments
 from tests.inference.stream.compare import differs, lively
@@ -174,11 +174,11 @@ def test_the_network_itself_is_streamed_right(network):
 )
 def test_a_fault_is_noticed(fault, network, monkeypatch):
     fault(monkeypatch)
-    prepare.__globals__["_prepared"].clear()
+    scores._prepared.clear()
     try:
         assert 1e-4 < differs(network, IMAGE, band=5, strips=2) < float("inf")
     finally:
-        prepare.__globals__["_prepared"].clear()
+        scores._prepared.clear()
 
 
 def test_a_schedule_that_lets_go_of_a_row_too_early_is_noticed(network, monkeypatch):
