@@ -71,7 +71,7 @@ def title(report: Mapping[str, Any]) -> str:
 def facts(report: Mapping[str, Any]) -> list[str]:
     """What was done, and what a reader has to know of it, in sentences."""
     settings, cells = report["settings"], report["cells"]
-    counts = {len(row["seeds"]) for row in report["summary"].values()}
+    few = [method for method, row in report["summary"].items() if len(row["seeds"]) < 3]
     sentences = [
         f"{len(report['summary'])} methods, seeds {', '.join(map(str, settings['seeds']))}: {len(cells)} trainings of "
         f"{settings['epochs']} epochs, batches of {settings['batch_size']}, crops of {settings['augment']['crop_size']} pixels, "
@@ -79,9 +79,11 @@ def facts(report: Mapping[str, Any]) -> list[str]:
         "Under one seed all methods started with the same weights wherever they share any, and saw the same samples, in the same order, "
         "augmented alike, for the same number of steps: checked by hashes taken in each training before its first step.",
     ]
-    if min(counts) < 3:
+    if few:
+        whose = "" if len(few) == len(report["summary"]) else f" of {', '.join(few)}"
         sentences.append(
-            "There are too few seeds for intervals: what differs here may differ by chance. Three or more are needed, as seeds=[0,1,2]."
+            f"There are too few seeds for intervals{whose}: what differs there may differ by chance. Three or more are needed, as "
+            f"seeds=[0,1,2]."
         )
     if settings["quick"]:
         sentences.append("A quick run: its small budget shows that everything works, not what a method can do.")
