@@ -22,12 +22,13 @@ Aitken et al. 2017 (ICNR), arXiv:1707.02937. nearest: Odena et al. 2016, "Deconv
 carafe: Wang et al. 2019, arXiv:1905.02188.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from fcn.names import check_options, lookup
@@ -116,8 +117,7 @@ class Carafe(nn.Module):
     the border cells are repeated outwards. The start: bilinear weights, mixed with a tenth of equal ones so that every neighbour has a
     gradient, and a prediction that hardly moves them (deviation 0.001, as in the paper).
 
-    Neighbours are added one after another on the input's grid, all output cells over an input cell at once: nothing of 25 times the size
-    is ever made.
+    The means are matrix products, one for each input cell (see ``Reassembly``).
     """
 
     SIDE = 5  # neighbours along each axis
@@ -138,16 +138,64 @@ class Carafe(nn.Module):
             self.predict.bias.copy_(start.log().flatten())
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        scores = self.predict(self.compress(x))  # (N, 25 * factor^2, h, w)
-        weights = scores.unflatten(1, (self.SIDE**2, self.factor**2)).softmax(1)
+        scores = self.predict(self.compress(x)).permute(0, 2, 3, 1)
+        weights = scores.unflatten(-1, (self.SIDE**2, self.factor**2)).softmax(-2)  # (N, h, w, 25, factor^2)
         reach = self.SIDE // 2
-        around = F.pad(self.project(x), (reach, reach, reach, reach), mode="replicate")[:, :, None]  # (N, out, 1, h + 4, w + 4)
-        total = around[..., :height, :width] * weights[:, None, 0]
-        for place in range(1, self.SIDE**2):
-            row, column = divmod(place, self.SIDE)
-            total = torch.addcmul(total, around[..., row : row + height, column : column + width], weights[:, None, place])
-        return F.pixel_shuffle(total.flatten(1, 2), self.factor)  # from (N, out * factor^2, h, w)
+        around = F.pad(self.project(x), (reach, reach, reach, reach), mode="replicate").permute(0, 2, 3, 1)
+        cells = Reassembly.apply(around, weights.to(around.dtype))  # (N, h, w, out, factor^2)
+        return F.pixel_shuffle(cells.flatten(-2).permute(0, 3, 1, 2), self.factor)
+
+
+class Reassembly(torch.autograd.Function):
+    """Weighed sums of neighbours: ``around`` (N, h + 4, w + 4, C), ``weights`` (N, h, w, 25, f) -> (N, h, w, C, f).
+
+    For each cell a product of two matrices, its neighbours (C, 25) and their weights (25, f), where adding the neighbours up one after
+    another would go 25 times through memory. The neighbours take 25 times the room of the map: they are made for some rows at a time, and
+    again on the way back. A graph that is being exported gets the one statement.
+    """
+
+    ROOM = 2**22  # numbers in the neighbours of the rows that are worked on at a time
+
+    @staticmethod
+    def forward(ctx: Any, around: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(around, weights)
+        if torch.compiler.is_exporting():
+            return neighbours(around) @ weights
+        result = weights.new_empty(*weights.shape[:3], around.shape[-1], weights.shape[-1])
+        for image, rows, seen in Reassembly.pieces(around, weights):
+            result[image, rows] = neighbours(around[image, seen]) @ weights[image, rows]
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        around, weights = ctx.saved_tensors
+        of_around = torch.zeros_like(around, dtype=torch.promote_types(around.dtype, torch.float32))  # sums of 25
+        of_weights = torch.empty_like(weights)
+        for image, rows, seen in Reassembly.pieces(around, weights):
+            upward = grad[image, rows]
+            of_weights[image, rows] = neighbours(around[image, seen]).mT @ upward
+            of_neighbours = upward @ weights[image, rows].mT  # (rows, w, C, 25)
+            height, width = of_neighbours.shape[:2]
+            for place in range(Carafe.SIDE**2):
+                row, column = divmod(place, Carafe.SIDE)
+                of_around[image, seen][row : row + height, column : column + width] += of_neighbours[..., place]
+        return of_around.to(around.dtype), of_weights
+
+    @staticmethod
+    def pieces(around: Tensor, weights: Tensor) -> Iterator[tuple[int, slice, slice]]:
+        """An image, some rows of its weights, and the rows of ``around`` that they weigh."""
+        height, width, places = weights.shape[1:4]
+        step = max(1, Reassembly.ROOM // (width * places * around.shape[-1]))
+        for image in range(len(weights)):
+            for start in range(0, height, step):
+                end = min(start + step, height)
+                yield image, slice(start, end), slice(start, end + Carafe.SIDE - 1)
+
+
+def neighbours(around: Tensor) -> Tensor:
+    """(..., h + 4, w + 4, C) -> (..., h, w, C, 25): of each cell those round it, row by row."""
+    return around.unfold(-3, Carafe.SIDE, 1).unfold(-3, Carafe.SIDE, 1).flatten(-2)
 
 
 def bilinear_weights(factor: int, side: int) -> Tensor:

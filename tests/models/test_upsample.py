@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from fcn.geometry.arithmetic import resize
 from fcn.geometry.checkerboard import checkerboard
 from fcn.geometry.graph import read_graph
-from fcn.models.upsample import UPSAMPLERS, bilinear_kernel, bilinear_weights, create_upsampler
+from fcn.models.upsample import UPSAMPLERS, Reassembly, bilinear_kernel, bilinear_weights, create_upsampler, neighbours
 
 FACTORS = (2, 3, 4, 8)
 
@@ -82,8 +82,6 @@ def test_parameters_and_multiply_adds_are_as_documented(name, inner, outer, fact
         assert counted * side**2 == macs * side**2 * (side + 2) ** 2
     elif name == "bilinear":
         assert counted + resize(outer, factor).macs((side, side)) == macs * side**2
-    elif name == "carafe":  # the weighted means are sums of products, which the graph does not count
-        assert counted + 25 * outer * (factor * side) ** 2 == macs * side**2
     else:
         assert counted == macs * side**2
 
@@ -130,6 +128,30 @@ class TestCarafe:
             for column in range(10):
                 window = mixed[:, row // 2 : row // 2 + 5, column // 2 : column // 2 + 5]
                 torch.testing.assert_close(y[0, :, row, column], (window.flatten(1) * weights[:, row, column]).sum(1))
+
+    @pytest.mark.parametrize("room", [1, 400, 2**22])
+    def test_goes_back_as_autograd_would(self, room, monkeypatch):
+        """In pieces of one row, of some rows and of all, against numeric differences."""
+        monkeypatch.setattr(Reassembly, "ROOM", room)
+        around = torch.randn(2, 8, 7, 2, dtype=torch.float64, requires_grad=True)
+        weights = torch.randn(2, 4, 3, 25, 4, dtype=torch.float64, requires_grad=True)
+        assert len(list(Reassembly.pieces(around, weights))) == {1: 8, 400: 4, 2**22: 2}[room]
+        torch.testing.assert_close(Reassembly.apply(around, weights), neighbours(around) @ weights)
+        assert torch.autograd.gradcheck(Reassembly.apply, (around, weights))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_trains_in_reduced_precision(self, dtype):
+        up, x = create_upsampler("carafe")(6, 4, 2), torch.randn(2, 6, 5, 7)
+        found = []
+        for enabled in (False, True):
+            up.zero_grad()
+            with torch.autocast("cpu", dtype, enabled=enabled):
+                y = up(x)
+            y.float().square().mean().backward()
+            found.append([y.float(), *(parameter.grad for parameter in up.parameters())])
+        for exact, reduced in zip(*found, strict=True):
+            assert reduced.dtype == torch.float32
+            assert (exact - reduced).abs().max() < 0.05 * exact.abs().max()
 
     def test_predicts_from_as_many_channels_as_it_is_given(self):
         assert create_upsampler("carafe", channels=5)(3, 3, 2).compress.out_channels == 5

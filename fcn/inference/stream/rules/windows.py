@@ -1,4 +1,4 @@
-"""Rules for convolutions, transposed convolutions and pools: padding at true borders, everywhere else the neighbouring rows."""
+"""Rules for convolutions, transposed convolutions, pools and unfolding: padding at true borders, everywhere else the neighbouring rows."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from fcn.geometry.axis import Transposed, Window
 from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, precise, rule
+from fcn.inference.stream.rules.pointwise import bound
 
 
 def padded(x: Tensor, cuts: Cuts, value: float) -> tuple[Tensor, tuple[int, int]]:
@@ -134,6 +135,12 @@ def seen(cut: Cut, counted: bool) -> list[int]:
     starts = [cell * axis.stride - pad for cell in range(cut.first, cut.end)]
     low, high = (-pad, axis.n_in + pad) if counted else (0, axis.n_in)
     return [min(start + axis.kernel, high) - max(start, low) for start in starts]
+
+
+@rule("unfold")
+def unfold(call: Call) -> Rule:
+    dim, size, step = call.get("dimension") % len(call.source.shape), call.get("size"), call.get("step")
+    return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].unfold(dim, size, step), fresh=False)
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:
