@@ -177,7 +177,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
     quality, kept = score_cell(model, split, strategy, accelerator, thin=config.thin or [], workers=config.workers)
     flat = flat_scores(model)
     save_maps(folder / "kept.npz", kept)
-    save_maps(folder / "flat.npz", {"scores": flat.half().numpy()})
+    save_maps(folder / "flat.npz", {"scores": flat.numpy()})
     start = read_start(folder)
     save_checkpoint(model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data)), folder / "final.pt")
     write_json(
@@ -199,9 +199,9 @@ def write_start(folder: Path, model: Any, *rest: Any) -> None:
     """What the cell starts from, and the pattern that its network draws before it has learnt anything."""
     from fcn.studies.compare.cells import write_json
     from fcn.studies.compare.equal import start_of
-    from fcn.studies.compare.flat import checkerboard_index, flat_scores
+    from fcn.studies.compare.flat import checkerboard_index, untrained_scores
 
-    pattern = checkerboard_index(flat_scores(model), model.backbone.strides[-1])
+    pattern = checkerboard_index(untrained_scores(model), model.backbone.strides[-1])
     write_json(folder / "start.json", {"checkerboard": pattern, "equal": start_of(model, *rest)})
 
 

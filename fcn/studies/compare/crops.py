@@ -46,13 +46,13 @@ def busiest(mask: Tensor, side: int) -> tuple[int, int, float]:
     return best // means.shape[1], best % means.shape[1], float(means.flatten()[best])
 
 
-def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> dict[str, dict[str, Any]]:
-    """For each method what its cells kept in ``file``, from the first seed of which all methods kept it; empty where there is none."""
+def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
+    """The first seed of which all methods kept ``file``, and what each kept in it; None and nothing where there is none."""
     for seed in report["settings"]["seeds"]:
         paths = {method: folder / "cells" / f"{method}-{seed}" / file for method in report["summary"]}
         if all(path.is_file() for path in paths.values()):
-            return {method: dict(np.load(path)) for method, path in paths.items()}
-    return {}
+            return seed, {method: dict(np.load(path)) for method, path in paths.items()}
+    return None, {}
 
 
 def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
@@ -75,17 +75,27 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
     return crops
 
 
-def patterns(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, Bytes]:
-    """For each method a grey picture (H, W) of its scores of a flat image: the class that varies most, its mean mid-grey. One scale serves
-    all, so that a flat picture is a flat map."""
-    varying = {}
+class Pattern(NamedTuple):
+    """What a network makes of a flat image: a grey picture (H, W) of the class that varies most, its mean mid-grey, and the root mean
+    square of all scores, of which what all classes have in common is taken away."""
+
+    picture: Bytes
+    spread: float
+
+
+def patterns(flat: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Pattern], float]:
+    """The pattern of each method, from its ``scores`` (images, num_classes, H, W), and by how much black and white lie below and above
+    mid-grey. One scale serves all, so that a flat picture is a flat map."""
+    varying, spread = {}, {}
     for method, mine in flat.items():
         scores = mine["scores"].astype(np.float64)
-        scores = scores - scores.mean(0)
-        scores = scores - scores.mean((1, 2), keepdims=True)
-        varying[method] = scores[(scores**2).mean((1, 2)).argmax()]
+        scores = scores - scores.mean(-3, keepdims=True)
+        spread[method] = float(np.sqrt((scores**2).mean()))
+        maps = (scores - scores.mean((-2, -1), keepdims=True)).reshape(-1, *scores.shape[-2:])
+        varying[method] = maps[(maps**2).mean((1, 2)).argmax()]
     largest = max((float(np.abs(one).max()) for one in varying.values()), default=0.0)
-    return {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
+    grey = {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
+    return {method: Pattern(grey[method], spread[method]) for method in flat}, largest
 
 
 def enlarged(picture: Bytes) -> Bytes:

@@ -139,13 +139,14 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
 
 
 def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[str]:
-    crops = choose(read_kept(folder, report, "kept.npz"), split)
+    seed, kept = read_kept(folder, report, "kept.npz")
+    crops = choose(kept, split)
     if not crops:
         return []
     sections = [
         "<h2>Where the methods differ most</h2>",
         '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
-        "first seed: chosen for their differences, so not typical.</p>",
+        f"seed {seed}: chosen for their differences, so not typical.</p>",
         swatches({name: f"rgb{color}" for name, color in zip(split.labels.names, split.labels.colors, strict=True)}),
     ]
     for crop in crops:
@@ -156,13 +157,20 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
 
 
 def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
-    flat = patterns(read_kept(folder, report, "flat.npz"))
-    if not flat:
+    seed, flat = read_kept(folder, report, "flat.npz")
+    found, largest = patterns(flat)
+    if not found:
         return []
-    indices = {method: report["summary"][method]["checkerboard_after"]["mean"] for method in flat}
-    tiles = "".join(tile(picture, f"{method}: {share(indices[method])}") for method, picture in flat.items())
-    words = "Scores of a flat image after training, first seed: the class that varies most, one grey scale for all methods; grey is flat."
-    return [f'<p class="note">{words}</p><div class="tiles">{tiles}</div>']
+    tiles = []
+    for method, (picture, spread) in found.items():
+        index = report["cells"][f"{method}-{seed}"]["checkerboard"]["after"]
+        tiles.append(tile(picture, f"{method}: index {share(index)}, scores ±{spread:.2g}"))
+    words = (
+        f"Scores of a flat image after training, seed {seed}: of each method the class that varies most. Enlarged: black and white are "
+        f"{largest:.2g} below and above the class's mean, for all methods alike; beside each stands how large its scores are (root mean "
+        f"square)."
+    )
+    return [f'<p class="note">{words}</p><div class="tiles">{"".join(tiles)}</div>']
 
 
 def tile(picture: Any, name: str) -> str:

@@ -58,7 +58,10 @@ def checkerboard_table(report: Mapping[str, Any]) -> Table:
         [method, share(row["checkerboard_before"]["mean"]), share(row["checkerboard_after"]["mean"])]
         for method, row in report["summary"].items()
     ]
-    note = "Share of the energy of the scores of a flat image that is a pattern of the up-sampler's making; 0: none. Mean over the seeds."
+    note = (
+        "Share of the energy of the scores of two flat images, a dark and a bright one, that is a pattern of the up-sampler's making; "
+        "0: none. Mean over the seeds. Before training, scoring weights that start at zero are drawn at random."
+    )
     return Table("Checkerboard index", ["upsample", "before training", "after"], rows, note)
 
 

@@ -6,7 +6,7 @@ import torch
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import UPSAMPLERS
 from fcn.studies.compare import flat
-from fcn.studies.compare.flat import checkerboard_index, flat_scores
+from fcn.studies.compare.flat import checkerboard_index, flat_scores, untrained_scores
 
 
 def test_flat_scores_have_index_0():
@@ -28,16 +28,36 @@ def test_what_repeats_at_another_distance_is_no_checkerboard():
     assert checkerboard_index(torch.stack([wave, -wave]), 8) < 1e-12
 
 
-@pytest.mark.parametrize("upsample", UPSAMPLERS)
-def test_networks_start_without_a_pattern_and_learnt_weights_can_draw_one(upsample, monkeypatch):
-    monkeypatch.setattr(flat, "IMAGE", 128)  # nearer borders change the constants, not that they are constant
+@pytest.fixture
+def near(monkeypatch):
+    """Nearer borders change the constants, not that they are constant."""
+    monkeypatch.setattr(flat, "IMAGE", 128)
     torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLERS)
+def test_networks_start_without_a_pattern_and_learnt_weights_can_draw_one(upsample, near):
     model = create_model("fcn8s", backbone="resnet18", upsample=upsample, num_classes=3)
-    assert checkerboard_index(flat_scores(model), 32) == 0
-    for score in model.decoder.scores:
-        torch.nn.init.normal_(score.weight)
-    assert checkerboard_index(flat_scores(model), 32) < 1e-9  # an interpolation of flat maps is flat
+    assert flat_scores(model).abs().max() == 0  # for its scores start at zero
+    assert untrained_scores(model).abs().max() > 0.1
+    assert checkerboard_index(untrained_scores(model), 32) < 1e-9  # an interpolation of flat maps is flat
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     index = checkerboard_index(flat_scores(model), 32)
     assert index == 0 if upsample == "bilinear" else index > (1e-4 if upsample in ("transposed", "pixelshuffle") else -1)
+
+
+def test_a_start_with_a_pattern_is_seen(near):
+    """torch's own start of a transposed convolution: the classic checkerboard."""
+    model = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3)
+    for up in model.modules():
+        if isinstance(up, UPSAMPLERS["transposed"]):
+            up.conv.reset_parameters()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert checkerboard_index(untrained_scores(model), 32) > 0.1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())  # looked at, not touched
+
+
+def test_borders_that_reach_far_are_no_pattern(near):
+    model = create_model("deeplabv3", backbone="resnet18", upsample="bilinear", num_classes=3)
+    assert checkerboard_index(flat_scores(model), model.backbone.strides[-1]) < 1e-9
