@@ -6,12 +6,12 @@ in a process of its own, so that a launcher needs to carry nothing but words, an
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fcn.commands.processes import this_fcn
 from fcn.help import conf_folder
 
 PLUGINS = {  # launcher -> package
@@ -93,7 +93,7 @@ def split_launcher(command: str, words: Sequence[str], *, several: bool) -> tupl
 
 def job(configuration: Any) -> int:
     """What a launcher runs, wherever it does: one call of ``fcn``; returns its exit status."""
-    return subprocess.run([sys.executable, "-m", "fcn", *unpacked(configuration.call)], check=False).returncode
+    return subprocess.run(**this_fcn(unpacked(configuration.call)), check=False).returncode
 
 
 @contextmanager

@@ -130,22 +130,27 @@ def save_maps(path: Path, maps: Mapping[str, Any]) -> None:
 
 
 def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The results of the finished cells, by name, and for the others the reason why there is none. ValueError where cells that are compared
-    did not start equal."""
+    """The results of the finished cells, by name, and for the others the reason why there is none. A cell that did not start equal to the
+    first one of its seed counts as failed."""
     results, failed = {}, {}
-    starts: dict[str, dict[str, Any]] = {}
+    starts: dict[int, tuple[str, dict[str, Any]]] = {}  # seed -> its first cell, and how that started
     for name in cells:
         cell = folder / "cells" / name
         if (cell / "result.json").is_file():
-            results[name] = json.loads((cell / "result.json").read_text())
-            starts[name] = json.loads((cell / "start.json").read_text())["equal"]
+            result = json.loads((cell / "result.json").read_text())
+            start = json.loads((cell / "start.json").read_text())["equal"]
+            first = starts.setdefault(result["seed"], (name, start))
+            try:
+                check_equal(dict([first, (name, start)]))
+            except ValueError as error:
+                failed[name] = str(error)
+            else:
+                results[name] = result
         else:
-            error = cell / "error.txt"
+            reason = cell / "error.txt"
             killed = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
             unknown = killed if cell.is_dir() else "it was not begun"
-            failed[name] = error.read_text().strip() if error.is_file() else unknown
-    for seed in {result["seed"] for result in results.values()}:
-        check_equal({name: starts[name] for name, result in results.items() if result["seed"] == seed})
+            failed[name] = reason.read_text().strip() if reason.is_file() else unknown
     return results, failed
 
 

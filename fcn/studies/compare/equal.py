@@ -1,7 +1,7 @@
 """That trainings which are compared start equal: the weights that they share, the samples, their order and their augmentation.
 
-A training is described, before its first step, by hashes of what it is about to use; a comparison of which two trainings of one seed differ
-in anything but the up-sampler is refused. What is hashed is taken from the objects of the run itself, not made a second time.
+A training is described, before its first step, by hashes of what it is about to use, and is refused where another one of its seed differs
+from it in anything but the up-sampler. What is hashed is taken from the objects of the run itself, not made a second time.
 """
 
 import hashlib
@@ -34,10 +34,15 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return found.hexdigest()
 
 
+def shared_weights(model: nn.Module) -> dict[str, str]:
+    """A hash of each parameter and buffer that no up-sampler brought, by name."""
+    own = own_names(model)
+    return {name: digest([tensor]) for name, tensor in model.state_dict().items() if name not in own}
+
+
 def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -> dict[str, Any]:
     """What a training starts from, in plain values: a hash of each shared tensor, the number of steps, and hashes of the order of all
     samples and of the first step's images and labels as they will be seen."""
-    own = own_names(model)
     order = torch.tensor([plan.order(epoch) for epoch in range(plan.epochs)])
     augmented = Augmented(split, transform, plan.seed)
     first: list[Tensor] = []
@@ -47,7 +52,7 @@ def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -
             raise sample
         first += sample
     return {
-        "shared weights": {name: digest([tensor]) for name, tensor in model.state_dict().items() if name not in own},
+        "shared weights": shared_weights(model),
         "steps": plan.steps,
         "samples of a step": plan.step_size,
         "order of the samples": digest([order]),
@@ -70,6 +75,6 @@ def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
             more = f" and {len(tensors) - SHOWN} more" if len(tensors) > SHOWN else ""
             what = f"shared weights ({', '.join(tensors[:SHOWN])}{more})"
         raise ValueError(
-            f"{names[0]} and {name} did not start equal: their {what} differ; what was trained so says nothing about up-sampling, "
-            f"and no report is made of it"
+            f"{names[0]} and {name} did not start equal: their {what} differ; trained so, they say nothing about up-sampling. Train all "
+            f"of a seed on one kind of machine with one version of torch: delete their folders in cells/, and go on"
         )

@@ -18,7 +18,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f
 def write_report(
     folder: Path, settings: dict[str, Any], results: Mapping[str, Any], failed: Mapping[str, str], split: Split
 ) -> dict[str, Any]:
-    """Write all four from the results of the cells (``upsampling.read_results``) and the split that they were scored on."""
+    """Write all four from the results of the cells (``cells.read_results``) and the split that they were scored on."""
     from fcn.studies.compare.page import page
 
     report = build_report(settings, results, failed, split)
@@ -71,7 +71,8 @@ def title(report: Mapping[str, Any]) -> str:
 def facts(report: Mapping[str, Any]) -> list[str]:
     """What was done, and what a reader has to know of it, in sentences."""
     settings, cells = report["settings"], report["cells"]
-    few = [method for method, row in report["summary"].items() if len(row["seeds"]) < 3]
+    compared = {method: row["miou_difference"] for method, row in report["summary"].items() if method != report["baseline"]}
+    few = [method for method, found in compared.items() if found is None or found["low"] is None]
     sentences = [
         f"{len(report['summary'])} methods, seeds {', '.join(map(str, settings['seeds']))}: {len(cells)} trainings of "
         f"{settings['epochs']} epochs, batches of {settings['batch_size']}, crops of {settings['augment']['crop_size']} pixels, "
@@ -80,16 +81,30 @@ def facts(report: Mapping[str, Any]) -> list[str]:
         "augmented alike, for the same number of steps: checked by hashes taken in each training before its first step.",
     ]
     if few:
-        whose = "" if len(few) == len(report["summary"]) else f" of {', '.join(few)}"
+        whose = "" if len(few) == len(compared) else f" of {', '.join(few)}"
         sentences.append(
             f"There are too few seeds for intervals{whose}: what differs there may differ by chance. Three or more are needed, as "
-            f"seeds=[0,1,2]."
+            f"seeds=[0,1,2], that both the method and {report['baseline']} were trained with."
         )
     if settings["quick"]:
         sentences.append("A quick run: its small budget shows that everything works, not what a method can do.")
     if len(report["hardware"]) > 1:
         sentences.append("The trainings ran on different hardware: their costs cannot be compared.")
+    if at_once(cells):
+        sentences.append(
+            "Trainings ran at the same time on one machine and slowed each other down: their speeds and latencies cannot be compared."
+        )
     return sentences
+
+
+def at_once(cells: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether any two cells were trained at the same time on one machine."""
+    ends: dict[str, float] = {}
+    for cell in sorted(cells.values(), key=lambda cell: cell["began"]):
+        if cell["began"] < ends.get(cell["host"], 0.0):
+            return True
+        ends[cell["host"]] = cell["began"] + cell["seconds"]
+    return False
 
 
 def markdown(report: Mapping[str, Any]) -> str:
