@@ -230,7 +230,7 @@ METHODS = ["bilinear", "nearest", "carafe"]
 class TestSummarize:
     @pytest.fixture
     def summary(self):
-        results = {f"{one['upsample']}-{one['seed']}": one for one in CELLS}
+        results = {f"{one['upsample']}-{one['seed']}": one for one in reversed(CELLS)}
         return summarize(results, METHODS, "bilinear")
 
     def test_names_the_methods_that_have_a_cell_in_their_order(self, summary):
