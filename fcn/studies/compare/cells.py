@@ -156,18 +156,18 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
 
 def summarize(results: Mapping[str, Mapping[str, Any]], methods: Sequence[str], baseline: str) -> dict[str, Any]:
     """For each method the mean and the spread (standard deviation) of each quality over the seeds, its paired difference to the baseline,
-    and its costs (medians over the seeds). Methods without a finished cell are left out."""
+    and its costs (medians over the seeds); values stand in the order of the seeds. Methods without a finished cell are left out."""
     summary = {}
     for method in methods:
-        mine = {result["seed"]: result for result in results.values() if result["upsample"] == method}
+        mine = dict(sorted((result["seed"], result) for result in results.values() if result["upsample"] == method))
         base = {result["seed"]: result for result in results.values() if result["upsample"] == baseline}
         if not mine:
             continue
-        row: dict[str, Any] = {"seeds": sorted(mine)}
+        row: dict[str, Any] = {"seeds": list(mine)}
         for key in QUALITY:
             row[key] = spread([result["quality"][key] for result in mine.values()])
             if method != baseline:
-                pairs = [(mine[seed]["quality"][key], base[seed]["quality"][key]) for seed in sorted(mine) if seed in base]
+                pairs = [(mine[seed]["quality"][key], base[seed]["quality"][key]) for seed in mine if seed in base]
                 differences = [one - other for one, other in pairs if one is not None and other is not None]
                 row[f"{key}_difference"] = None
                 if differences:
