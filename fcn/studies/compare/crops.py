@@ -59,7 +59,7 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
     """The crops in which the methods differ most, one of an image, the most disputed first."""
     found = []
     for key in next(iter(kept.values()), {}):
-        image, truth = split[int(key)]
+        truth = split.truth(int(key))
         maps = {method: torch.from_numpy(mine[key]) for method, mine in kept.items()}
         side = max(1, round(SIDE * min(truth.shape)))
         top, left, share = busiest(disputed(truth, list(maps.values())), side)
