@@ -106,6 +106,7 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     file = folder / "config.yaml"
     if not file.is_file():
@@ -118,15 +119,26 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
             )
     try:
         saved: Any = OmegaConf.load(file)
+        check_kind(command, folder, set(saved))
         parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
         register(parse(parts))
         tree = OmegaConf.merge(composed(command, parts), saved)
-    except (OmegaConfBaseException, OSError, AttributeError, TypeError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
         raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
     tree.output = None
     for override in overrides:
         OmegaConf.update(tree, override.key_or_group, override.value())
     return to_object(tree)
+
+
+def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
+    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    whole = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
+        raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")
+    for key, other in (("seed", "train"), ("seeds", "compare")):
+        if key in saved and other != command:
+            raise WrongCallError(f"resume={folder} is an output folder of fcn {other}; fcn {other} resume={folder} goes on with it")
 
 
 def read(command: str, words: list[str], *, paths: bool = False) -> tuple[list[Any], list[Any]]:

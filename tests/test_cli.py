@@ -246,6 +246,37 @@ def test_a_sweep_over_lists_makes_one_run_for_each(tmp_path):
     assert found == [{"16", "8"}, {"32"}]
 
 
+class TestResume:
+    """Each command goes on with its own folders, and names the command that goes on with another's."""
+
+    def folder(self, path, settings):
+        path.mkdir(parents=True)
+        (path / "config.yaml").write_text(settings)
+        return path
+
+    def test_a_run_is_no_comparison(self, tmp_path, capsys):
+        run_folder = self.folder(tmp_path / "run", "seed: 0\n")
+        message = f"fcn: resume={run_folder} is an output folder of fcn train; fcn train resume={run_folder} goes on with it"
+        assert answer(capsys, "compare", f"resume={run_folder}") == (2, message)
+
+    def test_a_comparison_is_no_run(self, tmp_path, capsys):
+        whole = self.folder(tmp_path / "whole", "seeds: [0]\n")
+        message = f"fcn: resume={whole} is an output folder of fcn compare; fcn compare resume={whole} goes on with it"
+        assert answer(capsys, "train", f"resume={whole}") == (2, message)
+
+    @pytest.mark.parametrize("command", BESIDE_RESUME)
+    def test_a_training_of_a_comparison_goes_on_with_the_comparison(self, command, tmp_path, capsys):
+        whole = self.folder(tmp_path / "whole", "seeds: [0]\n")
+        cell = self.folder(whole / "cells" / "nearest-0", "seed: 0\n")
+        message = f"fcn: resume={cell} is one training of a comparison; fcn compare resume={whole} goes on with all of them"
+        assert answer(capsys, command, f"resume={cell}") == (2, message)
+
+    @pytest.mark.parametrize("settings", ["", "a: [1", "- 1", "seed: 0"])
+    def test_damaged_settings_are_told(self, settings, tmp_path, capsys):
+        status, error = answer(capsys, "train", f"resume={self.folder(tmp_path / 'run', settings)}")
+        assert (status, "config.yaml is damaged, or of another version of fcn: " in error, "\n" in error) == (2, True, False)
+
+
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
     folder = tmp_path / "sweep"
     words = [*TINY, "data.train_count=2", "data.val_count=1", "epochs=1", "upsample=bilinear,nearest", "seed=range(0,2)"]
