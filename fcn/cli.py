@@ -82,18 +82,16 @@ def complain(message: str, status: int = 2) -> int:
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
     unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
-    overrides = parse(spelled_out(command, [word for word in words if word not in unchosen]), paths=True)
+    given, overrides = read(command, [word for word in words if word not in unchosen], paths=True)
     for override in overrides:
         if override.is_sweep_override():
-            key, _, several = override.input_line.partition("=")
-            one = f"write {key}=[{several}]" if is_setting(command, key) else "add -m for one run of each"
-            raise WrongCallError(f"{override.input_line} gives several values; {one}")
-    register(overrides)
-    check_words(command, overrides)
+            raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
     resumed = [override for override in overrides if override.key_or_group == "resume" and override.value() is not None]
     if resumed:
         return resume(command, Path(str(resumed[0].value())), overrides)
-    return build(command, [override.input_line for override in overrides])
+    settings = build(command, [override.input_line for override in overrides])
+    check_brackets(given, overrides)
+    return settings
 
 
 BESIDE_RESUME = {  # what is of the machine, not of the training
@@ -108,6 +106,7 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     file = folder / "config.yaml"
     if not file.is_file():
@@ -120,15 +119,39 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
             )
     try:
         saved: Any = OmegaConf.load(file)
+        check_kind(command, folder, set(saved))
         parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
         register(parse(parts))
         tree = OmegaConf.merge(composed(command, parts), saved)
-    except (OmegaConfBaseException, OSError, AttributeError, TypeError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
         raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
     tree.output = None
     for override in overrides:
         OmegaConf.update(tree, override.key_or_group, override.value())
     return to_object(tree)
+
+
+def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
+    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    whole = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
+        raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")
+    for key, other in (("seed", "train"), ("seeds", "compare")):
+        if key in saved and other != command:
+            raise WrongCallError(f"resume={folder} is an output folder of fcn {other}; fcn {other} resume={folder} goes on with it")
+
+
+def read(command: str, words: list[str], *, paths: bool = False) -> tuple[list[Any], list[Any]]:
+    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError."""
+    groups = chosen_parts(command)
+    chosen = parse([word for word in words if word.partition("=")[0].lstrip("+") in groups])
+    for override in chosen:
+        check_part(override.key_or_group, values(override))
+    register(chosen)
+    known = every_key(command, chosen)
+    given = parse(spelled_out(words, known, groups), paths=paths)
+    check_keys(command, given, known)
+    return given, bracketed(given, known)
 
 
 def parse(words: list[str], *, paths: bool = False) -> list[Any]:
@@ -157,34 +180,29 @@ def parse(words: list[str], *, paths: bool = False) -> list[Any]:
     return overrides
 
 
-def spelled_out(command: str, words: list[str]) -> list[str]:
-    """``words`` with the part put before a key that has no dot, is no setting of the command, and is the setting of exactly one chosen
-    part: ``arch=FPN`` becomes ``model.arch=FPN``. Raises WrongCallError, naming them, where it is that of several parts."""
-    groups = chosen_parts(command)
-    keyed = [(word.partition("=")[0], word) for word in words]
-    if all("." in key or key in groups for key, _ in keyed):
-        return words
-    chosen = parse([word for key, word in keyed if key in groups])
-    if any(set(values(override)) - set(group_options(override.key_or_group)) for override in chosen if override.key_or_group != "backbone"):
-        return words  # a wrong part is told first
-    register(chosen)
-    known = every_key(command, chosen)
+def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str]) -> list[str]:
+    """``words`` with the part put before a key that has no dot, is no setting of the command, and means one setting only: ``arch=FPN``
+    becomes ``model.arch=FPN``. Raises WrongCallError, with the words that would be right, where it may mean several."""
+    meanings = shorthands(known, groups)
     full = []
-    for key, word in keyed:
-        meant = [] if key in known or key in group_names() else shorthands(known, groups).get(key, [])
+    for word in words:
+        key, _, value = word.partition("=")
+        meant = [] if key in known or key in group_names() else meanings.get(key, [])
         if len(meant) > 1:
-            raise WrongCallError(f"'{key}' is a setting of several parts; write {' or '.join(f'{name}=...' for name in sorted(meant))}")
+            right = [override.input_line for override in bracketed(parse([f"{name}={value}" for name in meant]), known)]
+            raise WrongCallError(f"{word} may mean {' or '.join(right)}; write the one that is meant")
         full.append(f"{meant[0].removesuffix(key)}{word}" if meant else word)
     return full
 
 
-def shorthands(known: set[str], groups: Iterable[str]) -> dict[str, list[str]]:
-    """The settings of parts, by their names without the part."""
+def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[str]]:
+    """The settings of parts, by their names without the part. Where the command has a list of that name, as ``seeds`` is one of ``seed``,
+    the name may mean the list as well."""
     found: dict[str, list[str]] = {}
-    for name in known:
+    for name in sorted(known):
         part, _, setting = name.partition(".")
         if part in groups and "." not in setting:
-            found.setdefault(setting, []).append(name)
+            found.setdefault(setting, [f"{setting}s"] if known.get(f"{setting}s") else []).append(name)
     return found
 
 
@@ -207,31 +225,41 @@ def register(overrides: list[Any]) -> None:
 
 def values(override: Any) -> list[str]:
     """The words that an override gives: one, or those of a sweep."""
+    from hydra.core.override_parser.types import Transformer
+
+    several = override.is_sweep_override()
+    return [Transformer.str(value) if several or value is None else str(value) for value in elements(override)]
+
+
+def elements(override: Any) -> list[Any]:
+    """The values that an override gives, as they were read."""
     if not override.is_sweep_override():
-        return ["null" if override.value() is None else str(override.value())]
+        return [override.value()]
     try:
-        return [str(value) for value in override.sweep_string_iterator()]
+        return list(override.sweep_iterator())
     except Exception as error:  # of Hydra's kinds of sweep, intervals and globs stand for no values by themselves
-        raise WrongCallError(f"{override.input_line} is no list of values; write them with commas, or as range(start,stop)") from error
+        raise WrongCallError(f"{override.input_line} is no list of values; write each of them") from error
 
 
-def check_words(command: str, overrides: list[Any]) -> None:
-    """WrongCallError for a key or a group's word that does not exist, in any prefix; the nearest right ones are named."""
+def check_part(group: str, words: list[str]) -> None:
+    """WrongCallError for a word that the group does not have; the nearest right ones are named."""
+    for word in words:
+        if group != "backbone" and word not in group_options(group):
+            raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
+
+
+def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> None:
+    """WrongCallError for a key that does not exist, in any prefix; the nearest right ones are named."""
     groups = chosen_parts(command)
-    chosen = [override for override in overrides if override.key_or_group in groups]
-    for override in chosen:
-        group = override.key_or_group
-        for word in values(override):
-            if group != "backbone" and word not in group_options(group):
-                raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
-    known = every_key(command, chosen)
     for override in overrides:
         key = override.key_or_group
-        if override.is_add() and (key in known or override in chosen):
+        if override.is_add() and (key in known or key in groups):
             raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
-        if override in chosen:
+        if key in groups:
             continue
-        if key in group_names() and not is_setting(command, key):
+        if is_setting(command, key):
+            check_part(key, ["null" if leaf is None else str(leaf) for leaf in leaves(elements(override))])
+        elif key in group_names():
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
         if key not in known:
             part = key.partition(".")[0]
@@ -239,13 +267,58 @@ def check_words(command: str, overrides: list[Any]) -> None:
                 raise WrongCallError(
                     f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
                 )
-            words = known if "." in key else known | set(groups) | set(shorthands(known, groups))
+            short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
+            words = set(known) if "." in key else {*known, *groups, *short}
             raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")
 
 
-def every_key(command: str, chosen: list[Any]) -> set[str]:
-    """Every key that can be set with any combination of the parts that ``chosen`` gives."""
-    return set().union(*(keys(command, combination) for combination in combinations(chosen)))
+def bracketed(overrides: list[Any], known: dict[str, bool]) -> list[Any]:
+    """``overrides`` with the values of a list in one pair of brackets, where they are in none or in several. A sweep of lists stays one."""
+    from hydra.core.override_parser.types import Transformer
+
+    written = []
+    for override in overrides:
+        given = elements(override) if known.get(override.key_or_group) else []
+        if not all(is_list(value) for value in given):
+            lists = given if any(isinstance(value, list) for value in given) else [given]
+            texts = [f"[{','.join(map(Transformer.str, leaves(values)))}]" for values in lists]
+            override = parse([f"{override.key_or_group}={','.join(texts)}"])[0]
+        written.append(override)
+    return written
+
+
+def check_brackets(given: list[Any], written: list[Any]) -> None:
+    """WrongCallError for what ``bracketed`` had to write anew. Called once all else is right, so that its advice is right as well."""
+    for before, after in zip(given, written, strict=True):
+        if before is not after:
+            raise WrongCallError(f"{before.input_line} is no list in one pair of brackets; write {after.input_line}")
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value can be that of a list: plain values in brackets, null, or what stands for a value that is elsewhere or missing."""
+    if isinstance(value, list):
+        return not any(isinstance(item, list | dict) for item in value)
+    return value is None or str(value).startswith(("${", "???"))
+
+
+def leaves(value: Any) -> list[Any]:
+    """The plain values in lists and mappings, in their order."""
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, dict):
+        return leaves(list(value.values()))
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [value.text if isinstance(value, QuotedString) else value]
+
+
+def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
+    """Every key that can be set with any combination of the parts that ``chosen`` gives, and whether it is a list with all that have it."""
+    found: dict[str, bool] = {}
+    for combination in combinations(chosen):
+        for key, listed in keys(command, combination).items():
+            found[key] = listed and found.get(key, True)
+    return found
 
 
 def combinations(chosen: list[Any]) -> Iterator[list[str]]:
@@ -253,19 +326,19 @@ def combinations(chosen: list[Any]) -> Iterator[list[str]]:
     yield from (list(choice) for choice in product(*([f"{item.key_or_group}={word}" for word in values(item)] for item in chosen)))
 
 
-def keys(command: str, overrides: list[str]) -> set[str]:
-    """Every key that can be set, dotted, with the parts that ``overrides`` choose."""
+def keys(command: str, overrides: list[str]) -> dict[str, bool]:
+    """Every key that can be set, dotted, with the parts that ``overrides`` choose, and whether it is a list."""
     from omegaconf import DictConfig, OmegaConf
 
-    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
+    def walk(node: DictConfig, prefix: str) -> Iterator[tuple[str, bool]]:
         for name in map(str, node):
             child = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
             if isinstance(child, DictConfig):
                 yield from walk(child, f"{prefix}{name}.")
             elif not (prefix and name == "name"):  # a part is chosen by its own word
-                yield f"{prefix}{name}"
+                yield f"{prefix}{name}", OmegaConf.get_type(node, name) is list
 
-    return set(walk(composed(command, overrides), ""))
+    return dict(walk(composed(command, overrides), ""))
 
 
 def composed(command: str, overrides: list[str]) -> Any:
@@ -277,8 +350,7 @@ def composed(command: str, overrides: list[str]) -> Any:
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
         tree = hydra_compose(command, [word for word in overrides if word not in lists])
     for override in parse(lists):
-        value = override.value()
-        OmegaConf.update(tree, override.key_or_group, value if isinstance(value, list) else [value])
+        OmegaConf.update(tree, override.key_or_group, override.value())
     return tree
 
 
@@ -362,11 +434,9 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
-    overrides = parse(spelled_out(command, words))
-    register(overrides)
-    check_words(command, overrides)
-    given = {override.key_or_group: override for override in overrides}
-    if "resume" in given:
+    given, overrides = read(command, words)
+    by_key = {override.key_or_group: override for override in overrides}
+    if "resume" in by_key:
         raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
     rest = [override for override in overrides if override.key_or_group != "output"]
     runs, calls = {}, []
@@ -376,8 +446,9 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
         fixed = [override.input_line for override in rest if not override.is_sweep_override()]
         runs[re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"] = build(command, fixed + swept)
         calls.append([command, *fixed, *swept])
+    check_brackets(given, overrides)
     try:
-        folder = new_folder(command, str(given["output"].value()) if "output" in given else None)
+        folder = new_folder(command, str(by_key["output"].value()) if "output" in by_key else None)
     except (ValueError, OSError) as error:
         raise WrongCallError(explain(error)) from error
     failed = []

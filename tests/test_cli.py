@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.cli import BESIDE_RESUME, run
+from fcn.cli import BESIDE_RESUME, compose, run
 from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
 from fcn.config import COMMANDS
@@ -72,7 +72,32 @@ def answer(capsys, *words):
         (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
         (["train", "resume=a", "output=b"], "resume=a is no run"),
         (["compare", "upsample=bilinear"], "upsample=['bilinear'] is not allowed; upsample is a list of two methods or more"),
-        (["compare", "upsample=bilinear,nearest"], "several values; write upsample=[bilinear,nearest]"),
+        (
+            ["compare", "upsample=bilinear,nearest"],
+            "upsample=bilinear,nearest is no list in one pair of brackets; write upsample=[bilinear,nearest]",
+        ),
+        (
+            ["compare", "upsample=[[bilinear],carafe]"],
+            "upsample=[[bilinear],carafe] is no list in one pair of brackets; write upsample=[bilinear,carafe]",
+        ),
+        (["compare", "upsample=range(0,3)"], "upsample=0 is not known; allowed: bilinear, carafe"),
+        (["compare", "upsample=[bilinear,nearst]"], "upsample=nearst is not known; did you mean nearest?"),
+        (["compare", "-m", "upsample=[bilinear,nearest],[bilinear,carfe]"], "upsample=carfe is not known; did you mean carafe?"),
+        (["compare", "upsample='nearst',bilinear"], "upsample=nearst is not known; did you mean nearest?"),
+        (["compare", "upsample=null"], "upsample=null is not known; allowed: bilinear, carafe"),
+        (["compare", "seeds=3"], "seeds=3 is no list in one pair of brackets; write seeds=[3]"),
+        (["compare", "seeds=0,1,2"], "seeds=0,1,2 is no list in one pair of brackets; write seeds=[0,1,2]"),
+        (["compare", "seeds=range(0,3)"], "seeds=range(0,3) is no list in one pair of brackets; write seeds=[0,1,2]"),
+        (["compare", "seeds={a:1}"], "seeds={a:1} is no list in one pair of brackets; write seeds=[1]"),
+        (["compare", "seeds=[0],[1]"], "seeds=[0],[1] gives several values; add -m for one run of each"),
+        (["compare", "-m", "seeds=0,1,2"], "seeds=0,1,2 is no list in one pair of brackets; write seeds=[0,1,2]"),
+        (["compare", "-m", "seeds=[0],1"], "seeds=[0],1 is no list in one pair of brackets; write seeds=[0],[1]"),
+        (["compare", "seeds=-1"], "seeds=[-1] is not allowed"),  # not advised to write what is refused as well
+        (["compare", "thin=wire"], "thin=wire is no list in one pair of brackets; write thin=[wire]"),
+        (["compare", "seed=1"], "seed=1 may mean seeds=[1] or data.seed=1; write the one that is meant"),
+        (["compare", "-m", "seed=range(0,2)"], "seed=range(0,2) may mean seeds=[0,1] or data.seed=range(0,2)"),
+        (["compare", "sead=[0]"], "fcn compare has no setting 'sead'; did you mean seeds?"),
+        (["compare", "data=camvid", "data.root=a", "seed=1"], "fcn compare has no setting 'seed'; did you mean seeds?"),
         (["compare", "upsample.kernel_size=3"], "fcn compare has no setting 'upsample.kernel_size'"),
         (["compare", "seeds=[1,1]"], "seeds=[1, 1] is not allowed"),
         (["compare", "baseline=carrots"], "baseline=carrots is not known; allowed: "),
@@ -82,9 +107,22 @@ def answer(capsys, *words):
         (["compare", "hydra/launcher=basic", "hydra.launcher.x=1"], "Could not override 'hydra.launcher.x'"),
         (["compare", "hydra.launcher.x=1"], "choose it too, as hydra/launcher="),
         (["train", "hydra/launcher=basic"], "hydra/launcher=basic is for what makes several runs"),
+        (["benchmark", "stride=8"], "stride=8 may mean strides=[8] or model.stride=8"),
         (["ceiling", "strides=[8,8]"], "strides=[8, 8] is not allowed"),
+        (["ceiling", "strides=32,16"], "strides=32,16 is no list in one pair of brackets; write strides=[32,16]"),
+        (["ceiling", "splits=train"], "splits=train is no list in one pair of brackets; write splits=[train]"),
         (["ceiling", "method=median"], "method=median is not known; allowed: majority, shares"),
-        (["train", "weights=imagenet"], "'weights' is a setting of several parts; write backbone.weights=... or model.weights=..."),
+        (
+            ["train", "weights=imagenet"],
+            "weights=imagenet may mean backbone.weights=imagenet or model.weights=imagenet; write the one that is meant",
+        ),
+        (["train", "wieghts=imagenet"], "fcn train has no setting 'wieghts'; did you mean weights?"),
+        (["train", "model=unet", "upsample=carafe", "channels=64"], "channels=64 may mean model.channels=[64] or upsample.channels=64"),
+        (
+            ["train", "model=unet", "channels=64,32"],
+            "model.channels=64,32 is no list in one pair of brackets; write model.channels=[64,32]",
+        ),
+        (["train", "-m", "model=unet,lraspp", "channels=64,32"], "model.channels"),
         (["train", "alig=true"], "fcn train has no setting 'alig'; did you mean align?"),
         (["train", "model=smp", "aling=true"], "fcn train has no setting 'aling'"),
         (["train", "model=smpp", "arch=FPN"], "model=smpp is not known; did you mean smp"),
@@ -138,7 +176,6 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
-        (["compare", "upsample=[bilinear,nearst]"], "upsample=nearst is not known; did you mean nearest?"),
         (["compare", "thin=[wires]"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
         (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
@@ -194,6 +231,50 @@ def test_version(capsys):
 def test_what_may_be_given_beside_resume_exists():
     for command, keys in BESIDE_RESUME.items():
         assert set(keys) <= set(COMMANDS[command].__dataclass_fields__)
+
+
+def test_a_list_may_be_null_or_refer_to_another_setting():
+    assert compose("ceiling", ["splits=null"]).splits is None
+    assert compose("train", ["augment.scale=${data.recipe.scale}"]) == compose("train", [])
+    assert compose("compare", ["data.seed=1"]).data.seed == 1
+
+
+def test_a_sweep_over_lists_makes_one_run_for_each(tmp_path):
+    words = ["data.train_count=2", "data.val_count=1", "workers=0", "strides=[32],[16,8]"]
+    assert run(["ceiling", "-m", *words, f"output={tmp_path / 'sweep'}"]) == 0
+    found = [set(json.loads(file.read_text())["strides"]) for file in sorted((tmp_path / "sweep").glob("*/ceiling.json"))]
+    assert found == [{"16", "8"}, {"32"}]
+
+
+class TestResume:
+    """Each command goes on with its own folders, and names the command that goes on with another's."""
+
+    def folder(self, path, settings):
+        path.mkdir(parents=True)
+        (path / "config.yaml").write_text(settings)
+        return path
+
+    def test_a_run_is_no_comparison(self, tmp_path, capsys):
+        run_folder = self.folder(tmp_path / "run", "seed: 0\n")
+        message = f"fcn: resume={run_folder} is an output folder of fcn train; fcn train resume={run_folder} goes on with it"
+        assert answer(capsys, "compare", f"resume={run_folder}") == (2, message)
+
+    def test_a_comparison_is_no_run(self, tmp_path, capsys):
+        whole = self.folder(tmp_path / "whole", "seeds: [0]\n")
+        message = f"fcn: resume={whole} is an output folder of fcn compare; fcn compare resume={whole} goes on with it"
+        assert answer(capsys, "train", f"resume={whole}") == (2, message)
+
+    @pytest.mark.parametrize("command", BESIDE_RESUME)
+    def test_a_training_of_a_comparison_goes_on_with_the_comparison(self, command, tmp_path, capsys):
+        whole = self.folder(tmp_path / "whole", "seeds: [0]\n")
+        cell = self.folder(whole / "cells" / "nearest-0", "seed: 0\n")
+        message = f"fcn: resume={cell} is one training of a comparison; fcn compare resume={whole} goes on with all of them"
+        assert answer(capsys, command, f"resume={cell}") == (2, message)
+
+    @pytest.mark.parametrize("settings", ["", "a: [1", "- 1", "seed: 0"])
+    def test_damaged_settings_are_told(self, settings, tmp_path, capsys):
+        status, error = answer(capsys, "train", f"resume={self.folder(tmp_path / 'run', settings)}")
+        assert (status, "config.yaml is damaged, or of another version of fcn: " in error, "\n" in error) == (2, True, False)
 
 
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):

@@ -47,8 +47,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or ValueError where the file is none of ours or damaged."""
     path = Path(path)
     if path.is_dir():
-        inside = [name for name in ("best.pt", "last.pt") if (path / name).is_file()]
-        hint = f"give {path / inside[0]}" if inside else "give the best.pt of a run"
+        inside = [file for pattern in ("best.pt", "last.pt", "cells/*/best.pt", "*/best.pt") for file in sorted(path.glob(pattern))]
+        hint = f"give {inside[0]}" if inside else "give the best.pt of a run"
         raise ValueError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")

@@ -255,6 +255,10 @@ class TestCheckpoints:
             load(tmp_path / "none.pt")
         with pytest.raises(ValueError, match=r"is a folder; give .*best\.pt"):
             load(tiny_run)
+        (tmp_path / "comparison" / "cells" / "nearest-0").mkdir(parents=True)
+        (tmp_path / "comparison" / "cells" / "nearest-0" / "best.pt").touch()
+        with pytest.raises(ValueError, match=r"is a folder; give .*comparison/cells/nearest-0/best\.pt"):
+            load(tmp_path / "comparison")
         (tmp_path / "cut.pt").write_bytes((tiny_run / "best.pt").read_bytes()[:10_000])
         with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
             load(tmp_path / "cut.pt")
