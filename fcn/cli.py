@@ -94,9 +94,9 @@ def compose(command: str, words: list[str]) -> Any:
     return settings
 
 
-BESIDE_RESUME = {  # what is of the machine, not of the training
+BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
     "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
-    "compare": ("resume", "device", "workers", "save_seconds", "cell"),
+    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample"),
 }
 # Taken as they are: a comma is a comma.
 PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")

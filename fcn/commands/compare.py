@@ -44,13 +44,15 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
         accelerator = create_accelerator(config.device, config.precision)
         prepare(config)
         folder = new_folder("compare", config.output)
-        with written(folder / "config.yaml") as temporary:
-            temporary.write_text(yaml.safe_dump(asdict(config), sort_keys=False))
         with written(folder / "environment.txt") as temporary:
             temporary.write_text(environment(accelerator))
     else:
         folder = Path(config.resume)
         remove_unfinished(folder)
+        if is_larger(config, yaml.safe_load((folder / "config.yaml").read_text())):
+            prepare(config)
+    with written(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump({**asdict(config), "resume": None}, sort_keys=False))
     waiting = [name for name in config.cells if not (folder / "cells" / name / "result.json").is_file()]
     log.info(
         "%d trainings to do, %d done; cut, it goes on with: fcn compare resume=%s", len(waiting), len(config.cells) - len(waiting), folder
@@ -72,6 +74,18 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
     for name, reason in failed.items():
         log.warning("failed: %s: %s", name, reason)
     return 1 if failed else 0
+
+
+def is_larger(config: CompareConfig, begun: dict[str, Any]) -> bool:
+    """Whether there are more seeds or methods than the comparison began with. ValueError where one of those is missing."""
+    for key in ("seeds", "upsample"):
+        missing = [value for value in begun[key] if value not in getattr(config, key)]
+        if missing:
+            whole = ",".join(map(str, [*begun[key], *(value for value in getattr(config, key) if value not in begun[key])]))
+            raise ValueError(
+                f"{key} leaves out {', '.join(map(str, missing))}, with which this comparison began; it can be added to, as {key}=[{whole}]"
+            )
+    return any(len(getattr(config, key)) > len(begun[key]) for key in ("seeds", "upsample"))
 
 
 def prepare(config: CompareConfig) -> None:

@@ -162,6 +162,21 @@ def test_the_page_is_one_whole_file(course):
     assert "train_count: 4" in text
 
 
+def test_a_comparison_can_be_added_to_and_not_taken_from(course, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(course[0], folder)
+    assert run(["compare", f"resume={folder}", "seeds=[1]"]) == 1
+    assert "seeds leaves out 0, with which this comparison began; it can be added to, as seeds=[0,1]" in capsys.readouterr().err
+    before = (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns
+    begun = []
+    config = compose("compare", [f"resume={folder}", "upsample=[bilinear,transposed,nearest]"])
+    assert command.compare(config, launch=lambda calls, jobs: begun.extend(calls)) == 1
+    assert [call[2] for call in begun] == ["cell=nearest-0"]
+    assert compose("compare", [f"resume={folder}", "cell=nearest-0"]).upsample == ["bilinear", "transposed", "nearest"]
+    assert json.loads((folder / "compare.json").read_text())["failed"] == {"nearest-0": "it was not begun"}
+    assert (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns == before
+
+
 def unequal(folder, cell):
     """Let a cell have begun with another order of the samples; returns what its file held."""
     file = folder / "cells" / cell / "start.json"
