@@ -133,9 +133,10 @@ def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Pat
     axes = figure.subplots()
     strides = sorted(results)
     for index, name in enumerate(names):
-        axes.plot(strides, [100 * results[stride].iou[index] for stride in strides], marker=".", linewidth=1, label=name)
+        values = [100 * results[stride].iou[index] for stride in strides]
+        axes.plot(strides, values, "-" if index % 20 < 10 else "--", marker=".", linewidth=1, label=name)  # ten colours come round again
     axes.plot(strides, [100 * results[stride].miou for stride in strides], marker="o", color="black", linewidth=2.2, label="mean")
-    axes.set(xlabel="output stride, pixels", ylabel="best possible IoU, %", title=about, xscale="log", ylim=(0, 102))
+    axes.set(xlabel="output stride, pixels", ylabel="IoU through the grid, %", title=about, xscale="log", ylim=(0, 102))
     axes.set_xticks(strides, list(map(str, strides)))
     axes.minorticks_off()
     axes.grid(alpha=0.3)
