@@ -43,7 +43,7 @@ SUMMARIES = {
     "benchmark": "measures sliding windows against the unrolled network, and the ways to run large images: cost and agreement",
     "inspect": "prints a network's layers: sizes, receptive fields, parameters, multiply-adds",
     "compare": "trains a network with each up-sampler, all else equal, and reports quality and cost",
-    "ceiling": "the score that a data set allows if every cell of an output stride is right",
+    "ceiling": "measures what the grid of an output stride costs on a data set, before anything is trained",
 }
 
 

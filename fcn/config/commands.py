@@ -112,8 +112,8 @@ class CeilingConfig:
 
     def __post_init__(self) -> None:
         one_of("method", self.method, "shares", "majority")
-        fits = len(self.strides) == len(set(self.strides)) >= 1 and min(self.strides) >= 1
-        require(fits, "strides", self.strides, "a list of whole numbers, each once, 1 or more, as [32,16,8,4]")
+        fits = len(self.strides) == len(set(self.strides)) >= 1 and min(self.strides) >= 1 and max(self.strides) <= 65536
+        require(fits, "strides", self.strides, "a list of whole numbers, each once, 1 to 65536, as [32,16,8,4]")
         if self.splits is not None:
             require(len(self.splits) == len(set(self.splits)) >= 1, "splits", self.splits, "a list of names, each once, as [train,val]")
         require(self.workers >= 0, "workers", self.workers, "0 or more")

@@ -1,60 +1,82 @@
-"""The ceiling: what a network of a given output stride would reach on a data set if each of its cells were right.
+"""The ceiling: what the truth of a data set keeps of itself on the grid of a network's output stride.
 
-The truth is taken down to cells of ``stride`` pixels and up again, and scored against itself; the loss is what the grid alone costs (Long
-et al. 2015, appendix A, arXiv:1411.4038). It is what the field calls a ceiling, and no bound that is proven: scores that overstate what is
-thin, or that say where in a cell it lies, could do better. A cell can be right in two ways:
+It is taken down to cells of ``stride`` pixels and up again, and scored against itself; the loss is what the grid alone costs (Long et al.
+2015, appendix A, arXiv:1411.4038). It is what the field calls a ceiling, and no bound that is proven: scores that overstate what is thin,
+or that say where in a cell it lies, could do better. A cell can be right in two ways:
 
 ``shares``  how much of it each class has, which is interpolated as our networks' scores are (bilinear, whole factor, arg-max): the
             ceiling of a network whose last step is that interpolation
 ``majority``  the class that has most of it, which then fills the cell: the ceiling of one label per cell
 
-Void pixels have no share, and are not scored.
+Void pixels count in no cell, and are not scored.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from fcn.data.files import written
 from fcn.data.labels import VOID
 from fcn.data.split import Split
-from fcn.inference.labelmap import labelmap
+from fcn.inference.scores import Reader
+from fcn.inference.scores import Scores as ScoreBands
 from fcn.studies.tables import markdown_table
 from fcn.training.batches import one_thread
 from fcn.training.metrics import Scores, confusion_matrix, percent
 
 METHODS = ("shares", "majority")
 
+WORK = 2**20  # pixels that are worked on at once
 
-def class_shares(truth: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """The classes that occur in ``truth`` (H, W), ascending, and the share of each ``stride`` x ``stride`` cell that each of them has,
-    (1, classes, ceil(H / stride), ceil(W / stride)); what lies beyond the border has none. Not for maps that are all void."""
-    classes = truth.unique()
-    classes = classes[classes != VOID]
-    height, width = truth.shape
-    pixels = F.pad(truth, (0, -width % stride, 0, -height % stride), value=VOID)
-    cells = pixels == classes[:, None, None]
-    return classes, F.avg_pool2d(cells[None].float(), stride)
+
+def class_shares(truth: Tensor, stride: int, classes: Tensor) -> Tensor:
+    """The share that each of ``classes``, int64, has of each ``stride`` x ``stride`` cell of ``truth`` (H, W): (classes, ceil(H / stride),
+    ceil(W / stride)), adding up to 1 over what is neither void nor beyond the border. In a cell that holds nothing else every share is 0:
+    it has no say, and what is interpolated beside it are the shares of its neighbours alone."""
+    place = torch.full((VOID + 1,), len(classes))
+    place[classes] = torch.arange(len(classes))
+    down, across = (torch.arange(side) // stride for side in truth.shape)
+    shape = int(down[-1]) + 1, int(across[-1]) + 1, len(classes) + 1
+    counts = torch.zeros(math.prod(shape), dtype=torch.int64)
+    step = rows_at_once(truth)
+    for pixels, rows in zip(truth.split(step), down.split(step), strict=True):
+        cells = rows[:, None] * shape[1] + across
+        counts += (cells * shape[2] + place[pixels.int()]).flatten().bincount(minlength=len(counts))
+    known = counts.view(shape)[..., :-1]
+    return (known / known.sum(2, keepdim=True).clamp(min=1)).permute(2, 0, 1)
 
 
 def through_cells(truth: Tensor, stride: int, method: str = "shares") -> Tensor:
     """``truth`` (H, W) of class indices or void, taken down to cells of ``stride`` pixels and up again: a label map of the same size."""
     height, width = truth.shape
-    if (truth == VOID).all():
+    classes = truth.flatten().bincount(minlength=VOID)[:VOID].nonzero()[:, 0]
+    if not len(classes):
         return torch.zeros_like(truth)
-    classes, shares = class_shares(truth, stride)
+    labels = classes.to(truth.dtype)
+    bands = (class_shares(rows, stride, classes) for rows in truth.split(max(1, rows_at_once(truth) // stride) * stride))
     if method == "shares":
-        labels = labelmap(shares, factor=stride, height=height, width=width)
-        assert isinstance(labels, Tensor)
-        return classes[labels[0].long()]
+        reader = Reader(ScoreBands((stride, stride), bands), height, width)
+        return torch.cat([labels[reader.labels(*rows).int()] for rows in reader.bands()])
     assert method == "majority"
-    best = classes[shares.argmax(1)[0]]
-    return best.repeat_interleave(stride, 0).repeat_interleave(stride, 1)[:height, :width]
+    best = torch.cat([labels[shares.max(0).indices] for shares in bands])
+    down, across = (torch.arange(side) // stride for side in truth.shape)
+    return best[down][:, across]
+
+
+def rows_at_once(truth: Tensor) -> int:
+    return max(1, WORK // truth.shape[1])
+
+
+def matrix_through_cells(truth: Tensor, stride: int, method: str, num_classes: int) -> Tensor:
+    """The confusion matrix (num_classes, num_classes), int64, of ``truth`` against itself through cells."""
+    step = rows_at_once(truth)
+    pairs = zip(truth.split(step), through_cells(truth, stride, method).split(step), strict=True)
+    return torch.stack([confusion_matrix(*pair, num_classes) for pair in pairs]).sum(0)
 
 
 class ThroughCells(Dataset[Tensor | Exception]):
@@ -73,7 +95,7 @@ class ThroughCells(Dataset[Tensor | Exception]):
             truth = self.split.truth(index)
         except (ValueError, OSError) as error:
             return error
-        return torch.stack([confusion_matrix(truth, through_cells(truth, stride, self.method), classes) for stride in self.strides])
+        return torch.stack([matrix_through_cells(truth, stride, self.method, classes) for stride in self.strides])
 
 
 def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, workers: int = 0) -> dict[int, Tensor]:
@@ -111,9 +133,10 @@ def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Pat
     axes = figure.subplots()
     strides = sorted(results)
     for index, name in enumerate(names):
-        axes.plot(strides, [100 * results[stride].iou[index] for stride in strides], marker=".", linewidth=1, label=name)
+        values = [100 * results[stride].iou[index] for stride in strides]
+        axes.plot(strides, values, "-" if index % 20 < 10 else "--", marker=".", linewidth=1, label=name)  # ten colours come round again
     axes.plot(strides, [100 * results[stride].miou for stride in strides], marker="o", color="black", linewidth=2.2, label="mean")
-    axes.set(xlabel="output stride, pixels", ylabel="best possible IoU, %", title=about, xscale="log", ylim=(0, 102))
+    axes.set(xlabel="output stride, pixels", ylabel="IoU through the grid, %", title=about, xscale="log", ylim=(0, 102))
     axes.set_xticks(strides, list(map(str, strides)))
     axes.minorticks_off()
     axes.grid(alpha=0.3)
