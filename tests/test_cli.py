@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.cli import BESIDE_RESUME, compose, run
+from fcn.cli import run
 from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
+from fcn.composing import BESIDE_RESUME, compose
 from fcn.config import COMMANDS
 from fcn.data.images import open_image
 from tests.conftest import TINY

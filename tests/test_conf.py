@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from fcn import config
-from fcn.cli import compose, run
+from fcn.cli import run
+from fcn.composing import compose
 from fcn.data import DATASETS
 from fcn.help import chosen_parts, conf_folder, group_options
 from fcn.inference.strategies import STRATEGIES

@@ -14,9 +14,10 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from fcn.cli import compose, run
+from fcn.cli import run
 from fcn.commands import cell as cells
 from fcn.commands import compare as command
+from fcn.composing import compose
 from fcn.studies.compare.report import at_once
 from tests.conftest import TINY
 

@@ -1,0 +1,338 @@
+"""From the words of a call to the checked configuration of a command.
+
+Hydra and omegaconf are imported here and in ``launchers.py`` only. Every word is checked against the schema first (Hydra itself lets
+``+key`` and typing errors in some places pass); what is wrong is told with the words that would be right.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fcn import config as schema
+from fcn.help import chosen_parts, conf_folder, group_names, group_options
+from fcn.names import first_line, suggest
+
+
+class WrongCallError(Exception):
+    """Its text is the one line that is shown."""
+
+
+def compose(command: str, words: list[str]) -> Any:
+    """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
+    unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
+    given, overrides = read(command, [word for word in words if word not in unchosen], paths=True)
+    for override in overrides:
+        if override.is_sweep_override():
+            raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
+    resumed = [override for override in overrides if override.key_or_group == "resume" and override.value() is not None]
+    if resumed:
+        return resume(command, Path(str(resumed[0].value())), overrides)
+    settings = build(command, [override.input_line for override in overrides])
+    check_brackets(given, overrides)
+    return settings
+
+
+BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
+    "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
+    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample"),
+}
+# Taken as they are: a comma is a comma.
+PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
+
+
+def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
+    """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}")
+    for override in overrides:
+        if override.key_or_group not in BESIDE_RESUME[command]:
+            raise WrongCallError(
+                f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
+                f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
+            )
+    try:
+        saved: Any = OmegaConf.load(file)
+        check_kind(command, folder, set(saved))
+        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
+        register(parse(parts))
+        tree = OmegaConf.merge(composed(command, parts), saved)
+    except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
+        raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
+    tree.output = None
+    for override in overrides:
+        OmegaConf.update(tree, override.key_or_group, override.value())
+    return to_object(tree)
+
+
+def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
+    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    whole = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
+        raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")
+    for key, other in (("seed", "train"), ("seeds", "compare")):
+        if key in saved and other != command:
+            raise WrongCallError(f"resume={folder} is an output folder of fcn {other}; fcn {other} resume={folder} goes on with it")
+
+
+def read(command: str, words: list[str], *, paths: bool = False) -> tuple[list[Any], list[Any]]:
+    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError."""
+    groups = chosen_parts(command)
+    chosen = parse([word for word in words if word.partition("=")[0].lstrip("+") in groups])
+    for override in chosen:
+        check_part(override.key_or_group, values(override))
+    register(chosen)
+    known = every_key(command, chosen)
+    given = parse(spelled_out(words, known, groups), paths=paths)
+    check_keys(command, given, known)
+    return given, bracketed(given, known)
+
+
+def parse(words: list[str], *, paths: bool = False) -> list[Any]:
+    """Hydra's reading of every word, refused where it is no ``key=value``. ``paths``: those of ``PATHS`` are taken to the letter."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    overrides = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
+        quoted = os.path.expanduser(value).replace("\\", "\\\\").replace("'", "\\'")
+        literal = paths and key in PATHS and value not in ("null", "") and value[0] not in "'\""
+        try:
+            override = parser.parse_override(f"{key}='{quoted}'" if literal else word)
+        except HydraException:  # blanks, brackets or '=' where none may be: taken to the letter
+            try:
+                override = parser.parse_override(f"{key}='{quoted}'")
+            except HydraException as error:
+                raise WrongCallError(f"'{word}' cannot be read as key=value: {first_line(error)}") from error
+        if override.is_delete():
+            raise WrongCallError(f"'{word}' deletes a setting, which no command allows; write key=null where null is allowed")
+        overrides.append(override)
+    return overrides
+
+
+def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str]) -> list[str]:
+    """``words`` with the part put before a key that has no dot, is no setting of the command, and means one setting only: ``arch=FPN``
+    becomes ``model.arch=FPN``. Raises WrongCallError, with the words that would be right, where it may mean several."""
+    meanings = shorthands(known, groups)
+    full = []
+    for word in words:
+        key, _, value = word.partition("=")
+        meant = [] if key in known or key in group_names() else meanings.get(key, [])
+        if len(meant) > 1:
+            right = [override.input_line for override in bracketed(parse([f"{name}={value}" for name in meant]), known)]
+            raise WrongCallError(f"{word} may mean {' or '.join(right)}; write the one that is meant")
+        full.append(f"{meant[0].removesuffix(key)}{word}" if meant else word)
+    return full
+
+
+def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[str]]:
+    """The settings of parts, by their names without the part. Where the command has a list of that name, as ``seeds`` is one of ``seed``,
+    the name may mean the list as well."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(known):
+        part, _, setting = name.partition(".")
+        if part in groups and "." not in setting:
+            found.setdefault(setting, [f"{setting}s"] if known.get(f"{setting}s") else []).append(name)
+    return found
+
+
+def register(overrides: list[Any]) -> None:
+    """Put the schemas into Hydra's store, and a backbone's word that is no file as a part of that name: smp and timm know hundreds."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, node in schema.COMMANDS.items():
+        store.store(name=f"{name}_schema", node=node)
+    for group, nodes in schema.SCHEMAS.items():
+        for name, node in nodes.items():
+            store.store(group=group, name=f"{name}_schema", node=node)
+    for override in overrides:
+        if override.key_or_group == "backbone":
+            for word in values(override):
+                if word not in group_options("backbone"):
+                    store.store(group="backbone", name=word, node={"defaults": ["plain_schema"], "name": word})
+
+
+def values(override: Any) -> list[str]:
+    """The words that an override gives: one, or those of a sweep."""
+    from hydra.core.override_parser.types import Transformer
+
+    several = override.is_sweep_override()
+    return [Transformer.str(value) if several or value is None else str(value) for value in elements(override)]
+
+
+def elements(override: Any) -> list[Any]:
+    """The values that an override gives, as they were read."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    try:
+        return list(override.sweep_iterator())
+    except Exception as error:  # of Hydra's kinds of sweep, intervals and globs stand for no values by themselves
+        raise WrongCallError(f"{override.input_line} is no list of values; write each of them") from error
+
+
+def check_part(group: str, words: list[str]) -> None:
+    """WrongCallError for a word that the group does not have; the nearest right ones are named."""
+    for word in words:
+        if group != "backbone" and word not in group_options(group):
+            raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
+
+
+def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> None:
+    """WrongCallError for a key that does not exist, in any prefix; the nearest right ones are named."""
+    groups = chosen_parts(command)
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_add() and (key in known or key in groups):
+            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
+        if key in groups:
+            continue
+        if is_setting(command, key):
+            check_part(key, ["null" if leaf is None else str(leaf) for leaf in leaves(elements(override))])
+        elif key in group_names():
+            raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
+        if key not in known:
+            part = key.partition(".")[0]
+            if part in groups and not any(name.startswith(f"{part}.") for name in known):
+                raise WrongCallError(
+                    f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
+                )
+            short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
+            words = set(known) if "." in key else {*known, *groups, *short}
+            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")
+
+
+def bracketed(overrides: list[Any], known: dict[str, bool]) -> list[Any]:
+    """``overrides`` with the values of a list in one pair of brackets, where they are in none or in several. A sweep of lists stays one."""
+    from hydra.core.override_parser.types import Transformer
+
+    written = []
+    for override in overrides:
+        given = elements(override) if known.get(override.key_or_group) else []
+        if not all(is_list(value) for value in given):
+            lists = given if any(isinstance(value, list) for value in given) else [given]
+            texts = [f"[{','.join(map(Transformer.str, leaves(values)))}]" for values in lists]
+            override = parse([f"{override.key_or_group}={','.join(texts)}"])[0]
+        written.append(override)
+    return written
+
+
+def check_brackets(given: list[Any], written: list[Any]) -> None:
+    """WrongCallError for what ``bracketed`` had to write anew. Called once all else is right, so that its advice is right as well."""
+    for before, after in zip(given, written, strict=True):
+        if before is not after:
+            raise WrongCallError(f"{before.input_line} is no list in one pair of brackets; write {after.input_line}")
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value can be that of a list: plain values in brackets, null, or what stands for a value that is elsewhere or missing."""
+    if isinstance(value, list):
+        return not any(isinstance(item, list | dict) for item in value)
+    return value is None or str(value).startswith(("${", "???"))
+
+
+def leaves(value: Any) -> list[Any]:
+    """The plain values in lists and mappings, in their order."""
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, dict):
+        return leaves(list(value.values()))
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [value.text if isinstance(value, QuotedString) else value]
+
+
+def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
+    """Every key that can be set with any combination of the parts that ``chosen`` gives, and whether it is a list with all that have it."""
+    found: dict[str, bool] = {}
+    for combination in combinations(chosen):
+        for key, listed in keys(command, combination).items():
+            found[key] = listed and found.get(key, True)
+    return found
+
+
+def combinations(chosen: list[Any]) -> Iterator[list[str]]:
+    """One list of group choices for each value that a sweep over parts gives."""
+    yield from (list(choice) for choice in product(*([f"{item.key_or_group}={word}" for word in values(item)] for item in chosen)))
+
+
+def keys(command: str, overrides: list[str]) -> dict[str, bool]:
+    """Every key that can be set, dotted, with the parts that ``overrides`` choose, and whether it is a list."""
+    from omegaconf import DictConfig, OmegaConf
+
+    def walk(node: DictConfig, prefix: str) -> Iterator[tuple[str, bool]]:
+        for name in map(str, node):
+            child = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
+            if isinstance(child, DictConfig):
+                yield from walk(child, f"{prefix}{name}.")
+            elif not (prefix and name == "name"):  # a part is chosen by its own word
+                yield f"{prefix}{name}", OmegaConf.get_type(node, name) is list
+
+    return dict(walk(composed(command, overrides), ""))
+
+
+def composed(command: str, overrides: list[str]) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    lists = [word for word in overrides if is_setting(command, word.partition("=")[0])]
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
+        tree = hydra_compose(command, [word for word in overrides if word not in lists])
+    for override in parse(lists):
+        OmegaConf.update(tree, override.key_or_group, override.value())
+    return tree
+
+
+def is_setting(command: str, key: str) -> bool:
+    """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
+    return key in group_names() and key not in chosen_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
+
+
+def build(command: str, overrides: list[str]) -> Any:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        settings = to_object(composed(command, overrides))
+        if getattr(settings, "quick", False):
+            settings = to_object(composed(command, [*settings.quick_words, *overrides]))
+        return settings
+    except (HydraException, OmegaConfBaseException) as error:
+        raise WrongCallError(describe(error)) from error
+
+
+def to_object(tree: Any) -> Any:
+    """The dataclass object of a composed tree. Raises WrongCallError for what is missing, of a wrong type or out of range."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise WrongCallError(f"{missing[0]} must be given; write {missing[0]}=...")
+    try:
+        return OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        raise WrongCallError(describe(error)) from error
+    except ValueError as error:
+        raise WrongCallError(str(error)) from error
+
+
+def describe(error: Exception) -> str:
+    """Hydra's and omegaconf's errors in one line, with the key that they are about."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not getattr(cause, "full_key", None):
+        cause = cause.__cause__
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {first_line(cause)}" if key else first_line(error)
