@@ -35,7 +35,8 @@ def refuse_used(output: str | None) -> None:
     """ValueError where the output folder holds something already: no run writes over another."""
     folder = Path(output) if output else None
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        more = f", or resume={folder} to go on with the run in it" if (folder / "config.yaml").exists() else ""
+        command = "compare" if (folder / "cells").is_dir() else "train"
+        more = f"; fcn {command} resume={folder} goes on with the run in it" if (folder / "config.yaml").exists() else ""
         raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
 
 
