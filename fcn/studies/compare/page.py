@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fcn.data.labels import VOID, LabelSet
+from fcn.data.pictures import colorize
 from fcn.data.split import Split
 from fcn.studies.compare import charts
 from fcn.studies.compare.crops import choose, enlarged, patterns, read_kept
@@ -147,13 +149,20 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
         "<h2>Where the methods differ most</h2>",
         '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
         f"seed {seed}: chosen for their differences, so not typical.</p>",
-        swatches({name: f"rgb{color}" for name, color in zip(split.labels.names, split.labels.colors, strict=True)}),
+        swatches(label_colors(split.labels)),
     ]
     for crop in crops:
         pictures = {"image": crop.image, **crop.maps}
         tiles = "".join(tile(picture, name) for name, picture in pictures.items())
         sections.append(f'<h3>{escape(crop.name)}, {100 * crop.disagreement:.0f} % disputed</h3><div class="tiles">{tiles}</div>')
     return sections
+
+
+def label_colors(labels: LabelSet) -> dict[str, str]:
+    """The colours of the classes, and of void, in label maps."""
+    indices = np.array([[*range(labels.num_classes), VOID]])
+    names = (*labels.names, "void, not scored")
+    return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
 
 
 def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
