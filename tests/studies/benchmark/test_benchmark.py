@@ -36,7 +36,7 @@ def test_shift_and_stitch_stands_beside_the_dilated_network_at_stride_1():
     assert shifted.difference < 1e-5
     assert dilated.difference < 1e-5
     assert shifted.equal == dilated.equal == 1
-    assert re.fullmatch(r"scaled up from \d of 1024", shifted.note)
+    assert re.fullmatch(r"scaled up from \d+ of 1024", shifted.note)
     assert shifted.macs > 20 * dilated.macs
 
 
