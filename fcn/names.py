@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 def suggest(word: str, words: Iterable[str]) -> str:
     """What to say of a wrong word: 'did you mean X?' for close ones, else all that there are, or some if they are many."""
-    known = sorted(words)
+    known = sorted(set(words))
     close = get_close_matches(word, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"

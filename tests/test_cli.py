@@ -16,6 +16,7 @@ from fcn.cli import run
 from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
 from fcn.composing import BESIDE_RESUME, compose
+from fcn.names import suggest
 from fcn.config import COMMANDS
 from fcn.data.images import open_image
 from tests.conftest import TINY
@@ -416,3 +417,7 @@ class TestPredict:
         Image.new("RGB", (5, 4)).save(tmp_path / "x.png")
         status, error = answer(capsys, "predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'x.png'}", f"output={tmp_path}")
         assert (status, "holds something already" in error) == (1, True)
+
+
+def test_a_word_that_several_libraries_have_is_suggested_once():
+    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18 or resnet34?"
