@@ -7,18 +7,40 @@ The names below are imported when they are first used: ``import fcn`` itself is 
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fcn.core.errors import UserError as UserError
+    from fcn.core.labels import VOID as VOID
+    from fcn.core.labels import LabelSet as LabelSet
+    from fcn.core.registry import list_parts as list_parts
+    from fcn.core.registry import register as register
+    from fcn.data.sets import create_split as create_split
+    from fcn.geometry.receptive_field import receptive_field as receptive_field
+    from fcn.inference.predict import predict as predict
+    from fcn.models.convolutionalize import convolutionalize as convolutionalize
+    from fcn.models.dilate import dilate as dilate
+    from fcn.models.segmenter import create_model as create_model
+    from fcn.training.checkpoint import load as load
+    from fcn.training.checkpoint import save as save
 
 PLACES = {
+    "LabelSet": "fcn.core.labels",
+    "UserError": "fcn.core.errors",
+    "VOID": "fcn.core.labels",
     "convolutionalize": "fcn.models.convolutionalize",
     "create_model": "fcn.models.segmenter",
+    "create_split": "fcn.data.sets",
     "dilate": "fcn.models.dilate",
+    "list_parts": "fcn.core.registry",
     "load": "fcn.training.checkpoint",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.geometry.receptive_field",
+    "register": "fcn.core.registry",
+    "save": "fcn.training.checkpoint",
 }
 
-__all__ = ["convolutionalize", "create_model", "dilate", "load", "predict", "receptive_field"]
+__all__ = list(PLACES)
 
 
 def __getattr__(name: str) -> Any:

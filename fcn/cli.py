@@ -15,10 +15,10 @@ from itertools import product
 from typing import Any, NoReturn
 
 from fcn import config as schema
-from fcn.composing import WrongCallError, build, check_brackets, compose, read, values
+from fcn.composing import WrongCallError, build, check_brackets, compose, read, use_plugins, values
+from fcn.core.names import suggest
 from fcn.help import command_help, general_help
 from fcn.launchers import split_launcher
-from fcn.names import suggest
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -41,6 +41,10 @@ def run(arguments: list[str]) -> int:
         hint = f"put the command first, as fcn train {command}" if "=" in command else suggest(command, schema.COMMANDS)
         return complain(f"there is no command '{command}'; {hint}")
     if {"--help", "-h"} & set(flags):
+        try:
+            use_plugins(overrides)
+        except WrongCallError as error:
+            return complain(str(error))
         print(command_help(command))
         return 0
     wrong = [flag for flag in flags if flag not in ("-m", "--multirun")]

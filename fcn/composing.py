@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fcn import config as schema
-from fcn.help import chosen_parts, conf_folder, group_names, group_options
-from fcn.names import first_line, suggest
+from fcn.config.parts import loss_schema, part_schema
+from fcn.core.conf import conf_folder, default_parts
+from fcn.core.errors import UserError
+from fcn.core.names import first_line, suggest
+from fcn.core.registry import KINDS, find, list_parts, load_plugins
 
 
 class WrongCallError(Exception):
@@ -22,7 +25,8 @@ class WrongCallError(Exception):
 
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
-    unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
+    use_plugins(words)
+    unchosen = [f"{part}=null" for part, word in default_parts(command).items() if word == "null"]
     given, overrides = read(command, [word for word in words if word not in unchosen], paths=True)
     for override in overrides:
         if override.is_sweep_override():
@@ -33,6 +37,15 @@ def compose(command: str, words: list[str]) -> Any:
     settings = build(command, [override.input_line for override in overrides])
     check_brackets(given, overrides)
     return settings
+
+
+def use_plugins(words: list[str]) -> None:
+    """Import the modules that ``plugins=[...]`` names, so that their parts can be chosen. Raises WrongCallError where that fails."""
+    given = [word.partition("=")[2] for word in words if word.partition("=")[0] == "plugins"]
+    try:
+        load_plugins([name.strip(" '\"") for value in given for name in value.strip("[]").split(",") if name.strip() not in ("", "null")])
+    except UserError as error:
+        raise WrongCallError(str(error)) from error
 
 
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
@@ -61,8 +74,9 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     try:
         saved: Any = OmegaConf.load(file)
         check_kind(command, folder, set(saved))
-        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
-        register(parse(parts))
+        use_plugins([f"plugins={','.join(saved.get('plugins') or [])}"])
+        parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
+        store_schemas(command, parse(parts))
         tree = OmegaConf.merge(composed(command, parts), saved)
     except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
         raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
@@ -84,11 +98,11 @@ def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
 
 def read(command: str, words: list[str], *, paths: bool = False) -> tuple[list[Any], list[Any]]:
     """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError."""
-    groups = chosen_parts(command)
+    groups = default_parts(command)
     chosen = parse([word for word in words if word.partition("=")[0].lstrip("+") in groups])
     for override in chosen:
         check_part(override.key_or_group, values(override))
-    register(chosen)
+    store_schemas(command, chosen)
     known = every_key(command, chosen)
     given = parse(spelled_out(words, known, groups), paths=paths)
     check_keys(command, given, known)
@@ -128,7 +142,7 @@ def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str])
     full = []
     for word in words:
         key, _, value = word.partition("=")
-        meant = [] if key in known or key in group_names() else meanings.get(key, [])
+        meant = [] if key in known or key in KINDS else meanings.get(key, [])
         if len(meant) > 1:
             right = [override.input_line for override in bracketed(parse([f"{name}={value}" for name in meant]), known)]
             raise WrongCallError(f"{word} may mean {' or '.join(right)}; write the one that is meant")
@@ -147,21 +161,22 @@ def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[
     return found
 
 
-def register(overrides: list[Any]) -> None:
-    """Put the schemas into Hydra's store, and a backbone's word that is no file as a part of that name: smp and timm know hundreds."""
+def store_schemas(command: str, chosen: list[Any]) -> None:
+    """Put the schemas of the command, of its parts and of those that are ``chosen`` into Hydra's store.
+
+    A part that has a file in ``conf`` names its schema there; for any other its name stands for the schema itself.
+    """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    for name, node in schema.COMMANDS.items():
-        store.store(name=f"{name}_schema", node=node)
-    for group, nodes in schema.SCHEMAS.items():
-        for name, node in nodes.items():
-            store.store(group=group, name=f"{name}_schema", node=node)
-    for override in overrides:
-        if override.key_or_group == "backbone":
-            for word in values(override):
-                if word not in group_options("backbone"):
-                    store.store(group="backbone", name=word, node={"defaults": ["plain_schema"], "name": word})
+    store.store(name=f"{command}_schema", node=schema.COMMANDS[command])
+    words = {(kind, word) for kind, word in default_parts(command).items() if word != "null"}
+    words |= {(override.key_or_group, word) for override in chosen for word in values(override) if word != "null"}
+    for kind, word in words:
+        filed = (conf_folder() / kind / f"{word}.yaml").is_file()
+        store.store(group=kind, name=f"{word}_schema" if filed else word, node=part_schema(kind, word))
+    if any(field.name == "loss" for field in fields(schema.COMMANDS[command])):
+        store.store(group="loss", name="terms", node=loss_schema())
 
 
 def values(override: Any) -> list[str]:
@@ -185,13 +200,15 @@ def elements(override: Any) -> list[Any]:
 def check_part(group: str, words: list[str]) -> None:
     """WrongCallError for a word that the group does not have; the nearest right ones are named."""
     for word in words:
-        if group != "backbone" and word not in group_options(group):
-            raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
+        try:
+            find(group, word)
+        except UserError as error:
+            raise WrongCallError(str(error)) from error
 
 
 def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> None:
     """WrongCallError for a key that does not exist, in any prefix; the nearest right ones are named."""
-    groups = chosen_parts(command)
+    groups = default_parts(command)
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and (key in known or key in groups):
@@ -200,13 +217,13 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
             continue
         if is_setting(command, key):
             check_part(key, ["null" if leaf is None else str(leaf) for leaf in leaves(elements(override))])
-        elif key in group_names():
+        elif key in KINDS:
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
         if key not in known:
             part = key.partition(".")[0]
             if part in groups and not any(name.startswith(f"{part}.") for name in known):
                 raise WrongCallError(
-                    f"{key} is a setting of a part that is not chosen; choose it first, as {part}={group_options(part)[0]} {key}=..."
+                    f"{key} is a setting of a part that is not chosen; choose it first, as {part}={list_parts(part)[0]} {key}=..."
                 )
             short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
             words = set(known) if "." in key else {*known, *groups, *short}
@@ -297,7 +314,7 @@ def composed(command: str, overrides: list[str]) -> Any:
 
 def is_setting(command: str, key: str) -> bool:
     """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
-    return key in group_names() and key not in chosen_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
+    return key in KINDS and key not in default_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
 
 
 def build(command: str, overrides: list[str]) -> Any:

@@ -1,9 +1,17 @@
-"""What can be set, read from the files under ``conf/`` without Hydra, and the help that is made of it."""
+"""The help of the command line: every setting with its default and its line, from where it is declared."""
 
-import re
-from pathlib import Path
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from textwrap import wrap
+from typing import Any
 
 from fcn import config as schema
+from fcn.config.commands import AugmentConfig
+from fcn.config.parts import loss_schema
+from fcn.core.conf import default_parts
+from fcn.core.registry import find, list_parts
+from fcn.core.settings import REQUIRED, Setting, help_lines
 
 EXAMPLES = {
     "train": """fcn train                                             the built-in pictures, a few minutes on any machine
@@ -47,33 +55,9 @@ SUMMARIES = {
 }
 
 
-def conf_folder() -> Path:
-    """The configuration files: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-def group_names() -> list[str]:
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
-
-
-def group_options(group: str) -> list[str]:
-    return [path.stem for path in part_files(group)]
-
-
-def chosen_parts(command: str) -> dict[str, str]:
-    """The parts of a command and the word that each has by default."""
-    text = (conf_folder() / f"{command}.yaml").read_text().split("_self_\n", 1)[0]
-    return dict(re.findall(r"- (\w+): (\S+)", text))
-
-
-def part_files(group: str) -> list[Path]:
-    return sorted((conf_folder() / group).glob("*.yaml"))
-
-
-def part_settings(path: Path) -> str:
-    keys = re.findall(r"^(\w+):", path.read_text(), flags=re.MULTILINE)
-    return ", ".join(key for key in keys if key not in ("defaults", "name"))
+WIDTH = 120  # characters of a line
+NAME = 30  # characters of a setting and its default, beside which its line stands
+MANY = 24  # words of a kind that are listed one by one
 
 
 def general_help() -> str:
@@ -83,18 +67,78 @@ def general_help() -> str:
 
 
 def command_help(command: str) -> str:
-    text = (conf_folder() / f"{command}.yaml").read_text()
-    settings = text.split("_self_\n", 1)[1].strip()
-    groups = chosen_parts(command)
-    lines = [f"fcn {command}: {SUMMARIES[command]}", "", EXAMPLES[command], "", "Parts, chosen by one word each:"]
-    for name, word in groups.items():
-        more = " ... and every encoder of smp and timm by name" if name == "backbone" else ""
-        lines.append(f"  {name + '=' + word:<20} {' | '.join(group_options(name))}{more}")
-    lines += ["", "Settings and their defaults:", *(f"  {line}".rstrip() for line in settings.splitlines())]
-    lines += ["", "Settings of a part, written PART.SETTING=VALUE:"]
-    for name in groups:
-        shared: dict[str, list[str]] = {}
-        for path in part_files(name):
-            shared.setdefault(part_settings(path), []).append(path.stem)
-        lines += [f"  {name}.  {settings}  ({', '.join(words)})" for settings, words in shared.items() if settings]
+    """All that can be set in a command: its own settings, then those of its parts."""
+    kinds = default_parts(command)
+    lines = [f"fcn {command}: {SUMMARIES[command]}", "", EXAMPLES[command], "", "Settings:"]
+    for name, default, text in command_settings(schema.COMMANDS[command]):
+        lines += entry(name, default, text)
+    if any(field.name == "augment" for field in fields(schema.COMMANDS[command])):
+        lines += ["", "Training samples:"]
+        for name, default, text in command_settings(AugmentConfig):
+            lines += entry(f"augment.{name}", default, text)
+        lines += ["", "The loss, a sum of terms, each times its weight:"]
+        for setting in loss_schema().settings:
+            lines += entry(f"loss.{setting.name}", setting.default, setting.help)
+    for kind, word in kinds.items():
+        lines += ["", f"{kind}={word}", *words_of(kind)]
+        for setting, having in shared_settings(kind):
+            of = "" if len(having) == len(list_parts(kind)) else f" [{shortened(having)}]"
+            lines += entry(f"{kind}.{setting.name}", setting.default, f"{setting.help.removesuffix('.')}{of}")
     return "\n".join(lines)
+
+
+def command_settings(declared: type) -> Iterator[tuple[str, Any, str]]:
+    """Name, default and line of each setting of a command; its parts and sections are left out."""
+    texts = {name: text for each in reversed(declared.__mro__) for name, text in help_lines(inspect.getdoc(each) or "").items()}
+    for field in fields(declared):
+        if field.name in texts:
+            made = field.default_factory() if field.default_factory is not MISSING else field.default
+            yield field.name, "from the data set" if made == REQUIRED and field.name in FROM_DATA else made, texts[field.name]
+
+
+FROM_DATA = ("epochs", "batch_size", "crop_size", "scale", "brightness", "contrast", "saturation")  # recipes in conf/data
+
+
+def words_of(kind: str) -> Iterator[str]:
+    """The words of a kind, with what each is where they are few."""
+    names = list_parts(kind)
+    if len(names) > MANY:
+        more = "; and every encoder of smp and timm by its name" if kind == "backbone" else ""
+        yield from (f"    {line}" for line in wrap(f"{', '.join(names)}{more}", WIDTH - 4))
+        return
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(find(kind, name).summary.replace("`", ""), []).append(name)
+    for summary, group in alike.items():
+        yield from entry(", ".join(group), None, summary, plain=True)
+
+
+def shared_settings(kind: str) -> list[tuple[Setting, list[str]]]:
+    """Each setting of a kind once, with the parts that have it so."""
+    found: dict[str, tuple[Setting, list[str]]] = {}
+    for name in list_parts(kind):
+        for setting in find(kind, name).settings:
+            key = f"{setting.name} {setting.default} {setting.help}"
+            found.setdefault(key, (setting, []))[1].append(name)
+    return sorted(found.values(), key=lambda item: -len(item[1]))
+
+
+def shortened(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:4])}, ... ({len(names)})"
+
+
+def entry(name: str, default: Any, text: str, *, plain: bool = False) -> list[str]:
+    """A setting and its default, beside them its line."""
+    left = f"  {name}" if plain else f"  {name}={written(default)}"
+    first, *rest = wrap(text, WIDTH - NAME - 2) or [""]
+    lines = [f"{left:<{NAME}}  {first}".rstrip()] if len(left) <= NAME else [left, f"{'':<{NAME}}  {first}".rstrip()]
+    return lines + [f"{'':<{NAME}}  {line}" for line in rest]
+
+
+def written(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(written, value))}]"
+    return "..." if value == REQUIRED else str(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn.commands.processes import this_fcn
-from fcn.help import conf_folder
+from fcn.core.conf import conf_folder
 
 PLUGINS = {  # launcher -> package
     "submitit_local": "hydra-submitit-launcher",

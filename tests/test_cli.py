@@ -17,8 +17,8 @@ from fcn.commands.folders import new_folder
 from fcn.commands.predict import output_names, written_for
 from fcn.composing import BESIDE_RESUME, compose
 from fcn.config import COMMANDS
+from fcn.core.names import suggest
 from fcn.data.images import open_image
-from fcn.names import suggest
 from tests.conftest import TINY
 
 

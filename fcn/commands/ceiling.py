@@ -11,7 +11,7 @@ from fcn.config.commands import CeilingConfig
 
 def ceiling(config: CeilingConfig) -> int:
     """Print the table of ceilings and leave it as ``ceiling.md``, with ``ceiling.json`` and ``ceiling.png``, in a folder."""
-    from fcn.data.files import written
+    from fcn.core.files import written
     from fcn.studies.ceiling import ceilings, draw, markdown, rows_of
     from fcn.studies.tables import text_table
     from fcn.training.metrics import scores
@@ -19,7 +19,7 @@ def ceiling(config: CeilingConfig) -> int:
     begin = time.monotonic()
     refuse_used(config.output)
     data = asdict(config.data)
-    names = config.splits or [config.data.val]
+    names = config.splits or [config.data.options()["val"]]
     splits = [load_split(data, name) for name in names]
     labels = splits[0].labels
     matrices = [ceilings(split, config.strides, config.method, workers=config.workers) for split in splits]

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fcn.commands.hardware import machine
-from fcn.commands.parts import load_split, part_options
+from fcn.commands.parts import load_split
 from fcn.commands.processes import this_fcn
 from fcn.commands.train import train
 from fcn.config.commands import CompareConfig, TrainConfig, TrainingConfig
-from fcn.config.models import UpsampleConfig
+from fcn.config.parts import part_schema
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ def run_cell(config: CompareConfig, comparison: Path) -> int:
 
 
 def keep_error(folder: Path, reason: str) -> None:
-    from fcn.data.files import written
+    from fcn.core.files import written
 
     with written(folder / "error.txt") as temporary:
         temporary.write_text(f"{reason}\n")
 
 
 def train_and_measure(config: CompareConfig, folder: Path) -> None:
-    from fcn.data.files import remove_unfinished
+    from fcn.core.files import remove_unfinished
     from fcn.inference.strategies import create_strategy
     from fcn.studies.compare.cells import costs, final_model, peak_memory, save_maps, score_cell, write_json
     from fcn.studies.compare.flat import checkerboard_index, flat_scores
@@ -64,14 +64,16 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
     accelerator = create_accelerator(config.device, config.precision)
     memory = None if begun else peak_memory(accelerator.device)
     model = place(final_model(folder), accelerator, channels_last=config.channels_last)
-    split = load_split(asdict(config.data), config.data.val)
-    strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
+    split = load_split(asdict(config.data), config.data.options()["val"])
+    strategy = create_strategy(config.inference.name, **config.inference.options())
     quality, kept = score_cell(model, split, strategy, accelerator, thin=config.thin or [], workers=config.workers)
     flat = flat_scores(model)
     save_maps(folder / "kept.npz", kept)
     save_maps(folder / "flat.npz", {"scores": flat.numpy()})
     start = read_start(folder)
-    save_checkpoint(model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data)), folder / "final.pt")
+    save_checkpoint(
+        model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data), plugins=list(config.plugins)), folder / "final.pt"
+    )
     write_json(
         folder / "result.json",
         {
@@ -115,7 +117,7 @@ def cell_config(config: CompareConfig, method: str, seed: int, folder: Path) -> 
     shared = {field.name: getattr(config, field.name) for field in fields(TrainingConfig)}
     begun = (folder / "config.yaml").is_file()
     shared |= {"resume": str(folder) if begun else None, "output": None if begun else str(folder)}
-    return TrainConfig(**shared, upsample=UpsampleConfig(method), seed=seed)
+    return TrainConfig(**shared, upsample=part_schema("upsample", method)(), seed=seed)
 
 
 @contextmanager

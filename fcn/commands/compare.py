@@ -17,8 +17,7 @@ from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment
 from fcn.commands.parts import load_split, model_of
 from fcn.config.commands import CompareConfig
-from fcn.config.data import FilesConfig
-from fcn.config.models import UpsampleConfig
+from fcn.config.parts import part_schema
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
     """Train what is not trained yet, and leave ``compare.json``, ``.md``, ``.png`` and ``report.html``. launch: runs the trainings."""
     import yaml
 
-    from fcn.data.files import remove_unfinished, written
+    from fcn.core.files import remove_unfinished, written
     from fcn.studies.compare.cells import read_results
     from fcn.studies.compare.report import write_report
     from fcn.training.devices import create_accelerator
@@ -67,7 +66,7 @@ def compare(config: CompareConfig, *, launch: Launch | None = None) -> int:
     results, failed = read_results(folder, config.cells)
     if not results:
         raise RuntimeError(f"none of {len(config.cells)} trainings ended: {next(iter(failed.values()))}")
-    split = load_split(asdict(config.data), config.data.val)
+    split = load_split(asdict(config.data), config.data.options()["val"])
     write_report(folder, asdict(config), results, failed, split)
     print((folder / "compare.md").read_text())
     log.info("%.0f s; look at %s", time.monotonic() - begin, folder / "report.html")
@@ -100,21 +99,20 @@ def prepare(config: CompareConfig) -> None:
 
     for method in config.upsample:
         create_upsampler(method)  # which answers a wrong word
-    if isinstance(config.data, FilesConfig):
+    if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)
     for part in (config.model, config.backbone):
-        if part.weights not in (None, "imagenet", "torchvision"):
-            part.weights = os.path.abspath(part.weights)
-    training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
+        if part.options()["weights"] not in (None, "imagenet", "torchvision"):
+            part.weights = os.path.abspath(part.options()["weights"])  # type: ignore[attr-defined]
+    training, validation = (load_split(asdict(config.data), config.data.options()[split]) for split in ("train", "val"))
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    if isinstance(config.data, FilesConfig):
-        for split in (training, validation):
-            verify(split, config.data.verify)
+    for split in (training, validation):
+        verify(split, config.data.options()["verify"])
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])
-        model = model_of(config.model, config.backbone, UpsampleConfig(method), training.labels.num_classes)
+        model = model_of(config.model, config.backbone, part_schema("upsample", method)(), training.labels.num_classes)
         starts[method] = {"shared weights": shared_weights(model)}
     check_equal(starts)

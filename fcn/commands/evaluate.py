@@ -5,13 +5,14 @@ import time
 from dataclasses import asdict
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.parts import load_split, part_options
+from fcn.commands.parts import load_split
 from fcn.config.commands import EvaluateConfig
+from fcn.core.registry import check_plugins
 
 
 def evaluate(config: EvaluateConfig) -> int:
     """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
-    from fcn.data.files import written
+    from fcn.core.files import written
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
@@ -24,6 +25,7 @@ def evaluate(config: EvaluateConfig) -> int:
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
     state = read_checkpoint(config.checkpoint)
+    check_plugins(state.get("plugins", ()), config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
     elif "data" in state:
@@ -43,7 +45,7 @@ def evaluate(config: EvaluateConfig) -> int:
         )
     if "verify" in data and accelerator.is_main_process:
         verify(split, data["verify"])
-    strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
+    strategy = create_strategy(config.inference.name, **config.inference.options())
     if config.submission and not data["name"].startswith("voc2012"):
         raise ValueError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
     folder = new_folder("evaluate", config.output, accelerator)

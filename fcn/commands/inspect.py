@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.parts import model_of, part_options
+from fcn.commands.parts import model_of
 from fcn.config.commands import InspectConfig
-from fcn.config.models import BackboneConfig, UpsampleConfig
+from fcn.config.parts import part_schema
+from fcn.core.conf import default_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +20,6 @@ log = logging.getLogger(__name__)
 
 USUAL_SIZE = 224
 CLASSES = 21  # of Pascal VOC
-BACKBONE, UPSAMPLE = "resnet18", "bilinear"  # a model's where none is chosen, as in conf/train.yaml
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def inspect(config: InspectConfig) -> int:
 
     Standard output has the table alone. Without a picture, a folder is made only where ``output`` names one.
     """
-    from fcn.data.files import written
+    from fcn.core.files import written
     from fcn.data.images import read_image
     from fcn.studies.inspect.picture import fitted
     from fcn.studies.inspect.table import FORMATS, SUFFIXES
@@ -109,12 +109,14 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         classifier, size = create_classifier(config.classifier)
         return config.classifier, classifier, None, size
     if config.model is None:
-        backbone = config.backbone or BackboneConfig("compact")
-        given = {key: value for key, value in part_options(backbone, "name").items() if value is not None}
+        backbone = config.backbone or part_schema("backbone", "compact")()
+        given = {key: value for key, value in backbone.options().items() if value is not None}
         features = create_backbone(backbone.name, **given)
         network = features.network if features.margin is None else features  # whose layers have shorter names
         return f"backbone {backbone.name}, deepest feature", network, str(len(features.channels) - 1), USUAL_SIZE
-    backbone, upsample = config.backbone or BackboneConfig(BACKBONE), config.upsample or UpsampleConfig(UPSAMPLE)
+    usual = default_parts("train")
+    backbone = config.backbone or part_schema("backbone", usual["backbone"])()
+    upsample = config.upsample or part_schema("upsample", usual["upsample"])()
     model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES)
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE
 

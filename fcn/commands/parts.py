@@ -1,40 +1,38 @@
 """From parts of a configuration to the objects that they name."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fcn.config.models import BackboneConfig, ModelConfig, UpsampleConfig
+from fcn.config.parts import PartConfig
+from fcn.core.registry import find
 
 if TYPE_CHECKING:
+    from fcn.data.split import Split
     from fcn.models.segmenter import Segmenter
 
 
-def load_split(data: dict[str, Any], split: str) -> Any:
+def load_split(data: dict[str, Any], split: str) -> "Split":
     """A split of the data set that a ``data`` configuration, as plain values, describes."""
-    from fcn.data import create_split
+    from fcn.data.sets import create_split
 
-    options = {key: value for key, value in data.items() if key not in ("name", "train", "val", "recipe", "verify")}
-    return create_split(data["name"], split, **options)
-
-
-def part_options(part: Any, *left_out: str) -> dict[str, Any]:
-    """The settings of a part of the configuration as keyword arguments."""
-    return {key: value for key, value in asdict(part).items() if key not in left_out}
+    return create_split(data["name"], split, **{key: value for key, value in data.items() if key in find("data", data["name"]).own})
 
 
-def model_of(model: ModelConfig, backbone: BackboneConfig, upsample: UpsampleConfig, num_classes: int) -> "Segmenter":
+def model_of(model: PartConfig, backbone: PartConfig, upsample: PartConfig, num_classes: int) -> "Segmenter":
     """The network of these three parts, with the weights that they name."""
-    from fcn.models.segmenter import create_model
+    from fcn.models.segmenter import ModelSpec, assemble, set_options
 
-    return create_model(
+    of_model, of_backbone = model.options("weights"), backbone.options("weights", "output_stride")
+    head = {key: of_model.pop(key) for key in ("aux", "aux_weight", "aux_level")}
+    plugins = tuple(sorted({found.plugin for part in (model, backbone, upsample) if (found := find(part.kind, part.name)).plugin}))
+    spec = ModelSpec(
         model.name,
-        backbone=backbone.name,
-        upsample=upsample.name,
-        num_classes=num_classes,
-        output_stride=backbone.output_stride,
-        weights=model.weights,
-        backbone_weights=backbone.weights,
-        model_options=part_options(model, "name", "weights"),
-        backbone_options=part_options(backbone, "name", "weights", "output_stride"),
-        upsample_options=part_options(upsample, "name"),
+        backbone.name,
+        upsample.name,
+        num_classes,
+        backbone.options()["output_stride"],
+        set_options(of_model),
+        set_options(of_backbone),
+        upsample.options(),
+        plugins,
     )
+    return assemble(spec, backbone.options()["weights"], weights=model.options()["weights"], **head)

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.parts import part_options
 from fcn.config.commands import PredictConfig
 
 
@@ -28,7 +27,7 @@ def predict(config: PredictConfig) -> int:
     model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
     label_set = model.labels
     assert label_set is not None
-    strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
+    strategy = create_strategy(config.inference.name, **config.inference.options())
     folder = new_folder("predict", config.output)
 
     def label(path: Path, name: str) -> bool:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, model_of, part_options
+from fcn.commands.parts import load_split, model_of
 from fcn.config.commands import TrainConfig
-from fcn.config.data import FilesConfig
 
 if TYPE_CHECKING:
     from fcn.data.split import Split
@@ -34,11 +33,11 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     import torch
     import yaml
 
-    from fcn.data.files import remove_unfinished, written
+    from fcn.core.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
-    from fcn.models.segmenter import create_model
+    from fcn.models.segmenter import ModelSpec, assemble
     from fcn.training.batches import Plan
     from fcn.training.checkpoint import read_checkpoint, spec_words
     from fcn.training.devices import create_accelerator, place
@@ -52,19 +51,19 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if config.resume is None:
         refuse_used(config.output)
     if config.tensorboard and find_spec("tensorboard") is None:
-        raise ValueError("tensorboard=true needs the package tensorboard; install fcn[tensorboard], or leave it out")
-    if isinstance(config.data, FilesConfig):
+        raise ValueError('tensorboard=true needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out')
+    if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     last = Path(config.resume or "") / "last.pt"
     resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
     with accelerator.main_process_first():  # which downloads and checks
-        training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
-        if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
+        training, validation = (load_split(asdict(config.data), config.data.options()[split]) for split in ("train", "val"))
+        if accelerator.is_main_process and not resumed:
             for split in (training, validation):
-                verify(split, config.data.verify)
+                verify(split, config.data.options()["verify"])
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
-    model = create_model(**resumed["spec"]) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
+    model = assemble(ModelSpec(**resumed["spec"])) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
@@ -84,13 +83,13 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         color=color if color != ColorJitter(0, 0, 0, 0) else None,
         fill=(round(255 * red), round(255 * green), round(255 * blue)),
     )
-    loss = SegmentationLoss(training.labels.num_classes, **asdict(config.loss))
+    loss = SegmentationLoss(classes, **config.loss.arguments())
     if config.sync_batchnorm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model = place(model, accelerator, channels_last=config.channels_last)
-    optimizer = create_optimizer(config.optim.name, model, **part_options(config.optim, "name"))
-    schedule = create_schedule(config.schedule.name, plan.steps, **part_options(config.schedule, "name"))
-    strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
+    optimizer = create_optimizer(config.optim.name, model, **config.optim.options())
+    schedule = create_schedule(config.schedule.name, plan.steps, **config.schedule.options())
+    strategy = create_strategy(config.inference.name, **config.inference.options())
     state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
     if resumed:
         state.restore(resumed, plan)
@@ -111,7 +110,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         "%s: %.1f M parameters, %s weights",
         spec_words(model.spec),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
+        "resumed" if resumed else config.model.options()["weights"] or config.backbone.options()["weights"] or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
     if started is not None and not resumed:
@@ -132,7 +131,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         validate_every=config.validate_every,
         save_seconds=config.save_seconds,
         tensorboard=config.tensorboard,
-        facts={"data": asdict(config.data)},
+        facts={"data": asdict(config.data), "plugins": list(config.plugins)},
     )
     log.info("best mIoU %.4f after %.0f s: %s", best, time.monotonic() - begin, folder / "best.pt")
     accelerator.end_training()

@@ -1,99 +1,164 @@
-"""One class per command: all that can be set."""
+"""One class per command: all that can be set, with its default, its range and its help line."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
-from fcn.config.checks import REQUIRED, one_of, require, whole_numbers
-from fcn.config.data import DataConfig, ShapesConfig
-from fcn.config.inference import InferenceConfig
-from fcn.config.models import BackboneConfig, ModelConfig, UpsampleConfig
-from fcn.config.training import AugmentConfig, LossConfig, OptimConfig, ScheduleConfig
+from fcn.config.parts import LossConfig, PartConfig
+from fcn.core.errors import SettingError, UserError
+from fcn.core.names import suggest
+from fcn.core.settings import REQUIRED, above, at_least, between, choice, inside, interval, items, multiple, one_of, settings_of
+
+AUTO_DEVICE = choice("auto", "cpu", "cuda", "mps")
+PRECISIONS = choice("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass
-class CommandConfig:
-    output: str | None = None  # the folder to write to, which must not hold anything yet; null: a dated one under outputs/
-    device: str = "auto"  # auto, cpu, cuda or mps
-    precision: str = "auto"  # auto, fp32, bf16 or fp16; auto is bf16 where the hardware computes in it
-    channels_last: bool = True
+class Checked:
+    """Settings that are checked when they are made. ``SECTION`` stands before their names on the command line."""
+
+    SECTION: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        one_of("device", self.device, "auto", "cpu", "cuda", "mps")
-        one_of("precision", self.precision, "auto", "fp32", "bf16", "fp16")
+        for setting in settings_of(type(self)):
+            value = getattr(self, setting.name)
+            if value != REQUIRED:
+                setting.check(value, key=f"{self.SECTION}{setting.name}")
+
+
+@dataclass
+class CommandConfig(Checked):
+    """
+    output: folder to write to, new or empty; null: a dated one under outputs/
+    device: where the network runs
+    precision: number format of the network; auto: bf16 where the hardware computes in it
+    channels_last: memory layout of images and features
+    plugins: modules of yours that register parts, as [my_parts]
+    """
+
+    output: str | None = None
+    device: Annotated[str, AUTO_DEVICE] = "auto"
+    precision: Annotated[str, PRECISIONS] = "auto"
+    channels_last: bool = True
+    plugins: list[str] = field(default_factory=list)
+
+
+@dataclass
+class AugmentConfig(Checked):
+    """
+    crop_size: side of the training crops (pixels)
+    scale: smallest and largest factor of the scale jitter
+    flip: probability of a mirrored sample
+    brightness: largest relative change of brightness
+    contrast: largest relative change of contrast
+    saturation: largest relative change of saturation
+    hue: largest turn of the hue, as a share of the circle
+    """
+
+    SECTION: ClassVar[str] = "augment."
+
+    crop_size: Annotated[int, at_least(1)] = REQUIRED
+    scale: Annotated[list[float], items(interval(0, 16), count=2, example="[0.5,2.0]")] = REQUIRED
+    flip: Annotated[float, between(0, 1)] = 0.5
+    brightness: Annotated[float, between(0, 1)] = REQUIRED
+    contrast: Annotated[float, between(0, 1)] = REQUIRED
+    saturation: Annotated[float, between(0, 1)] = REQUIRED
+    hue: Annotated[float, between(0, 0.5)] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale != REQUIRED and self.scale[0] > self.scale[1]:
+            raise SettingError(f"augment.scale={self.scale} is not allowed; give the smaller factor first, as [0.5,2.0]", name="scale")
 
 
 @dataclass
 class TrainingConfig(CommandConfig):
-    """What every training is told, by itself or as one of those that are compared."""
+    """What every training is told, by itself or as one of those that are compared.
 
-    model: ModelConfig = REQUIRED
-    backbone: BackboneConfig = REQUIRED
-    data: DataConfig = REQUIRED
+    epochs: passes over the training split
+    batch_size: samples per step and process
+    accumulate: batches per optimizer step
+    clip_norm: largest norm of the gradient; null: no limit
+    ema: decay of a moving average of the weights, as 0.999, which is then what is scored and kept; null: none
+    workers: processes that read and augment; 0: none beside the training itself
+    validate_every: epochs between validations
+    save_seconds: time between checkpoints within an epoch (seconds)
+    resume: output folder of an interrupted run
+    """
+
+    model: PartConfig = REQUIRED
+    backbone: PartConfig = REQUIRED
+    data: PartConfig = REQUIRED
     augment: AugmentConfig = REQUIRED
     loss: LossConfig = REQUIRED
-    optim: OptimConfig = REQUIRED
-    schedule: ScheduleConfig = REQUIRED
-    inference: InferenceConfig = REQUIRED  # of the validation
-    epochs: int = REQUIRED
-    batch_size: int = REQUIRED  # per process
-    accumulate: int = 1  # batches per optimizer step
-    clip_norm: float | None = None  # largest norm of the gradient
-    ema: float | None = None  # decay of an exponential moving average of the weights, which is then what is scored and kept
-    workers: int = 2  # processes that read and augment; 0: none beside the training itself
-    validate_every: int = 1  # epochs
-    save_seconds: float = 300.0  # between checkpoints within an epoch
-    resume: str | None = None  # the output folder of an interrupted run
+    optim: PartConfig = REQUIRED
+    schedule: PartConfig = REQUIRED
+    inference: PartConfig = REQUIRED  # of the validation
+    epochs: Annotated[int, at_least(1)] = REQUIRED
+    batch_size: Annotated[int, at_least(1)] = REQUIRED
+    accumulate: Annotated[int, at_least(1)] = 1
+    clip_norm: Annotated[float | None, above(0)] = 5.0
+    ema: Annotated[float | None, inside(0, 1)] = None
+    workers: Annotated[int, at_least(0)] = 2
+    validate_every: Annotated[int, at_least(1)] = 1
+    save_seconds: Annotated[float, at_least(0)] = 300.0
+    resume: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("epochs", "batch_size", "accumulate", "validate_every"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
-        require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more")
-        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
-        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, or null")
         if self.resume is not None and self.output is not None:
-            raise ValueError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+            raise UserError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+
+
+SEEDS = between(0, 2**63 - 1)
 
 
 @dataclass
 class TrainConfig(TrainingConfig):
-    upsample: UpsampleConfig = REQUIRED
-    seed: int = 0
-    sync_batchnorm: bool = True  # across GPUs
-    tensorboard: bool = False
+    """
+    seed: number that every random choice follows from
+    sync_batchnorm: batch norm over all GPUs
+    tensorboard: also write TensorBoard's events
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more and below 2^63")
+    upsample: PartConfig = REQUIRED
+    seed: Annotated[int, SEEDS] = 0
+    sync_batchnorm: bool = True
+    tensorboard: bool = False
 
 
 @dataclass
 class CompareConfig(TrainingConfig):
-    upsample: list[str] = REQUIRED  # the methods that are compared, their own settings at the defaults
-    seeds: list[int] = REQUIRED  # each method is trained once with each
-    baseline: str | None = None  # the method that the others are set against; null: bilinear where it is compared, else the first
-    thin: list[str] | None = None  # the classes of thin structures; null: wire on shapes, pole on camvid, else none
-    quick: bool = False  # a small budget: `quick_words`
-    cell: str | None = None  # only this cell of the comparison in `resume`, as nearest-1, for spreading cells by hand
+    """
+    upsample: up-samplers to compare, with their settings at the defaults; null: all
+    seeds: seeds that each up-sampler is trained with once
+    baseline: up-sampler that the others are set against; null: bilinear where it is compared, else the first
+    thin: classes of thin structures; null: wire on shapes, pole on camvid, else none
+    quick: a small budget: epochs=1 seeds=[0], and data.train_count=1500 on shapes
+    cell: only this training of the comparison in resume, as nearest-1, for spreading them by hand
+    """
+
+    upsample: Annotated[list[str], items(least=2, distinct=True, example="[bilinear,transposed]")] = field(
+        default_factory=lambda: ["transposed", "bilinear", "pixelshuffle", "nearest", "carafe"]
+    )
+    seeds: Annotated[list[int], items(SEEDS, distinct=True, example="[0,1,2]")] = field(default_factory=lambda: [0, 1, 2])
+    baseline: str | None = None
+    thin: list[str] | None = None
+    quick: bool = False
+    cell: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        distinct = len(set(self.upsample)) == len(self.upsample) >= 2
-        require(distinct, "upsample", self.upsample, "a list of two methods or more, each once, as [bilinear,transposed]")
-        seeds = len(set(self.seeds)) == len(self.seeds) >= 1 and min(self.seeds) >= 0 and max(self.seeds) < 2**63
-        require(seeds, "seeds", self.seeds, "a list of numbers, each once, 0 or more and below 2^63, as [0,1,2]")
-        if self.baseline is not None:
-            one_of("baseline", self.baseline, *self.upsample)
-        if self.cell is not None:
-            if self.resume is None:
-                raise ValueError(f"cell={self.cell} is a part of a comparison that has begun; give its folder too, as resume=DIR")
-            one_of("cell", self.cell, *self.cells)
+        for key, words in (("baseline", self.upsample), ("cell", self.cells)):
+            given = getattr(self, key)
+            if key == "cell" and given is not None and self.resume is None:
+                raise UserError(f"cell={given} is a part of a comparison that has begun; give its folder too, as resume=DIR")
+            if given is not None and given not in words:
+                raise SettingError(f"{key}={given} is not known; {suggest(given, words)}", name=key)
 
     @property
     def quick_words(self) -> tuple[str, ...]:
-        """What `quick` stands for; words of the call itself come after them."""
-        return ("epochs=1", "seeds=[0]", *(["data.train_count=1500"] if isinstance(self.data, ShapesConfig) else []))
+        """What ``quick`` stands for; words of the call itself come after them."""
+        return ("epochs=1", "seeds=[0]", *(["data.train_count=1500"] if hasattr(self.data, "train_count") else []))
 
     @property
     def cells(self) -> list[str]:
@@ -102,120 +167,160 @@ class CompareConfig(TrainingConfig):
 
 
 @dataclass
-class CeilingConfig:
-    data: DataConfig = REQUIRED
-    splits: list[str] | None = None  # null: the data set's validation split
-    strides: list[int] = REQUIRED  # of the network's output, pixels
-    method: str = "shares"  # what a cell can say: shares of the classes, or their majority
-    workers: int = 2
-    output: str | None = None
+class CeilingConfig(Checked):
+    """
+    splits: splits to measure, as [train,val,test]; null: the data set's validation split
+    strides: output strides of the network (pixels)
+    method: what a cell can say; shares: of the classes in it, interpolated as scores are; majority: one class
+    workers: processes that read and compute
+    output: folder to write to, new or empty; null: a dated one under outputs/
+    plugins: modules of yours that register parts, as [my_parts]
+    """
 
-    def __post_init__(self) -> None:
-        one_of("method", self.method, "shares", "majority")
-        fits = len(self.strides) == len(set(self.strides)) >= 1 and min(self.strides) >= 1 and max(self.strides) <= 65536
-        require(fits, "strides", self.strides, "a list of whole numbers, each once, 1 to 65536, as [32,16,8,4]")
-        if self.splits is not None:
-            require(len(self.splits) == len(set(self.splits)) >= 1, "splits", self.splits, "a list of names, each once, as [train,val]")
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
+    data: PartConfig = REQUIRED
+    splits: Annotated[list[str] | None, items(distinct=True, example="[train,val]")] = None
+    strides: Annotated[list[int], items(between(1, 65536), distinct=True, example="[32,16,8,4]")] = field(
+        default_factory=lambda: [32, 16, 8, 4]
+    )
+    method: Annotated[str, choice("shares", "majority")] = "shares"
+    workers: Annotated[int, at_least(0)] = 2
+    output: str | None = None
+    plugins: list[str] = field(default_factory=list)
 
 
 @dataclass
 class EvaluateConfig(CommandConfig):
-    checkpoint: str = REQUIRED
-    data: DataConfig | None = None  # null: the data set that the checkpoint was trained on
-    split: str | None = None  # null: the data set's validation split
-    inference: InferenceConfig = REQUIRED
-    submission: bool = False  # also write the archive that the Pascal VOC server takes
-    workers: int = 2
+    """
+    checkpoint: best.pt or last.pt of a run
+    split: split to score; null: the data set's validation split
+    submission: also write the archive that the Pascal VOC server takes
+    workers: processes that read
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.workers >= 0, "workers", self.workers, "0 or more")
+    checkpoint: str = REQUIRED
+    data: PartConfig | None = None  # null: the data set that the checkpoint was trained on
+    split: str | None = None
+    inference: PartConfig = REQUIRED
+    submission: bool = False
+    precision: Annotated[str, PRECISIONS] = "fp32"
+    workers: Annotated[int, at_least(0)] = 2
 
 
 @dataclass
 class PredictConfig(CommandConfig):
-    checkpoint: str = REQUIRED
-    input: str = REQUIRED  # an image, a folder or a glob
-    inference: InferenceConfig = REQUIRED
-    alpha: float = 0.5  # opacity of the labels in the overlay
-    confidence: bool = False  # also write the probability of each pixel's label, a gray PNG, 255 for 1
+    """
+    checkpoint: best.pt or last.pt of a run
+    input: an image, a folder or a glob
+    alpha: opacity of the labels in the overlay
+    confidence: also write the probability of each pixel's label, a gray PNG, 255 for 1
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+    checkpoint: str = REQUIRED
+    input: str = REQUIRED
+    inference: PartConfig = REQUIRED
+    alpha: Annotated[float, between(0, 1)] = 0.5
+    confidence: bool = False
+    precision: Annotated[str, PRECISIONS] = "fp32"
 
 
 @dataclass
 class BenchmarkConfig(CommandConfig):
-    model: ModelConfig = REQUIRED  # whose strategies are compared
-    backbone: BackboneConfig = REQUIRED
-    upsample: UpsampleConfig = REQUIRED
-    networks: list[str] = REQUIRED  # classifiers of torchvision; NAME_valid: without padding
-    size: int = REQUIRED  # side of the image, pixels
-    strides: list[int] = REQUIRED  # pixels between windows
-    dense_size: int | None = None  # side of an image on which windows stand 1 pixel apart as well
-    windows: int = REQUIRED  # that are timed, for all
-    strategies: list[str] = REQUIRED  # that are compared
-    image_sizes: list[int] = REQUIRED  # sides of the images on which the strategies are compared
-    window: int = REQUIRED  # side of the blended windows
-    labelmap_size: int | None = None  # side of the label map
-    boundary: float = REQUIRED  # share of its cells that lie at boundaries
-    turns: int = REQUIRED  # measurements of each time
+    """
+    networks: classifiers of torchvision; NAME_valid: without padding, where windows and the unrolled network are equal
+    size: side of the image (pixels)
+    strides: distances of the windows (pixels)
+    dense_size: side of an image on which windows stand 1 pixel apart as well, as 256; null: left out
+    windows: number of windows that are timed, for all
+    strategies: ways to take an image through the network that are compared: whole, stream, windows
+    image_sizes: sides of the images on which the strategies are compared (pixels)
+    window: side of the blended windows (pixels)
+    labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: left out
+    boundary: share of the label map's cells that lie at boundaries
+    turns: measurements of each time
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("size", "windows", "window", "turns"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        for key in ("strides", "image_sizes"):
-            require(min(getattr(self, key), default=1) >= 1, key, getattr(self, key), "a list of numbers, 1 or more")
-        for name in self.strategies:
-            one_of("strategies", name, "whole", "stream", "windows")
-        fits = self.labelmap_size is None or (self.labelmap_size >= 32 and self.labelmap_size % 8 == 0)
-        require(fits, "labelmap_size", self.labelmap_size, "a multiple of 8 from 32 on, or null")
-        require(0 < self.boundary < 1, "boundary", self.boundary, "a share between 0 and 1")
+    model: PartConfig = REQUIRED  # whose strategies are compared
+    backbone: PartConfig = REQUIRED
+    upsample: PartConfig = REQUIRED
+    networks: list[str] = field(default_factory=lambda: ["vgg16_valid", "vgg16"])
+    size: Annotated[int, at_least(1)] = 512
+    strides: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [32, 8])
+    dense_size: Annotated[int | None, at_least(1)] = None
+    windows: Annotated[int, at_least(1)] = 8
+    strategies: Annotated[list[str], items(one_of("whole", "stream", "windows"), least=0)] = field(
+        default_factory=lambda: ["whole", "stream", "windows"]
+    )
+    image_sizes: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [512, 1024])
+    window: Annotated[int, at_least(1)] = 512
+    labelmap_size: Annotated[int | None, multiple(8, 32)] = 2048
+    boundary: Annotated[float, inside(0, 1)] = 0.3
+    turns: Annotated[int, at_least(1)] = 3
+    precision: Annotated[str, PRECISIONS] = "fp32"
 
 
 @dataclass
-class InspectConfig:
-    model: ModelConfig | None = None  # null: the backbone alone
-    backbone: BackboneConfig | None = None
-    upsample: UpsampleConfig | None = None
-    classifier: str | None = None  # compact, torchvision/NAME or timm/NAME
-    layers: str | None = None  # layers in words, see geometry/notation.py
-    num_classes: int | None = None  # that the model tells apart
-    input_size: Any = None  # pixels: one number, or [height, width]
-    ignore_global: bool = False  # go on as if layers that see the whole image were not there
-    pool_as_window: bool = False  # read a pool over all cells as a window
-    all: bool = False  # a row for every operation
-    depth: int | None = None  # fold what lies deeper than so many names
-    format: str = "table"
-    picture: bool = True  # draw the fields of the centre cell
-    image: str | None = None  # the photograph to draw them on
+class InspectConfig(Checked):
+    """
+    classifier: network to inspect instead of parts: compact, torchvision/NAME or timm/NAME
+    layers: layers in words instead of parts, as 'conv3 s2 p1, pool2 s2, conv3 d2'
+    num_classes: number of classes of model=; null: 21
+    input_size: size of the image, one number or [height,width] (pixels); null: that of a classifier's training, else 224
+    ignore_global: go on as if layers that see the whole image were not there
+    pool_as_window: read a pool over all cells as a window of the size that it has at this input
+    all: a row for every operation
+    depth: one row for all that lies deeper than so many names; layer1.0.conv1 has three
+    format: format of the table
+    picture: draw the theoretical and the effective field of the centre cell
+    image: photograph to draw them on; null: a drawn one
+    output: folder to write to; null: a dated one under outputs/, if there is a picture
+    plugins: modules of yours that register parts, as [my_parts]
+    """
+
+    model: PartConfig | None = None  # null: the backbone alone
+    backbone: PartConfig | None = None
+    upsample: PartConfig | None = None
+    classifier: str | None = None
+    layers: str | None = None
+    num_classes: Annotated[int | None, at_least(2)] = None
+    input_size: Any = None
+    ignore_global: bool = False
+    pool_as_window: bool = False
+    all: bool = False
+    depth: Annotated[int | None, at_least(1)] = None
+    format: Annotated[str, choice("table", "markdown", "csv", "json")] = "table"
+    picture: bool = True
+    image: str | None = None
     output: str | None = None
+    plugins: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        one_of("format", self.format, "table", "markdown", "csv", "json")
+        super().__post_init__()
         sizes = self.input_size if isinstance(self.input_size, list) else [self.input_size] * 2
-        fits = self.input_size is None or (len(sizes) == 2 and whole_numbers(sizes) and min(sizes) >= 1)
-        require(fits, "input_size", self.input_size, "a whole number of pixels, 1 or more, or two of them, as [480,640]")
-        require(self.num_classes is None or self.num_classes >= 2, "num_classes", self.num_classes, "2 or more")
-        require(self.depth is None or self.depth >= 1, "depth", self.depth, "1 or more, or null")
+        fits = self.input_size is None or (len(sizes) == 2 and all_whole(sizes) and min(sizes) >= 1)
+        if not fits:
+            raise SettingError(
+                f"input_size={self.input_size} is not allowed; input_size is one whole number of pixels from 1 up, or two, as [480,640]",
+                name="input_size",
+            )
         parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
         chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
         whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "layers") if getattr(self, key) is not None]
         if len(whole) == 2 or (whole and chosen):
             second = (whole[1:] + chosen)[0]
-            raise ValueError(f"{whole[0]} and {second} both say what to inspect; give classifier=, layers= or the parts of a model")
+            raise UserError(f"{whole[0]} and {second} both say what to inspect; give classifier=, layers= or the parts of a model")
         lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
         if self.model is None and lonely:
-            raise ValueError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
+            raise UserError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
         if self.layers is not None:
             for key in ("ignore_global", "pool_as_window", "all", "depth"):
                 if getattr(self, key):
-                    raise ValueError(f"{key} means nothing to layers=, of which each has its row and none is global; leave it out")
+                    raise UserError(f"{key} cannot be used with layers=; remove it")
         if self.all and self.depth is not None:
-            raise ValueError("all=true gives every operation a row, and depth folds them; give one of the two")
+            raise UserError("all=true gives every operation a row, and depth folds them; give one of the two")
         if self.image is not None and not self.picture:
-            raise ValueError("image is for the picture, and picture=false asks for none; leave one of them out")
+            raise UserError("image is for the picture, and picture=false asks for none; leave one of them out")
+
+
+def all_whole(values: list[Any]) -> bool:
+    return all(type(value) is int for value in values)  # a bool is no number of pixels

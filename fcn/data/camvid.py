@@ -5,11 +5,12 @@ author's disk (``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``): 
 images are PNG; JPEG is taken as well. In the maps 11 is void.
 """
 
-from os import PathLike
 from pathlib import Path, PurePosixPath
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
+from fcn.core.registry import register
 from fcn.data.pairs import Pairs, files_by_stem, pair_up, read_list
+from fcn.data.settings import Root
 
 CAMVID_LABELS = LabelSet(
     ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -21,8 +22,9 @@ CAMVID_LABELS = LabelSet(
 _RAW_VOID = 11
 
 
-def camvid(root: str | PathLike[str], split: str) -> Pairs:
-    """The split ``train``, ``val`` or ``test`` of the CamVid folder ``root`` (or of ``root/CamVid``).
+@register("data", "camvid")
+def camvid(split: str, *, root: Root = "data/camvid") -> Pairs:
+    """The split ``train``, ``val`` or ``test`` of CamVid, in ``root`` or ``root/CamVid``.
 
     Raises FileNotFoundError where the data set, or a file that is listed, is missing; ValueError for an unknown split and a broken list.
     """

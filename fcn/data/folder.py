@@ -12,19 +12,33 @@ import re
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
+from typing import Annotated
 
-from fcn.data.labels import LabelSet, voc_colors
+from fcn.core.labels import LabelSet, voc_colors
+from fcn.core.registry import register
+from fcn.core.settings import inside
 from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list, read_text
+from fcn.data.settings import Root
 from fcn.data.voc import voc_layout
 
 _CLASS = re.compile(r"(?P<name>[^#]*?)(?:\s+#(?P<color>[0-9a-fA-F]{6}))?(?:\s+#\s.*)?")
 _VAL_FRACTION = 0.2
 
 
-def folder(root: str | PathLike[str], split: str, *, val_fraction: float | None = None, classes: str = "classes.txt") -> Pairs:
-    """One split of the folder ``root``; ``classes`` is the list of classes in it (see :func:`read_classes`).
+@register("data", "folder")
+def folder(
+    split: str,
+    *,
+    root: Root,
+    val_fraction: Annotated[float, inside(0, 1)] | None = None,
+    classes: str = "classes.txt",
+) -> Pairs:
+    """A folder of your own images and label maps; see data/README.md for the layouts.
 
-    Label maps hold class indices, and 255 for void. ``val_fraction`` (default 0.2) is for folders without lists only. Raises
+    val_fraction: share kept for validation where the folder has no split lists; null: 0.2.
+    classes: file in ``root`` with one class name a line.
+
+    Label maps hold class indices, and 255 for void. Raises
     FileNotFoundError and ValueError, naming what is missing, in excess or given twice, and the splits there are.
     """
     root = Path(root)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from fcn.data.files import written
+from fcn.core.files import written
+from fcn.core.labels import VOID, LabelSet
 from fcn.data.images import Shown
-from fcn.data.labels import VOID, LabelSet
 
 LARGEST = 4096  # longest side of an overlay, pixels; larger ones are reduced
 BAND = 2**20  # pixels that are worked on at once

@@ -15,7 +15,7 @@ Distance to a polygon: Quilez, "2D distance functions", iquilezles.org/articles/
 import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
+from fcn.core.registry import register
+from fcn.core.settings import at_least, between
 
 LABELS = LabelSet(
     names=("background", "disk", "ring", "triangle", "rectangle", "star", "wire"),
@@ -57,6 +59,23 @@ def shapes(split: str, *, count: int, size: tuple[int, int] = (96, 160), seed: i
     if seed < 0:
         raise ValueError(f"seed={seed} is not allowed for shapes; give 0 or more")
     return Shapes(split, count, (size[0], size[1]), seed, keep)
+
+
+@register("data", "shapes")
+def drawn(
+    split: str,
+    *,
+    train_count: Annotated[int, at_least(1)] = 4000,
+    val_count: Annotated[int, at_least(1)] = 200,
+    seed: Annotated[int, between(0, 2**63 - 1)] = 0,
+) -> "Shapes":
+    """Pictures that the project draws itself, held in memory: nothing to download.
+
+    train_count: pictures of the training split.
+    val_count: pictures of every other split.
+    seed: number that the pictures follow from.
+    """
+    return shapes(split, count=train_count if split == "train" else val_count, seed=seed, keep=True)
 
 
 class Shapes:

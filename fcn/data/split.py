@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fcn.data.labels import LabelSet
+from fcn.core.labels import LabelSet
 
 
 class Split(Protocol):

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.files import written
-from fcn.data.labels import LabelSet
+from fcn.core.files import written
+from fcn.core.labels import LabelSet
 from fcn.data.pictures import save_labels
 
 INSIDE = Path("results") / "VOC2012" / "Segmentation" / "comp6_test_cls"

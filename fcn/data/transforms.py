@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fcn.data.labels import VOID, Color
+from fcn.core.labels import VOID, Color
 
 MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
 _LARGEST_DENOMINATOR = 16

@@ -6,7 +6,7 @@ from os import cpu_count
 import torch
 from tqdm import tqdm
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.data.split import Split
 
 MODES = ("auto", "all", "none")

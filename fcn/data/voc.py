@@ -5,12 +5,13 @@ all that SBD and VOC annotate but for VOC's validation images, which SBD's own t
 """
 
 from importlib.util import find_spec
-from os import PathLike
 from pathlib import Path
 
+from fcn.core.labels import LabelSet
+from fcn.core.registry import register
 from fcn.data.download import Archive, fetch
-from fcn.data.labels import LabelSet
 from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
+from fcn.data.settings import Download, Root
 
 VOC_LABELS = LabelSet(
     (
@@ -34,7 +35,8 @@ SBD_ARCHIVE = Archive(
 _TRAINAUG = 10_582  # images of the augmented training set
 
 
-def voc2012(root: str | PathLike[str], split: str, *, download: bool = False) -> Pairs:
+@register("data", "voc2012")
+def voc2012(split: str, *, root: Root = "data", download: Download = False) -> Pairs:
     """The segmentation part of VOC 2012: ``train`` (1464), ``val`` (1449) or ``trainval`` (2913), 21 classes with background.
 
     ``root`` holds ``VOCdevkit``, or is ``VOCdevkit`` or ``VOCdevkit/VOC2012`` itself. With ``download``, what is missing is fetched into
@@ -43,7 +45,8 @@ def voc2012(root: str | PathLike[str], split: str, *, download: bool = False) ->
     return voc_layout(_devkit(Path(root), download), split, VOC_LABELS, truth=split != "test")  # its maps are not public
 
 
-def voc2012aug(root: str | PathLike[str], split: str, *, download: bool = False) -> Pairs:
+@register("data", "voc2012aug")
+def voc2012aug(split: str, *, root: Root = "data", download: Download = False) -> Pairs:
     """VOC 2012 with the masks of SBD: ``train`` is (SBD train + SBD val + VOC train) - VOC val = 10,582 images, sorted; ``val`` is VOC's.
 
     Where both have a mask, VOC's is taken. Beside VOC (see :func:`voc2012`), ``root`` holds SBD as ``benchmark_RELEASE/dataset`` or

@@ -8,14 +8,14 @@ arXiv:1802.02611, and the toolkits): a view that is sure counts more than one th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from fcn.core.settings import interval, items
 from fcn.inference.labelmap import work_at_once
 from fcn.inference.scores import Image, Reader, Scores, Strips
-
-AUGMENTATIONS = ("flip", "scales")  # the settings that go with every strategy
 
 
 class Mirrored:
@@ -65,14 +65,19 @@ def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tenso
 
 
 def augmented(
-    compute: Callable[[Image], Scores | Strips], image: Image, *, flip: bool = False, scales: Sequence[float] = (1.0,)
+    compute: Callable[[Image], Scores | Strips],
+    image: Image,
+    *,
+    flip: bool = False,
+    scales: Annotated[Sequence[float], items(interval(0, 16), example="[0.75,1,1.25]")] = (1.0,),
 ) -> Scores | Strips:
     """Mean softmax probabilities, pixel by pixel, over the image at each of the ``scales`` and, with ``flip``, each of these mirrored.
 
+    flip: average with the mirrored image.
+    scales: factors of the image's size to average over.
+
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.
     """
-    if not scales or not all(0 < scale <= 16 for scale in scales):
-        raise ValueError(f"inference.scales={list(scales)} is not allowed; inference.scales is a list of factors above 0 and up to 16")
     if not flip and list(scales) == [1]:
         return compute(image)
     return Scores(

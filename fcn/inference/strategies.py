@@ -9,21 +9,24 @@ model normalises; it must be in evaluation mode.
 the first of these that there is memory for. Test-time augmentation (``flip``, ``scales``; ``augment.py``) goes with each of them.
 """
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from fcn.inference.augment import AUGMENTATIONS, augmented
+from fcn.core.registry import find, function_of, register
+from fcn.core.settings import check_options
+from fcn.inference.augment import augmented
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
+from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream import stream
-from fcn.inference.stream.strategy import PASSES, check_settings
 from fcn.inference.windows import Network, windows
 from fcn.models.segmenter import Segmenter
-from fcn.names import check_options, lookup
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where noth
 BATCH = 8  # of these, at most
 
 
+@register("inference", "whole")
 def whole(model: Segmenter, image: Image) -> Scores:
     """One pass over the whole image.
 
@@ -60,14 +64,21 @@ def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
     yield model.scores(model.normalize(image[:, :][None]))[0]
 
 
-def auto(model: Segmenter | Network, image: Image, views: int = 1, *, passes: int = PASSES, memory: float | None = None) -> Scores | Strips:
+@register("inference", "auto")
+def auto(
+    model: Segmenter | Network,
+    image: Image,
+    views: int = 1,
+    *,
+    passes: Passes = PASSES,
+    memory: Memory = None,
+) -> Scores | Strips:
     """``whole`` where it fits into the memory, else ``stream``, else, with a warning, ``windows``.
 
-    memory: GiB, or half of what is free; passes: that ``stream`` may take; views: see there.
+    views: number of images that are computed side by side, see ``stream``.
     """
     if not isinstance(model, Segmenter):
         raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
-    check_settings(passes=passes, memory=memory)
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None
@@ -109,19 +120,18 @@ def largest_windows(model: Segmenter, budget: int) -> tuple[int, int]:
     return side, 1
 
 
-STRATEGIES: dict[str, Callable[..., Scores | Strips]] = {"auto": auto, "whole": whole, "stream": stream, "windows": windows}
-
-
 def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
-    """The strategy of that name, its options filled in, as a function from an image to its labels. Raises ValueError for unknown names and
+    """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
-    compute = lookup(STRATEGIES, name, "inference")
-    check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
-    within = {"views": len(scales) * (1 + flip)} if compute in (auto, stream) else {}  # they share the memory
+    part = find("inference", name)
+    check_options(part.settings, {"flip": flip, "scales": list(scales)} | options, ("inference", name))
+    function = function_of(part)
+    views = {"views": len(scales) * (1 + flip)} if "views" in inspect.signature(function).parameters else {}  # they share the memory
+    compute = partial(function, **part.fixed, **views, **options)
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        scores = augmented(lambda view: compute(model, view, **within, **options), image, flip=flip, scales=scales)
+        scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
         return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
 
     return strategy

@@ -5,10 +5,13 @@ height of the image: scores are accumulated for the rows that windows still reac
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from fcn.core.registry import register
+from fcn.core.settings import at_least, share
 from fcn.inference.scores import Image, Scores
 from fcn.models.segmenter import Segmenter
 
@@ -17,24 +20,27 @@ PIECE = 2**22  # scores that are handed over at once
 Network = Callable[[Tensor], Tensor | Mapping[str, Tensor]]  # (N, 3, h, w) -> scores (N, C, h, w), or a dict of which "out" are these
 
 
+@register("inference", "windows")
 def windows(
-    network: Segmenter | Network, image: Image, *, size: int = 512, overlap: float = 0.5, batch_size: int = 1, weights: str = "gaussian"
+    network: Segmenter | Network,
+    image: Image,
+    *,
+    size: Annotated[int, at_least(1)] = 512,
+    overlap: Annotated[float, share()] = 0.5,
+    batch_size: Annotated[int, at_least(1)] = 1,
+    weights: Literal["gaussian", "constant"] = "gaussian",
 ) -> Scores:
-    """Blended scores, pixel by pixel, of an image by windows of ``size`` pixels a side (the image's own where that is smaller).
+    """Blended scores, pixel by pixel, of an image by overlapping windows.
+
+    size: side of a window (pixels); the image's own where that is smaller.
+    overlap: share of a window's side that the next one covers too.
+    batch_size: number of windows per pass.
+    weights: weights of a window's pixels in the blend; gaussian: the middle counts most, deviation a quarter of the side.
 
     network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
-    its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". overlap: share of a window's side that
-    the next one covers too (0 or more, below 1); batch_size: windows per pass; weights: "gaussian" (the middle of a window counts most,
-    deviation a quarter of the side) or "constant". A pixel's score is the weighted mean over its windows. Raises ValueError for settings
-    out of range and for scores of another form.
+    its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". A pixel's score is the weighted mean
+    over its windows. Raises UserError for scores of another form.
     """
-    if size < 1:
-        raise ValueError(f"inference.size={size} is not allowed; inference.size is 1 or more")
-    if not 0 <= overlap < 1:
-        raise ValueError(f"inference.overlap={overlap} is not allowed; inference.overlap is a share, 0 or more and below 1")
-    if batch_size < 1:
-        raise ValueError(f"inference.batch_size={batch_size} is not allowed; inference.batch_size is 1 or more")
-    window_profile(1, weights)
     if isinstance(network, Segmenter):
         model = network
         return Scores((1, 1), blended(lambda cut: model(model.normalize(cut)), image, size, overlap, batch_size, weights))
@@ -115,7 +121,5 @@ def window_profile(side: int, weights: str) -> Tensor:
     """(side,) weights of a window's pixels along one axis, all above 0."""
     if weights == "constant":
         return torch.ones(side)
-    if weights != "gaussian":
-        raise ValueError(f"inference.weights={weights} is not known; allowed: constant, gaussian")
     distance = (torch.arange(side) - (side - 1) / 2) / (side / 4)
     return torch.exp(-0.5 * distance**2)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from fcn.core.names import suggest
 from fcn.models.compact import compact
-from fcn.names import suggest
 
 COMPACT_SIZE = 32
 USUAL_SIZE = 224

@@ -6,41 +6,47 @@ interpolates them by that whole factor and crops the image's size from the top l
 size of the image (one convention for the whole toolkit: bilinear, ``align_corners=False``).
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.conf import default_parts
+from fcn.core.errors import UserError
+from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import suggest
+from fcn.core.registry import Part, build, find
+from fcn.core.settings import above, below, check_options
 from fcn.models.backbones import Backbone, create_backbone
-from fcn.models.decoders import DECODERS, OUTPUT_STRIDES
 from fcn.models.decoders.fcn import fcn_head
-from fcn.models.decoders.levels import SIZE, Decoder
-from fcn.models.decoders.smp import smp_parts
-from fcn.models.layers import crop_to, pad_to_multiple
+from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
+from fcn.models.layers import crop_to, evaluating, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.upsample import create_upsampler
-from fcn.names import check_options, lookup
 
-MODELS: dict[str, Callable[..., Any]] = {**DECODERS, "smp": smp_parts}
-AUXILIARY = {"aux": False, "aux_weight": 0.5, "aux_level": -2}  # options of every model, and torchvision's values
+MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
+AUX_LEVEL = -2  # torchvision's
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a model again, in plain values: the arguments of ``create_model`` less the weights."""
+    """All that is needed to build a model again, in plain values.
+
+    output_stride: None is what the model asks for, else the backbone's own. plugins: the modules of users that its parts are from.
+    """
 
     model: str
     backbone: str
     upsample: str
     num_classes: int
-    output_stride: int | None  # None: the backbone's own
-    model_options: dict[str, Any]
-    backbone_options: dict[str, Any]
-    upsample_options: dict[str, Any]
+    output_stride: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    upsample_options: dict[str, Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
 
 class Outputs(NamedTuple):
@@ -67,7 +73,7 @@ class Segmenter(nn.Module):
         *,
         auxiliary: nn.Module | None = None,
         aux_weight: float = 0.5,
-        aux_level: int = -2,
+        aux_level: int = AUX_LEVEL,
         spec: ModelSpec | None = None,
     ) -> None:
         super().__init__()
@@ -76,7 +82,7 @@ class Segmenter(nn.Module):
         self.auxiliary = auxiliary
         self.aux_weight, self.aux_level = aux_weight, aux_level
         self.stride = decoder.stride
-        self.resize = decoder.resize
+        self.resize = getattr(decoder, "resize", FACTOR)
         self.spec = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
@@ -125,83 +131,162 @@ def to_image_size(scores: Tensor, stride: int, height: int, width: int) -> Tenso
 
 
 def create_model(
-    model: str = "fcn8s",
+    model: str = MODEL,
     *,
-    backbone: str = "resnet18",
-    upsample: str = "bilinear",
-    num_classes: int,
+    num_classes: int | None = None,
+    classes: int | Sequence[str] | None = None,
+    backbone: str = BACKBONE,
+    upsample: str = UPSAMPLE,
     output_stride: int | None = None,
     weights: str | None = None,
     backbone_weights: str | None = None,
-    model_options: dict[str, Any] | None = None,
-    backbone_options: dict[str, Any] | None = None,
-    upsample_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Segmenter:
     """A segmentation network from three words.
 
-    output_stride: of the deepest feature; None: what the model asks for (``OUTPUT_STRIDES``), else the backbone's own. weights: of the
-    whole network: None (random), "torchvision" (downloaded: the settings with which those were trained then hold unless others are given)
-    or a file, see ``network_weights``. backbone_weights: None, "imagenet" or the file of the classifier's state dict.
+    >>> fcn.create_model("deeplabv3plus", backbone="resnet50", classes=["road", "car", "other"], output_stride=16, aux=True)
 
-    The options are the keyword parameters of the part's function; every model also takes ``aux`` (an auxiliary head for the training),
-    ``aux_weight`` (of its loss) and ``aux_level`` (the feature that it stands on, -1 the deepest). Raises ValueError, naming what there
-    is, for unknown words and for parts that do not fit together.
+    num_classes: number of classes, 2 to 255, background among them.
+    classes: the same, or the names of the classes, which then are the model's ``labels``.
+    output_stride: stride of the deepest feature (pixels per cell), by dilation; None: what the model asks for, else the backbone's own.
+    weights: of the whole network: None (random), "torchvision" (downloaded; the settings that those were trained with then hold unless
+        others are given) or a file, see ``network_weights``.
+    backbone_weights: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
+    options: settings of the parts, as ``fcn.describe("upsample", "nearest")`` lists them. One that several parts have is written with the
+        part before it: ``upsample_channels=64``.
+
+    Returns the network in training mode. Raises UserError, naming what there is, for unknown words and for parts that do not fit together.
     """
-    if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes}; a segmentation network tells at least 2 classes apart (background is one)")
-    if num_classes > VOID:
-        raise ValueError(
-            f"num_classes={num_classes}; a segmentation network tells up to {VOID} classes apart ({VOID} in a label map is void)"
-        )
-    build = lookup(MODELS, model, "model")
-    options, of_backbone = dict(model_options or {}), dict(backbone_options or {})
-    loaded: Weights | None = None
-    if weights is not None:
-        if backbone_weights is not None:
-            raise ValueError(
-                "the weights of the network and those of its backbone are both given; the first hold the second: leave one out"
-            )
-        loaded = network_weights(weights, model, backbone)
-        if loaded.torchvision:
-            stride, theirs, of_theirs = torchvision_settings(model, backbone)
-            output_stride = stride if output_stride is None else output_stride
-            options, of_backbone = theirs | set_options(options), of_theirs | set_options(of_backbone)
-    given = set_options(options)
-    extra = AUXILIARY | {key: given.pop(key) for key in AUXILIARY if key in given}
-    check_options(build, given, f"model={model}", also=AUXILIARY)
-    upsampler = create_upsampler(upsample, **(upsample_options or {}))
-    asked = OUTPUT_STRIDES.get(model) if output_stride is None else output_stride
-    features: Backbone
-    head: Decoder
-    if model == "smp":
-        check_options(no_options, set_options(of_backbone), f"model=smp backbone={backbone}")
-        features, head = smp_parts(backbone, num_classes, upsampler, asked, backbone_weights, **given)
-    else:
-        try:
-            features = create_backbone(backbone, weights=backbone_weights, output_stride=asked, **set_options(of_backbone))
-        except ValueError as error:
-            if asked is None or output_stride is not None or f"output_stride={asked}" not in str(error):
-                raise
-            hint = f"model={model} asks for it unless backbone.output_stride is given"
-            raise ValueError(f"{error} ({hint})") from error
-        head = build(features, num_classes, upsampler, **given)
-    spec = ModelSpec(model, backbone, upsample, num_classes, asked, options, of_backbone, dict(upsample_options or {}))
-    level = extra["aux_level"]
-    if not -len(features.channels) <= level < 0:
-        raise ValueError(
-            f"aux_level={level} is not allowed; backbone={backbone} has the features -1 (deepest) to {-len(features.channels)}"
-        )
-    auxiliary = fcn_head(features.channels[level], num_classes) if extra["aux"] else None
-    network = Segmenter(features, head, auxiliary=auxiliary, aux_weight=extra["aux_weight"], aux_level=level, spec=spec)
-    if loaded is not None:
-        load_network(network, loaded, asdict(spec))
+    labels = None if classes is None or isinstance(classes, int) else LabelSet(tuple(classes))
+    count = labels.num_classes if labels else classes if classes is not None else num_classes
+    if count is None or (num_classes is not None and count != num_classes):
+        given = "neither is given" if count is None else f"num_classes={num_classes} and classes={classes} differ"
+        raise UserError(f"{given}; give num_classes=, or the names of the classes as classes=[...]")
+    parts = [find("model", model), find("backbone", backbone), find("upsample", upsample)]
+    found = by_part(parts, options)
+    found["backbone"] |= {"output_stride": output_stride} if output_stride is not None else {}
+    stride = found["backbone"].pop("output_stride", None)
+    head = {key: found["model"].pop(key) for key in ("aux", "aux_weight", "aux_level") if key in found["model"]}
+    plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
+    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)  # type: ignore[arg-type]
+    network = assemble(spec, backbone_weights, weights=weights, **head)
+    network.labels = labels
     return network
 
 
-def set_options(options: dict[str, Any]) -> dict[str, Any]:
+def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options sorted by the kind of the part that has them. UserError where none has one, or several."""
+    settings = {part.kind: {setting.name for setting in part.settings} - {"weights"} for part in parts}
+    found: dict[str, dict[str, Any]] = {part.kind: {} for part in parts}
+    for key, value in options.items():
+        kind, _, rest = key.partition("_")
+        meant = [(kind, rest)] if rest in settings.get(kind, ()) else [(kind, key) for kind, names in settings.items() if key in names]
+        if len(meant) > 1:
+            raise UserError(f"{key}= may mean {' or '.join(f'{kind}_{name}=' for kind, name in meant)}; write the one that is meant")
+        if not meant:
+            known = [name for names in settings.values() for name in names]
+            words = " ".join(f"{part.kind}={part.name}" for part in parts)
+            raise UserError(f"there is no setting '{key}' of {words}; {suggest(key, known)}")
+        found[meant[0][0]][meant[0][1]] = value
+    return found
+
+
+def assemble(
+    spec: ModelSpec,
+    backbone_weights: str | None = None,
+    *,
+    weights: str | None = None,
+    aux: bool = False,
+    aux_weight: Annotated[float, above(0)] = 0.5,
+    aux_level: Annotated[int, below(0)] | None = None,
+) -> Segmenter:
+    """The network that ``spec`` describes.
+
+    weights: whole network: null (random), torchvision (downloaded) or the file of a checkpoint or a state dict.
+    aux: an auxiliary head for the training.
+    aux_weight: weight of the auxiliary head's loss.
+    aux_level: feature that the auxiliary head stands on, -1 the deepest; null: -2, or what the weights were trained with.
+
+    ``backbone_weights`` as in ``create_model``, whose errors are raised too.
+    """
+    count = spec.num_classes
+    if not 2 <= count <= VOID:
+        raise UserError(
+            f"num_classes={count}; a network tells 2 to {VOID} classes apart (background is one; {VOID} in a label map is void)"
+        )
+    part = find("model", spec.model)
+    stride = spec.output_stride
+    head: dict[str, Any] = {"aux": aux, "aux_weight": aux_weight, "aux_level": aux_level}
+    given = set_options(spec.model_options | {key: value for key, value in head.items() if value != HEAD[key]})
+    of_backbone = set_options(spec.backbone_options)
+    loaded: Weights | None = None
+    if weights is not None:
+        if backbone_weights is not None:
+            raise UserError("the weights of the network and those of its backbone are both given; the first hold the second: leave one out")
+        loaded = network_weights(weights, spec.model, spec.backbone)
+        if loaded.torchvision:
+            theirs_stride, theirs, of_theirs = torchvision_settings(spec.model, spec.backbone)
+            stride = theirs_stride if stride is None else stride
+            given, of_backbone = theirs | given, of_theirs | of_backbone
+    check_options(part.settings, given, ("model", spec.model))
+    head = HEAD | {key: given[key] for key in HEAD if key in given}
+    own = {key: value for key, value in given.items() if key not in HEAD}
+    upsampler = create_upsampler(spec.upsample, **spec.upsample_options)
+    asked = part.facts.get("output_stride") if stride is None else stride
+    features: Backbone
+    decoder: Decoder
+    if part.facts.get("whole"):
+        if of_backbone:
+            raise UserError(f"model={spec.model} takes encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
+        features, decoder = build("model", spec.model, spec.backbone, count, upsampler, asked, backbone_weights, **own)
+    else:
+        try:
+            features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
+        except ValueError as error:
+            if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
+                raise
+            raise UserError(f"{error} (model={spec.model} asks for it unless output_stride is given)") from error
+        decoder = build("model", spec.model, features, count, upsampler, **own)
+        if part.plugin:
+            check_decoder(decoder, features, count, spec.model)
+    level = AUX_LEVEL if head["aux_level"] is None else head["aux_level"]
+    if not -len(features.channels) <= level < 0:
+        raise UserError(
+            f"aux_level={level} is not allowed; backbone={spec.backbone} has the features -1 (deepest) to {-len(features.channels)}"
+        )
+    auxiliary = fcn_head(features.channels[level], count) if head["aux"] else None
+    complete = replace(spec, output_stride=asked, model_options=given, backbone_options=of_backbone)
+    network = Segmenter(features, decoder, auxiliary=auxiliary, aux_weight=head["aux_weight"], aux_level=level, spec=complete)
+    if loaded is not None:
+        load_network(network, loaded, asdict(complete))
+    return network
+
+
+HEAD: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
+
+
+@torch.no_grad()
+def check_decoder(decoder: Any, features: Backbone, num_classes: int, name: str) -> None:
+    """UserError where a decoder of a user's does not keep to the contract: scores (N, num_classes, h, w) at ``decoder.stride``."""
+    if not isinstance(decoder, nn.Module) or not isinstance(getattr(decoder, "stride", None), int):
+        raise UserError(f"model={name} gave a {type(decoder).__name__} without a whole number 'stride'; a decoder is a module that says it")
+    side = 2 * features.strides[-1]
+    with evaluating(decoder):
+        scores: Any = decoder(
+            [
+                torch.zeros(1, channels, side // stride, side // stride)
+                for channels, stride in zip(features.channels, features.strides, strict=True)
+            ]
+        )
+    stride: Any = decoder.stride
+    wanted = (1, num_classes, side // stride, side // stride)
+    if not isinstance(scores, Tensor) or scores.shape != wanted:
+        found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise UserError(
+            f"model={name} gave {found} for an image of {side} x {side} pixels and says stride {decoder.stride}; it must give {wanted}"
+        )
+
+
+def set_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are set; one that is None takes its default."""
     return {key: value for key, value in options.items() if value is not None}
-
-
-def no_options() -> None:
-    """What a part without options takes."""

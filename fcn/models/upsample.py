@@ -24,14 +24,17 @@ carafe: Wang et al. 2019, arXiv:1905.02188.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from fcn.names import check_options, lookup
+from fcn.core.errors import UserError
+from fcn.core.registry import build, find, register
+from fcn.core.settings import at_least, check_options, odd
+from fcn.models.layers import evaluating
 
 Upsampler = Callable[[int, int, int], nn.Module]  # (in_channels, out_channels, factor) -> module
 
@@ -52,6 +55,7 @@ def mixing_matrix(in_channels: int, out_channels: int) -> Tensor:
     return torch.empty(out_channels, in_channels).uniform_(-bound, bound)
 
 
+@register("upsample", "transposed")
 class TransposedConv(nn.Module):
     """Transposed convolution that starts as bilinear interpolation.
 
@@ -71,8 +75,12 @@ class TransposedConv(nn.Module):
         return self.conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
 
 
+@register("upsample", "bilinear")
 class Bilinear(nn.Module):
-    """Bilinear interpolation, after a 1x1 convolution where the number of channels changes; ``conv`` adds a 3x3 convolution after it."""
+    """Bilinear interpolation, after a 1x1 convolution where the number of channels changes.
+
+    conv: add a 3x3 convolution after the interpolation.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, factor: int, *, conv: bool = False) -> None:
         super().__init__()
@@ -85,10 +93,14 @@ class Bilinear(nn.Module):
         return self.smooth(x)
 
 
+@register("upsample", "pixelshuffle")
 class PixelShuffle(nn.Module):
-    """Sub-pixel convolution: ``factor^2`` maps per channel, laid side by side; all of them start equal (ICNR)."""
+    """Sub-pixel convolution: ``factor^2`` maps per channel, laid side by side; all of them start equal (ICNR).
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: int = 3) -> None:
+    kernel_size: side of the convolution's kernel (cells).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: Annotated[int, odd()] = 3) -> None:
         super().__init__()
         self.conv = same_conv(in_channels, out_channels * factor**2, kernel_size, repeat=factor**2)
         self.shuffle = nn.PixelShuffle(factor)
@@ -97,10 +109,14 @@ class PixelShuffle(nn.Module):
         return self.shuffle(self.conv(x))
 
 
+@register("upsample", "nearest")
 class ResizeConv(nn.Module):
-    """Every cell repeated ``factor`` times per axis, then a convolution."""
+    """Every cell repeated ``factor`` times per axis, then a convolution.
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: int = 3) -> None:
+    kernel_size: side of the convolution's kernel (cells).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, kernel_size: Annotated[int, odd()] = 3) -> None:
         super().__init__()
         self.factor = factor
         self.conv = same_conv(in_channels, out_channels, kernel_size)
@@ -109,10 +125,13 @@ class ResizeConv(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=float(self.factor), mode="nearest"))
 
 
+@register("upsample", "carafe")
 class Carafe(nn.Module):
     """Content-aware reassembly: every output cell is a mean of the 5x5 input cells round it, with weights that are predicted from them.
 
-    ``channels`` maps are made of the input (None: 64, or as many as come in), a 3x3 convolution makes of them 25 scores for each output
+    channels: number of maps that the weights are predicted from; null: 64, or as many as come in.
+
+    ``channels`` maps are made of the input, a 3x3 convolution makes of them 25 scores for each output
     cell, and their softmax weighs the neighbours. So the weights add up to 1, and a constant stays constant through all of the training;
     the border cells are repeated outwards. The start: bilinear weights, mixed with a tenth of equal ones so that every neighbour has a
     gradient, and a prediction that hardly moves them (deviation 0.001, as in the paper).
@@ -122,11 +141,9 @@ class Carafe(nn.Module):
 
     SIDE = 5  # neighbours along each axis
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int, *, channels: int | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, factor: int, *, channels: Annotated[int, at_least(1)] | None = None) -> None:
         super().__init__()
         inner = min(64, in_channels) if channels is None else channels
-        if inner < 1:
-            raise ValueError(f"upsample.channels={channels} is not allowed; carafe predicts its weights from 1 channel or more, or null")
         self.factor = factor
         self.project = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.compress = nn.Conv2d(in_channels, inner, 1)
@@ -224,26 +241,16 @@ def same_conv(in_channels: int, out_channels: int, kernel_size: int, *, repeat: 
     return conv
 
 
-UPSAMPLERS: dict[str, Callable[..., nn.Module]] = {
-    "transposed": TransposedConv,
-    "bilinear": Bilinear,
-    "pixelshuffle": PixelShuffle,
-    "nearest": ResizeConv,
-    "carafe": Carafe,
-}
-
-
 def create_upsampler(name: str, **options: Any) -> Upsampler:
     """The factory ``(in_channels, out_channels, factor) -> module`` of an up-sampler, its options filled in.
 
-    Raises ValueError, with the names or options that there are, where one is unknown.
+    Raises UserError, with the names or options that there are, where one is unknown.
     """
-    upsampler = lookup(UPSAMPLERS, name, "upsample")
-    check_options(upsampler, options, f"upsample={name}")
-    return apart(partial(upsampler, **options))
+    check_options(find("upsample", name).settings, options, ("upsample", name))
+    return apart(name, partial(build, "upsample", name, **options))
 
 
-def apart(build: Upsampler) -> Upsampler:
+def apart(name: str, build: Upsampler) -> Upsampler:
     """``build`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
     built after it starts the same with every up-sampler."""
 
@@ -251,6 +258,22 @@ def apart(build: Upsampler) -> Upsampler:
         seed = int(torch.randint(2**62, ()))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(in_channels, out_channels, factor)
+            module = build(in_channels, out_channels, factor)
+        if find("upsample", name).plugin:
+            check_upsampler(module, name, in_channels, out_channels, factor)
+        module.upsampler = name  # type: ignore[assignment]  # what a comparison tells the networks apart by
+        return module
 
     return built
+
+
+def check_upsampler(module: Any, name: str, in_channels: int, out_channels: int, factor: int) -> None:
+    """UserError where an up-sampler of a user's does not give ``factor`` times as many cells."""
+    if not isinstance(module, nn.Module):
+        raise UserError(f"upsample={name} gave a {type(module).__name__}; an up-sampler is a module")
+    with evaluating(module):
+        found = module(torch.zeros(1, in_channels, 3, 2))
+    wanted = (1, out_channels, 3 * factor, 2 * factor)
+    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UserError(f"upsample={name} made {shape} of (1, {in_channels}, 3, 2) with factor {factor}; it must give {wanted}")

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from fcn.data.files import written
-from fcn.data.labels import VOID
+from fcn.core.files import written
+from fcn.core.labels import VOID
 from fcn.data.split import Split
 from fcn.inference.scores import Reader
 from fcn.inference.scores import Scores as ScoreBands

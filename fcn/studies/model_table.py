@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fcn.geometry.graph import read_graph
 from fcn.geometry.receptive_field import ReceptiveField
-from fcn.models.segmenter import MODELS, Segmenter, create_model
+from fcn.models.segmenter import Segmenter, create_model
 from fcn.studies.tables import markdown_table
 
 BACKBONE, SIDE, CLASSES = "resnet50", 512, 21
@@ -52,7 +52,7 @@ class Scores(Segmenter):
 
 def model_table() -> str:
     """The table in Markdown, one line per model."""
-    return markdown_table(HEADER, [model_row(model) for model in MODELS], left=2)
+    return markdown_table(HEADER, [model_row(model) for model in WORDS], left=2)
 
 
 def replaced(text: str, table: str) -> str:

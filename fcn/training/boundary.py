@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.training.metrics import confusion_matrix
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
-from fcn.data.files import written
-from fcn.data.labels import LabelSet
+from fcn.core.errors import UserError
+from fcn.core.files import written
+from fcn.core.labels import LabelSet
+from fcn.core.registry import check_plugins
 from fcn.models.pretrained import fit_state_dict
-from fcn.models.segmenter import ModelSpec, Segmenter, create_model
+from fcn.models.segmenter import ModelSpec, Segmenter, assemble
 
 FORMAT = 1
 
@@ -67,7 +69,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
     """The model that a checkpoint describes, with its weights and classes, in evaluation mode."""
-    model = create_model(**state["spec"])
+    spec = ModelSpec(**state["spec"])
+    check_plugins(spec.plugins, origin)
+    model = assemble(spec)
     fit_state_dict(model, state["weights"], origin)
     model.labels = LabelSet(tuple(state["labels"]["names"]), tuple((r, g, b) for r, g, b in state["labels"]["colors"]))
     return model.eval()
@@ -76,6 +80,16 @@ def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> S
 def load(path: str | Path, *, device: str = "cpu") -> Segmenter:
     """The model of a checkpoint, ready to label images: ``fcn.predict(fcn.load("best.pt"), image)``."""
     return model_from_state(read_checkpoint(path), str(path)).to(device)
+
+
+def save(model: Segmenter, path: str | Path) -> None:
+    """Write a model that ``load`` reads again: weights, classes and the words that it was made of.
+
+    Raises UserError for a model without classes (``model.labels``), and for one that ``create_model`` did not make.
+    """
+    if model.labels is None:
+        raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')
+    save_checkpoint(model_state(model, model.labels), Path(path))
 
 
 def spec_words(spec: ModelSpec) -> str:

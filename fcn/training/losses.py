@@ -2,31 +2,38 @@
 
 The loss is a weighted sum of terms. It is computed in parts, one per batch, that *add up* to the loss of everything which one optimizer
 step sees, over all accumulated batches and all processes: the cross entropy is the mean over the valid pixels of the global batch, however
-that was cut up. (A mean of the parts' own means would give a pixel more weight where a part has more void.) Terms that are no means over
-pixels (dice, Lovasz, hard-example mining) are taken per part and weighted with its share of the valid pixels.
+that was cut up. (A mean of the parts' own means would give a pixel more weight where a part has more void.) Every other term (dice,
+focal, Lovasz, hard-example mining, a user's own) is a mean over its part, and is weighted with the part's share of the valid pixels.
 
 Sources: OHEM: Shrivastava et al. 2016, arXiv:1604.03540, per pixel as in Wu et al. 2016, arXiv:1605.06885. Dice: Milletari et al. 2016,
 arXiv:1606.04797. Focal: Lin et al. 2017, arXiv:1708.02002. Lovasz-softmax: Berman et al. 2018, arXiv:1705.08790. The last three are
 segmentation-models-pytorch's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID
+from fcn.core.errors import UserError
+from fcn.core.labels import VOID
+from fcn.core.registry import build, find, list_parts, register
+from fcn.core.settings import interval, nonnegative
 from fcn.models.segmenter import Outputs
 
-BatchTerm = Callable[[Tensor, Tensor], Tensor]  # (logits, labels) -> mean over the batch
+Term = Callable[[Tensor, Tensor], Tensor]  # (logits (N, C, H, W), labels (N, H, W)) -> mean over the batch
+CROSS_ENTROPY = "cross_entropy"  # the term that adds up over parts exactly
 
 
 class SegmentationLoss(nn.Module):
     """A weighted sum of terms; see the head of this file for how the parts add up.
 
-    The keyword arguments are the weights of the terms; ``class_weights``: of the (hard-example) cross entropy, one per class, where the
-    mean is then the weighted mean. Raises ValueError where the number of class weights is not ``num_classes``.
+    class_weights: weight of each class in the cross entropy, with or without mining, as [0.5,1,1]; null: all equal.
+
+    terms: weight of each term, by its name. options: settings of the terms, as ``{"ohem": {"keep": 0.1}}``. Raises UserError for unknown
+    terms and options, where the number of class weights is not ``num_classes``, and where nothing would be learnt from.
     """
 
     class_weights: Tensor | None
@@ -34,33 +41,37 @@ class SegmentationLoss(nn.Module):
     def __init__(
         self,
         num_classes: int,
+        terms: Mapping[str, float] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         *,
-        cross_entropy: float = 1.0,
-        ohem: float = 0.0,
-        dice: float = 0.0,
-        focal: float = 0.0,
-        lovasz: float = 0.0,
-        class_weights: Sequence[float] | None = None,
-        ohem_threshold: float = 0.7,
-        ohem_keep: float = 0.0625,
+        class_weights: Annotated[list[float], nonnegative()] | None = None,
     ) -> None:
         super().__init__()
+        weights = {name: weight for name, weight in (terms or {CROSS_ENTROPY: 1.0}).items() if weight}
         if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(
-                f"loss.class_weights has {len(class_weights)} numbers; the data set has {num_classes} classes: give one for each"
+            raise UserError(f"class_weights has {len(class_weights)} numbers; the data set has {num_classes} classes: give one for each")
+        if not weights:
+            raise UserError(
+                f"every term of the loss is 0; give one a weight, as {CROSS_ENTROPY}=1 (terms: {', '.join(list_parts('loss'))})"
             )
+        for name, weight in weights.items():
+            if weight < 0:
+                raise UserError(f"{name}={weight} is not allowed; the weight of a term of the loss is 0 or more")
+        takers = [name for name in weights if "class_weights" in find("loss", name).own]
+        if class_weights is not None and not takers:
+            raise UserError(
+                "class_weights is for cross_entropy and ohem, which are both 0; give one of them a weight, or leave class_weights out"
+            )
+        for name in options or {}:
+            if name not in weights:
+                raise UserError(f"{name} has settings and the weight 0; give it a weight, as {name}=1, or leave its settings out")
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
-        self.cross_entropy = cross_entropy
-        self.ohem_threshold, self.ohem_keep = ohem_threshold, ohem_keep
-        self.batch_terms: list[tuple[float, BatchTerm]] = []
-        if ohem:
-            self.batch_terms.append((ohem, self.hard_examples))
-        if dice or focal or lovasz:
-            from segmentation_models_pytorch import losses
-
-            for weight, term in ((dice, losses.DiceLoss), (focal, losses.FocalLoss), (lovasz, losses.LovaszLoss)):
-                if weight:
-                    self.batch_terms.append((weight, term("multiclass", ignore_index=VOID)))
+        self.cross_entropy = weights.pop(CROSS_ENTROPY, 0.0)
+        self.terms: list[tuple[float, Term]] = []
+        for name, weight in weights.items():
+            given = dict((options or {}).get(name, {})) | ({"class_weights": class_weights} if name in takers else {})
+            self.terms.append((weight, build("loss", name, **given)))
+        self.parts = nn.ModuleList(term for _, term in self.terms if isinstance(term, nn.Module))
 
     def counts(self, labels: Tensor) -> Tensor:
         """(2,) float64: the valid pixels of ``labels`` (N, H, W) and the sum of their class weights, what the parts are divided by."""
@@ -83,21 +94,79 @@ class SegmentationLoss(nn.Module):
             total = F.cross_entropy(pixels_last, labels.flatten(), weight=self.class_weights, ignore_index=VOID, reduction="sum")
             loss = loss + self.cross_entropy * total / weights
         share = (labels != VOID).sum() / pixels
-        if self.batch_terms and share > 0:
-            for weight, term in self.batch_terms:
+        if self.terms and share > 0:
+            for weight, term in self.terms:
                 loss = loss + weight * term(logits, labels) * share
         return loss
 
-    def hard_examples(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy of the pixels whose true class has a probability below the threshold, or of the hardest ``keep`` share."""
-        losses = F.cross_entropy(logits, labels, weight=self.class_weights, ignore_index=VOID, reduction="none")
+
+@register("loss", CROSS_ENTROPY)
+class CrossEntropy(nn.Module):
+    """Cross entropy, the mean over the valid pixels."""
+
+    weights: Tensor | None
+
+    def __init__(self, *, class_weights: list[float] | None) -> None:
+        super().__init__()
+        self.register_buffer("weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, weight=self.weights, ignore_index=VOID)
+
+
+@register("loss", "ohem")
+class HardExamples(nn.Module):
+    """Cross entropy of the hardest pixels alone.
+
+    threshold: pixels whose true class has a probability above this are left out.
+    keep: share of the pixels that is kept at least.
+    """
+
+    weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        class_weights: list[float] | None,
+        threshold: Annotated[float, interval(0, 1)] = 0.7,
+        keep: Annotated[float, interval(0, 1)] = 0.0625,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
+        self.threshold, self.keep = threshold, keep
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        losses = F.cross_entropy(logits, labels, weight=self.weights, ignore_index=VOID, reduction="none")
         valid = labels != VOID
         with torch.no_grad():
             true = logits.detach().softmax(1).gather(1, labels.where(valid, 0)[:, None])[:, 0][valid]
-            fewest = max(1, int(self.ohem_keep * true.numel()))
-            limit = torch.clamp(true.kthvalue(fewest).values, min=self.ohem_threshold)
-        hard = losses[valid][true <= limit]
-        return hard.mean()
+            fewest = max(1, int(self.keep * true.numel()))
+            limit = torch.clamp(true.kthvalue(fewest).values, min=self.threshold)
+        return losses[valid][true <= limit].mean()
+
+
+@register("loss", "dice")
+def dice() -> Term:
+    """One minus the soft Dice coefficient, the mean over the classes that occur."""
+    from segmentation_models_pytorch.losses import DiceLoss
+
+    return DiceLoss("multiclass", ignore_index=VOID)
+
+
+@register("loss", "focal")
+def focal() -> Term:
+    """Cross entropy that counts a pixel the less the surer the network is of it."""
+    from segmentation_models_pytorch.losses import FocalLoss
+
+    return FocalLoss("multiclass", ignore_index=VOID)
+
+
+@register("loss", "lovasz")
+def lovasz() -> Term:
+    """Lovasz-softmax: a convex surrogate of the intersection over union."""
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    return LovaszLoss("multiclass", ignore_index=VOID)
 
 
 def with_auxiliary(loss: SegmentationLoss, outputs: Tensor | Outputs, labels: Tensor, totals: Tensor, *, weight: float) -> Tensor:

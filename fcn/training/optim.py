@@ -1,21 +1,34 @@
 """Optimizers, the parts of a network that they treat differently, and learning rates as functions of the step."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import torch
 
+from fcn.core.errors import UserError
+from fcn.core.registry import bound, build, find, register
+from fcn.core.settings import above, at_least, check_options, items, share
 from fcn.models.segmenter import Segmenter
-from fcn.names import check_options, lookup
 
 Schedule = Callable[[int], float]  # step (0-based) -> factor of the peak rate
 
 
-def parameter_groups(model: Segmenter, *, lr: float, head_lr_factor: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: Segmenter,
+    *,
+    lr: Annotated[float, above(0)] = 1e-3,
+    head_lr_factor: Annotated[float, above(0)] = 1.0,
+    weight_decay: Annotated[float, at_least(0)] = 1e-2,
+) -> list[dict[str, Any]]:
     """Four groups: backbone and heads (at ``head_lr_factor`` times the rate), each with and without weight decay.
 
-    Biases, norms' weights and every other vector do not decay; matrices and kernels do. Each group keeps its peak rate as ``peak_lr``.
+    lr: learning rate of the backbone at its peak.
+    head_lr_factor: learning rate of the decoder, as a multiple of the backbone's.
+    weight_decay: decay of matrices and kernels; biases, norms' weights and every other vector do not decay.
+
+    Each group keeps its peak rate as ``peak_lr``.
     """
     groups = []
     heads = [model.decoder] if model.auxiliary is None else [model.decoder, model.auxiliary]
@@ -28,56 +41,88 @@ def parameter_groups(model: Segmenter, *, lr: float, head_lr_factor: float, weig
     return groups
 
 
-def sgd(groups: list[dict[str, Any]], *, momentum: float = 0.9, nesterov: bool = False) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov, fused=True)
-
-
-def adamw(groups: list[dict[str, Any]], *, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, betas=(betas[0], betas[1]), fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}
-
-
-def create_optimizer(
-    name: str, model: Segmenter, *, lr: float, head_lr_factor: float, weight_decay: float, **options: Any
+@register("optim", "sgd")
+def sgd(
+    groups: list[dict[str, Any]],
+    *,
+    lr: Annotated[float, above(0)] = 0.01,
+    weight_decay: Annotated[float, at_least(0)] = 1e-4,
+    momentum: Annotated[float, share()] = 0.9,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimizer of that name over ``parameter_groups``. Raises ValueError for unknown names and options."""
-    build = lookup(OPTIMIZERS, name, "optim")
-    check_options(build, options, f"optim={name}")
-    return build(parameter_groups(model, lr=lr, head_lr_factor=head_lr_factor, weight_decay=weight_decay), **options)
+    """Stochastic gradient descent.
+
+    momentum: share of the last step that goes on.
+    nesterov: look ahead along the momentum.
+    """
+    if nesterov and not momentum:
+        raise UserError("nesterov=True looks ahead along the momentum, and momentum=0; give momentum above 0, or leave nesterov out")
+    return torch.optim.SGD(groups, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, fused=True)
 
 
-def poly(progress: float, *, power: float = 0.9) -> float:
-    """(1 - progress)^power, as in DeepLab (Chen et al. 2016, section 4.1, arXiv:1606.00915)."""
+@register("optim", "adamw")
+def adamw(
+    groups: list[dict[str, Any]],
+    *,
+    lr: Annotated[float, above(0)] = 2e-3,
+    weight_decay: Annotated[float, at_least(0)] = 1e-2,
+    betas: Annotated[Sequence[float], items(share(), count=2)] = (0.9, 0.999),
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101).
+
+    betas: decay of the running means of the gradient and of its square.
+    """
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(betas[0], betas[1]), fused=True)
+
+
+def create_optimizer(name: str, model: Segmenter, **options: Any) -> torch.optim.Optimizer:
+    """The optimizer of that name over ``parameter_groups``. options: its settings. Raises UserError for unknown names and options."""
+    part = find("optim", name)
+    check_options(part.settings, options, ("optim", name))
+    values = {setting.name: setting.default for setting in part.settings} | options
+    common = {key: values[key] for key in ("lr", "head_lr_factor", "weight_decay")}
+    own = {key: value for key, value in options.items() if key in part.own}
+    optimizer: torch.optim.Optimizer = build("optim", name, parameter_groups(model, **common), **own)
+    return optimizer
+
+
+@register("schedule", "poly")
+def poly(progress: float, *, power: Annotated[float, above(0)] = 0.9) -> float:
+    """(1 - progress)^power, as in DeepLab (Chen et al. 2016, section 4.1, arXiv:1606.00915).
+
+    power: exponent.
+    """
     return (1 - progress) ** power
 
 
+@register("schedule", "cosine")
 def cosine(progress: float) -> float:
     """Half a cosine from 1 to 0 (Loshchilov and Hutter 2016, arXiv:1608.03983)."""
     return (1 + math.cos(math.pi * progress)) / 2
 
 
+@register("schedule", "constant")
 def constant(progress: float) -> float:
+    """The peak rate throughout."""
     return 1.0
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {"poly": poly, "cosine": cosine, "constant": constant}
+def create_schedule(name: str, total_steps: int, *, warmup: Annotated[float, share()] = 0.05, **options: Any) -> Schedule:
+    """The factor of the rate at every step: a linear rise, then the named decay over the rest.
 
+    warmup: share of the steps in which the rate rises from zero.
 
-def create_schedule(name: str, total_steps: int, *, warmup: float = 0.0, **options: Any) -> Schedule:
-    """The factor of the rate at every step: a linear rise over the share ``warmup`` of the steps, then the named decay over the rest.
-
-    Raises ValueError for unknown names and options.
+    Raises UserError for unknown names and options.
     """
-    decay = lookup(SCHEDULES, name, "schedule")
-    check_options(decay, options, f"schedule={name}")
+    part = find("schedule", name)
+    check_options(part.settings, {"warmup": warmup} | options, ("schedule", name))
+    decay = partial(bound(part), **options)
     rising = round(warmup * total_steps)
 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / (rising + 1)
-        return decay((step - rising) / max(1, total_steps - rising), **options)
+        return float(decay((step - rising) / max(1, total_steps - rising)))
 
     return factor
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fcn.data.files import written
+from fcn.core.files import written
 
 
 def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:

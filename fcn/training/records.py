@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fcn.data.files import written
+from fcn.core.files import written
 from fcn.training.plots import draw_curves
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from fcn.data.files import written
+from fcn.core.files import written
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy

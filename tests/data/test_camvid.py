@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn.core.labels import VOID
 from fcn.data.camvid import CAMVID_LABELS, camvid
-from fcn.data.labels import VOID
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 

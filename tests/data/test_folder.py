@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn.core.labels import voc_colors
 from fcn.data.folder import folder, read_classes
-from fcn.data.labels import voc_colors
 from fcn.data.pairs import Pairs
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
 from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
 
 LABELS = LabelSet(("background", "cat", "dog"))

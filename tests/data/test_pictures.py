@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
+from fcn.core.labels import VOID, LabelSet
 from fcn.data import pictures
 from fcn.data.images import Shown
-from fcn.data.labels import VOID, LabelSet
 from fcn.data.pictures import colorize, legend, overlay, sample_sheet, save_labels, save_overlay
 from fcn.data.shapes import LABELS, shapes
 

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.data.shapes import LABELS, SOLIDS, SPLITS, Shapes, coverage, shapes
 
 WIRE = LABELS.index("wire")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as oracle
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.data.transforms import ColorJitter, TrainingTransform, change_colors, resized_crop, resized_label_crop, scaled_size
 
 STEPS = [Fraction(*step) for step in ((1, 2), (9, 16), (7, 10), (15, 16), (1, 1), (16, 15), (13, 9), (25, 13), (2, 1), (31, 15), (5, 1))]

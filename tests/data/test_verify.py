@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fcn.core.labels import VOID, LabelSet
 from fcn.data import verify as module
-from fcn.data.labels import VOID, LabelSet
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.verify import verify
 

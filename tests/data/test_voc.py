@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn.core.labels import VOID, voc_colors
 from fcn.data import download, voc
-from fcn.data.labels import VOID, voc_colors
 from fcn.data.voc import VOC_LABELS, voc2012, voc2012aug
 from tests.data.local_server import Server
 

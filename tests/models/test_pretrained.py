@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fcn.data.labels import LabelSet
+from fcn.core.labels import LabelSet
 from fcn.models.segmenter import create_model
 from fcn.training.checkpoint import model_state, save_checkpoint
 

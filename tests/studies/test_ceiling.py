@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.data.shapes import shapes
 from fcn.studies import ceiling
 from fcn.studies.ceiling import METHODS, ceilings, class_shares, matrix_through_cells, rows_of, through_cells

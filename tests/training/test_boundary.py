@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.training.boundary import band, band_confusion, boundary_counts, boundary_width
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.models.segmenter import Outputs
 from fcn.training.losses import SegmentationLoss, with_auxiliary
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.training.metrics import confusion_matrix, scores, table
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fcn.cli import run
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint

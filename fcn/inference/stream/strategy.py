@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from fcn.core.registry import register
+from fcn.core.settings import at_least
 from fcn.inference.grid import Axis
 from fcn.inference.memory import budget_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips
+from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream.plan import Interval
 from fcn.inference.stream.run import Source
 from fcn.inference.stream.scores import Known, Prepared, gather, prepare, score_bands, share
@@ -18,7 +21,6 @@ from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
-PASSES = 12  # over the image, at most
 BAND = {"cpu": 2**18}  # pixels of a band: more fit no cache, fewer are not worth the calls
 BAND_ELSEWHERE = 2**22
 SHORTEST = 32  # rows of a band, unless memory is short: most networks have a row of their deepest layer in so many
@@ -28,27 +30,27 @@ NARROWEST = 256  # columns of a strip
 T = TypeVar("T")
 
 
+@register("inference", "stream")
 def stream(
     model: Segmenter,
     image: Image,
     views: int = 1,
     *,
-    band: int | None = None,
-    strip: int | None = None,
-    passes: int = PASSES,
-    memory: float | None = None,
+    band: Annotated[int, at_least(1)] | None = None,
+    strip: Annotated[int, at_least(1)] | None = None,
+    passes: Passes = PASSES,
+    memory: Memory = None,
 ) -> Scores | Strips:
     """Scores equal to those of the whole image in one pass, up to rounding, in bands of rows through the network's graph.
 
-    band: rows of the image that are taken in at a time; strip: columns, where the image is cut into strips (with what their cells see
-    beside them, which is computed twice). By default both follow from the memory: ``memory`` GiB, or half of what is free; where both
-    are given, they are taken as they are, unless they need more than a ``memory`` that is given too. passes: how often the image may go
-    through the network where it has layers that look at all of the image (image pooling takes one pass more, squeeze-and-excitation one
-    for each gate). views: how many images are computed side by side, as for test-time augmentation: each takes its share of the memory,
-    and none is cut into strips. Raises ValueError where the network cannot be computed so, where it takes more passes, and where the
-    memory is too small.
+    band: rows of the image that are taken in at a time (pixels); null: as the memory allows.
+    strip: columns of the image that are computed at a time (pixels); null: all, or as the memory allows.
+
+    What the cells of a strip see beside it is computed twice. Where both ``band`` and ``strip`` are given, they are taken as they are,
+    unless they need more than a ``memory`` that is given too. views: number of images that are computed side by side, as for test-time
+    augmentation: each takes its share of the memory, and none is cut into strips. Raises UserError where the network cannot be computed
+    so, where it takes more passes, and where the memory is too small.
     """
-    check_settings(passes=passes, memory=memory, band=band, strip=strip)
     height, width = image.shape[-2:]
     if views > 1:
         if strip is not None and strip < width:
@@ -80,19 +82,6 @@ def layout_of(network: nn.Module) -> torch.memory_format:
     kernels = (parameter for parameter in network.parameters() if parameter.dim() == 4 and not parameter.is_contiguous())
     last = any(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     return torch.channels_last if last else torch.contiguous_format
-
-
-def check_settings(*, passes: int, memory: float | None, band: int | None = None, strip: int | None = None) -> None:
-    """Raises ValueError for numbers out of range."""
-    for name, given, allowed in (
-        ("passes", passes, "1 or more"),
-        ("band", band, "1 or more, or null"),
-        ("strip", strip, "1 or more, or null"),
-    ):
-        if given is not None and given < 1:
-            raise ValueError(f"inference.{name}={given} is not allowed; inference.{name} is {allowed}")
-    if memory is not None and memory <= 0:
-        raise ValueError(f"inference.memory={memory} is not allowed; inference.memory is above 0, or null")
 
 
 def fitting(

@@ -11,58 +11,52 @@ A backbone is a module with
 - ``offsets``: for each feature the pixel on which the field of its first cell is centred.
 
 Torchvision's classifiers and the project's own ``compact`` are read as graphs and cut where they down-sample; every other name is looked
-for among the encoders of segmentation-models-pytorch and timm.
+for among the encoders of segmentation-models-pytorch and timm. A backbone of a user's own is any module that gives a list of features
+(``measured``).
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fcn.models.backbones.compact import compact_features
+from torch import nn
+
+from fcn.core.errors import UserError
+from fcn.core.registry import build, find
+from fcn.core.settings import check_options, one_of
 from fcn.models.backbones.contract import Backbone
-from fcn.models.backbones.encoders import encoder
-from fcn.models.backbones.torchvision import classifier, vgg
-from fcn.names import check_options
+from fcn.models.backbones.measured import measured
 
-FAMILIES = """
-    alexnet
-    convnext_tiny convnext_small convnext_base convnext_large
-    densenet121 densenet161 densenet169 densenet201
-    efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7
-    efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l
-    googlenet inception_v3
-    mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3
-    mobilenet_v2 mobilenet_v3_small mobilenet_v3_large
-    regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf regnet_x_32gf
-    regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_y_16gf regnet_y_32gf regnet_y_128gf
-    resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d resnext101_64x4d wide_resnet50_2 wide_resnet101_2
-    shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0
-    squeezenet1_0 squeezenet1_1
-"""
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "compact": compact_features,
-    **dict.fromkeys(FAMILIES.split(), classifier),
-    **dict.fromkeys(("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"), vgg),
-}
-
-__all__ = ["BACKBONES", "Backbone", "create_backbone"]
+__all__ = ["Backbone", "create_backbone"]
 
 
 def create_backbone(
-    name: str, *, weights: str | None = None, output_stride: int | None = None, dilate_first: bool = False, **options: Any
+    name: str,
+    *,
+    weights: str | None = None,
+    output_stride: Annotated[int, one_of(1, 2, 4, 8, 16, 32)] | None = None,
+    dilate_first: bool | None = None,
+    **options: Any,
 ) -> Backbone:
-    """The backbone of that name: torchvision's where it is in ``BACKBONES``, else an encoder of smp or timm.
+    """The backbone of that name: one that is registered, else an encoder of smp or timm.
 
-    weights: None (a random start), "imagenet" (downloaded by torchvision, smp or timm into their cache, verified there), or the path of a
-    state dict of the classifier. output_stride, dilate_first: see ``fcn.dilate``; None is the network's own stride. Raises ValueError for
-    unknown names and options, and for what cannot be dilated.
+    weights: null (random), imagenet (downloaded, verified) or the file of a state dict of the classifier.
+    output_stride: stride of the deepest feature (pixels per cell), by dilation; null: the network's own.
+    dilate_first: also dilate the convolution that loses its stride; null: no, or what the model's weights need.
+
+    Raises UserError for unknown names and options, and for what cannot be dilated.
     """
+    part = find("backbone", name)
+    common: dict[str, Any] = {"weights": weights, "output_stride": output_stride, "dilate_first": dilate_first}
+    check_options(part.settings, common | options, ("backbone", name))
     if dilate_first and output_stride is None:
-        raise ValueError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
-    build = BACKBONES.get(name, encoder)
-    check_options(build, options, f"backbone={name}")
+        raise UserError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
     try:
-        return build(name, weights, output_stride, dilate_first, **options)
+        built = build("backbone", name, **{key: value for key, value in common.items() if key in part.own}, **options)
+        if isinstance(built, Backbone):
+            return built
+        if not isinstance(built, nn.Module):
+            raise UserError(f"backbone={name} gave a {type(built).__name__}; a backbone is a module whose forward gives a list of features")
+        return measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
     except ValueError as error:
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise
-        raise ValueError(f"backbone={name} with output_stride={output_stride}: {error}") from error
+        raise UserError(f"backbone={name} with output_stride={output_stride}: {error}") from error

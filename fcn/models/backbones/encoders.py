@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from fcn.core.names import suggest
+from fcn.core.registry import ANY, list_parts, register
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.backbones.torchvision import keep_features
 from fcn.models.dilate import Reading, rewrite
 from fcn.models.layers import evaluating
 from fcn.models.pretrained import load_weights
 from fcn.models.trace import trace
-from fcn.names import suggest
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
 
@@ -27,7 +28,8 @@ class Encoder(nn.Module):
         return [features[level] for level in self.used]
 
 
-def encoder(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
+@register("backbone", ANY)
+def encoder(name: str, *, weights: str | None, output_stride: int | None, dilate_first: bool | None) -> Backbone:
     """An encoder of segmentation-models-pytorch, or of timm by its own name (with or without smp's "tu-")."""
     network, mean, std = load_encoder(name, weights)
     out_channels: tuple[int, ...] = tuple(network.out_channels)  # type: ignore[arg-type]
@@ -42,7 +44,7 @@ def encoder(name: str, weights: str | None, output_stride: int | None, dilate_fi
         return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
     traced = trace(Encoder(network, used))
     keep_features(traced, Reading(traced).outputs())
-    return from_graph(traced, rewrite(traced, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+    return from_graph(traced, rewrite(traced, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 
 
 def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tensor]]:
@@ -81,14 +83,12 @@ def encoder_name(name: str, weights: str | None) -> str:
     import segmentation_models_pytorch as smp
     import timm
 
-    from fcn.models.backbones import BACKBONES
-
     names = smp.encoders.get_encoder_names()
     if name in names:
         return name
     timm_name = name.removeprefix("tu-")
     if not timm.is_model(timm_name):
-        raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
+        raise ValueError(f"backbone={name} is not known; {suggest(name, [*list_parts('backbone'), *names, *timm.list_models()])}")
     if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
         raise ValueError(
             f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"

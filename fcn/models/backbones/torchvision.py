@@ -7,41 +7,69 @@ deepest feature has 4096 channels, as in the paper (Long et al. 2015, section 4.
 """
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, fx, nn
 
+from fcn.core.registry import register
 from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.convolutionalize import linear_to_conv
 from fcn.models.dilate import Reading, rewrite
 from fcn.models.pretrained import torchvision_classifier
 from fcn.models.trace import trace
 
+CLASSIFIERS = (
+    "alexnet", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
+    "densenet121", "densenet161", "densenet169", "densenet201",
+    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5",
+    "efficientnet_b6", "efficientnet_b7", "efficientnet_v2_s", "efficientnet_v2_m", "efficientnet_v2_l", "googlenet",
+    "inception_v3", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3", "mobilenet_v2",
+    "mobilenet_v3_small", "mobilenet_v3_large",
+    "regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf", "regnet_x_8gf", "regnet_x_16gf",
+    "regnet_x_32gf",
+    "regnet_y_400mf", "regnet_y_800mf", "regnet_y_1_6gf", "regnet_y_3_2gf", "regnet_y_8gf", "regnet_y_16gf",
+    "regnet_y_32gf", "regnet_y_128gf",
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2",
+    "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0", "squeezenet1_0", "squeezenet1_1",
+)  # fmt: skip
+VGGS = ("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
 HALF = (0.5, 0.5, 0.5)
 
 
-def classifier(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, taps: str = "last") -> Backbone:
+@register("backbone", *CLASSIFIERS)
+def classifier(
+    name: str,
+    *,
+    weights: str | None,
+    output_stride: int | None,
+    dilate_first: bool | None,
+    taps: Literal["last", "first"] | None = None,
+) -> Backbone:
     """Any convolutional classifier of torchvision.
 
-    taps: the feature of each stage but the deepest is that of its "last" block, or of the "first", which strides: so torchvision's
-    segmentation networks have it on MobileNetV3.
+    taps: block of each stage whose output is its feature; null: last, or what the model's weights need.
+
+    The first block of a stage is the one that strides: torchvision's segmentation networks take that on MobileNetV3. The deepest feature
+    is the last one either way.
     """
-    if taps not in ("last", "first"):
-        raise ValueError(f"backbone.taps={taps} is not known; allowed: first, last")
     network = trace(torchvision_classifier(name, weights))
-    keep_features(network, stage_features(network, Reading(network), taps))
+    keep_features(network, stage_features(network, Reading(network), taps or "last"))
     mean, std = normalization(name)
-    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+    return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 
 
-def vgg(name: str, weights: str | None, output_stride: int | None, dilate_first: bool, *, classifier: bool = True) -> Backbone:
+@register("backbone", *VGGS)
+def vgg(
+    name: str, *, weights: str | None, output_stride: int | None, dilate_first: bool | None, classifier: bool | None = None
+) -> Backbone:
     """VGG, a feature after each of its five pools, which round sizes up so that no row or column of the image is dropped.
 
-    classifier: keep fc6 and fc7 (the deepest feature is then fc7's, 4096 channels), else end with pool5.
+    classifier: keep fc6 and fc7 as convolutions (the deepest feature then has 4096 channels), else end with pool5; null: keep them.
     """
-    network = trace(VGG(torchvision_classifier(name, weights), classifier))
+    network = trace(VGG(torchvision_classifier(name, weights), classifier is not False))
     mean, std = normalization(name)
-    return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
+    return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 
 
 class VGG(nn.Module):

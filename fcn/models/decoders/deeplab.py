@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fcn.core.registry import register
 from fcn.models.aspp import ASPP, rates_at
 from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step, level_at
+from fcn.models.decoders.settings import Align, Dropout, ImagePooling, Rates, Resize, Separable, Stride, Width
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
 
+@register("model", "deeplabv3", output_stride=16)
 class DeepLabV3(Decoder):
-    """ASPP on the deepest feature, a 3x3 convolution, scores.
-
-    rates: in cells; None: 6, 12, 18 at an output stride of 16, and what spans the same pixels at another. separable, image_pooling,
-    channels, dropout: see ``ASPP``. stride and resize: see ``last_step``.
-    """
+    """ASPP on the deepest feature, a 3x3 convolution, scores. See ``ASPP`` and ``last_step``."""
 
     def __init__(
         self,
@@ -24,13 +23,13 @@ class DeepLabV3(Decoder):
         num_classes: int,
         upsample: Upsampler,
         *,
-        rates: Sequence[int] | None = None,
-        separable: bool = False,
-        image_pooling: bool = True,
-        channels: int = 256,
-        dropout: float = 0.5,
-        stride: int | None = None,
-        resize: str = FACTOR,
+        rates: Rates = None,
+        separable: Separable = False,
+        image_pooling: ImagePooling = True,
+        channels: Width = 256,
+        dropout: Dropout = 0.5,
+        stride: Stride = None,
+        resize: Resize = None,
     ) -> None:
         super().__init__()
         pyramid = ASPP(
@@ -44,19 +43,21 @@ class DeepLabV3(Decoder):
         self.classifier = nn.Sequential(
             pyramid, *conv_norm(channels, channels, 3, separable=separable), nn.Conv2d(channels, num_classes, 1)
         )
-        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
-        self.resize = resize
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize or FACTOR)
+        self.resize = resize or FACTOR
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.last(self.classifier(features[-1]))
 
 
+@register("model", "deeplabv3plus", output_stride=16)
 class DeepLabV3Plus(Decoder):
     """DeepLabV3's pyramid, up-sampled to 4 pixels a cell and put beside ``low_channels`` channels made of the feature there; two 3x3
     convolutions, scores.
 
-    low_channels: 48 in the paper, fewer than the pyramid's so that these outweigh them. stride and align: see ``FCN``; the rest as in
-    ``DeepLabV3``.
+    low_channels: channels made of the feature at 4 pixels a cell; 48 in the paper, fewer than the pyramid's so that these outweigh them.
+
+    The rest as in ``DeepLabV3`` and ``FCN``.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class DeepLabV3Plus(Decoder):
         num_classes: int,
         upsample: Upsampler,
         *,
-        rates: Sequence[int] | None = None,
-        separable: bool = True,
-        image_pooling: bool = True,
-        channels: int = 256,
-        low_channels: int = 48,
-        dropout: float = 0.5,
-        stride: int | None = None,
-        align: bool = False,
+        rates: Rates = None,
+        separable: Separable = True,
+        image_pooling: ImagePooling = True,
+        channels: Width = 256,
+        low_channels: Width = 48,
+        dropout: Dropout = 0.5,
+        stride: Stride = None,
+        align: Align = False,
     ) -> None:
         super().__init__()
         self.low = level_at(features, 4, "deeplabv3plus")

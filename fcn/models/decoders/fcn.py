@@ -2,25 +2,34 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
+from fcn.core.registry import register
+from fcn.core.settings import at_least
 from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step
+from fcn.models.decoders.settings import Align, Dropout, Resize, Stride
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
 FINEST = (32, 16, 8, 4, 2)  # strides of the finest skip, with a word each
 
 
+@register("model", "fcn32s", skip_stride=32)
+@register("model", "fcn16s", skip_stride=16)
+@register("model", "fcn8s", skip_stride=8)
+@register("model", "fcn4s", skip_stride=4)
+@register("model", "fcn2s", skip_stride=2)
 class FCN(Decoder):
-    """FCN-32s, -16s and -8s: scores of the deepest feature, up-sampled and added to the scores of shallower ones down to the stride
-    ``skip_stride``; every scoring layer starts at zero. The same sum carried on to shallower features gives FCN-4s and -2s, for small
-    pictures and thin structures.
+    """The paper's FCN: scores of the deepest feature, up-sampled and added to the scores of shallower ones, down to the stride in its name.
 
-    stride: that of the scores handed over, see ``last_step``. align: bring each map onto the grid that it is added to, by the known
-    offsets (the paper crops for that), and the scores onto the image's. VGG's maps are there by themselves; a ResNet's, whose first cells
-    all lie on the image's first pixel, are half a cell away at each doubling, and by (stride - 1) / 2 pixels at the end. Off by default:
-    a network trained from the start makes up for it, and moving by half cells costs sharpness.
+    Every scoring layer starts at zero. FCN-4s and -2s carry the same sum on to shallower features, for small pictures and thin structures.
+
+    With ``align`` each map is moved onto the grid that it is added to (the paper crops for that), and the scores onto the image's. VGG's
+    maps are there by themselves; a ResNet's, whose first cells all lie on the image's first pixel, are half a cell away at each doubling,
+    and by (stride - 1) / 2 pixels at the end. Off by default: a network trained from the start makes up for it, and moving by half cells
+    costs sharpness.
 
     A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """
@@ -32,8 +41,8 @@ class FCN(Decoder):
         upsample: Upsampler,
         *,
         skip_stride: int,
-        stride: int | None = None,
-        align: bool = False,
+        stride: Stride = None,
+        align: Align = False,
     ) -> None:
         super().__init__()
         deepest = features.strides[-1]
@@ -85,10 +94,11 @@ def fcn_head(in_channels: int, num_classes: int, *, channels: int | None = None,
     return nn.Sequential(*conv_norm(in_channels, inner, 3), nn.Dropout(dropout), nn.Conv2d(inner, num_classes, 1))
 
 
+@register("model", "fcn", output_stride=8)
 class PlainFCN(Decoder):
     """One head on the deepest feature, without skips: what torchvision and others call FCN, on a dilated backbone.
 
-    channels: inside the head; None: a quarter of the feature's. dropout: probability. stride and resize: see ``last_step``.
+    channels: channels inside the head; null: a quarter of the feature's.
     """
 
     def __init__(
@@ -97,15 +107,15 @@ class PlainFCN(Decoder):
         num_classes: int,
         upsample: Upsampler,
         *,
-        channels: int | None = None,
-        dropout: float = 0.1,
-        stride: int | None = None,
-        resize: str = FACTOR,
+        channels: Annotated[int, at_least(1)] | None = None,
+        dropout: Dropout = 0.1,
+        stride: Stride = None,
+        resize: Resize = None,
     ) -> None:
         super().__init__()
         self.classifier = fcn_head(features.channels[-1], num_classes, channels=channels, dropout=dropout)
-        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize)
-        self.resize = resize
+        self.last, self.stride = last_step(num_classes, upsample, features, -1, stride=stride, resize=resize or FACTOR)
+        self.resize = resize or FACTOR
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.last(self.classifier(features[-1]))

@@ -4,17 +4,21 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from fcn.core.registry import register
 from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step, level_at
+from fcn.models.decoders.settings import Align, Resize, Stride, Width
 from fcn.models.layers import conv_norm, crop_like, resize_like
 from fcn.models.upsample import Upsampler
 
 
+@register("model", "lraspp", output_stride=16)
 class LRASPP(Decoder):
     """The deepest feature, weighted channel by channel by gates that see the whole image, scored, up-sampled, and added to the scores of
     the feature at 8 pixels a cell.
 
-    channels: of the branch and its gates. stride and align: see ``FCN``. resize: of the last step and of the way to the finer feature, see
-    ``Decoder``.
+    channels: channels of the branch and its gates.
+
+    ``resize`` holds for the last step and for the way to the finer feature, see ``Decoder``.
     """
 
     def __init__(
@@ -23,10 +27,10 @@ class LRASPP(Decoder):
         num_classes: int,
         upsample: Upsampler,
         *,
-        channels: int = 128,
-        stride: int | None = None,
-        align: bool = False,
-        resize: str = FACTOR,
+        channels: Width = 128,
+        stride: Stride = None,
+        align: Align = False,
+        resize: Resize = None,
     ) -> None:
         super().__init__()
         self.low = level_at(features, 8, "lraspp")
@@ -34,9 +38,9 @@ class LRASPP(Decoder):
         self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(features.channels[-1], channels, 1, bias=False), nn.Sigmoid())
         self.low_classifier = nn.Conv2d(features.channels[self.low], num_classes, 1)
         self.high_classifier = nn.Conv2d(channels, num_classes, 1)
-        self.last, self.stride = last_step(num_classes, upsample, features, self.low, stride=stride, align=align, resize=resize)
+        self.last, self.stride = last_step(num_classes, upsample, features, self.low, stride=stride, align=align, resize=resize or FACTOR)
         self.up = grow(num_classes, num_classes, upsample, features, -1, self.low, align=align)
-        self.resize = resize
+        self.resize = resize or FACTOR
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         low = self.low_classifier(features[self.low])

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.core.names import first_line, lookup
+from fcn.core.registry import register
 from fcn.models.backbones import Backbone
 from fcn.models.backbones.encoders import encoder_name, normalization
 from fcn.models.decoders.levels import Decoder, Levels, last_step
 from fcn.models.layers import PooledBatchNorm, evaluating
 from fcn.models.pretrained import load_weights
 from fcn.models.upsample import Upsampler
-from fcn.names import first_line, lookup
 
 REFUSALS = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ImportError)
 LARGEST_DIVISOR = 8  # times the encoder's stride; PAN halves its deepest feature three times more
@@ -46,6 +47,7 @@ def architectures() -> dict[str, Any]:
     return {architecture.__name__: architecture for architecture in smp.MODEL_ARCHITECTURES_MAPPING.values()}
 
 
+@register("model", "smp", whole=True)
 def smp_parts(
     backbone: str,
     num_classes: int,
@@ -55,7 +57,9 @@ def smp_parts(
     *,
     arch: str = "Unet",
 ) -> tuple[Backbone, SMPDecoder]:
-    """The two halves of an architecture of smp.
+    """An architecture of segmentation-models-pytorch, with one of its encoders.
+
+    arch: architecture, as Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, DeepLabV3, DeepLabV3Plus, PAN, UPerNet or Segformer.
 
     backbone: an encoder of smp, or of timm (with or without smp's "tu-"); output_stride: where the architecture offers one; weights: of
     the encoder: None, "imagenet", or a file. Raises ValueError for what smp does not offer, naming what it does.

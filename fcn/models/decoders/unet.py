@@ -1,23 +1,29 @@
 """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on any backbone."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from fcn.core.registry import register
+from fcn.core.settings import at_least, items
 from fcn.models.decoders.levels import Decoder, Features, grow, last_step
+from fcn.models.decoders.settings import Align, Dropout, Stride
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
 CHANNELS = (256, 128, 64, 32)
 
 
+@register("model", "unet")
 class UNet(Decoder):
     """From the deepest feature up, level by level: up-sampled, put beside the next shallower feature, two 3x3 convolutions. Scores at the
     shallowest feature.
 
-    channels: of each step, deep to shallow, one less than the backbone has features; None: 256, 128, 64, 32, ... dropout: probability,
-    before the scores. stride and align: see ``FCN``. Raises ValueError where the number of channels does not fit.
+    channels: channels of each step, deep to shallow, one less than the backbone has features; null: 256, 128, 64, 32, ...
+
+    Raises UserError where the number of channels does not fit.
     """
 
     def __init__(
@@ -26,10 +32,10 @@ class UNet(Decoder):
         num_classes: int,
         upsample: Upsampler,
         *,
-        channels: Sequence[int] | None = None,
-        dropout: float = 0.0,
-        stride: int | None = None,
-        align: bool = False,
+        channels: Annotated[list[int] | None, items(at_least(1))] = None,
+        dropout: Dropout = 0.0,
+        stride: Stride = None,
+        align: Align = False,
     ) -> None:
         super().__init__()
         steps = len(features.strides) - 1

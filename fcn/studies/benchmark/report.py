@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fcn.data.files import written
+from fcn.core.files import written
 from fcn.studies.benchmark.rows import Row, Section, digits, percent, tables
 
 OURS = ("unrolled", "dilated", "stream", "label map")  # the ways that the report is about

@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fcn.core.registry import build
 from fcn.inference.scores import Reader, Scores, Strips
 from fcn.inference.scoring import ScoresOf
-from fcn.inference.strategies import STRATEGIES, create_strategy
+from fcn.inference.strategies import create_strategy
 from fcn.inference.stream import prepare
 from fcn.inference.windows import positions
-from fcn.models.segmenter import ModelSpec, Segmenter, create_model
+from fcn.models.segmenter import ModelSpec, Segmenter, assemble
 from fcn.studies.benchmark.rows import Row, Section, counted
 from fcn.studies.benchmark.sliding import image, multiply_adds, placed
 from fcn.studies.measure import Maker, measured
@@ -82,7 +83,7 @@ def strategy_rows(
             continue
         picture = pixels(size)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            results = ((way, STRATEGIES[ways[way][0]](network, picture, **ways[way][1])) for way in done)
+            results = ((way, build("inference", ways[way][0], network, picture, **ways[way][1])) for way in done)
             reference = read(next(results)[1], size, margins=True)
             for way, scores in results:
                 seams = near_seams(size, window, ways[way][1]["overlap"]) if ways[way][0] == "windows" else None
@@ -165,7 +166,7 @@ def make(
 def randomized(spec: ModelSpec, device: str, channels_last: bool) -> Segmenter:
     """The model with random weights, also where those of a new one are zero, which would leave no labels to compare."""
     torch.manual_seed(0)
-    network = create_model(**asdict(spec)).eval()
+    network = assemble(spec).eval()
     for module in network.decoder.modules():
         if isinstance(module, nn.Conv2d) and not module.weight.any():
             nn.init.normal_(module.weight, std=0.1)

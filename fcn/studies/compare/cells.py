@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from fcn.data.files import written
+from fcn.core.files import written
 from fcn.data.split import Split
 from fcn.geometry.graph.read import read_graph
 from fcn.inference.strategies import Strategy

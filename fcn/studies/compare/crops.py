@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.data.labels import VOID
+from fcn.core.labels import VOID
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
 

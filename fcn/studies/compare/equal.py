@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from fcn.data.split import Split
-from fcn.models.upsample import UPSAMPLERS
 from fcn.training.batches import Augmented, Plan, Transform
 
 SHOWN = 3  # names in a message
@@ -20,8 +19,7 @@ SHOWN = 3  # names in a message
 
 def own_names(model: nn.Module) -> set[str]:
     """The names of the parameters and buffers that the up-samplers of ``model`` brought."""
-    kinds = tuple(kind for kind in UPSAMPLERS.values() if isinstance(kind, type))
-    prefixes = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, kinds))
+    prefixes = tuple(f"{name}." for name, module in model.named_modules() if hasattr(module, "upsampler"))
     return {name for name in model.state_dict() if name.startswith(prefixes)} if prefixes else set()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
 from fcn.studies.compare import charts

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcn.data.files import written
+from fcn.core.files import written
 from fcn.data.split import Split
 from fcn.studies.compare.cells import summarize, write_json
 from fcn.studies.compare.tables import tables

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fcn.cli import run
-from fcn.data import create_split
+from fcn.data.sets import create_split
 from fcn.inference.scores import Scores, Strips
 from fcn.inference.strategies import create_strategy
 from fcn.inference.stream import prepare, strategy, stream

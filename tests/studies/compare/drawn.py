@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcn.data.labels import LabelSet
+from fcn.core.labels import LabelSet
 
 
 class Drawn:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.data.labels import VOID, LabelSet
+from fcn.core.labels import VOID, LabelSet
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import TransposedConv
 from fcn.studies.compare import cells

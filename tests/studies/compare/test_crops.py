@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcn.data.labels import VOID, VOID_COLOR
+from fcn.core.labels import VOID, VOID_COLOR
 from fcn.studies.compare import crops
 from fcn.studies.compare.crops import busiest, choose, disputed
 from tests.studies.compare.drawn import Drawn

@@ -1,0 +1,16 @@
+"""The kinds of errors: a user's mistake is a ``UserError``; every other exception is a bug."""
+
+
+class UserError(ValueError):
+    """Something that the caller can put right. Its text is one sentence: what was given, what is allowed, what to do."""
+
+
+class SettingError(UserError):
+    """A setting with a value that it does not take.
+
+    name: the setting. part: kind and name of what it belongs to, as ("upsample", "nearest"); None: a command.
+    """
+
+    def __init__(self, message: str, *, name: str, part: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.name, self.part = name, part

@@ -1,0 +1,66 @@
+"""Labels: the names, colours and indices of the classes, and the one value that means "do not count this pixel".
+
+A label map is an integer array (H, W) whose values are class indices ``0 .. num_classes - 1`` or ``VOID``. Every reader
+of this package delivers maps in that form, whatever the files held; every picture that is written takes its colours here.
+"""
+
+from dataclasses import dataclass
+
+from fcn.core.names import suggest
+
+VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
+
+Color = tuple[int, int, int]
+
+
+def voc_colors(count: int) -> tuple[Color, ...]:
+    """The first ``count`` colours of Pascal VOC's palette: bit ``j`` of r, g, b comes from bits ``3j``, ``3j+1``, ``3j+2`` of the index.
+
+    Source: the VOC development kit, ``VOClabelcolormap.m``.
+    """
+    colors = []
+    for index in range(count):
+        channels = [sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
+        colors.append((channels[0], channels[1], channels[2]))
+    return tuple(colors)
+
+
+VOID_COLOR: Color = voc_colors(256)[VOID]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a data set, in the order of their indices.
+
+    ``names`` are unique; ``colors`` are (r, g, b) in 0..255, one for each name. Raises ValueError otherwise.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.names) <= VOID:
+            raise ValueError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"class names must be unique; given more than once: {', '.join(repeated)}")
+        if not self.colors:
+            object.__setattr__(self, "colors", voc_colors(len(self.names)))
+        if len(self.colors) != len(self.names):
+            raise ValueError(f"{len(self.colors)} colours given for {len(self.names)} classes; give one each, or none for VOC's palette")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    @property
+    def palette(self) -> list[int]:
+        """768 numbers for a palette PNG: the class colours, VOC's for the rest (``VOID`` among them)."""
+        colors = self.colors + voc_colors(256)[len(self.colors) :]
+        return [value for color in colors for value in color]
+
+    def index(self, name: str) -> int:
+        """The index of a class; ValueError names the closest classes where there is none of that name."""
+        if name not in self.names:
+            raise ValueError(f"there is no class '{name}'; {suggest(name, self.names)}")
+        return self.names.index(name)

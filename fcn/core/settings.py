@@ -1,0 +1,276 @@
+"""Settings: what can be set of a part or a command, read from its own declaration.
+
+The settings of a function are its keyword-only parameters (of a class: those of ``__init__``; of a dataclass: its fields). The annotation
+gives type and range, the default is the default, and the docstring's line ``name: ...`` is the help. Nothing is written twice: the
+command line's schema, ``--help``, the checks and the documents are made of these.
+
+    def windows(model, image, *, size: Annotated[int, at_least(1)] = 512, weights: Literal["gaussian", "constant"] = "gaussian"):
+        '''Overlapping windows whose scores are blended.
+
+        size: side of a window (pixels).
+        weights: of the pixels in the blend.
+        '''
+"""
+
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from os import PathLike
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from fcn.core.errors import SettingError, UserError
+from fcn.core.names import suggest
+
+REQUIRED: Any = "???"  # the default of a setting that must be given; omegaconf's mark
+PLAIN = (bool, int, float, str)
+
+
+class Range(NamedTuple):
+    """What values a setting takes: ``allowed`` in words, ``holds`` for one value."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+class Choice(NamedTuple):
+    """The words that a setting takes; for a dataclass, whose fields cannot be ``Literal`` (omegaconf)."""
+
+    words: tuple[str, ...]
+
+
+def choice(*words: str) -> Choice:
+    return Choice(words)
+
+
+class Help(NamedTuple):
+    """The help line of a setting, in its annotation: for one that several parts have."""
+
+    text: str
+
+
+def at_least(low: float) -> Range:
+    return Range(f"{low} or more", lambda value: value >= low)
+
+
+def above(low: float) -> Range:
+    return Range(f"above {low}", lambda value: value > low)
+
+
+def below(high: float) -> Range:
+    return Range(f"below {high}", lambda value: value < high)
+
+
+def between(low: float, high: float) -> Range:
+    """Both ends included."""
+    return Range(f"{low} to {high}", lambda value: low <= value <= high)
+
+
+def inside(low: float, high: float) -> Range:
+    """Both ends left out."""
+    return Range(f"above {low} and below {high}", lambda value: low < value < high)
+
+
+def interval(low: float, high: float) -> Range:
+    """The lower end left out."""
+    return Range(f"above {low} and up to {high}", lambda value: low < value <= high)
+
+
+def share() -> Range:
+    return Range("a share, 0 or more and below 1", lambda value: 0 <= value < 1)
+
+
+def nonnegative() -> Range:
+    """Of a list of weights."""
+    return Range("a list of numbers, 0 or more, not all 0", lambda values: min(values, default=0) >= 0 and sum(values) > 0)
+
+
+def odd() -> Range:
+    return Range("an odd number, 1 or more", lambda value: value >= 1 and value % 2 == 1)
+
+
+def one_of(*values: Any) -> Range:
+    return Range(", ".join(map(str, values)), lambda value: value in values)
+
+
+def multiple(step: int, low: int) -> Range:
+    return Range(f"a multiple of {step} from {low} on", lambda value: value >= low and value % step == 0)
+
+
+def items(each: Range | None = None, *, count: int | None = None, least: int = 1, distinct: bool = False, example: str = "") -> Range:
+    """Of a list: every item in ``each``, ``count`` of them (None: ``least`` or more), ``distinct``: none twice."""
+    number = f"a list of {count}" if count is not None else f"a list of {least} or more" if least > 1 else "a list"
+    item = f", each {each.allowed}" if each else ""
+    words = f"{number}{item}{', none twice' if distinct else ''}{f', as {example}' if example else ''}"
+
+    def holds(values: Sequence[Any]) -> bool:
+        fits = len(values) == count if count is not None else len(values) >= least
+        return fits and (each is None or all(map(each.holds, values))) and not (distinct and len(set(values)) < len(values))
+
+    return Range(words, holds)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    type: bool, int, float or str, or a list of one of these. words: the only strings that it takes, empty: any. optional: whether it may be
+    None. default: ``REQUIRED`` where it must be given. help: one line.
+    """
+
+    name: str
+    type: type
+    listed: bool
+    optional: bool
+    default: Any
+    words: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    help: str = ""
+
+    @property
+    def schema(self) -> Any:
+        """The type that omegaconf checks with."""
+        whole: Any = list[self.type] if self.listed else self.type  # type: ignore[name-defined]
+        return whole | None if self.optional else whole
+
+    @property
+    def allowed(self) -> str:
+        """What it takes, in words."""
+        texts = [one.allowed for one in self.ranges]
+        if self.words:
+            texts = [f"one of {', '.join(self.words)}"]
+        if not texts:
+            texts = [f"a list of {KINDS[self.type][1]}" if self.listed else KINDS[self.type][0]]
+        return " and ".join(texts) + (", or null" if self.optional else "")
+
+    def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
+        """SettingError where it does not take ``value``. key: what the caller calls the setting."""
+        key = key or self.name
+        if value is None and self.optional:
+            return
+        if self.words and isinstance(value, str) and value not in self.words:
+            raise SettingError(f"{key}={value} is not known; {suggest(value, self.words)}", name=self.name, part=part)
+        values = list(value) if self.listed and isinstance(value, list | tuple) else [value]
+        fits = isinstance(value, list | tuple) == self.listed and all(self._is_one(each) for each in values)
+        if not (fits and all(one.holds(value) for one in self.ranges)):
+            allowed = self.allowed if self.optional else self.allowed.removesuffix(", or null")
+            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {allowed}", name=self.name, part=part)
+
+    def _is_one(self, value: Any) -> bool:
+        if self.type is bool or isinstance(value, bool):
+            return self.type is bool and isinstance(value, bool)
+        if self.type is float:
+            return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, self.type)
+
+
+KINDS = {
+    bool: ("true or false", "truth values"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a word", "words"),
+}
+
+
+def shown(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def settings_of(declared: Any) -> tuple[Setting, ...]:
+    """The settings of a function, a class or a dataclass, in the order of their declaration. Raises UserError for one whose annotation says
+    nothing that can be set."""
+    if isinstance(declared, type) and is_dataclass(declared):
+        return _fields_of(declared)
+    function = vars(declared).get("__init__", object.__init__) if isinstance(declared, type) else declared
+    parameters = [each for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    annotated = {each.name: each.annotation for each in parameters if each.annotation is not each.empty}
+    hints = get_type_hints(types.SimpleNamespace(__annotations__=annotated), getattr(function, "__globals__", {}), include_extras=True)
+    lines = help_lines(inspect.getdoc(declared) or "")
+    return tuple(
+        setting(each.name, hints.get(each.name), REQUIRED if each.default is each.empty else each.default, lines.get(each.name, ""))
+        for each in parameters
+    )
+
+
+@cache
+def _fields_of(declared: type) -> tuple[Setting, ...]:
+    """The fields of a dataclass that hold plain values; those that hold other settings are left out."""
+    hints = get_type_hints(declared, include_extras=True)
+    lines = {name: text for each in reversed(declared.__mro__) for name, text in help_lines(inspect.getdoc(each) or "").items()}
+    found = []
+    for field in fields(declared):
+        made = field.default_factory() if field.default_factory is not MISSING else field.default
+        with suppress(UserError):
+            found.append(setting(field.name, hints[field.name], REQUIRED if made is MISSING else made, lines.get(field.name, "")))
+    return tuple(found)
+
+
+def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
+    """A setting from its declaration. annotation: None where there is none, so that the default says the type."""
+    ranges: tuple[Range, ...] = ()
+    words: tuple[str, ...] = ()
+    if annotation is None and default not in (None, REQUIRED):
+        annotation = type(default)
+    optional = default is None
+    rest, parts = annotation, []
+    if get_origin(rest) is Annotated:
+        rest, *parts = get_args(rest)
+    if get_origin(rest) in (Union, types.UnionType):
+        others = [each for each in get_args(rest) if each is not type(None) and get_origin(each) is not PathLike]  # a path is a word
+        optional = optional or type(None) in get_args(rest)
+        rest = others[0] if len(others) == 1 else None
+    if get_origin(rest) is Annotated:
+        rest, *more = get_args(rest)
+        parts += more
+    ranges = tuple(part for part in parts if isinstance(part, Range))
+    listed = get_origin(rest) in (list, tuple, Sequence) or get_origin(rest) is getattr(Sequence, "__origin__", Sequence)
+    if listed:
+        given = [each for each in get_args(rest) if each is not ...]
+        rest = given[0] if given and all(each == given[0] for each in given) else None
+    if get_origin(rest) is Literal:
+        words, rest = tuple(get_args(rest)), str
+    if rest not in PLAIN or not all(isinstance(word, str) for word in words):
+        raise UserError(
+            f"the setting '{name}' is annotated {annotation}; a setting is a bool, int, float, str or Literal of words, a list of one of "
+            f"these, or None"
+        )
+    words = words or next((part.words for part in parts if isinstance(part, Choice)), ())
+    text = text or next((part.text for part in parts if isinstance(part, Help)), "")
+    value = list(default) if isinstance(default, tuple) else default
+    return Setting(name, rest, listed, optional, value, words, ranges, text)
+
+
+def help_lines(document: str) -> dict[str, str]:
+    """The lines ``name: text`` of a docstring, by name; what is indented under one goes on with it."""
+    lines: dict[str, str] = {}
+    name = ""
+    for line in document.splitlines():
+        begins = re.match(r"(\w+): (\S.*)", line)
+        if begins:
+            name = begins[1]
+            lines[name] = begins[2].strip()
+        elif name and line.startswith((" ", "\t")):
+            lines[name] += f" {line.strip()}"
+        else:
+            name = ""
+    return lines
+
+
+def check_options(settings: Sequence[Setting], options: Mapping[str, Any], part: tuple[str, str]) -> None:
+    """SettingError where an option is unknown, missing, or of a value that its setting does not take."""
+    known = {setting.name: setting for setting in settings}
+    kind, name = part
+    for key, value in options.items():
+        if key not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            close = suggest(key, known) if known else ""
+            near = f"{close}; {takes}" if close.startswith("did you mean") else takes
+            raise SettingError(f"{kind}={name} has no option '{key}'; {near}", name=key, part=part)
+        known[key].check(value, part=part)
+    for setting in settings:
+        if setting.default == REQUIRED and setting.name not in options:
+            raise SettingError(f"{kind}={name} needs {setting.name}; give {setting.name}=...", name=setting.name, part=part)
