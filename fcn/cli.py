@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
     flags = [word for word in arguments if word.startswith("-")]
     words = [word for word in arguments if not word.startswith("-")]
     if "--version" in flags:
-        print(f"fcn {version('fcn')}")
+        print(f"fcn {version('fcn-toolkit')}")
         return 0
     if not words or words[0] == "help":
         print(general_help())

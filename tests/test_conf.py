@@ -1,70 +1,48 @@
-"""The configuration files: every word of every group composes, builds and takes a step; every setting is in the schema's file."""
+"""The configuration: every word of every kind composes, builds and takes a step."""
 
 import os
-from dataclasses import fields
 
 import pytest
-import yaml
 
-from fcn import config
 from fcn.cli import run
 from fcn.composing import compose
-from fcn.data import DATASETS
-from fcn.help import chosen_parts, conf_folder, group_options
-from fcn.inference.strategies import STRATEGIES
-from fcn.models.backbones import BACKBONES
-from fcn.models.segmenter import MODELS
-from fcn.models.upsample import UPSAMPLERS
-from fcn.training.optim import OPTIMIZERS, SCHEDULES
+from fcn.core.conf import conf_folder, default_parts
+from fcn.core.registry import KINDS, find, list_parts
+from fcn.help import command_help
 from tests.conftest import TINY
 
-TABLES = {
-    "model": MODELS,
-    "backbone": BACKBONES,
-    "upsample": UPSAMPLERS,
-    "data": DATASETS,
-    "optim": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "inference": STRATEGIES,
-}
+GROUPS = [kind for kind in KINDS if kind != "loss"]
 
 
-@pytest.mark.parametrize("group", TABLES)
-def test_every_name_has_a_file_and_every_file_a_name(group):
-    if group == "backbone":  # the well-known ones; the others take the same settings by their name alone
-        assert set(group_options(group)) < set(TABLES[group])
-        assert {name for name in TABLES[group] if name.startswith("vgg")} <= set(group_options(group))  # which have one more
-    else:
-        assert set(group_options(group)) == set(TABLES[group])
-    for word in group_options(group):
-        assert yaml.safe_load((conf_folder() / group / f"{word}.yaml").read_text())["name"] == word
-
-
-def test_the_groups_are_the_folders():
-    folders = {path.name for path in conf_folder().iterdir() if path.is_dir()}
-    assert folders == set(TABLES) == set(config.SCHEMAS) == set(chosen_parts("train"))
-
-
-@pytest.mark.parametrize("command", config.COMMANDS)
-def test_every_setting_of_a_command_stands_in_its_file(command):
-    settings = yaml.safe_load((conf_folder() / f"{command}.yaml").read_text())
-    parts = set(chosen_parts(command))
-    assert set(settings) - {"defaults"} == {field.name for field in fields(config.COMMANDS[command])} - parts
-
-
-@pytest.mark.parametrize(("group", "word"), [(group, word) for group in TABLES for word in group_options(group)])
-def test_every_word_composes_into_its_schema(group, word):
+@pytest.mark.parametrize(("group", "word"), [(group, word) for group in GROUPS for word in list_parts(group)])
+def test_every_word_composes_into_its_declared_settings(group, word):
     words = [f"{group}={word}"] + (["data.root=somewhere"] if word == "folder" else [])
     part = getattr(compose("train", words), group)
     assert part.name == word
-    written = yaml.safe_load((conf_folder() / group / f"{word}.yaml").read_text())
-    assert set(written) - {"defaults"} == {field.name for field in fields(part)}
+    declared = {setting.name: setting.default for setting in find(group, word).settings} | (
+        {"root": "somewhere"} if word == "folder" else {}
+    )
+    assert part.options() == declared
+
+
+def test_only_recipes_of_known_data_sets_have_files():
+    folders = {path.name for path in conf_folder().iterdir() if path.is_dir()}
+    assert folders == {"data"}
+    assert {path.stem for path in (conf_folder() / "data").iterdir()} < set(list_parts("data"))
+
+
+def test_every_setting_and_its_line_stand_in_the_help():
+    text = command_help("train")
+    for kind in default_parts("train"):
+        for word in list_parts(kind):
+            for setting in find(kind, word).settings:
+                assert setting.help, (kind, word, setting.name)
+                assert f"{kind}.{setting.name}=" in text
 
 
 def test_a_backbone_of_smp_or_timm_is_one_word():
-    assert compose("train", ["backbone=efficientnet-b0", "backbone.weights=imagenet"]).backbone == config.BackboneConfig(
-        "efficientnet-b0", "imagenet"
-    )
+    part = compose("train", ["backbone=efficientnet-b0", "backbone.weights=imagenet"]).backbone
+    assert (part.name, part.options()["weights"]) == ("efficientnet-b0", "imagenet")
 
 
 def test_the_default_model_is_the_papers_family_and_values_are_typed():
@@ -108,10 +86,10 @@ SOME_BACKBONES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "tu-re
 def choices():
     """(model, upsample, backbone): every pair of a model and an up-sampler, with a backbone in turn. Those with which every word of each
     kind appears are quick, the rest is slow."""
-    for place, model in enumerate(MODELS):
-        for turn, upsample in enumerate(UPSAMPLERS):
+    for place, model in enumerate(list_parts("model")):
+        for turn, upsample in enumerate(list_parts("upsample")):
             backbone = SOME_BACKBONES[(place + turn) % len(SOME_BACKBONES)]
-            marks = () if (turn - place) % len(UPSAMPLERS) == 0 else pytest.mark.slow
+            marks = () if (turn - place) % len(list_parts("upsample")) == 0 else pytest.mark.slow
             yield pytest.param(model, upsample, backbone, marks=marks)
 
 

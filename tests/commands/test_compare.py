@@ -252,14 +252,3 @@ def test_quick_is_a_small_budget_that_words_of_the_call_outdo():
     config = compose("compare", ["epochs=3", "quick=true", "upsample=[nearest,bilinear]"])
     assert (config.epochs, config.seeds, config.upsample) == (3, [0], ["nearest", "bilinear"])
     assert compose("compare", ["quick=true", "data=camvid"]).seeds == [0]
-
-
-def test_a_methods_settings_are_those_of_its_file():
-    """Cells name a method only; what its file sets must be what its function takes by default."""
-    from fcn.help import group_options
-    from fcn.models.upsample import UPSAMPLERS
-
-    for name in group_options("upsample"):
-        part = compose("train", [f"upsample={name}"]).upsample
-        defaults = UPSAMPLERS[name].__init__.__kwdefaults__ or {}
-        assert {key: value for key, value in vars(part).items() if key != "name"} == defaults

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from fcn.cli import run
-from fcn.commands.inspect import BACKBONE, UPSAMPLE
-from fcn.help import chosen_parts, group_options
+from fcn.core.registry import list_parts
 
 WIDTH = 140  # columns of a terminal
 
@@ -101,17 +100,13 @@ def test_sizes_and_classes_are_those_asked_for(capsys) -> None:
     assert len(values(capsys, "backbone=resnet18", "depth=1")["layers"]) == 6
 
 
-def test_a_models_parts_are_those_of_train_where_none_are_chosen() -> None:
-    assert {"backbone": BACKBONE, "upsample": UPSAMPLE}.items() <= chosen_parts("train").items()
-
-
 def test_a_sweep_has_a_folder_for_each(capsys, tmp_path) -> None:
     assert inspected(capsys, "-m", "backbone=compact", "input_size=32,48", f"output={tmp_path / 'both'}")[0] == 0
     assert len(list((tmp_path / "both").glob("*/field.png"))) == 2
 
 
 QUICK = [("backbone", "compact"), ("backbone", "mobilenet_v3_small"), ("model", "fcn8s"), ("upsample", "transposed")]
-WORDS = [(group, word) for group in ("model", "backbone", "upsample") for word in group_options(group)]
+WORDS = [(group, word) for group in ("model", "backbone", "upsample") for word in list_parts(group)]
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import itertools
 import pytest
 import torch
 
+from fcn.core.registry import list_parts
 from fcn.geometry.probe import Probe
 from fcn.geometry.receptive_field import receptive_field
-from fcn.help import group_options
 from fcn.models.segmenter import create_model
 
 SIZE = (70, 45)  # no multiple of any stride: what is cropped and what is padded counts
 BACKBONES: dict[str, dict[str, object]] = {"resnet18": {}, "mobilenet_v3_small": {}, "vgg11": {"classifier": False}, "efficientnet-b0": {}}
-MODELS, UPSAMPLERS = group_options("model"), group_options("upsample")
+MODELS, UPSAMPLERS = list_parts("model"), list_parts("upsample")
 QUICK = [("resnet18", model, "transposed") for model in ("deeplabv3plus", "fcn", "fcn8s", "lraspp", "unet")]
 QUICK += [("resnet18", "smp", "bilinear"), ("resnet18", "fcn8s", "carafe"), ("resnet18", "fcn8s", "pixelshuffle")]
 CASES = [
@@ -28,7 +28,7 @@ CASES = [
 @pytest.mark.parametrize(("backbone", "model", "upsample"), CASES)
 def test_the_field_of_a_pixel_is_the_probed_one(backbone: str, model: str, upsample: str) -> None:
     torch.manual_seed(0)
-    network = create_model(model, backbone=backbone, upsample=upsample, num_classes=2, backbone_options=BACKBONES[backbone])
+    network = create_model(model, backbone=backbone, upsample=upsample, num_classes=2, **BACKBONES[backbone])
     fields, probe = receptive_field(network, SIZE), Probe(network, SIZE)
     assert probe.sizes == fields.node.sizes == SIZE
     height, width = SIZE

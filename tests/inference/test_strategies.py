@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fcn.core.registry import list_parts
 from fcn.inference.memory import pass_bytes
 from fcn.inference.predict import predict
-from fcn.inference.strategies import STRATEGIES, create_strategy
+from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import positions, window_profile
 from fcn.models.segmenter import create_model
 
@@ -28,7 +29,7 @@ def picture(height, width, seed=0):
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", list_parts("inference"))
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (37, 64), (130, 71)])
 def test_labels_have_the_size_of_the_image(model, name, size):
     options = {"size": 48} if name == "windows" else {}

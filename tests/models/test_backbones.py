@@ -8,9 +8,10 @@ import torchvision
 from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
+from fcn.core.registry import list_parts
 from fcn.geometry.graph import read_graph
 from fcn.geometry.receptive_field import ReceptiveField
-from fcn.models.backbones import BACKBONES, create_backbone
+from fcn.models.backbones import create_backbone
 
 QUICK = [
     "compact",
@@ -89,7 +90,7 @@ def test_more_features_have_the_declared_channels_and_strides(name, output_strid
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BACKBONES if "128gf" not in name])
+@pytest.mark.parametrize("name", [name for name in list_parts("backbone") if "128gf" not in name])
 def test_every_name_builds(name):
     backbone = create_backbone(name)
     assert len(backbone.channels) == len(backbone.strides) >= 3
@@ -98,7 +99,7 @@ def test_every_name_builds(name):
 
 def test_names_are_torchvisions_convolutional_classifiers():
     names = torchvision.models.list_models(module=torchvision.models)
-    assert set(BACKBONES) - {"compact"} == {name for name in names if not name.startswith(("maxvit", "swin", "vit"))}
+    assert set(list_parts("backbone")) - {"compact"} == {name for name in names if not name.startswith(("maxvit", "swin", "vit"))}
 
 
 @pytest.mark.parametrize(("name", "channels"), [

@@ -45,11 +45,11 @@ class TestStages:
     @pytest.mark.parametrize(("coarse", "fine"), [("fcn32s", "fcn16s"), ("fcn16s", "fcn8s"), ("fcn32s", "fcn8s")])
     def test_a_finer_network_starts_with_the_coarser_ones_answer(self, coarse, fine, tmp_path, caplog):
         """Its new scores are zero and its up-samplers bilinear: it says what the coarse one says, doubled once or twice."""
-        network = scored(coarse, "bilinear", model_options={"align": False})
+        network = scored(coarse, "bilinear", align=False)
         path = saved(network, tmp_path / "coarse.pt")
         options = {"align": False}
         with caplog.at_level("INFO"):
-            finer = create_model(fine, backbone="resnet18", upsample="bilinear", num_classes=3, weights=path, model_options=options).eval()
+            finer = create_model(fine, backbone="resnet18", upsample="bilinear", num_classes=3, weights=path, **options).eval()
         assert "new: decoder.scores." in caplog.text
         image = torch.randn(1, 3, 64, 96)
         with torch.no_grad():

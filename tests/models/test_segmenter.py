@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fcn.models.decoders import DECODERS
+from fcn.core.registry import list_parts
 from fcn.models.decoders.fcn import FCN
 from fcn.models.decoders.levels import Levels
-from fcn.models.segmenter import MODELS, Outputs, create_model
-from fcn.models.upsample import UPSAMPLERS, create_upsampler
+from fcn.models.segmenter import Outputs, create_model
+from fcn.models.upsample import create_upsampler
 
 SIZES = ((1, 1), (7, 513), (97, 131), (513, 513))
 DOUBLING = {"fcn32s", "fcn16s", "fcn4s", "fcn2s"}  # the same class as fcn8s
@@ -20,7 +20,7 @@ def quick(names, slow):
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
-@pytest.mark.parametrize("model", quick(MODELS, DOUBLING))
+@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING))
 def test_any_size_goes_through_forward_and_backward(model):
     network = create_model(model, backbone="mobilenet_v3_small" if model != "smp" else "tu-mobilenetv3_small_100", num_classes=4)
     for size in SIZES:
@@ -34,8 +34,8 @@ def test_any_size_goes_through_forward_and_backward(model):
         assert all(cells * network.stride >= side for cells, side in zip(scores.shape[2:], size, strict=True))
 
 
-@pytest.mark.parametrize("upsample", UPSAMPLERS)
-@pytest.mark.parametrize("model", quick(DECODERS, DOUBLING))
+@pytest.mark.parametrize("upsample", list_parts("upsample"))
+@pytest.mark.parametrize("model", quick([name for name in list_parts("model") if name != "smp"], DOUBLING))
 def test_every_upsampler_gives_logits_of_the_images_size(model, upsample):
     network = create_model(model, backbone="resnet18", upsample=upsample, num_classes=4).eval()
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_every_upsampler_gives_logits_of_the_images_size(model, upsample):
             assert network(torch.randn(1, 3, *size)).shape == (1, 4, *size)
 
 
-@pytest.mark.parametrize("model", quick(MODELS, DOUBLING))
+@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING))
 def test_an_export_with_dynamic_sizes_equals_eager(model):
     network = create_model(model, backbone="resnet18", num_classes=3).eval()
     sizes = {2: torch.export.Dim("height", min=64, max=2048), 3: torch.export.Dim("width", min=64, max=2048)}
@@ -57,7 +57,7 @@ def test_an_export_with_dynamic_sizes_equals_eager(model):
 class TestAuxiliaryHead:
     def test_is_there_in_training_only(self):
         torch.manual_seed(0)
-        network = create_model("deeplabv3", backbone="resnet18", num_classes=3, model_options={"aux": True, "aux_weight": 0.3})
+        network = create_model("deeplabv3", backbone="resnet18", num_classes=3, aux=True, aux_weight=0.3)
         image = torch.randn(2, 3, 65, 40)
         outputs = network(image)
         assert isinstance(outputs, Outputs)
@@ -72,7 +72,7 @@ class TestAuxiliaryHead:
     def test_stands_on_the_feature_that_is_asked_for(self):
         channels = {}
         for level in (-1, -3):
-            network = create_model("fcn8s", backbone="resnet18", num_classes=3, model_options={"aux": True, "aux_level": level})
+            network = create_model("fcn8s", backbone="resnet18", num_classes=3, aux=True, aux_level=level)
             channels[level] = network.auxiliary[0].in_channels
             assert network(torch.randn(2, 3, 33, 40)).auxiliary.shape == (2, 3, 33, 40)
         assert channels == {-1: 512, -3: 128}
@@ -81,7 +81,7 @@ class TestAuxiliaryHead:
 def test_deeplab_trains_with_one_image_per_step():
     """The pooled branch has one value per channel then; the rest has a whole map."""
     for model in ("deeplabv3", "deeplabv3plus", "lraspp", "fcn"):
-        network = create_model(model, backbone="resnet18", num_classes=3, model_options={"aux": True} if model != "lraspp" else {})
+        network = create_model(model, backbone="resnet18", num_classes=3, aux=model != "lraspp")
         outputs = network(torch.randn(1, 3, 64, 64))
         logits = outputs.logits if isinstance(outputs, Outputs) else outputs
         logits.sum().backward()
@@ -89,7 +89,7 @@ def test_deeplab_trains_with_one_image_per_step():
 
 def test_a_checkpoints_words_rebuild_the_model():
     options = {"aux": True, "rates": [2, 4], "separable": True, "image_pooling": False, "channels": 32}
-    network = create_model("deeplabv3", backbone="resnet18", num_classes=3, output_stride=8, model_options=options)
+    network = create_model("deeplabv3", backbone="resnet18", num_classes=3, output_stride=8, **options)
     again = create_model(**asdict(network.spec))
     assert again.spec == network.spec
     assert {name: value.shape for name, value in again.state_dict().items()} == {
@@ -127,17 +127,17 @@ def test_fcn8s_adds_the_scores_of_three_depths():
 
 
 def test_the_upsampler_takes_the_scores_to_the_image_unless_it_has_no_weights():
-    strides = {name: create_model("fcn16s", backbone="resnet18", upsample=name, num_classes=2).stride for name in UPSAMPLERS}
+    strides = {name: create_model("fcn16s", backbone="resnet18", upsample=name, num_classes=2).stride for name in list_parts("upsample")}
     assert strides == {"transposed": 1, "bilinear": 16, "pixelshuffle": 1, "nearest": 1, "carafe": 1}
-    fixed = create_model("fcn16s", backbone="resnet18", upsample="transposed", num_classes=2, model_options={"stride": 16})
+    fixed = create_model("fcn16s", backbone="resnet18", upsample="transposed", num_classes=2, stride=16)
     assert fixed.stride == 16
 
 
 def test_a_bilinear_last_step_is_the_same_function_inside_and_outside():
     torch.manual_seed(0)
     options = {"align": False}  # what is moved before and after an interpolation is not quite the same at the borders
-    outside = create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=3, model_options=options).eval()
-    inside = create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=3, model_options=options | {"stride": 1}).eval()
+    outside = create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=3, **options).eval()
+    inside = create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=3, **options, stride=1).eval()
     for score in outside.decoder.scores:
         torch.nn.init.normal_(score.weight)
     inside.load_state_dict(outside.state_dict())
@@ -171,17 +171,17 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="model=lraspp needs a feature of 8 pixels a cell; the backbone's have 2, 4, 4, 4, 4"):
         create_model("lraspp", backbone="resnet18", num_classes=2, output_stride=4)
     with pytest.raises(ValueError, match="model=unet has no option 'rates'; it takes channels, dropout, stride, align, aux"):
-        create_model("unet", backbone="resnet18", num_classes=2, model_options={"rates": [1]})
+        create_model("unet", backbone="resnet18", num_classes=2, rates=[1])
     with pytest.raises(ValueError, match=r"channels=\[8\] does not fit a U-Net on 5 features; give 4 numbers"):
-        create_model("unet", backbone="resnet18", num_classes=2, model_options={"channels": [8]})
+        create_model("unet", backbone="resnet18", num_classes=2, channels=[8])
     with pytest.raises(ValueError, match="aux_level=-9 is not allowed; backbone=resnet18 has the features"):
-        create_model("unet", backbone="resnet18", num_classes=2, model_options={"aux": True, "aux_level": -9})
+        create_model("unet", backbone="resnet18", num_classes=2, aux=True, aux_level=-9)
     with pytest.raises(ValueError, match="num_classes=1"):
         create_model("fcn8s", num_classes=1)
     with pytest.raises(ValueError, match=r"num_classes=256; a segmentation network tells up to 255 classes apart \(255 in a label map is"):
         create_model("fcn8s", num_classes=256)
     with pytest.raises(ValueError, match="stride=3 does not fit scores of 8 pixels a cell; give a divisor of 8"):
-        create_model("fcn8s", num_classes=2, model_options={"stride": 3})
+        create_model("fcn8s", num_classes=2, stride=3)
     with pytest.raises(
         ValueError,
         match=r"an FCN-8s needs features at the strides 8, 16, 32; the backbone has 16, 32, which fit model=fcn32s, model=fcn16s$",

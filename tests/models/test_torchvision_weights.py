@@ -38,7 +38,7 @@ def test_outputs_are_torchvisions(name, tmp_path):
     theirs = randomized(name)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     options = {} if name.startswith("lraspp") else {"aux": True}
-    ours = create_model(**words(name), weights=str(tmp_path / "theirs.pth"), model_options=options).eval()
+    ours = create_model(**words(name), weights=str(tmp_path / "theirs.pth"), **options).eval()
     auxiliary = ours.auxiliary
     with torch.no_grad():
         for height, width in SIZES:

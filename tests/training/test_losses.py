@@ -49,9 +49,9 @@ def test_parts_add_up_to_the_whole(weights):
 
 def test_ohem_with_everything_kept_is_the_cross_entropy_and_else_the_hardest():
     logits, labels = batch()
-    everything = whole(SegmentationLoss(3, cross_entropy=0, ohem=1, ohem_threshold=1.0), logits, labels)
+    everything = whole(SegmentationLoss(3, {"ohem": 1}, {"ohem": {"threshold": 1.0}}), logits, labels)
     torch.testing.assert_close(everything, F.cross_entropy(logits, labels.long(), ignore_index=VOID))
-    hardest = whole(SegmentationLoss(3, cross_entropy=0, ohem=1, ohem_threshold=1e-6, ohem_keep=0.1), logits, labels)
+    hardest = whole(SegmentationLoss(3, {"ohem": 1}, {"ohem": {"threshold": 1e-6, "keep": 0.1}}), logits, labels)
     each = F.cross_entropy(logits, labels.long(), ignore_index=VOID, reduction="none")[labels != VOID]
     kept = int(0.1 * each.numel())
     torch.testing.assert_close(hardest, each.topk(kept).values.mean())
@@ -59,7 +59,7 @@ def test_ohem_with_everything_kept_is_the_cross_entropy_and_else_the_hardest():
 
 @pytest.mark.parametrize("term", ["dice", "focal", "lovasz"])
 def test_terms_of_smp_ignore_void_and_fall_when_the_answer_is_right(term):
-    loss = SegmentationLoss(3, cross_entropy=0, **{term: 1.0})
+    loss = SegmentationLoss(3, {term: 1.0})
     logits, labels = batch()
     value = whole(loss, logits, labels)
     value.backward()
@@ -71,8 +71,8 @@ def test_terms_of_smp_ignore_void_and_fall_when_the_answer_is_right(term):
 
 def test_a_sum_of_terms_is_the_sum():
     logits, labels = batch()
-    both = whole(SegmentationLoss(3, cross_entropy=0.5, dice=2.0), logits, labels)
-    single = [whole(SegmentationLoss(3, cross_entropy=a, dice=b), logits, labels) for a, b in ((1.0, 0.0), (0.0, 1.0))]
+    both = whole(SegmentationLoss(3, {"cross_entropy": 0.5, "dice": 2.0}), logits, labels)
+    single = [whole(SegmentationLoss(3, {"cross_entropy": a, "dice": b}), logits, labels) for a, b in ((1.0, 0.0), (0.0, 1.0))]
     torch.testing.assert_close(both, 0.5 * single[0] + 2.0 * single[1])
 
 
@@ -80,7 +80,7 @@ def test_a_sum_of_terms_is_the_sum():
 def test_nothing_but_void_is_a_loss_of_zero_with_gradients(term):
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     labels = torch.full((2, 4, 4), VOID, dtype=torch.uint8)
-    value = whole(SegmentationLoss(3, **{"cross_entropy": 0.0, term: 1.0}), logits, labels)
+    value = whole(SegmentationLoss(3, {term: 1.0}), logits, labels)
     value.backward()
     assert value == 0
     assert (logits.grad == 0).all()

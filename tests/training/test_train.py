@@ -182,9 +182,7 @@ def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_
 def test_accumulated_batches_equal_the_large_batch():
     def step(parts):
         torch.manual_seed(0)
-        model = create_model(
-            "fcn32s", backbone="vgg11", backbone_options={"classifier": False}, upsample="transposed", num_classes=3
-        ).eval()
+        model = create_model("fcn32s", backbone="vgg11", classifier=False, upsample="transposed", num_classes=3).eval()
         nn.init.normal_(model.decoder.scores[0].weight)
         accelerator = create_accelerator("cpu", "fp32")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.help import group_options
+from fcn.core.registry import list_parts
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import create_model
 from tests.inference.stream.compare import differs, lively
 
 CLASSES = 5
-MODELS = [model for model in group_options("model") if model != "smp"]
+MODELS = [model for model in list_parts("model") if model != "smp"]
 SKIPS = ("fcn8s", "unet")  # the models with which every up-sampler is tried
 
 
@@ -54,14 +54,14 @@ def test_every_model(model):
     assert differs(ScoresOnly(network).eval(), image, band=24, strips=2) < 1e-9
 
 
-@pytest.mark.parametrize("upsample", [word for word in group_options("upsample") if word != "bilinear"])
+@pytest.mark.parametrize("upsample", [word for word in list_parts("upsample") if word != "bilinear"])
 @pytest.mark.parametrize("model", SKIPS)
 def test_every_upsampler(model, upsample):
     assert wrong_labels(built(model, upsample=upsample), picture(45, 67), band=16, strip=40) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upsample", group_options("upsample"))
+@pytest.mark.parametrize("upsample", list_parts("upsample"))
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_with_every_upsampler(model, upsample):
     network = built(model, backbone_of(model), upsample)
@@ -70,7 +70,7 @@ def test_every_model_with_every_upsampler(model, upsample):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", group_options("backbone"))
+@pytest.mark.parametrize("backbone", list_parts("backbone"))
 def test_every_backbone(backbone):
     network = built("fcn", backbone)
     assert wrong_labels(network, picture(101, 75), band=32, strip=40) == 0
@@ -79,7 +79,7 @@ def test_every_backbone(backbone):
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["Unet", "UnetPlusPlus", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet"])
 def test_every_architecture_of_smp_without_attention(arch):
-    network = built("smp", "resnet18", model_options={"arch": arch})
+    network = built("smp", "resnet18", arch=arch)
     assert wrong_labels(network, picture(75, 99), band=16, strip=50) == 0
 
 

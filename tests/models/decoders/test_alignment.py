@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from fcn.core.registry import build, list_parts
 from fcn.models.backbones import Backbone
-from fcn.models.decoders import DECODERS
 from fcn.models.layers import Grid, Shift, regrid
 from fcn.models.segmenter import Segmenter
-from fcn.models.upsample import UPSAMPLERS, Carafe, create_upsampler
+from fcn.models.upsample import Carafe, create_upsampler
 
 LEVELS = 5
 SIDE = 512
@@ -118,7 +118,7 @@ CASES = (
 
 def network(model, prepare, path, kind, upsample, *, align=True):
     features = backbone(kind)
-    decoder = DECODERS[model](features, 2, create_upsampler(upsample), align=align)
+    decoder = build("model", model, features, 2, create_upsampler(upsample), align=align)
     prepare(decoder, path)
     for up in (part for part in decoder.modules() if isinstance(part, Carafe)):
         nn.init.zeros_(up.predict.weight)  # at the start this is small, and so are real features
@@ -134,7 +134,7 @@ def test_each_pixel_comes_out_where_it_came_from(model, prepare, path, kind):
 
 
 @pytest.mark.parametrize("kind", ["pool", "stride"])
-@pytest.mark.parametrize("upsample", UPSAMPLERS)
+@pytest.mark.parametrize("upsample", list_parts("upsample"))
 @pytest.mark.parametrize("path", range(3))
 def test_with_every_upsampler_nothing_moves_on_average(upsample, path, kind):
     """Steps instead of a ramp, where an up-sampler makes such: their mean is in its place."""

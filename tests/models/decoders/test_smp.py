@@ -15,7 +15,7 @@ ALONE = {"Unet", "UnetPlusPlus", "MAnet", "Linknet"}  # which arrive at the imag
 
 
 def build(arch, upsample="bilinear", backbone="resnet18", **settings):
-    return create_model("smp", backbone=backbone, upsample=upsample, num_classes=3, model_options={"arch": arch}, **settings)
+    return create_model("smp", backbone=backbone, upsample=upsample, num_classes=3, arch=arch, **settings)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

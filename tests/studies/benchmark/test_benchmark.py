@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from fcn.cli import run
+from fcn.core.registry import build
 from fcn.models.segmenter import create_model
 from fcn.studies.benchmark.labels import patchwork
 from fcn.studies.benchmark.rows import Row, Section, tables
 from fcn.studies.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
-from fcn.studies.benchmark.strategies import STRATEGIES, Result, compare, near_seams, pixels, randomized, read, strategy_rows
+from fcn.studies.benchmark.strategies import Result, compare, near_seams, pixels, randomized, read, strategy_rows
 
 PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
 
@@ -149,8 +150,8 @@ def test_the_stream_is_the_whole_and_windows_are_not():
 def test_what_comes_in_bands_can_be_the_reference():
     spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
     network, picture = randomized(spec, "cpu", True), pixels(256)
-    found = read(STRATEGIES["stream"](network, picture, band=16), 256, margins=True)
-    expected = read(STRATEGIES["whole"](network, picture), 256, margins=True)
+    found = read(build("inference", "stream", network, picture, band=16), 256, margins=True)
+    expected = read(build("inference", "whole", network, picture), 256, margins=True)
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.margin, expected.margin, atol=1e-5)
 

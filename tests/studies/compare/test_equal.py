@@ -6,10 +6,11 @@ from functools import cache
 import pytest
 import torch
 
+from fcn.core.registry import list_parts
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
 from fcn.models.segmenter import create_model
-from fcn.models.upsample import UPSAMPLERS, create_upsampler
+from fcn.models.upsample import create_upsampler
 from fcn.studies.compare.equal import check_equal, own_names, start_of
 from fcn.training.batches import Plan
 
@@ -31,10 +32,10 @@ def bilinear():
 
 
 def test_all_upsamplers_start_equal(bilinear):
-    check_equal({"bilinear": bilinear} | {name: begin(name) for name in UPSAMPLERS if name != "bilinear"})
+    check_equal({"bilinear": bilinear} | {name: begin(name) for name in list_parts("upsample") if name != "bilinear"})
 
 
-@pytest.mark.parametrize("name", UPSAMPLERS)
+@pytest.mark.parametrize("name", list_parts("upsample"))
 @pytest.mark.parametrize("channels", [(4, 4), (4, 3)])
 def test_what_is_built_after_an_upsampler_draws_the_same_numbers(name, channels):
     torch.manual_seed(3)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from fcn.core.registry import list_parts
 from fcn.models.segmenter import create_model
-from fcn.models.upsample import UPSAMPLERS
+from fcn.models.upsample import TransposedConv
 from fcn.studies.compare import flat
 from fcn.studies.compare.flat import checkerboard_index, flat_scores, untrained_scores
 
@@ -35,7 +36,7 @@ def near(monkeypatch):
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("upsample", UPSAMPLERS)
+@pytest.mark.parametrize("upsample", list_parts("upsample"))
 def test_networks_start_without_a_pattern_and_learnt_weights_can_draw_one(upsample, near):
     model = create_model("fcn8s", backbone="resnet18", upsample=upsample, num_classes=3)
     assert flat_scores(model).abs().max() == 0  # for its scores start at zero
@@ -51,7 +52,7 @@ def test_a_start_with_a_pattern_is_seen(near):
     """torch's own start of a transposed convolution: the classic checkerboard."""
     model = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3)
     for up in model.modules():
-        if isinstance(up, UPSAMPLERS["transposed"]):
+        if isinstance(up, TransposedConv):
             up.conv.reset_parameters()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert checkerboard_index(untrained_scores(model), 32) > 0.1
