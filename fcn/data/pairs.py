@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image, read_labels
+from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
+from fcn.data.labelmaps import read_labels
 from fcn.data.labels import VOID, LabelSet
 
 _SHOWN = 5  # names listed in a message before "and so on"
