@@ -46,30 +46,59 @@ PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.roo
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     file = folder / "config.yaml"
     if not file.is_file():
-        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}")
+        kept = next((folder / name for name in ("best.pt", "last.pt") if (folder / name).is_file()), None)
+        lost = f"; to start anew from what was learnt there, fcn train ... model.weights={kept} output=NEW" if kept else ""
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}{lost}")
     for override in overrides:
         if override.key_or_group not in BESIDE_RESUME[command]:
             raise WrongCallError(
                 f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
                 f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
-    try:
-        saved: Any = OmegaConf.load(file)
-        check_kind(command, folder, set(saved))
-        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
-        register(parse(parts))
-        tree = OmegaConf.merge(composed(command, parts), saved)
-    except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
-        raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
+    tree = saved_settings(command, folder, file)
     tree.output = None
     for override in overrides:
         OmegaConf.update(tree, override.key_or_group, override.value())
     return to_object(tree)
+
+
+LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
+
+
+def saved_settings(command: str, folder: Path, file: Path) -> Any:
+    """The settings in a ``config.yaml``, each of them checked. Raises WrongCallError, naming the file, for what no run has written."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import AliasEvent, YAMLError
+    from yaml import parse as yaml_events
+
+    try:
+        if file.stat().st_size > LARGEST_SETTINGS:
+            raise ValueError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
+        text = file.read_text(encoding="utf-8")
+        if any(isinstance(event, AliasEvent) for event in yaml_events(text)):  # a few of them can stand for billions of values
+            raise ValueError("it holds a reference (*name), which no command writes")
+        saved: Any = OmegaConf.create(text)
+        check_kind(command, folder, set(saved))
+        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
+        register(parse(parts))
+        tree = OmegaConf.merge(composed(command, parts), saved)
+        tree.resume, tree.output = None, None
+        OmegaConf.to_object(tree)
+        return tree
+    except WrongCallError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = describe(error)
+    except OSError as error:
+        raise WrongCallError(f"{file} cannot be read ({error.strerror or error}); change its permissions") from error
+    except (YAMLError, AttributeError, TypeError, ValueError, RecursionError, KeyError) as error:
+        reason = first_line(error)
+    raise WrongCallError(f"{file} is damaged, or of another version of fcn: {reason}")
 
 
 def check_kind(command: str, folder: Path, saved: set[Any]) -> None:

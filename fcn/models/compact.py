@@ -17,7 +17,8 @@ Strided convolutions take the place of pools (Springenberg et al. 2015, arXiv:14
 
 from torch import Tensor, nn
 
-from fcn.models.pretrained import fit_backbone, read_tensors
+from fcn.models.pretrained import fit_backbone
+from fcn.models.weight_files import read_tensors
 
 
 def conv_block(in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:

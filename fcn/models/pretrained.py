@@ -4,7 +4,7 @@ A backbone's are those of a classifier (``matching.py``). A whole network's (``W
 state dict under our names, or from torchvision's segmentation networks, whose names are brought to ours by a rule (``renamed``).
 
 Downloads go through torchvision, smp or timm, which verify what they fetch and keep it in their caches. A file is a state dict, as
-``torch.save(model.state_dict())`` or safetensors writes it, or what holds one (``as_state_dict``).
+``torch.save(model.state_dict())`` or safetensors writes it, or what holds one (``weight_files.py``).
 """
 
 import logging
@@ -17,8 +17,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from fcn.models.matching import class_axes, match_backbone, shared_holders, top_modules, with_classes_of
-from fcn.models.weight_files import WRAPPERS, check_checkpoint, is_checkpoint, is_state_dict, read_archive
+from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
+from fcn.models.weight_files import as_state_dict, is_checkpoint, read_file, read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -45,48 +45,9 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
         ) from error
 
 
-def read_file(path: str | Path) -> Any:
-    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds; a checkpoint of ``fcn train`` is checked.
-
-    Raises FileNotFoundError, OSError where it cannot be opened, or ValueError where it cannot be read or is damaged.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
-    content = read_archive(path, "state dict")
-    if is_checkpoint(content):
-        check_checkpoint(content, path)
-    return content
-
-
-def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """The tensors by name in ``content``: itself, or what it holds as ``WRAPPERS`` say; names all behind ``module.`` or another holder of
-    the network lose it. What was done is logged. Raises ValueError where there are none."""
-    inside = [key for key in WRAPPERS if isinstance(content, dict) and is_state_dict(content.get(key))]
-    state = content[inside[0]] if inside else content
-    if not is_state_dict(state):
-        raise ValueError(
-            f"{path} holds no state dict (tensors by name), also not as {', '.join(WRAPPERS)}; "
-            f"save one with torch.save(model.state_dict(), path)"
-        )
-    prefix = shared_holders(state)
-    if inside or prefix:
-        parts = [f"its entry '{inside[0]}' is taken"] * bool(inside) + [f"the names lose '{prefix}'"] * bool(prefix)
-        log.info("%s: %s", path, ", ".join(parts))
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
 def load_weights(network: nn.Module, path: str | Path, *, head: tuple[str, ...] = (), whole: Callable[[], nn.Module] | None = None) -> None:
     """Load a classifier's state dict, or a checkpoint's backbone, from a file; see ``fit_backbone``."""
     fit_backbone(network, read_tensors(path), path, head=head, whole=whole)
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors by name in a file: a state dict's or a checkpoint's. Raises as ``read_file`` and ``as_state_dict`` do."""
-    content = read_file(path)
-    return content["weights"] if is_checkpoint(content) else as_state_dict(content, path)
 
 
 def fit_backbone(

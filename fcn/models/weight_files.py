@@ -6,6 +6,7 @@ checksums.
 """
 
 import hashlib
+import logging
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor
 
 from fcn.data.labels import LabelSet
+from fcn.models.matching import shared_holders
 from fcn.models.spec import check_spec
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 ENTRIES = ("format", "spec", "labels", "weights")  # that every checkpoint has
@@ -61,6 +65,45 @@ def check_sums(path: Path) -> None:
         record = archive.testzip()
     if record is not None:
         raise DamagedError(f"{path} is damaged: the checksum of its part {record} is wrong; take another copy")
+
+
+def read_file(path: str | Path) -> Any:
+    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds; a checkpoint of ``fcn train`` is checked.
+
+    Raises FileNotFoundError, OSError where it cannot be opened, or ValueError where it cannot be read or is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
+    content = read_archive(path, "state dict")
+    if is_checkpoint(content):
+        check_checkpoint(content, path)
+    return content
+
+
+def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The tensors by name in ``content``: itself, or what it holds as ``WRAPPERS`` say; names all behind ``module.`` or another holder of
+    the network lose it. What was done is logged. Raises ValueError where there are none."""
+    inside = [key for key in WRAPPERS if isinstance(content, dict) and is_state_dict(content.get(key))]
+    state = content[inside[0]] if inside else content
+    if not is_state_dict(state):
+        raise ValueError(
+            f"{path} holds no state dict (tensors by name), also not as {', '.join(WRAPPERS)}; "
+            f"save one with torch.save(model.state_dict(), path)"
+        )
+    prefix = shared_holders(state)
+    if inside or prefix:
+        parts = [f"its entry '{inside[0]}' is taken"] * bool(inside) + [f"the names lose '{prefix}'"] * bool(prefix)
+        log.info("%s: %s", path, ", ".join(parts))
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors by name in a file: a state dict's or a checkpoint's. Raises as ``read_file`` and ``as_state_dict`` do."""
+    content = read_file(path)
+    return content["weights"] if is_checkpoint(content) else as_state_dict(content, path)
 
 
 # --- checkpoints of fcn train ---

@@ -17,7 +17,7 @@ from fcn.studies.measure import Timing
 from fcn.training.batches import Plan
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.devices import create_accelerator
-from fcn.training.train import State, moving_average
+from fcn.training.state import State, moving_average
 from tests.studies.compare.drawn import Drawn
 
 # --- one cell ---
