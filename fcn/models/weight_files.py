@@ -95,7 +95,7 @@ def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
         )
     prefix = shared_holders(state)
     if inside or prefix:
-        parts = [f"its entry '{inside[0]}' is taken"] * bool(inside) + [f"the names lose '{prefix}'"] * bool(prefix)
+        parts = [f"its entry '{key}' is taken" for key in inside[:1]] + [f"the names lose '{prefix}'"] * bool(prefix)
         log.info("%s: %s", path, ", ".join(parts))
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 

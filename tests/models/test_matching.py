@@ -36,8 +36,18 @@ def lite():
     return network.state_dict(), image, maps[0]
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "backbone.", "module.model.backbone."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize(
+    ("prefix", "wrapper"),
+    [
+        ("", None),
+        ("module.", None),
+        ("backbone.", None),
+        ("_orig_mod.", "state_dict"),
+        ("model.", "model"),
+        ("backbone.", "model_state_dict"),
+        ("module.model.backbone.", "state_dict"),
+    ],
+)
 def test_timms_own_state_dict_gives_its_features(prefix, wrapper, lite, tmp_path, caplog):
     state, image, expected = lite
     content = {f"{prefix}{name}": value for name, value in state.items()}

@@ -163,11 +163,12 @@ class TestResume:
     @pytest.mark.parametrize(
         ("setting", "other", "reason"),
         [
-            ("  name: fcn8s", "  name: fcn16s", "model=fcn8s (now fcn16s)"),
-            ("  name: bilinear\n  conv: false", "  name: bilinear\n  conv: true", "upsample.conv=False (now True)"),
+            (
+                "  name: fcn8s",
+                "  name: fcn16s",
+                "it has model=fcn8s (now fcn16s); put back what was changed",
+            ),
             ("  weight_decay: 0.01", "  weight_decay: 0.5", "its weight_decay is 0.01 (now 0.5)"),
-            ("ema: null", "ema: 0.9", "no ema (now with it)"),
-            ("seed: 0\nsync", "seed: 1\nsync", "seed 0 (now 1)"),
         ],
     )
     def test_a_last_checkpoint_of_other_settings_is_refused(self, setting, other, reason, copied, capsys):
@@ -175,31 +176,6 @@ class TestResume:
         assert setting in text
         (copied / "config.yaml").write_text(text.replace(setting, other))
         assert reason in self.refused(copied, capsys)
-
-    @pytest.mark.parametrize(
-        ("change", "reason"),
-        [
-            (lambda state: state.pop("training"), "does not hold what a run goes on from"),
-            (lambda state: state["training"].pop("plan"), "the entry training lacks plan"),
-            (lambda state: state["training"].update(plan=3), "plan in the entry training is 3"),
-            (lambda state: state["training"].update(step="8"), "step in the entry training is '8'"),
-            (lambda state: state["training"].update(step=9), "it is of step 9, and the run has 8"),
-            (lambda state: state["training"].update(best=None), "best in the entry training is None"),
-            (lambda state: state["training"].update(losses=[float("nan")]), "losses in the entry training"),
-            (lambda state: state["training"].update(average={"x": 1}), "average in the entry training"),
-            (lambda state: state["training"]["optimizer"].update(param_groups=[]), "groups of parameters"),
-            (lambda state: state["training"]["optimizer"]["state"][0]["exp_avg"].fill_(float("nan")), "holds nan or infinity"),
-            (lambda state: state["training"]["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)), "its exp_avg of parameter 0"),
-            (lambda state: state["labels"]["names"].reverse(), "the classes wire, "),
-        ],
-    )
-    def test_what_last_pt_should_not_hold_is_named(self, change, reason, copied, capsys):
-        state = torch.load(copied / "last.pt", weights_only=True)
-        change(state)
-        save_checkpoint(state, copied / "last.pt")
-        sentence = self.refused(copied, capsys)
-        assert reason in sentence
-        assert "last.pt" in sentence
 
     def test_a_last_checkpoint_of_before_losses_were_kept_is_gone_on_from(self, copied):
         state = torch.load(copied / "last.pt", weights_only=True)
