@@ -128,6 +128,9 @@ def check_checkpoint(content: Any, path: str | Path) -> None:
         classes, named = content["spec"]["num_classes"], labels_of(content["labels"]).num_classes
         if named != classes:
             raise ValueError(f"it names {named} classes, and its network has {classes}")
+        data = content.get("data")
+        if data is not None and not (isinstance(data, dict) and isinstance(data.get("name"), str)):
+            raise ValueError("the entry data does not name a data set")
         if "digest" in content and content["digest"] != digest(content):
             raise ValueError("its tensors are not those that were written")
     except ValueError as error:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from fcn.commands.resume import check_same
+from fcn.commands.resume import check_same, read_last
 from fcn.composing import compose
 from fcn.data.labels import LabelSet
 from fcn.models.spec import ModelSpec
@@ -39,3 +39,15 @@ def test_others_are_refused(words, names, reason):
     with pytest.raises(ValueError, match="is not of this run") as raised:
         check_same(compose("train", list(chosen.values())), checkpoint(), LabelSet(names))
     assert reason in str(raised.value)
+
+
+def test_a_training_of_a_comparison_without_its_last_checkpoint_is_trained_anew_by_hand_only(tmp_path):
+    cell = tmp_path / "cells" / "nearest-0"
+    cell.mkdir(parents=True)
+    assert read_last(cell) is None  # cut before it wrote anything
+    (tmp_path / "config.yaml").touch()
+    (cell / "best.pt").touch()
+    with pytest.raises(
+        ValueError, match=rf"no last\.pt .*best\.pt, which .*move its folder {cell} away, then fcn compare resume={tmp_path}"
+    ):
+        read_last(cell)

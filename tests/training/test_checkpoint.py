@@ -163,6 +163,7 @@ WEIGHT = "decoder.classifier.4.weight"
         (changed("spec", "model_options", to=[]), "model_options in the entry spec is []"),
         (changed("spec", "backbone", to="resnet19"), "cannot be built: backbone=resnet19 is not known"),
         (lambda state: state["spec"]["model_options"].update(channels="many"), "cannot be built"),
+        (lambda state: state.update(data=["shapes"]), "the entry data does not name a data set"),
         (changed("format", to=2), "has the format 2; this version reads 1"),
         (changed("format", to=None), "lacks the entry format"),
     ],
