@@ -47,7 +47,5 @@ def test_a_training_of_a_comparison_without_its_last_checkpoint_is_trained_anew_
     assert read_last(cell) is None  # cut before it wrote anything
     (tmp_path / "config.yaml").touch()
     (cell / "best.pt").touch()
-    with pytest.raises(
-        ValueError, match=rf"no last\.pt .*move its folder {cell} away, then fcn compare resume={tmp_path}"
-    ):
+    with pytest.raises(ValueError, match=rf"no last\.pt .*move its folder {cell} away, then fcn compare resume={tmp_path}"):
         read_last(cell)
