@@ -4,6 +4,7 @@ Hydra and omegaconf are imported here and in ``launchers.py`` only. Every word i
 ``+key`` and typing errors in some places pass); what is wrong is told with the words that would be right.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -14,6 +15,8 @@ from typing import Any
 from fcn import config as schema
 from fcn.help import chosen_parts, conf_folder, group_names, group_options
 from fcn.names import first_line, suggest
+
+log = logging.getLogger(__name__)
 
 
 class WrongCallError(Exception):
@@ -46,30 +49,94 @@ PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.roo
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     file = folder / "config.yaml"
     if not file.is_file():
-        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}")
+        kept = next((folder / name for name in ("best.pt", "last.pt") if (folder / name).is_file()), None)
+        lost = f"; to start anew from what was learnt there, fcn train ... model.weights={kept} output=NEW" if kept else ""
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}{lost}")
     for override in overrides:
         if override.key_or_group not in BESIDE_RESUME[command]:
             raise WrongCallError(
                 f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
                 f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
-    try:
-        saved: Any = OmegaConf.load(file)
-        check_kind(command, folder, set(saved))
-        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
-        register(parse(parts))
-        tree = OmegaConf.merge(composed(command, parts), saved)
-    except (OmegaConfBaseException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
-        raise WrongCallError(f"{file} is damaged, or of another version of fcn: {first_line(error)}") from error
+    tree = saved_settings(command, folder, file)
     tree.output = None
     for override in overrides:
         OmegaConf.update(tree, override.key_or_group, override.value())
     return to_object(tree)
+
+
+LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
+DEEPEST_SETTINGS = 10  # levels; what is written has three
+
+
+def saved_settings(command: str, folder: Path, file: Path) -> Any:
+    """The settings in a ``config.yaml``, each of them checked. Raises WrongCallError, naming the file, for what no run has written."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        if file.stat().st_size > LARGEST_SETTINGS:
+            raise ValueError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
+        text = file.read_text(encoding="utf-8")
+        check_plain(text)
+        saved: Any = OmegaConf.create(text)
+        check_kind(command, folder, set(saved))
+        parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
+        register(parse(parts))
+        settings = composed(command, parts)
+        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output"})
+        empty = sorted(OmegaConf.missing_keys(saved))
+        if empty:
+            raise ValueError(f"{empty[0]} has no value")
+        tree = OmegaConf.merge(settings, saved)
+        tree.resume, tree.output = None, None
+        OmegaConf.to_object(tree)
+        if lacking:
+            log.warning("%s lacks %s; the default is taken", file, ", ".join(lacking))
+        return tree
+    except WrongCallError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = describe(error)
+    except OSError as error:
+        raise WrongCallError(f"{file} cannot be read ({error.strerror or error}); change its permissions") from error
+    except (YAMLError, AttributeError, TypeError, ValueError, RecursionError, KeyError) as error:
+        reason = first_line(error)
+    raise WrongCallError(f"{file} is damaged, or of another version of fcn: {reason}")
+
+
+def check_plain(text: str) -> None:
+    """ValueError where a YAML text is no mapping of a few levels, or where a few of its bytes stand for many values."""
+    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
+    from yaml import parse as yaml_events
+
+    depth, begun = 0, False
+    for event in yaml_events(text):
+        if isinstance(event, NodeEvent) and not begun:
+            begun = True
+            if not isinstance(event, MappingStartEvent):
+                raise ValueError("it holds no settings by name")
+        if isinstance(event, AliasEvent):
+            raise ValueError("it holds a reference (*name), which no command writes")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST_SETTINGS:
+            raise ValueError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
+
+
+def flat(settings: Any) -> set[str]:
+    """The keys of all settings, dotted."""
+    from omegaconf import OmegaConf
+
+    def walk(node: dict[Any, Any], prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            yield from walk(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+    return set(walk(OmegaConf.to_container(settings), ""))  # type: ignore[arg-type]
 
 
 def check_kind(command: str, folder: Path, saved: set[Any]) -> None:

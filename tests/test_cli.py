@@ -6,10 +6,12 @@ import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from fcn.cli import run
@@ -273,10 +275,55 @@ class TestResume:
         message = f"fcn: resume={cell} is one training of a comparison; fcn compare resume={whole} goes on with all of them"
         assert answer(capsys, command, f"resume={cell}") == (2, message)
 
-    @pytest.mark.parametrize("settings", ["", "a: [1", "- 1", "seed: 0"])
-    def test_damaged_settings_are_told(self, settings, tmp_path, capsys):
-        status, error = answer(capsys, "train", f"resume={self.folder(tmp_path / 'run', settings)}")
-        assert (status, "config.yaml is damaged, or of another version of fcn: " in error, "\n" in error) == (2, True, False)
+    @pytest.mark.parametrize(
+        ("spoil", "reason"),
+        [
+            (lambda text: "", ""),
+            (lambda text: "a: [1", ""),
+            (lambda text: "- 1", "no settings by name"),
+            (lambda text: "3", "no settings by name"),
+            (lambda text: "seed: 0", ""),
+            (lambda text: text.replace("batch_size: 4", "batch_size: -2"), "batch_size=-2 is not allowed"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: two"), "batch_size: Value 'two'"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ???"), "batch_size has no value"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${nothing}"), "batch_size: Interpolation key 'nothing' not found"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${seed"), "batch_size: "),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${batch_size}"), "batch_size: Recursive interpolation"),
+            (lambda text: text.replace("name: fcn8s", "name: fcn9s"), "Could not find 'model/fcn9s'"),
+            (lambda text: text.replace("name: fcn8s", "name: [1]"), ""),
+            (lambda text: f"{text}more: 3\n", "more"),
+            (lambda text: f"{text}x: {'[' * 3000}{']' * 3000}\n", "nested more than"),
+            (
+                lambda text: text + "a: &a [1,2]\n" + "".join(f"b{i}: &a [{','.join(['*a'] * 9)}]\n" for i in range(9)),
+                "a reference (*name)",
+            ),
+            (lambda text: text + "#" * 100_000, "bytes"),
+            (lambda text: text.encode() + b"x: \xff\n", "'utf-8' codec"),
+        ],
+    )
+    def test_damaged_settings_are_told(self, spoil, reason, tmp_path, capsys):
+        whole = yaml.safe_dump(asdict(compose("train", ["model=fcn8s", "batch_size=4"])))
+        assert {"batch_size: 4", "  name: fcn8s"} <= set(whole.splitlines())
+        spoilt = spoil(whole)
+        run_folder = self.folder(tmp_path / "run", "")
+        (run_folder / "config.yaml").write_bytes(spoilt if isinstance(spoilt, bytes) else spoilt.encode())
+        status, error = answer(capsys, "train", f"resume={run_folder}")
+        begin = f"fcn: {run_folder / 'config.yaml'} is damaged, or of another version of fcn: "
+        assert (status, error.startswith(begin), reason in error, "\n" in error) == (2, True, True, False), error
+
+    def test_settings_that_a_run_did_not_write_down_are_told(self, tmp_path, caplog):
+        whole = yaml.safe_dump(asdict(compose("train", ["batch_size=4"])))
+        run_folder = self.folder(tmp_path / "run", whole.replace("batch_size: 4\n", ""))
+        assert compose("train", [f"resume={run_folder}"]) is not None
+        assert f"{run_folder / 'config.yaml'} lacks batch_size; the default is taken" in caplog.text
+
+    def test_a_run_that_lost_its_settings_is_told_of_its_checkpoints(self, tmp_path, capsys):
+        run_folder = self.folder(tmp_path / "run", "")
+        (run_folder / "config.yaml").unlink()
+        (run_folder / "best.pt").touch()
+        status, error = answer(capsys, "train", f"resume={run_folder}")
+        assert status == 2
+        assert f"model.weights={run_folder / 'best.pt'} output=NEW" in error
 
 
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):

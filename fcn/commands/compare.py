@@ -115,6 +115,7 @@ def prepare(config: CompareConfig) -> None:
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])
-        model = model_of(config.model, config.backbone, UpsampleConfig(method), training.labels.num_classes)
+        labels = training.labels
+        model = model_of(config.model, config.backbone, UpsampleConfig(method), labels.num_classes, labels.names)
         starts[method] = {"shared weights": shared_weights(model)}
     check_equal(starts)

@@ -1,5 +1,6 @@
 """From parts of a configuration to the objects that they name."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,13 @@ def part_options(part: Any, *left_out: str) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if key not in left_out}
 
 
-def model_of(model: ModelConfig, backbone: BackboneConfig, upsample: UpsampleConfig, num_classes: int) -> "Segmenter":
+def model_of(
+    model: ModelConfig,
+    backbone: BackboneConfig,
+    upsample: UpsampleConfig,
+    num_classes: int,
+    class_names: Sequence[str] | None = None,
+) -> "Segmenter":
     """The network of these three parts, with the weights that they name."""
     from fcn.models.segmenter import create_model
 
@@ -37,4 +44,5 @@ def model_of(model: ModelConfig, backbone: BackboneConfig, upsample: UpsampleCon
         model_options=part_options(model, "name", "weights"),
         backbone_options=part_options(backbone, "name", "weights", "output_stride"),
         upsample_options=part_options(upsample, "name"),
+        class_names=class_names,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
 from fcn.commands.parts import load_split, model_of, part_options
+from fcn.commands.resume import check_same, read_last
 from fcn.config.commands import TrainConfig
 from fcn.config.data import FilesConfig
 
@@ -38,13 +39,12 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     from fcn.data.transforms import ColorJitter, TrainingTransform
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
-    from fcn.models.segmenter import create_model
     from fcn.training.batches import Plan
-    from fcn.training.checkpoint import read_checkpoint, spec_words
+    from fcn.training.checkpoint import model_from_state, spec_words
     from fcn.training.devices import create_accelerator, place
     from fcn.training.losses import SegmentationLoss
     from fcn.training.optim import create_optimizer, create_schedule
-    from fcn.training.train import State, moving_average
+    from fcn.training.state import State, moving_average
     from fcn.training.train import train as run_training
 
     begin = time.monotonic()
@@ -55,8 +55,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         raise ValueError("tensorboard=true needs the package tensorboard; install fcn[tensorboard], or leave it out")
     if isinstance(config.data, FilesConfig):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
-    last = Path(config.resume or "") / "last.pt"
-    resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
+    resumed = read_last(Path(config.resume)) if config.resume else None
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
         if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
@@ -64,7 +63,11 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
                 verify(split, config.data.verify)
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
-    model = create_model(**resumed["spec"]) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
+    if resumed:
+        check_same(config, resumed, training.labels)
+        model = model_from_state(resumed, f"{config.resume}/last.pt").train()
+    else:
+        model = model_of(config.model, config.backbone, config.upsample, classes, training.labels.names)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
@@ -93,7 +96,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     strategy = create_strategy(config.inference.name, **part_options(config.inference, "name"))
     state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
     if resumed:
-        state.restore(resumed, plan)
+        state.restore(resumed, plan, f"{config.resume}/last.pt")
     if config.resume:
         folder = Path(config.resume)
         if accelerator.is_main_process:

@@ -6,8 +6,8 @@ interpolates them by that whole factor and crops the image's size from the top l
 size of the image (one convention for the whole toolkit: bilinear, ``align_corners=False``).
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -22,25 +22,12 @@ from fcn.models.decoders.levels import SIZE, Decoder
 from fcn.models.decoders.smp import smp_parts
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
+from fcn.models.spec import ModelSpec
 from fcn.models.upsample import create_upsampler
 from fcn.names import check_options, lookup
 
 MODELS: dict[str, Callable[..., Any]] = {**DECODERS, "smp": smp_parts}
 AUXILIARY = {"aux": False, "aux_weight": 0.5, "aux_level": -2}  # options of every model, and torchvision's values
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that is needed to build a model again, in plain values: the arguments of ``create_model`` less the weights."""
-
-    model: str
-    backbone: str
-    upsample: str
-    num_classes: int
-    output_stride: int | None  # None: the backbone's own
-    model_options: dict[str, Any]
-    backbone_options: dict[str, Any]
-    upsample_options: dict[str, Any]
 
 
 class Outputs(NamedTuple):
@@ -136,12 +123,14 @@ def create_model(
     model_options: dict[str, Any] | None = None,
     backbone_options: dict[str, Any] | None = None,
     upsample_options: dict[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Segmenter:
     """A segmentation network from three words.
 
     output_stride: of the deepest feature; None: what the model asks for (``OUTPUT_STRIDES``), else the backbone's own. weights: of the
     whole network: None (random), "torchvision" (downloaded: the settings with which those were trained then hold unless others are given)
-    or a file, see ``network_weights``. backbone_weights: None, "imagenet" or the file of the classifier's state dict.
+    or a file, see ``network_weights``. backbone_weights: None, "imagenet" or the file of the classifier's state dict. class_names: in the
+    order of the scores; a checkpoint of other classes given as weights is matched by them, and classes that it does not have start anew.
 
     The options are the keyword parameters of the part's function; every model also takes ``aux`` (an auxiliary head for the training),
     ``aux_weight`` (of its loss) and ``aux_level`` (the feature that it stands on, -1 the deepest). Raises ValueError, naming what there
@@ -153,6 +142,8 @@ def create_model(
         raise ValueError(
             f"num_classes={num_classes}; a segmentation network tells up to {VOID} classes apart ({VOID} in a label map is void)"
         )
+    if class_names is not None and len(class_names) != num_classes:
+        raise ValueError(f"num_classes={num_classes} and {len(class_names)} class_names are given; give one name for each class")
     build = lookup(MODELS, model, "model")
     options, of_backbone = dict(model_options or {}), dict(backbone_options or {})
     loaded: Weights | None = None
@@ -194,8 +185,15 @@ def create_model(
     auxiliary = fcn_head(features.channels[level], num_classes) if extra["aux"] else None
     network = Segmenter(features, head, auxiliary=auxiliary, aux_weight=extra["aux_weight"], aux_level=level, spec=spec)
     if loaded is not None:
-        load_network(network, loaded, asdict(spec))
+        load_network(network, loaded, asdict(spec), class_names, lambda: with_other_classes(spec))
     return network
+
+
+def with_other_classes(spec: ModelSpec) -> Segmenter:
+    """The network of ``spec`` for another number of classes. The random numbers to come are not changed by it."""
+    classes = spec.num_classes + 1 if spec.num_classes < VOID else spec.num_classes - 1
+    with torch.random.fork_rng(devices=[]):
+        return create_model(**asdict(spec) | {"num_classes": classes})
 
 
 def set_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,9 @@ class TestResume:
         assert [(line["step"], line["miou"]) for line in lines(tmp_path / "whole", "val")] == [
             (line["step"], line["miou"]) for line in lines(cut, "val")
         ]
+        assert [(line["step"], line["loss"]) for line in lines(tmp_path / "whole", "train")] == [
+            (line["step"], line["loss"]) for line in lines(cut, "train")
+        ]
         assert not list(cut.glob(".*"))  # nothing half-written is left
 
     def test_what_cannot_be_resumed_is_refused(self, tiny_run, tmp_path, capsys):
@@ -124,6 +127,61 @@ class TestResume:
         (tmp_path / "config.yaml").write_text((tiny_run / "config.yaml").read_text())
         (tmp_path / "config.yaml").write_text("model: 3")
         assert "is damaged" in message(f"resume={tmp_path}")
+
+    @pytest.fixture
+    def copied(self, tiny_run, tmp_path):
+        return shutil.copytree(tiny_run, tmp_path / "copied")
+
+    def refused(self, folder, capsys):
+        """The sentence that answers resume=, which leaves all files as they are."""
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert run(["train", f"resume={folder}"]) == 1
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fcn: ")]
+        return sentence
+
+    def test_a_run_without_its_last_checkpoint_does_not_begin_again_over_what_it_learnt(self, copied, capsys):
+        (copied / "last.pt").write_bytes((copied / "last.pt").read_bytes()[:-999])
+        assert "without it the run cannot go on: to start from what it learnt, fcn train ... model.weights=" in self.refused(copied, capsys)
+        (copied / "last.pt").unlink()
+        sentence = self.refused(copied, capsys)
+        assert f"{copied} has no last.pt to go on from, and still holds best.pt (epoch 1, mIoU 0." in sentence
+        assert "metrics.jsonl (4 lines), which a new start would replace" in sentence
+        (copied / "best.pt").unlink()
+        assert "still holds metrics.jsonl (4 lines)" in self.refused(copied, capsys)
+        (copied / "metrics.jsonl").unlink()
+        assert run(["train", f"resume={copied}"]) == 0  # as a run that was cut before it began
+
+    def test_a_damaged_best_checkpoint_is_told_and_a_missing_one_replaced(self, copied, capsys, caplog):
+        (copied / "best.pt").write_bytes(b"PK nonsense")
+        assert "best.pt cannot be read as a checkpoint" in self.refused(copied, capsys)
+        (copied / "best.pt").unlink()
+        (copied / "metrics.jsonl").unlink()
+        assert run(["train", f"resume={copied}"]) == 0
+        assert "best.pt is missing; the best of the epochs to come takes its place" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("setting", "other", "reason"),
+        [
+            (
+                "  name: fcn8s",
+                "  name: fcn16s",
+                "it has model=fcn8s (now fcn16s); put back what was changed",
+            ),
+            ("  weight_decay: 0.01", "  weight_decay: 0.5", "its weight_decay is 0.01 (now 0.5)"),
+        ],
+    )
+    def test_a_last_checkpoint_of_other_settings_is_refused(self, setting, other, reason, copied, capsys):
+        text = (copied / "config.yaml").read_text()
+        assert setting in text
+        (copied / "config.yaml").write_text(text.replace(setting, other))
+        assert reason in self.refused(copied, capsys)
+
+    def test_a_last_checkpoint_of_before_losses_were_kept_is_gone_on_from(self, copied):
+        state = torch.load(copied / "last.pt", weights_only=True)
+        del state["training"]["losses"], state["digest"]
+        torch.save(state, copied / "last.pt")
+        assert run(["train", f"resume={copied}"]) == 0
 
     def test_resuming_a_finished_run_changes_nothing(self, tiny_run):
         before = read_checkpoint(tiny_run / "last.pt")["weights"]

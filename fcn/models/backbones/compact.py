@@ -5,11 +5,14 @@ from torch import Tensor, nn
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.compact import Compact, compact
 from fcn.models.dilate import rewrite
+from fcn.models.pretrained import in_file, load_weights
 from fcn.models.trace import trace
 
 
 def compact_features(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
-    network = trace(Features(compact(weights=weights)))
+    network = trace(Features(compact(weights=None if in_file(weights) else weights)))
+    if in_file(weights):
+        load_weights(network, weights)
     return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 

@@ -7,7 +7,7 @@ from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone,
 from fcn.models.backbones.torchvision import keep_features
 from fcn.models.dilate import Reading, rewrite
 from fcn.models.layers import evaluating
-from fcn.models.pretrained import load_weights
+from fcn.models.pretrained import in_file, load_weights
 from fcn.models.trace import trace
 from fcn.names import suggest
 
@@ -71,9 +71,27 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
         raise ValueError(
             f"the weights of backbone={name} could not be downloaded ({error}); without a network use backbone.weights=null"
         ) from error
-    if weights not in (None, "imagenet"):
-        load_weights(network, weights)
+    if in_file(weights):
+        load_encoder_weights(network, known, weights)
     return network, *normalization(known, weights)
+
+
+def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
+    """Load a file into an encoder, under smp's name. Raises ValueError where it is another network's."""
+    import timm
+
+    timm_name = known.removeprefix("tu-")
+
+    def whole() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            return timm.create_model(timm_name, pretrained=False)
+
+    try:
+        load_weights(network, weights, whole=whole if known != timm_name else None)
+    except ValueError as error:
+        if known != timm_name or not timm.is_model(timm_name):
+            raise
+        raise ValueError(f"{error}; backbone={known} is smp's encoder, and timm's network of that name is backbone=tu-{known}") from error
 
 
 def encoder_name(name: str, weights: str | None) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.convolutionalize import linear_to_conv
 from fcn.models.dilate import Reading, rewrite
-from fcn.models.pretrained import torchvision_classifier
+from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
 from fcn.models.trace import trace
 
 HALF = (0.5, 0.5, 0.5)
@@ -30,6 +30,8 @@ def classifier(name: str, weights: str | None, output_stride: int | None, dilate
         raise ValueError(f"backbone.taps={taps} is not known; allowed: first, last")
     network = trace(torchvision_classifier(name, weights))
     keep_features(network, stage_features(network, Reading(network), taps))
+    if in_file(weights):
+        load_weights(network, weights)
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
 
@@ -39,7 +41,10 @@ def vgg(name: str, weights: str | None, output_stride: int | None, dilate_first:
 
     classifier: keep fc6 and fc7 (the deepest feature is then fc7's, 4096 channels), else end with pool5.
     """
-    network = trace(VGG(torchvision_classifier(name, weights), classifier))
+    whole = torchvision_classifier(name, weights)
+    if in_file(weights):
+        load_weights(whole, weights, head=("classifier.6.",) if classifier else ("classifier.",))
+    network = trace(VGG(whole, classifier))
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=dilate_first), mean=mean, std=std)
 

@@ -21,7 +21,8 @@ from fcn.inference.scoring import ScoresOf
 from fcn.inference.strategies import STRATEGIES, create_strategy
 from fcn.inference.stream import prepare
 from fcn.inference.windows import positions
-from fcn.models.segmenter import ModelSpec, Segmenter, create_model
+from fcn.models.segmenter import Segmenter, create_model
+from fcn.models.spec import ModelSpec
 from fcn.studies.benchmark.rows import Row, Section, counted
 from fcn.studies.benchmark.sliding import image, multiply_adds, placed
 from fcn.studies.measure import Maker, measured
