@@ -18,6 +18,7 @@ def predict(config: PredictConfig) -> int:
 
     from fcn.data.images import open_image
     from fcn.data.pictures import save_gray, save_labels, save_overlay
+    from fcn.inference.kept import unchanged
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import load
     from fcn.training.devices import create_accelerator, place
@@ -49,7 +50,8 @@ def predict(config: PredictConfig) -> int:
         return True
 
     named = list(zip(paths, output_names(paths), strict=True))
-    labelled = sum(label(path, name) for path, name in tqdm(named, "labelling", unit="image", disable=len(paths) == 1))
+    with unchanged(model):
+        labelled = sum(label(path, name) for path, name in tqdm(named, "labelling", unit="image", disable=len(paths) == 1))
     print(f"{labelled} of {len(paths)} images labelled in {folder}")
     return 0 if labelled == len(paths) else 1
 

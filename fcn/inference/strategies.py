@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fcn.inference.augment import AUGMENTATIONS, augmented
+from fcn.inference.kept import unchanged
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.stream import stream
@@ -121,7 +122,8 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        scores = augmented(lambda view: compute(model, view, **within, **options), image, flip=flip, scales=scales)
-        return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
+        with unchanged(model):
+            scores = augmented(lambda view: compute(model, view, **within, **options), image, flip=flip, scales=scales)
+            return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
 
     return strategy

@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.data.split import Split
+from fcn.inference.kept import unchanged
 from fcn.inference.strategies import Strategy
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
@@ -33,7 +34,7 @@ def evaluate(
     """
     indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
     matrix = torch.zeros(split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
-    with evaluating(model):
+    with evaluating(model), unchanged(model):
         loader = scoring_loader(split, indices, workers=workers)
         hidden = not accelerator.is_main_process
         shown = tqdm(delivered(loader), title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")

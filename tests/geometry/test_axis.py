@@ -80,7 +80,7 @@ def test_nearest_cells_are_those_that_torch_reads(channels_last: bool) -> None:
                 taps = Resize(n_in, n_out, Fraction(n_in, n_out), mode).table  # type: ignore[arg-type]
                 assert np.array_equal(taps[:, 0], read), (mode, n_in, n_out)
             for factor in (0.1, 0.6, 1.05, 1.3, 2.0, 2.1, 3.0, 6.1, 7.0, 41.0, 47.0, 61.0):
-                if int(n_in * factor):
+                if int(n_in * factor) not in (0, n_in, 2 * n_in):  # for these see test_resizes.py
                     read = F.interpolate(image, scale_factor=(factor, 1), mode=mode)[0, 0, :, 0]
                     scale = 1 / Fraction(factor).limit_denominator(100)
                     taps = Resize(n_in, len(read), scale, mode, fixed=True).table  # type: ignore[arg-type]

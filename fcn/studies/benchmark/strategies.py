@@ -7,6 +7,7 @@ told beside it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fcn.inference.kept import unchanged
 from fcn.inference.scores import Reader, Scores, Strips
 from fcn.inference.scoring import ScoresOf
 from fcn.inference.strategies import STRATEGIES, create_strategy
@@ -151,11 +153,13 @@ def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
 def make(
     spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], Any]:
-    """A strategy on a model and an image, warmed up on a small one."""
+    """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
     network, picture = randomized(ModelSpec(**spec), device, channels_last), pixels(size)
     strategy = create_strategy(name, **options)
+    run = ExitStack()
+    run.enter_context(unchanged(network))
 
-    def call(image: Tensor) -> None:
+    def call(image: Tensor, run: ExitStack = run) -> None:  # which lasts as long as this
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             strategy(network, image)
 
