@@ -8,16 +8,15 @@ Three layouts are known by their folders:
   ``val`` by a hash of its stem, so that it stays where it is when others are added.
 """
 
-import re
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 
-from fcn.data.labels import LabelSet, voc_colors
-from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list, read_text
+from fcn.data.classes import read_classes
+from fcn.data.labels import LabelSet
+from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.voc import voc_layout
 
-_CLASS = re.compile(r"(?P<name>[^#]*?)(?:\s+#(?P<color>[0-9a-fA-F]{6}))?(?:\s+#\s.*)?")
 _VAL_FRACTION = 0.2
 
 
@@ -41,32 +40,6 @@ def folder(root: str | PathLike[str], split: str, *, val_fraction: float | None 
     if (root / "images").is_dir():
         return _listed(root, split, labels, classes)
     return _folders(root, split, labels)
-
-
-def read_classes(path: str | PathLike[str]) -> LabelSet:
-    """A list of classes: one name a line in the order of the indices, a colour ``#rrggbb`` after it if you like; ``#`` begins a comment.
-
-    Classes without colour take that of their index in VOC's palette. Raises FileNotFoundError, and ValueError naming file and line.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no list of classes {path}: write one, with one class name a line in the order of their indices")
-    names, colors = [], []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _CLASS.fullmatch(line)
-        if match is None:
-            raise ValueError(f"{path}, line {number}: '{line}' is not a class name, optionally followed by a colour as #rrggbb")
-        names.append(match["name"])
-        colors.append(match["color"])
-    palette = voc_colors(len(names))
-    rgb = [palette[i] if color is None else (int(color[:2], 16), int(color[2:4], 16), int(color[4:], 16)) for i, color in enumerate(colors)]
-    try:
-        return LabelSet(tuple(names), tuple(rgb))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _listed(root: Path, split: str, labels: LabelSet, classes: str) -> Pairs:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.data.folder import folder, read_classes
-from fcn.data.labels import voc_colors
+from fcn.data.folder import folder
 from fcn.data.pairs import Pairs
 
 
@@ -140,26 +139,3 @@ class TestFaults:
         put(root / "train" / "images" / "a.png")
         with pytest.raises(ValueError, match=r"holds both a\.jpg and a\.png"):
             folder(root, "train")
-
-
-class TestClasses:
-    def test_names_colours_and_comments(self, tmp_path: Path) -> None:
-        path = tmp_path / "classes.txt"
-        path.write_text("\ufeff# my classes\nground\n\ntraffic light  #Ff8000\ncar # any\nbus #000001 # or coach\n", encoding="utf-8")
-        labels = read_classes(path)
-        assert labels.names == ("ground", "traffic light", "car", "bus")
-        assert labels.colors == (voc_colors(1)[0], (255, 128, 0), voc_colors(3)[2], (0, 0, 1))
-
-    @pytest.mark.parametrize("line", ["car #12345", "car #12345g", "car#", "car #ff0000 bus"])
-    def test_line_that_is_no_class(self, tmp_path: Path, line: str) -> None:
-        path = tmp_path / "classes.txt"
-        path.write_text(f"a\nb\n{line}\n")
-        with pytest.raises(ValueError, match=r"classes\.txt, line 3: "):
-            read_classes(path)
-
-    def test_too_few_and_repeated(self, tmp_path: Path) -> None:
-        path = tmp_path / "classes.txt"
-        for text, message in (("a", "1 classes given"), ("a\na", "must be unique")):
-            path.write_text(text)
-            with pytest.raises(ValueError, match=rf"classes\.txt: .*{message}"):
-                read_classes(path)
