@@ -1,5 +1,6 @@
 """From parts of a configuration to the objects that they name."""
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +9,41 @@ from fcn.config.models import BackboneConfig, ModelConfig, UpsampleConfig
 if TYPE_CHECKING:
     from fcn.models.segmenter import Segmenter
 
+log = logging.getLogger(__name__)
+
 
 def load_split(data: dict[str, Any], split: str) -> Any:
     """A split of the data set that a ``data`` configuration, as plain values, describes."""
+    return load_splits(data, split)[0]
+
+
+def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
+    """Several splits of a data set; what its reader notes (files that were passed over) is told, once for all of them."""
     from fcn.data import create_split
 
     options = {key: value for key, value in data.items() if key not in ("name", "train", "val", "recipe", "verify")}
-    return create_split(data["name"], split, **options)
+    loaded = [create_split(data["name"], split, **options) for split in splits]
+    for note in dict.fromkeys(note for split in loaded for note in getattr(split, "notes", ())):
+        log.warning("note: %s", note)
+    return loaded
+
+
+def look_at(training: Any, validation: Any, verify_mode: str | None) -> None:
+    """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
+    nothing to score. verify_mode: how many files are read, see ``fcn.data.verify``; None for a data set that has none."""
+    from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
+    from fcn.data.verify import verify
+
+    if verify_mode not in (None, "none"):
+        train_census, val_census = verify(training, verify_mode), verify(validation, verify_mode)
+        refuse_too_few(train_census, 2, "the training split")
+        refuse_scoring(val_census, "the validation split")
+        log.info("training split: %s", train_census.summary())
+        log.info("validation split: %s", val_census.summary())
+        for warning in dict.fromkeys([*training_warnings(train_census), *scoring_warnings(val_census)]):
+            log.warning("note: %s", warning)
+    need_classes(training, 2, "the training split")
+    need_classes(validation, 1, "the validation split")
 
 
 def part_options(part: Any, *left_out: str) -> dict[str, Any]:

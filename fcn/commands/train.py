@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, model_of, part_options
+from fcn.commands.parts import load_splits, look_at, model_of, part_options
 from fcn.config.commands import TrainConfig
 from fcn.config.data import FilesConfig
 
@@ -36,7 +36,6 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
 
     from fcn.data.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
-    from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.models.segmenter import create_model
     from fcn.training.batches import Plan
@@ -58,10 +57,9 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     last = Path(config.resume or "") / "last.pt"
     resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
     with accelerator.main_process_first():  # which downloads and checks
-        training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
-        if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
-            for split in (training, validation):
-                verify(split, config.data.verify)
+        training, validation = load_splits(asdict(config.data), config.data.train, config.data.val)
+        if accelerator.is_main_process and not resumed:
+            look_at(training, validation, config.data.verify if isinstance(config.data, FilesConfig) else None)
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
     model = create_model(**resumed["spec"]) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
