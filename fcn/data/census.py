@@ -51,7 +51,7 @@ class Census:
 
     def summary(self) -> str:
         """What was seen, in one line."""
-        maps = f"{self.samples} label maps" if self.samples == self.of else f"{self.samples} label maps looked at (of {self.of})"
+        maps = f"{self.samples} label map{'s' if self.samples > 1 else ''}" if self.samples == self.of else f"{self.samples} label maps looked at (of {self.of})"
         return f"{maps}: {len(self.classes)} of {self.labels.num_classes} classes occur, {_percent(self.void)} of the pixels is void"
 
 
