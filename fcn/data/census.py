@@ -51,7 +51,11 @@ class Census:
 
     def summary(self) -> str:
         """What was seen, in one line."""
-        maps = f"{self.samples} label map{'s' if self.samples > 1 else ''}" if self.samples == self.of else f"{self.samples} label maps looked at (of {self.of})"
+        maps = (
+            f"{self.samples} label map{'s' if self.samples > 1 else ''}"
+            if self.samples == self.of
+            else f"{self.samples} label maps looked at (of {self.of})"
+        )
         return f"{maps}: {len(self.classes)} of {self.labels.num_classes} classes occur, {_percent(self.void)} of the pixels is void"
 
 
@@ -111,7 +115,8 @@ def training_warnings(census: Census) -> Iterator[str]:
     missing = [name for index, name in enumerate(names) if index not in census.classes]
     if missing:
         where = "no mask" if census.samples == census.of else f"none of {census.samples} masks looked at (of {census.of})"
-        yield f"{where} to train on holds {_listed(missing)}: what does not occur cannot be learnt"
+        void = f"; is the value 255 ({_percent(census.void)} of the pixels) meant to be it?" if len(missing) == 1 and census.void else ""
+        yield f"{where} to train on holds {_listed(missing)}: what does not occur cannot be learnt{void}"
     if census.void > _MUCH_VOID:
         yield f"{_percent(census.void)} of the pixels to train on is void (255), which is not learnt from"
     yield from _mixed(census, "train on")

@@ -88,7 +88,7 @@ def _refuse_foreign(path: Path, number: int, line: str) -> None:
 def _refuse_numbered(path: Path, names: list[str], numbers: list[int]) -> None:
     """ValueError where a number stands before or after each name and counts the lines: an index, no part of the names."""
     ends: tuple[Callable[[str], list[str]], ...] = (lambda name: name.split(maxsplit=1), lambda name: name.rsplit(maxsplit=1)[::-1])
-    for parts in map(lambda end: [end(name) for name in names], ends):
+    for parts in ([end(name) for name in names] for end in ends):
         if len(parts) < 2 or not all(len(part) == 2 and part[0].isdecimal() for part in parts):
             continue
         counted = [int(part[0]) for part in parts]

@@ -71,7 +71,11 @@ def _listed(root: Path, split: str, labels: LabelSet, lists: list[str]) -> Pairs
     named = {line for name in lists for line in _lines(root / f"{name}.txt")}
     unnamed = [stem for stem in images if stem not in named]
     files = ", ".join(f"{name}.txt" for name in lists)
-    left = f"{root / 'images'}: {len(unnamed)} of {len(images)} images are in none of the lists {files} ('{unnamed[0]}', ...)" if unnamed else ""
+    left = (
+        f"{root / 'images'}: {len(unnamed)} of {len(images)} images are in none of the lists {files} ('{unnamed[0]}', ...)"
+        if unnamed
+        else ""
+    )
     return Pairs(pairs, labels, notes=[left] if left else [])
 
 

@@ -28,14 +28,26 @@ class _Look(NamedTuple):
 
 
 _LOOKS = (
-    _Look(("leftImg8bit", "gtFine"), "Cityscapes", "copy images and *_labelTrainIds.png, under one name each, to SPLIT/images and SPLIT/masks"),
-    _Look(("images/training", "annotations/training"), "ADE20K's challenge", "move them to train/images and train/masks; value 0 is 'other' in it"),
+    _Look(
+        ("leftImg8bit", "gtFine"), "Cityscapes", "copy images and *_labelTrainIds.png, under one name each, to SPLIT/images and SPLIT/masks"
+    ),
+    _Look(
+        ("images/training", "annotations/training"),
+        "ADE20K's challenge",
+        "move them to train/images and train/masks; value 0 is 'other' in it",
+    ),
     _Look(("imagesTr", "labelsTr"), "nnU-Net", "move imagesTr to images (without _0000 in the names) and labelsTr to masks"),
     _Look(("trainannot", "train.txt"), "CamVid of the SegNet tutorial", "use data=camvid"),
     _Look(("VOCdevkit/VOC*",), "Pascal VOC's devkit", "use data=voc2012, or the folder VOCdevkit/VOC2012 as the root"),
-    _Look(("labelmap.txt", "SegmentationClass"), "CVAT's 'Segmentation mask'", "its masks hold colours: write class indices in their place"),
+    _Look(
+        ("labelmap.txt", "SegmentationClass"), "CVAT's 'Segmentation mask'", "its masks hold colours: write class indices in their place"
+    ),
     _Look(("JPEGImages", "SegmentationClass*"), "labelme2voc or VOC", "rename JPEGImages to images and the folder of .png masks to masks"),
-    _Look(("*/*_mask.png",), "Roboflow's semantic masks", "move SPLIT/NAME.jpg to SPLIT/images, and NAME_mask.png to SPLIT/masks/NAME.png; take data.val=valid"),
+    _Look(
+        ("*/*_mask.png",),
+        "Roboflow's semantic masks",
+        "move SPLIT/NAME.jpg to SPLIT/images, and NAME_mask.png to SPLIT/masks/NAME.png; take data.val=valid",
+    ),
     _Look(("annotations/*.json",), "COCO", "its annotations are polygons in .json: draw them into label maps first"),
     _Look(("labels/*.txt",), "YOLO", "its labels are text: draw them into label maps first"),
     _Look(("labels/*/*.txt",), "YOLO", "its labels are text: draw them into label maps first"),

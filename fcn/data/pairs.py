@@ -1,8 +1,9 @@
 """Images and label maps in files, paired by name: the one data set class behind VOC, CamVid and a person's own folder.
 
 A reader of a data set only says which files belong together and what its raw values mean; finding the files by stem, checking that none is
-missing and reading them is done here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter. The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that
-its EXIF turns by a quarter, with a map drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image
+missing and reading them is done here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter.
+
+The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that its EXIF turns by a quarter, with a map drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image
 the sizes would not tell, and one rule must hold for all.
 """
 
@@ -105,7 +106,7 @@ class Pairs:
         if count == 2 and len(found) == 2 and found[0] == 0 and most > count:
             return f". It looks like a binary mask of 0 and {most}: write 1 in place of {most}"
         if most == count:
-            return f". Values up to {most} need {most + 1} classes: is the line of value 0 (background, other) missing, or do values begin at 1?"
+            return f". Values up to {most} need {most + 1} classes: is the line of value 0 (background) missing, or do values begin at 1?"
         if len(found) > max(16, 2 * count):
             return f". It holds {len(found)} different values: was it resized with interpolation, or saved as JPEG once?"
         return ""

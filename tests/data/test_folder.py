@@ -161,8 +161,8 @@ def all_of(root: Path) -> Pairs:
     for split in ("train", "val"):
         try:
             splits.append(folder(root, split))
-        except ValueError as error:
-            assert "falls into" in str(error)
+        except ValueError:  # none of the images falls into it
+            continue
     return Pairs([pair for found in splits for pair in found.pairs], splits[0].labels, notes=splits[0].notes)
 
 
@@ -192,7 +192,9 @@ class TestLeftOut:
             folder(root, "train")
         for path in (root / "train" / "masks").iterdir():
             path.rename(path.with_suffix(".npy"))
-        with pytest.raises(FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npy are not read: 'a\.npy', 'b\.npy'\)"):
+        with pytest.raises(
+            FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npy are not read: 'a\.npy', 'b\.npy'\)"
+        ):
             folder(root, "train")
         (root / "train" / "images" / "a.jpg").rename(root / "train" / "images" / "a.xyz")
         with pytest.raises(ValueError, match=r"holds no picture of a kind that is read \(.*\); it holds 2 \.xyz"):
@@ -248,8 +250,14 @@ class TestOtherLayouts:
     @pytest.mark.parametrize(
         ("files", "words"),
         [
-            ("JPEGImages/a.jpg SegmentationClass/a.png class_names.txt", "labelme2voc|class_names.txt may have|rename JPEGImages to images"),
-            ("ImageSets/Segmentation/default.txt JPEGImages/a.jpg SegmentationClass/a.png labelmap.txt", "CVAT|has the splits default, not train and val"),
+            (
+                "JPEGImages/a.jpg SegmentationClass/a.png class_names.txt",
+                "labelme2voc|class_names.txt may have|rename JPEGImages to images",
+            ),
+            (
+                "ImageSets/Segmentation/default.txt JPEGImages/a.jpg SegmentationClass/a.png labelmap.txt",
+                "CVAT|has the splits default, not train and val",
+            ),
             ("train/a.jpg train/a_mask.png train/_classes.csv valid/a.jpg", "Roboflow|data.val=valid|train/_classes.csv may have"),
             ("image/a.png label/a.png", "image may be what is read as|label may be what is read as|none of the known layouts"),
             ("train/images/a.jpg train/labels/a.png val/images/a.jpg", "no folder .*train/masks|no folder .*val/masks|train/labels may be"),
@@ -273,7 +281,7 @@ class TestOtherLayouts:
                 (tmp_path / name).write_text("?")
         with pytest.raises(FileNotFoundError) as error:
             folder(tmp_path, "train")
-        for part in (rf"no list of classes .*classes\.txt: write one", *words.split("|")):
+        for part in (r"no list of classes .*classes\.txt: write one", *words.split("|")):
             assert re.search(part, str(error.value)), (part, str(error.value))
 
     def test_masks_of_0_and_255(self, tmp_path: Path) -> None:
@@ -281,5 +289,5 @@ class TestOtherLayouts:
         Image.fromarray(np.array([[0, 255]] * 3, np.uint8)).save(tmp_path / "masks.png")
         (tmp_path / "masks").mkdir()
         (tmp_path / "masks.png").rename(tmp_path / "masks" / "a.png")
-        with pytest.raises(FileNotFoundError, match="hold the values 0, 255 .*binary masks: write 1 in place of 255"):
+        with pytest.raises(FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: write 1 in place of 255"):
             folder(tmp_path, "train")
