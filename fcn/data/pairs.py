@@ -3,8 +3,9 @@
 A reader of a data set only says which files belong together and what its raw values mean; finding the files by stem, checking that none is
 missing and reading them is done here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter.
 
-The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that its EXIF turns by a quarter, with a map drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image
-the sizes would not tell, and one rule must hold for all.
+The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that its EXIF turns by a quarter, with a map
+drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image the sizes would not tell, and one rule
+must hold for all.
 """
 
 import unicodedata
