@@ -89,7 +89,8 @@ def voc_layout(folder: Path, split: str, labels: LabelSet, *, truth: bool = True
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{split}.txt").is_file():
         raise no_split(lists, list_names(lists), split, f"write {split}.txt with one stem a line" + (_NO_TEST if split == "test" else ""))
-    images, masks = files_by_stem(folder / "JPEGImages"), files_by_stem(folder / "SegmentationClass")
+    images = files_by_stem(folder / "JPEGImages")
+    masks: dict[str, str] = files_by_stem(folder / "SegmentationClass")
     if not truth:
         masks = {stem: masks.get(stem, "") for stem in images}
     pairs: list[Pair] = pair_up(read_list(lists / f"{split}.txt"), images, masks, source=str(lists / f"{split}.txt"))
