@@ -15,7 +15,7 @@ from typing import Any
 from fcn.commands.cell import InTurn, run_cell
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment
-from fcn.commands.parts import load_split, model_of
+from fcn.commands.parts import load_split, load_splits, look_at, model_of
 from fcn.config.commands import CompareConfig
 from fcn.config.data import FilesConfig
 from fcn.config.models import UpsampleConfig
@@ -93,7 +93,6 @@ def prepare(config: CompareConfig) -> None:
     not go with one of the methods, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
     import torch
 
-    from fcn.data.verify import verify
     from fcn.models.upsample import create_upsampler
     from fcn.studies.compare.cells import THIN
     from fcn.studies.compare.equal import check_equal, shared_weights
@@ -105,13 +104,11 @@ def prepare(config: CompareConfig) -> None:
     for part in (config.model, config.backbone):
         if part.weights not in (None, "imagenet", "torchvision"):
             part.weights = os.path.abspath(part.weights)
-    training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
+    training, validation = load_splits(asdict(config.data), config.data.train, config.data.val)
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    if isinstance(config.data, FilesConfig):
-        for split in (training, validation):
-            verify(split, config.data.verify)
+    look_at(training, validation, config.data.verify if isinstance(config.data, FilesConfig) else None)
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])

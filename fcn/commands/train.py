@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, model_of, part_options
+from fcn.commands.parts import load_splits, look_at, model_of, part_options
 from fcn.commands.resume import check_same, read_last
 from fcn.config.commands import TrainConfig
 from fcn.config.data import FilesConfig
@@ -37,7 +37,6 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
 
     from fcn.data.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
-    from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.training.batches import Plan
     from fcn.training.checkpoint import model_from_state, spec_words
@@ -57,10 +56,9 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     resumed = read_last(Path(config.resume)) if config.resume else None
     with accelerator.main_process_first():  # which downloads and checks
-        training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
-        if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
-            for split in (training, validation):
-                verify(split, config.data.verify)
+        training, validation = load_splits(asdict(config.data), config.data.train, config.data.val)
+        if accelerator.is_main_process and not resumed:
+            look_at(training, validation, config.data.verify if isinstance(config.data, FilesConfig) else None)
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
     if resumed:

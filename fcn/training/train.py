@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from fcn.data.census import need_classes
 from fcn.data.files import written
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
@@ -59,8 +60,11 @@ def train(
 
     facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (before the first step, after every epoch and every
     ``save_seconds``), ``best.pt``, ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
-    Raises FloatingPointError at a loss that is not finite, the last checkpoint untouched.
+    Raises ValueError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
+    nothing but void; FloatingPointError at a loss that is not finite, the last checkpoint untouched.
     """
+    need_classes(training, 2, "the training split")
+    need_classes(validation, 1, "the validation split")
     device, main = accelerator.device, accelerator.is_main_process
     facts = facts or {}
     records = Records(folder, step=state.step, tensorboard=tensorboard) if main else None

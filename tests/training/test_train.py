@@ -17,10 +17,11 @@ from fcn.cli import run
 from fcn.data.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
+from fcn.training.batches import Plan
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
-from fcn.training.train import train_step
+from fcn.training.train import State, train, train_step
 from tests.conftest import TINY
 from tests.test_commands import cut, make_folder
 
@@ -341,3 +342,39 @@ class TestCheckpoints:
         save_checkpoint(state, tmp_path / "mixed.pt")
         with pytest.raises(ValueError, match=r"mixed\.pt belong to another network: it lacks"):
             load(tmp_path / "mixed.pt")
+
+
+@pytest.mark.parametrize(
+    ("values", "scored", "message"),
+    [((0, VOID), (0, 1), "training split hold one class"), ((0, 1), (VOID,), "validation split hold nothing")],
+)
+def test_nothing_to_learn_or_to_score_is_refused_from_python_too(tmp_path, values, scored, message):
+    class Painted:
+        labels, names = LabelSet(("a", "b")), ("x",)
+
+        def __init__(self, values):
+            self.values = torch.tensor([values], dtype=torch.uint8)
+
+        def __len__(self):
+            return 1
+
+        def truth(self, index):
+            return self.values
+
+        def __getitem__(self, index):
+            return torch.zeros(3, *self.values.shape, dtype=torch.uint8), self.values
+
+    model = create_model("fcn8s", backbone="compact", num_classes=2)
+    state = State(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    parts = {"transform": None, "loss": SegmentationLoss(2), "schedule": None, "strategy": None, "workers": 0}
+    with pytest.raises(ValueError, match=message):
+        train(
+            state,
+            Painted(values),
+            Painted(scored),
+            plan=Plan(1, 1, 1),
+            accelerator=create_accelerator("cpu", "fp32"),
+            folder=tmp_path / "run",
+            **parts,
+        )
+    assert not (tmp_path / "run").exists()
