@@ -77,7 +77,8 @@ def _quiet() -> Iterator[None]:
     for log in logs:
         log.disabled = True
     try:
-        with redirect_stderr(_OtherThreads(sys.stderr)):
+        with redirect_stderr(_OtherThreads(sys.stderr)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")  # they are put back afterwards
             yield
     finally:
         for log, disabled in zip(logs, before, strict=True):
