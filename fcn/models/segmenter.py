@@ -69,6 +69,11 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.mean.shape[0]
+
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 images (N, 3, H, W) in 0..255 to the floats that the backbone expects, on the model's device."""
         images = images.to(self.mean.device)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import fx, nn
 
 from fcn.models.convolutionalize.shapes import BATCH, Facts
-from fcn.models.trace import free_name
+from fcn.models.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
 
@@ -138,6 +138,14 @@ class Head:
     def module(self, node: fx.Node) -> Any:
         return self.network.get_submodule(str(node.target))
 
+    def drop(self, node: fx.Node) -> None:
+        """Notes that the module that ``node`` calls, if it is one, goes or is replaced. NotConvertibleError where more would go with it."""
+        if node.op == "call_module":
+            try:
+                replaceable(self.module(node))
+            except ValueError as error:
+                raise NotConvertibleError(str(error)) from error
+
     def call(self, node: fx.Node, module: nn.Module, source: fx.Node) -> fx.Node:
         """``module`` on ``source``, put in the place of the module that ``node`` calls, or under a name of its own."""
         path = str(node.target)
@@ -148,6 +156,7 @@ class Head:
         elif path in self._placed and str(self._placed[path]) != str(module):
             raise NotConvertibleError("it is used twice, on windows of different sizes")
         if path not in self._placed:
+            self.drop(node)
             self._placed[path] = module
             self.network.set_submodule(path, module)
         return self.graph.call_module(path, (source,))

@@ -11,7 +11,8 @@ from typing import get_args
 
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph.read import input_shape
+from fcn.geometry.graph.image import input_shape
+from fcn.geometry.networks import unwrapped
 from fcn.models.convolutionalize.body import check_body
 from fcn.models.convolutionalize.head import Dense, Head, names_of
 from fcn.models.convolutionalize.rules import POOLS, RULES, covers
@@ -21,7 +22,9 @@ from fcn.models.layers import evaluating
 from fcn.models.trace import free_name, trace
 
 
-def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_size: int | Sequence[int] | None = None) -> nn.Module:
+def convolutionalize(
+    classifier: nn.Module, *, dense: Dense = "window", input_size: int | Sequence[int] | None = None, in_channels: int | None = None
+) -> nn.Module:
     """A fully convolutional network with the weights of ``classifier``: images (N, C, H, W) to scores (N, classes, h, w).
 
     dense:
@@ -31,25 +34,26 @@ def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_si
         at any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names
         it). Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
     input_size: the trained size in pixels, (height, width) or one number; by default what timm's or torchvision's records say, else 224.
+    in_channels: channels of the image; by default the first likely number with which the classifier runs.
 
     The copy has the parameters' names (those of linear layers are reshaped), the mode and the types of the classifier, which is left as it
-    was. Squeeze-and-excitation, and norms with statistics over space, still see the whole image: a warning names them. Raises
-    ValueError, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the head), for
-    networks without scores, and for an ``input_size`` at which the classifier does not run.
+    was. Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.models.trace``); wrappers of
+    the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space, still see the
+    whole image: a warning names them. Raises ValueError, naming the layer and the reason, for what does more than slide (attention, a
+    flatten that is not part of the head), for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
-    if not isinstance(classifier, nn.Module):
-        raise ValueError(f"{classifier!r} is no network; give a module, such as torchvision.models.resnet50()")
+    classifier = unwrapped(classifier)
     name = type(classifier).__name__
     if dense not in get_args(Dense):
         raise ValueError(f"dense={dense!r} is not known; allowed: {', '.join(get_args(Dense))}")
     if getattr(classifier, "num_classes", None) == 0:
         raise ValueError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
-    given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size)
+    given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
         raise ValueError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
     network = trace(classifier)
     with evaluating(network):
-        facts = _measured(network, given)
+        facts = measure(network, given)
         images = next(iter(facts))
         _, channels, height, width = facts[images].shape
         output, nodes, sources = split(network, facts, name)
@@ -71,17 +75,6 @@ def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_si
     if dense == "pixel":
         _warn_of_pixels(head, name)
     return network
-
-
-def _measured(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Facts]:
-    """``measure`` for the first convolution's channels, or for three where pixels become channels before it."""
-    try:
-        return measure(network, shape)
-    except ValueError as error:
-        try:
-            return measure(network, (1, 3, *shape[2:]))
-        except ValueError as other:
-            raise (error if shape[1] <= 4 else other) from None
 
 
 def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tuple[fx.Node, list[fx.Node], list[fx.Node]]:

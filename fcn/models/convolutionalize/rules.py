@@ -47,6 +47,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 @rule("flatten", "view", "reshape", "squeeze", "unsqueeze", "Flatten", "Unflatten")
 def reshape(head: Head, node: fx.Node) -> Value:
+    head.drop(node)
     return head.input(node).reshaped(head.facts[node].shape)
 
 
@@ -229,6 +230,7 @@ def _with_weights(module: nn.Module, other: nn.Module) -> nn.Module:
 @rule("softmax", "log_softmax", "Softmax", "LogSoftmax")
 def softmax(head: Head, node: fx.Node) -> Value:
     x = head.input(node)
+    head.drop(node)
     dim = head.module(node).dim if node.op == "call_module" else head.option(node, 1, "dim")
     if dim is None or x.layout[dim] != "c":
         raise NotConvertibleError("it compares other things than the channels of one cell")

@@ -21,21 +21,25 @@ from fcn.models.trace import trace
 __all__ = ["Reading", "dilate", "rewrite"]
 
 
-def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False) -> nn.Module:
+def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False, in_channels: int | None = None) -> nn.Module:
     """A copy of ``network`` (images (N, C, H, W) to maps, or a list of them) whose maps have a stride of at most ``output_stride``.
 
     The copy has the same parameter names, mode and trainability; ``network`` is left as it was. ``dilate_first``: convolutions that lose
     their stride are dilated as well, the convention in which torchvision's dilated MobileNetV3 was trained; the exactness above is then
-    lost. Raises ValueError for an ``output_stride`` that the network cannot have, and, naming the layer, for what cannot be dilated.
+    lost. ``in_channels``: channels of the image; by default the first likely number with which the network runs.
+
+    Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.models.trace``); wrappers of the
+    network (DataParallel, ``torch.compile``) do not. Raises ValueError for an ``output_stride`` that the network cannot have, and, naming
+    the layer, for what cannot be dilated.
     """
     copy = trace(network)
-    rewrite(copy, output_stride, dilate_first=dilate_first)
+    rewrite(copy, output_stride, dilate_first=dilate_first, in_channels=in_channels)
     return copy
 
 
-def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first: bool = False) -> Reading:
+def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first: bool = False, in_channels: int | None = None) -> Reading:
     """Dilate a graph in place; returns where its tensors stand. None leaves it as it is."""
-    reading = Reading(network)
+    reading = Reading(network, in_channels=in_channels)
     own = reading.stride()
     if output_stride is None or output_stride == own:
         return reading

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fcn.models.dilate.cellwise import is_cellwise, layer_name, operation, works_along
 from fcn.models.dilate.grid import IMAGE, Axis
 from fcn.models.dilate.layers import CropToCommon, SamePad, flat_padding
-from fcn.models.dilate.measure import CONV_FUNCTIONS, Spread, expected_input, measure
+from fcn.models.dilate.measure import CONV_FUNCTIONS, Spread, measure
 from fcn.models.dilate.windows import Window, arguments, per_axis, read_window
 from fcn.models.dilate.writing import add_layer, put_call, put_layer, write_window
 
@@ -51,15 +51,16 @@ class Reading:
         *,
         dilate_first: bool = False,
         spreads: dict[fx.Node, list[Spread]] | None = None,
+        in_channels: int | None = None,
     ) -> None:
         self.network = network
         self.output_stride = output_stride
         self.dilate_first = dilate_first
-        self.spreads = measure(network) if spreads is None else spreads
+        self.spreads = measure(network, in_channels) if spreads is None else spreads
         self.states: dict[fx.Node, State] = {}
         for node in list(network.graph.nodes):
             if node.op == "placeholder":
-                self.states[node] = (IMAGE,) * expected_input(network)[1]
+                self.states[node] = (IMAGE,) * (len(self.spreads[node][0].shape) - 2)
             elif node.op != "output":
                 self.visit(node)
 
