@@ -41,9 +41,8 @@ def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first:
         return reading
     possible = [value for value in range(1, int(own) + 1) if own % value == 0]
     if output_stride not in possible:
-        raise ValueError(
-            f"output_stride={output_stride} is not possible: the network has stride {own}, and can have {', '.join(map(str, possible))}"
-        )
+        allowed = f"can have {', '.join(map(str, possible))}" if possible else "no whole number divides it"
+        raise ValueError(f"output_stride={output_stride} is not possible: the network has stride {own}, and {allowed}")
     reading = Reading(network, output_stride, dilate_first=dilate_first, spreads=reading.spreads)
     if reading.stride_now() != output_stride:
         raise ValueError(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
