@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.geometry.axis import Bins
 from fcn.models.convolutionalize.head import Head, NotConvertibleError, Rule, Value, names_of, where
 from fcn.models.convolutionalize.linear import as_kernel, linear_to_conv
 from fcn.models.convolutionalize.shapes import Facts, Shape
@@ -103,19 +104,22 @@ def pool_layer(head: Head, node: fx.Node) -> Value:
 def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Value:
     """The window's cells pooled to ``goal`` (height, width), by a pool that slides over the map cell by cell.
 
-    Where several cells stay, they are as far from each other as the pool is wide. With ``dense="pixel"`` what would be pooled to one cell
+    Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be pooled to one cell
     is left as it is.
     """
     kernel, spacing = [], []
     for size, target, gap in zip(x.cells, goal, x.spacing, strict=True):
-        if size % target:
+        window = Bins(size, target).window
+        if window is None:
+            fitting = [str(cells) for cells in range(target, size + target + 1) if Bins(cells, target).window]
             raise NotConvertibleError(
-                f"it pools {size} cells to {target}, which no window of one size does; give input_size, the size with which it was trained"
+                f"it pools {size} cells to {target}, in windows that are not all of one size and one step apart, as those of "
+                f"{' or '.join(fitting)} cells are; give another input_size"
             )
         if gap > 1 and size > target:
             raise NotConvertibleError("it pools what was pooled to several cells before")
-        kernel.append(1 if target == 1 and head.dense == "pixel" else size // target)
-        spacing.append(gap * kernel[-1] if target > 1 else 1)
+        kernel.append(1 if target == 1 and head.dense == "pixel" else window.kernel)
+        spacing.append(gap * window.stride if target > 1 else 1)
     result = replace(x, cells=goal, spacing=(spacing[0], spacing[1]))
     if kind is nn.MaxPool2d and x.space and not result.space:
         head.not_linear(node, result)
@@ -159,7 +163,7 @@ def linear(head: Head, node: fx.Node) -> Value:
         head.windows = True
         head.flattened.append(where(head.network, node))
     if node.op == "call_module":
-        result = head.call(node, linear_to_conv(head.module(node), kernel, order=order, dilation=dilation), x.node)
+        result = head.call(node, _tied(head, node, linear_to_conv(head.module(node), kernel, order=order, dilation=dilation)), x.node)
     else:
         weight = fx.Proxy(head.weight(node, 1, "weight"), fx.proxy.GraphAppendingTracer(head.graph))
         kernel_node = as_kernel(weight, order, {"c": x.channels, "h": kernel[0], "w": kernel[1]}).node
@@ -168,6 +172,16 @@ def linear(head: Head, node: fx.Node) -> Value:
         )
     value = Value(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
     return replace(value, cells=(1, 1), spacing=(1, 1)) if over_window else value
+
+
+def _tied(head: Head, node: fx.Node, conv: nn.Conv2d) -> nn.Conv2d:
+    """``conv`` in the place of the linear layer of ``node``, with the parameters that stand for those it shares with other such layers."""
+    for name, parameter in head.module(node).named_parameters():
+        made = head.kernels.setdefault(parameter, getattr(conv, name))
+        if made.shape != getattr(conv, name).shape or not torch.equal(made, getattr(conv, name)):
+            raise NotConvertibleError(f"it shares its {name} with another layer, which reads windows of another size or order")
+        setattr(conv, name, made)
+    return conv
 
 
 @rule("Conv2d")

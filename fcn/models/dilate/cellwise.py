@@ -34,6 +34,9 @@ FUNCTIONS = """
     mean sum norm vector_norm amax amin max min var std
 """
 CELLWISE = frozenset(FUNCTIONS.split())
+SHAPING = frozenset(  # of these, that take sizes to give them to a tensor
+    "getitem narrow view reshape flatten unflatten expand view_as reshape_as expand_as split split_with_sizes chunk tensor_split".split()
+)
 ALONG_ONE = ("softmax", "softmin", "log_softmax", "logsumexp", "normalize")
 
 

@@ -51,5 +51,4 @@ class Axis:
         return int(self.original.stride / self.now.stride)
 
 
-PIXELS = Grid(Fraction(1), Fraction(0), Fraction(0))
-IMAGE = Axis(PIXELS, PIXELS)
+IMAGE = Axis(*[Grid(Fraction(1), Fraction(0), Fraction(0))] * 2)

@@ -137,19 +137,19 @@ class OriginalCells(nn.Module):
 
 
 class Repeat(nn.Module):
-    """Cell ``i`` of (N, C, *sizes) repeated ``dilation`` times, to the size of another map.
+    """Every cell of (N, C, *sizes) repeated ``dilation`` times, and as many of them as another map has along its dimensions ``dims``.
 
-    ``grids`` tell how many cells there are for the other's sizes, which stand in its dimensions ``dims``. Cells that are missing at the
-    end are the last one.
+    Without another map all of them; those that are missing at the end are the last one.
     """
 
-    def __init__(self, dilation: Sequence[int], grids: Sequence[Grid], dims: Sequence[int]) -> None:
+    def __init__(self, dilation: Sequence[int], dims: Sequence[int]) -> None:
         super().__init__()
-        self.dilation, self.grids, self.dims = tuple(dilation), tuple(grids), tuple(dims)
+        self.dilation, self.dims = tuple(dilation), tuple(dims)
 
-    def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        for axis, (step, grid, dim) in enumerate(zip(self.dilation, self.grids, self.dims, strict=True), start=2):
-            cells = torch.arange(grid.cells(other.shape[dim]), device=x.device) // step
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        for axis, (step, dim) in enumerate(zip(self.dilation, self.dims, strict=True), start=2):
+            count = x.shape[axis] * step if other is None else other.shape[dim]
+            cells = torch.arange(count, device=x.device) // step
             x = x.index_select(axis, cells.clamp(max=x.shape[axis] - 1))
         return x
 

@@ -131,8 +131,8 @@ def shapes_at(network: fx.GraphModule, channels: int, sizes: list[list[int]]) ->
     run = Shapes(network)
     hollow = {name: torch.empty_like(value, device="meta") for name, value in [*run.named_parameters(), *run.named_buffers()]}
     dtype = next((value.dtype for value in hollow.values() if value.is_floating_point()), torch.float32)
-    with evaluating(run):
-        images = [torch.empty(1, channels, *size, device="meta", dtype=dtype) for size in sizes]
+    with evaluating(run), torch.device("meta"):  # what ``forward`` makes (coordinates) has no numbers either
+        images = [torch.empty(1, channels, *size, dtype=dtype) for size in sizes]
         return [torch.func.functional_call(run, hollow, (image,)) for image in images]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.models.dilate.cellwise import is_cellwise, layer_name, operation, works_along
+from fcn.models.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
 from fcn.models.dilate.grid import IMAGE, Axis
 from fcn.models.dilate.layers import CropToCommon, SamePad, flat_padding
 from fcn.models.dilate.measure import CONV_FUNCTIONS, Spread, expected_input, measure
-from fcn.models.dilate.resizing import is_resize, only_resized, original_cells, resize
+from fcn.models.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
 from fcn.models.dilate.windows import Window, arguments, per_axis, read_window
 from fcn.models.dilate.writing import add_layer, put_call, put_layer, write_window
 
@@ -114,7 +114,9 @@ class Reading:
         """The state of what is made of no map with cells in place."""
         if not any(spread.dims is not None or spread.folded for spread in spreads):
             return None
-        spreads_out = operation(node) in ("interpolate", "expand", "expand_as") or isinstance(self.module(node), nn.Upsample)
+        read = self.spreads.get(read_by(node), []) if node.all_input_nodes else []
+        one_cell = bool(read) and prod(read[0].shape[2:]) == 1  # and no embedding of positions, which has one for each of many places
+        spreads_out = operation(node) in ("expand", "expand_as") or (is_resize(self.network, node) and one_cell)
         uniform = is_cellwise(self.network, node) if sources else spreads_out
         return Uniform() if uniform else Lost(layer_name(node), False)
 
@@ -291,6 +293,7 @@ class Reading:
                 raise ValueError(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
         if not is_cellwise(self.network, node):
             raise ValueError("it is not known to leave every cell in its place")
+        self.refuse_counts(node)
         first = self.spreads[maps[0]][0]
         if any(list(spread.dims or ()) != sorted(spread.dims or ()) or len(spread.cells) != len(first.cells) for spread in mapped):
             raise ValueError("it takes the spatial axes apart")
@@ -299,6 +302,12 @@ class Reading:
         if works_along(self.network, node, len(first.shape)) & set(first.dims or ()):
             raise ValueError("it works along a spatial axis")
         return node, self.join(node, maps)
+
+    def refuse_counts(self, node: fx.Node) -> None:
+        """ValueError where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
+        numbers = [source for source in node.all_input_nodes if source.op != "get_attr" and not self.spreads.get(source)]
+        if operation(node) not in SHAPING and any(counts_cells(self, number) for number in numbers):
+            raise ValueError("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
 
     def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:
         """The grid of a map that is not dilated: that of its inputs if it has their size, else what the sizes tell."""

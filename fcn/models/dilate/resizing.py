@@ -7,6 +7,7 @@ al. 2022, arXiv:2211.12905) is not dilated at all, and reads the original's cell
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil
 from operator import getitem
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from fcn.models.dilate.cellwise import operation
-from fcn.models.dilate.grid import PIXELS, Axis, Grid
+from fcn.models.dilate.grid import Axis, Grid
 from fcn.models.dilate.layers import OriginalCells, Repeat
 from fcn.models.dilate.measure import Spread
 from fcn.models.dilate.windows import arguments
@@ -89,11 +90,11 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
     if like is None and reading.is_dilated(sizing):
         raise ValueError("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
     if like is None:
-        axes = tuple(_dense(grid, output_stride) for grid in spread.measured())
-        other, grids, dims = next(iter(graph.nodes)), [axis.now for axis in axes], tuple(range(2, 2 + len(axes)))
+        sources = reading.axes(read_by(node)) or ()
+        axes = tuple(_dense(grid, axis.original.stride, output_stride) for grid, axis in zip(spread.measured(), sources, strict=True))
+        others, dims = (), (0,) * len(axes)
     else:
-        axes, dims = reading.axes(like) or (), reading.spreads[like][0].dims or ()
-        other, grids = like, [PIXELS] * len(axes)
+        axes, others, dims = reading.axes(like) or (), (like,), reading.spreads[like][0].dims or ()
     if all(axis.dilation == 1 for axis in axes):
         return node, axes
     given = reading.module(node).__dict__ if node.op == "call_module" else arguments(node, ARGUMENTS)
@@ -104,17 +105,24 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
         with graph.inserting_before(node):
             size = tuple(graph.call_method("size", (sample, dim)) for dim in dims)
         node.args, node.kwargs = (), {**given, "size": size}
-    name = add_layer(reading.network, node, Repeat([axis.dilation for axis in axes], grids, dims))
+    name = add_layer(reading.network, node, Repeat([axis.dilation for axis in axes], dims))
     with graph.inserting_after(node):
-        repeated = graph.call_module(name, (node, other))
+        repeated = graph.call_module(name, (node, *others))
     repeated.meta = dict(node.meta)
     node.replace_all_uses_with(repeated, delete_user_cb=lambda user: user is not repeated)
     return repeated, axes
 
 
-def _dense(grid: Grid, output_stride: int) -> Axis:
-    """A grid, and the one that is denser by the smallest whole factor that fits."""
-    return Axis(grid, replace(grid, stride=grid.stride / max(ceil(grid.stride / output_stride), 1)))
+def _dense(grid: Grid, source: Fraction, output_stride: int) -> Axis:
+    """The grid of what was resized from a stride of ``source``, and the one that is denser by the smallest whole factor that fits.
+
+    Where it is, its map is a multiple of another's size: it may end after the maps of its stride, to whose size ``join`` then cuts it.
+    """
+    if grid.stride <= output_stride:
+        return Axis(grid, grid)
+    stride, largest = grid.stride / ceil(grid.stride / output_stride), max(source, grid.stride)
+    longer = replace(grid, excess=grid.excess + largest - grid.stride)
+    return Axis(longer, Grid(stride, grid.excess + largest - stride))
 
 
 def _sized_by(node: fx.Node, spreads: Spreads) -> list[fx.Node]:
@@ -127,3 +135,16 @@ def _sized_by(node: fx.Node, spreads: Spreads) -> list[fx.Node]:
         else:
             queue += source.all_input_nodes
     return found
+
+
+def counts_cells(reading: "Reading", number: fx.Node) -> bool:
+    """Whether a number is computed from how many rows or columns a dilated map has."""
+    sources = [source for source in number.all_input_nodes if reading.is_dilated([source])]
+    shape = next(iter(number.all_input_nodes), number)
+    index = number.args[1] if len(number.args) > 1 else None
+    if operation(number) == "getitem" and isinstance(index, int) and not reading.spreads.get(shape):
+        sources = [source for source in shape.all_input_nodes if reading.is_dilated([source])]
+    elif operation(number) != "size" or not isinstance(index, int):
+        return bool(sources) or any(counts_cells(reading, source) for source in number.all_input_nodes if not reading.spreads.get(source))
+    spreads = [reading.spreads[source][0] for source in sources]
+    return any(index % len(spread.shape) in (spread.dims or range(len(spread.shape))) for spread in spreads)
