@@ -111,10 +111,11 @@ def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[
     for size, target, gap in zip(x.cells, goal, x.spacing, strict=True):
         window = Bins(size, target).window
         if window is None:
-            fitting = [str(cells) for cells in range(target, size + target + 1) if Bins(cells, target).window]
+            nearest = sorted(range(target, size + 2 * target), key=lambda cells: abs(cells - size))
+            fitting = sorted([cells for cells in nearest if Bins(cells, target).window][:2])
             raise NotConvertibleError(
-                f"it pools {size} cells to {target}, in windows that are not all of one size and one step apart, as those of "
-                f"{' or '.join(fitting)} cells are; give another input_size"
+                f"it pools {size} cells to {target}, in windows that differ in size or step; with {' or '.join(map(str, fitting))} cells "
+                "they would not: give another input_size"
             )
         if gap > 1 and size > target:
             raise NotConvertibleError("it pools what was pooled to several cells before")
@@ -163,7 +164,8 @@ def linear(head: Head, node: fx.Node) -> Value:
         head.windows = True
         head.flattened.append(where(head.network, node))
     if node.op == "call_module":
-        result = head.call(node, _tied(head, node, linear_to_conv(head.module(node), kernel, order=order, dilation=dilation)), x.node)
+        conv = linear_to_conv(head.module(node), kernel, order=order, dilation=dilation)
+        result = head.call(node, _tied(head, head.module(node), conv, order), x.node)
     else:
         weight = fx.Proxy(head.weight(node, 1, "weight"), fx.proxy.GraphAppendingTracer(head.graph))
         kernel_node = as_kernel(weight, order, {"c": x.channels, "h": kernel[0], "w": kernel[1]}).node
@@ -174,12 +176,13 @@ def linear(head: Head, node: fx.Node) -> Value:
     return replace(value, cells=(1, 1), spacing=(1, 1)) if over_window else value
 
 
-def _tied(head: Head, node: fx.Node, conv: nn.Conv2d) -> nn.Conv2d:
-    """``conv`` in the place of the linear layer of ``node``, with the parameters that stand for those it shares with other such layers."""
-    for name, parameter in head.module(node).named_parameters():
-        made = head.kernels.setdefault(parameter, getattr(conv, name))
-        if made.shape != getattr(conv, name).shape or not torch.equal(made, getattr(conv, name)):
-            raise NotConvertibleError(f"it shares its {name} with another layer, which reads windows of another size or order")
+def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2d:
+    """``conv``, made of ``layer``, with the parameters that stand for those that it shares with layers before it."""
+    for name, parameter in layer.named_parameters():
+        form = (order, conv.kernel_size) if name == "weight" else None
+        made, as_form = head.made.setdefault(parameter, (getattr(conv, name), form))
+        if as_form != form:
+            raise NotConvertibleError("it shares its weight with another layer, which reads windows of another size or order")
         setattr(conv, name, made)
     return conv
 
