@@ -35,7 +35,7 @@ FUNCTIONS = """
 """
 CELLWISE = frozenset(FUNCTIONS.split())
 SHAPING = frozenset(  # of these, that take sizes to give them to a tensor
-    "getitem narrow view reshape flatten unflatten expand view_as reshape_as expand_as split split_with_sizes chunk tensor_split".split()
+    ["getitem", "narrow", "view", "reshape", "flatten", "unflatten", "expand", "view_as", "reshape_as", "expand_as", "split", "split_with_sizes", "chunk", "tensor_split"]
 )
 ALONG_ONE = ("softmax", "softmin", "log_softmax", "logsumexp", "normalize")
 
