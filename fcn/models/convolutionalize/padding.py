@@ -1,6 +1,6 @@
 """Padding whose amount depends on the size of the image ("SAME", as TensorFlow pads), and what it is at the trained size.
 
-A window of kernel ``k`` and stride ``s`` gets ``max((ceil(n / s) - 1) s + k - n, 0)`` cells of padding for ``n`` cells, half of them before.
+A window of kernel ``k``, stride ``s`` gets ``max((ceil(n / s) - 1) s + k - n, 0)`` cells of padding for ``n`` cells, half of them before.
 With another ``n`` the first window starts elsewhere, and with it every cell of the map.
 """
 

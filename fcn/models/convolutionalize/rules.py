@@ -104,8 +104,8 @@ def pool_layer(head: Head, node: fx.Node) -> Value:
 def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Value:
     """The window's cells pooled to ``goal`` (height, width), by a pool that slides over the map cell by cell.
 
-    Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be pooled to one cell
-    is left as it is.
+    Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be
+    pooled to one cell is left as it is.
     """
     kernel, spacing = [], []
     for size, target, gap in zip(x.cells, goal, x.spacing, strict=True):

@@ -124,7 +124,7 @@ class CropToCommon(nn.Module):
 
 
 class OriginalCells(nn.Module):
-    """A map cut to the cells that the original network has for an image; ``grids`` are the original's, ``dims`` the map's rows and columns."""
+    """A map cut to the cells that the original network has for an image: ``grids`` along its dimensions ``dims``."""
 
     def __init__(self, grids: Sequence[Grid], dims: Sequence[int]) -> None:
         super().__init__()

@@ -89,10 +89,11 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
     like = next((source for source in sizing if reading.axes(source) and reading.spreads[source][0].cells == spread.cells), None)
     if like is None and reading.is_dilated(sizing):
         raise ValueError("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
+    others: tuple[fx.Node, ...] = ()
     if like is None:
         sources = reading.axes(read_by(node)) or ()
         axes = tuple(_dense(grid, axis.original.stride, output_stride) for grid, axis in zip(spread.measured(), sources, strict=True))
-        others, dims = (), (0,) * len(axes)
+        dims: tuple[int, ...] = (0,) * len(axes)
     else:
         axes, others, dims = reading.axes(like) or (), (like,), reading.spreads[like][0].dims or ()
     if all(axis.dilation == 1 for axis in axes):
