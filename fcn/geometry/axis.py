@@ -266,6 +266,15 @@ class Bins(AxisMap):
     def is_identity(self) -> bool:
         return self.n_in == self.n_out
 
+    @property
+    def window(self) -> Window | None:
+        """The window, of one size and one step, that reads the same (8 to 7, 10 to 3, any number to 2); None where there is none."""
+        starts = [cell * self.n_in // self.n_out for cell in range(self.n_out)]
+        step, kernel = starts[min(1, self.n_out - 1)] or 1, -(-self.n_in // self.n_out)
+        ends = [-(-(cell + 1) * self.n_in // self.n_out) for cell in range(self.n_out)]
+        fits = starts == [cell * step for cell in range(self.n_out)] and ends == [start + kernel for start in starts]
+        return Window(self.n_in, self.n_out, kernel=kernel, stride=step) if fits else None
+
     def taps(self, cells: Cells) -> Cells:
         low, high = cells * self.n_in // self.n_out, -(-(cells + 1) * self.n_in // self.n_out)
         taps = low[:, None] + np.arange(int((high - low).max()), dtype=np.int64)

@@ -125,8 +125,8 @@ class ReceptiveField:
         if self._windows and node.is_global and node.is_global.cause == "pool":
             if isinstance(axis, Whole) and axis.n_out == 1:
                 return Window(axis.n_in, 1, kernel=axis.n_in)
-            if isinstance(axis, Bins) and axis.n_in % axis.n_out == 0:
-                return Window(axis.n_in, axis.n_out, kernel=axis.n_in // axis.n_out, stride=axis.n_in // axis.n_out)
+            if isinstance(axis, Bins) and axis.window is not None:
+                return axis.window
         return axis
 
     @cached_property
@@ -270,4 +270,9 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
 def _output(graph: Graph, name: str | None) -> Node:
     if name is None:
         return graph.output
-    return graph.node(graph.outputs[name]) if name in graph.outputs else graph[name]
+    if name in graph.outputs:
+        return graph.node(graph.outputs[name])
+    try:
+        return graph[name]
+    except ValueError as error:
+        raise ValueError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None

@@ -18,7 +18,8 @@ from fcn.geometry.networks import without_data
 from fcn.models.dilate.grid import Grid
 
 CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
-SIDES = ((256, 512), (320, 640), (192, 384))  # two sizes of each axis, pixels: what changes from one to the other belongs to the axis
+STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
+SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Spread:
         return self.dims is not None and self.dims == tuple(range(len(self.shape)))[-len(self.dims) :]
 
     def measured(self) -> tuple[Grid, ...]:
-        """The grids that the sizes speak for; their excess up to rounding."""
+        """The grids that the sizes speak for; their excess up to rounding, zero where that is possible."""
         found = []
         for (small, large), (first, second) in zip(SIDES, self.cells, strict=False):
             stride = Fraction(large - small, second - first)
-            found.append(Grid(stride, first * stride - small))
+            excess = first * stride - small
+            found.append(Grid(stride, Fraction(0) if 0 <= excess < stride else excess))
         return tuple(found)
 
 
