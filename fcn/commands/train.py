@@ -46,6 +46,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     from fcn.training.optim import create_optimizer, create_schedule
     from fcn.training.train import State, moving_average
     from fcn.training.train import train as run_training
+    from fcn.training.workers import tell_of_little_shared_memory
 
     begin = time.monotonic()
     accelerator = create_accelerator(config.device, config.precision)
@@ -57,6 +58,8 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     last = Path(config.resume or "") / "last.pt"
     resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
+    if config.resume and not resumed:
+        log.info("%s was cut before its first checkpoint; the training begins anew", config.resume)
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = (load_split(asdict(config.data), split) for split in (config.data.train, config.data.val))
         if isinstance(config.data, FilesConfig) and accelerator.is_main_process and not resumed:
@@ -114,6 +117,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
     if started is not None and not resumed:
         started(folder, model, plan, training, transform)
     best = run_training(

@@ -24,13 +24,14 @@ from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
+from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.losses import SegmentationLoss, with_auxiliary
 from fcn.training.metrics import scores, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
+from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,8 @@ def train(
 
     facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (after every epoch and every ``save_seconds``), ``best.pt``,
     ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
-    Raises FloatingPointError at a loss that is not finite, the last checkpoint untouched.
+    Raises FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last checkpoint
+    untouched.
     """
     device, main = accelerator.device, accelerator.is_main_process
     facts = facts or {}
@@ -122,7 +124,8 @@ def train(
     batches = delivered(loader)
     network.train()
     saved = time.monotonic()
-    with Progress(plan, state.step, shown=main) as progress:
+    lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
+    with lost, Progress(plan, state.step, shown=main) as progress:
         while state.step < plan.steps:
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
