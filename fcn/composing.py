@@ -6,6 +6,7 @@ Hydra and omegaconf are imported here and in ``launchers.py`` only. Every word i
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import product
@@ -26,13 +27,13 @@ class WrongCallError(Exception):
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``config.COMMANDS[command]``. Raises WrongCallError."""
     unchosen = [f"{part}=null" for part, word in chosen_parts(command).items() if word == "null"]
-    given, overrides = read(command, [word for word in words if word not in unchosen], paths=True)
+    given, overrides = read(command, [word for word in words if word not in unchosen])
     for override in overrides:
         if override.is_sweep_override():
             raise WrongCallError(f"{override.input_line} gives several values; add -m for one run of each")
     resumed = [override for override in overrides if override.key_or_group == "resume" and override.value() is not None]
     if resumed:
-        return resume(command, Path(str(resumed[0].value())), overrides)
+        return resume(command, Path(text_of(resumed[0])), overrides)
     settings = build(command, [override.input_line for override in overrides])
     check_brackets(given, overrides)
     return settings
@@ -41,8 +42,9 @@ def compose(command: str, words: list[str]) -> Any:
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
     "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
     "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample"),
+    "predict": ("resume", "device"),
 }
-# Taken as they are: a comma is a comma.
+# Taken to the letter, but for a ``~`` at the start: a comma is a comma, a backslash a backslash, and ``${x}`` no reference.
 PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
 
 
@@ -77,14 +79,14 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import YAMLError, safe_load
 
     try:
         if file.stat().st_size > LARGEST_SETTINGS:
             raise ValueError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
         text = file.read_text(encoding="utf-8")
         check_plain(text)
-        saved: Any = OmegaConf.create(text)
+        saved: Any = OmegaConf.create(literal(safe_load(text)))
         check_kind(command, folder, set(saved))
         parts = [f"{group}={saved[group].name}" for group in chosen_parts(command)]
         register(parse(parts))
@@ -139,31 +141,43 @@ def flat(settings: Any) -> set[str]:
     return set(walk(OmegaConf.to_container(settings), ""))  # type: ignore[arg-type]
 
 
+def literal(value: Any) -> Any:
+    """Values in which nothing refers to anything any more."""
+    if isinstance(value, dict):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return without_references(value) if isinstance(value, str) else value
+
+
 def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
     """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
     whole = folder.absolute().parent.parent
     if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
         raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")
-    for key, other in (("seed", "train"), ("seeds", "compare")):
+    for key, other in (("seed", "train"), ("seeds", "compare"), ("input", "predict")):
         if key in saved and other != command:
             raise WrongCallError(f"resume={folder} is an output folder of fcn {other}; fcn {other} resume={folder} goes on with it")
 
 
-def read(command: str, words: list[str], *, paths: bool = False) -> tuple[list[Any], list[Any]]:
-    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError."""
+def read(command: str, words: list[str], *, several: bool = False) -> tuple[list[Any], list[Any]]:
+    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError.
+
+    several: whether a comma stands between the values of several runs in a path, too.
+    """
     groups = chosen_parts(command)
     chosen = parse([word for word in words if word.partition("=")[0].lstrip("+") in groups])
     for override in chosen:
         check_part(override.key_or_group, values(override))
     register(chosen)
     known = every_key(command, chosen)
-    given = parse(spelled_out(words, known, groups), paths=paths)
+    given = parse([word_of_path(word, several=several) for word in spelled_out(words, known, groups)])
     check_keys(command, given, known)
     return given, bracketed(given, known)
 
 
-def parse(words: list[str], *, paths: bool = False) -> list[Any]:
-    """Hydra's reading of every word, refused where it is no ``key=value``. ``paths``: those of ``PATHS`` are taken to the letter."""
+def parse(words: list[str]) -> list[Any]:
+    """Hydra's reading of every word, refused where it is no ``key=value``."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -173,19 +187,53 @@ def parse(words: list[str], *, paths: bool = False) -> list[Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
-        quoted = os.path.expanduser(value).replace("\\", "\\\\").replace("'", "\\'")
-        literal = paths and key in PATHS and value not in ("null", "") and value[0] not in "'\""
         try:
-            override = parser.parse_override(f"{key}='{quoted}'" if literal else word)
+            override = parser.parse_override(word)
         except HydraException:  # blanks, brackets or '=' where none may be: taken to the letter
             try:
-                override = parser.parse_override(f"{key}='{quoted}'")
+                override = parser.parse_override(f"{key}={quoted(value)}")
             except HydraException as error:
                 raise WrongCallError(f"'{word}' cannot be read as key=value: {first_line(error)}") from error
         if override.is_delete():
             raise WrongCallError(f"'{word}' deletes a setting, which no command allows; write key=null where null is allowed")
         overrides.append(override)
     return overrides
+
+
+def word_of_path(word: str, *, several: bool = False) -> str:
+    """A word of the call, its value in quotes where it is a path that is not: what Hydra and omegaconf then read is what was written.
+    several: a path, but that of the output, is cut at its commas."""
+    key, _, value = word.partition("=")
+    if key not in PATHS or value == "null" or value[:1] in ("'", '"'):
+        return word
+    if not value.strip():
+        raise WrongCallError(f"{word} is empty; give a path, as ./NAME")
+    several = several and key != "output"
+    if several and re.match(r"\w+\(|\[", value):  # Hydra's ways to write a sweep, as choice(a,b)
+        return word
+    return f"{key}={','.join(quoted(os.path.expanduser(path)) for path in (value.split(',') if several else [value]))}"
+
+
+def quoted(text: str) -> str:
+    """``text`` in Hydra's quotes. Backslashes count only before a quote, which ends the text unless there is one too many."""
+    inside = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), without_references(text))
+    return f"'{inside}'"
+
+
+def without_references(text: str) -> str:
+    """``text`` as omegaconf reads it as it is: a ``${`` in it begins no reference to another setting."""
+    return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text)
+
+
+def text_of(override: Any) -> str:
+    """The text that an override gives to a setting, which omegaconf has read."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return str(OmegaConf.create({"text": override.value()}).text)
+    except OmegaConfBaseException as error:
+        raise WrongCallError(f"{override.input_line}: {first_line(error)}") from error
 
 
 def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str]) -> list[str]:
@@ -228,7 +276,14 @@ def register(overrides: list[Any]) -> None:
         if override.key_or_group == "backbone":
             for word in values(override):
                 if word not in group_options("backbone"):
-                    store.store(group="backbone", name=word, node={"defaults": ["plain_schema"], "name": word})
+                    store.store(
+                        group="backbone", name=file_name(word), node={"defaults": ["plain_schema"], "name": without_references(word)}
+                    )
+
+
+def file_name(word: str) -> str:
+    """A backbone's word as the name of a file of its group, which Hydra looks for: without what would lead into another folder."""
+    return word if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", word) else f"x{word.encode(errors='surrogateescape').hex()}"
 
 
 def values(override: Any) -> list[str]:
@@ -252,6 +307,8 @@ def elements(override: Any) -> list[Any]:
 def check_part(group: str, words: list[str]) -> None:
     """WrongCallError for a word that the group does not have; the nearest right ones are named."""
     for word in words:
+        if group == "backbone" and word in ("", "null"):
+            raise WrongCallError(f"backbone={word} names none; write a word of fcn help, or the name of an encoder, as backbone=resnet18")
         if group != "backbone" and word not in group_options(group):
             raise WrongCallError(f"{group}={word} is not known; {suggest(word, group_options(group))}")
 
@@ -356,10 +413,16 @@ def composed(command: str, overrides: list[str]) -> Any:
 
     lists = [word for word in overrides if is_setting(command, word.partition("=")[0])]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
-        tree = hydra_compose(command, [word for word in overrides if word not in lists])
+        tree = hydra_compose(command, [with_file_name(word) for word in overrides if word not in lists])
     for override in parse(lists):
         OmegaConf.update(tree, override.key_or_group, override.value())
     return tree
+
+
+def with_file_name(word: str) -> str:
+    """A word of the call as Hydra composes it: a backbone by its ``file_name``."""
+    key = word.partition("=")[0]
+    return f"{key}={file_name(values(parse([word])[0])[0])}" if key == "backbone" else word
 
 
 def is_setting(command: str, key: str) -> bool:

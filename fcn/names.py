@@ -1,11 +1,20 @@
 """Names: finding a part by its word, and answering a wrong word with the right ones."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from numbers import Integral, Real
+from typing import Any, TypeVar, get_args, get_type_hints
 
 T = TypeVar("T")
+
+KINDS: dict[type, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", lambda value: isinstance(value, Integral) and not isinstance(value, bool)),
+    float: ("a finite number", lambda value: isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)),
+    str: ("a word", lambda value: isinstance(value, str)),
+    type(None): ("None", lambda value: value is None),
+}
 
 
 def suggest(word: str, words: Iterable[str]) -> str:
@@ -21,8 +30,8 @@ def suggest(word: str, words: Iterable[str]) -> str:
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """``table[name]``; ValueError naming the close or allowed words where it is not there."""
-    if name not in table:
-        raise ValueError(f"{kind}={name} is not known; {suggest(name, table)}")
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{kind}={name} is not known; {suggest(str(name), table)}")
     return table[name]
 
 
@@ -34,6 +43,16 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ValueError(f"{kind} has no option '{name}'; {takes}")
+
+
+def check_kinds(function: Callable[..., Any], options: Mapping[str, Any], kind: str) -> None:
+    """ValueError where an option is not of the type of its parameter: a whole number, a finite number, a word, or None."""
+    hints = get_type_hints(function)
+    for name, value in options.items():
+        kinds = get_args(hints[name]) or (hints[name],)
+        if not any(KINDS[each][1](value) for each in kinds):
+            allowed = " or ".join(KINDS[each][0] for each in kinds)
+            raise ValueError(f"{kind}.{name}={value} is not allowed; {kind}.{name} is {allowed}")
 
 
 def first_line(error: BaseException) -> str:

@@ -28,10 +28,11 @@ from fcn.data.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
-from fcn.training.batches import Plan, delivered, training_loader
+from fcn.training.batches import Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
+from fcn.training.workers import delivered
 
 CLASSES = 21
 SIZE = (375, 500)  # height and width of the pictures, VOC's most common

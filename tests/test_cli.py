@@ -16,7 +16,7 @@ from PIL import Image
 
 from fcn.cli import run
 from fcn.commands.folders import new_folder
-from fcn.commands.predict import output_names, written_for
+from fcn.commands.inputs import output_names, written_for
 from fcn.composing import BESIDE_RESUME, compose
 from fcn.config import COMMANDS
 from fcn.data.images import open_image
@@ -57,6 +57,19 @@ def answer(capsys, *words):
         (["train", "optim=sgd", "optim.momentum=2"], "optim.momentum=2.0 is not allowed; optim.momentum is 0 or more and below 1"),
         (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
         (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
+        (["train", "loss.dice=inf"], "loss.dice=inf is not allowed; loss.dice is 0 or more, up to 1e+09"),
+        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1.0, inf] is not allowed"),
+        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1.0, nan] is not allowed"),
+        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1.0, 1e+39] is not allowed"),  # infinite in float32
+        (["train", "optim.lr=inf"], "optim.lr=inf is not allowed; optim.lr is above 0, and finite"),
+        (["train", "optim.lr=nan"], "optim.lr=nan is not allowed"),
+        (["train", "optim.weight_decay=inf"], "optim.weight_decay=inf is not allowed"),
+        (["train", "optim.head_lr_factor=inf"], "optim.head_lr_factor=inf is not allowed"),
+        (["train", "clip_norm=inf"], "clip_norm=inf is not allowed; clip_norm is above 0, or null, and finite"),
+        (["train", "schedule.power=inf"], "schedule.power=inf is not allowed"),
+        (["train", "inference.memory=inf"], "inference.memory=inf is not allowed"),
+        (["train", "model.aux=true", "model.aux_weight=inf"], "model.aux_weight=inf is not allowed"),
+        (["train", "save_seconds=nan"], "save_seconds=nan is not allowed"),
         (["train", "precision=fp8"], "precision=fp8 is not known; allowed: auto, bf16, fp16, fp32"),
         (["train", "upsample=bilinear,nearest"], "upsample=bilinear,nearest gives several values; add -m"),
         (["train", "-m", "upsample=bilinear,neerest"], "upsample=neerest is not known; did you mean nearest?"),
@@ -455,7 +468,7 @@ class TestPredict:
             Image.new("RGB", (5, 4)).save(tmp_path / folder / f"x.{suffix}")
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}/*/x.*", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
-        assert len([path for path in (tmp_path / "out").iterdir() if "overlay" not in path.name]) == 3
+        assert len([path for path in (tmp_path / "out").rglob("*.png") if "overlay" not in path.name]) == 3
 
     def test_an_empty_folder_and_a_used_output_are_refused(self, tiny_run, tmp_path, capsys):
         (tmp_path / "empty").mkdir()

@@ -45,6 +45,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     from fcn.training.optim import create_optimizer, create_schedule
     from fcn.training.state import State, moving_average
     from fcn.training.train import train as run_training
+    from fcn.training.workers import tell_of_little_shared_memory
 
     begin = time.monotonic()
     accelerator = create_accelerator(config.device, config.precision)
@@ -115,6 +116,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         "resumed" if resumed else config.model.weights or config.backbone.weights or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
     if started is not None and not resumed:
         started(folder, model, plan, training, transform)
     best = run_training(

@@ -49,7 +49,7 @@ class TrainingConfig(CommandConfig):
         for key in ("epochs", "batch_size", "accumulate", "validate_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
         require(self.workers >= 0, "workers", self.workers, "0 or more")
-        require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more")
+        require(self.save_seconds >= 0, "save_seconds", self.save_seconds, "0 or more", infinite=True)
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "above 0, or null")
         require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1, or null")
         if self.resume is not None and self.output is not None:
@@ -140,10 +140,13 @@ class PredictConfig(CommandConfig):
     inference: InferenceConfig = REQUIRED
     alpha: float = 0.5  # opacity of the labels in the overlay
     confidence: bool = False  # also write the probability of each pixel's label, a gray PNG, 255 for 1
+    resume: str | None = None  # the output folder of a run that was cut: what is finished there is not done again
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+        if self.resume is not None and self.output is not None:
+            raise ValueError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
 
 
 @dataclass

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from fcn.config.checks import REQUIRED, require
 
+LARGEST = 1e9  # weight in a loss: its products with pixels and classes stay finite in float32
+
 
 @dataclass
 class AugmentConfig:
@@ -41,7 +43,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         terms = {term: getattr(self, term) for term in ("cross_entropy", "ohem", "dice", "focal", "lovasz")}
         for key, value in terms.items():
-            require(value >= 0, f"loss.{key}", value, "0 or more")
+            require(0 <= value <= LARGEST, f"loss.{key}", value, f"0 or more, up to {LARGEST:g}")
         if not any(terms.values()):
             raise ValueError(f"every term of the loss is 0; give at least one of {', '.join(terms)} a weight, as loss.cross_entropy=1")
         require(0 < self.ohem_threshold <= 1, "loss.ohem_threshold", self.ohem_threshold, "a probability above 0, up to 1")
@@ -49,8 +51,8 @@ class LossConfig:
         if not self.ohem and (self.ohem_threshold, self.ohem_keep) != (0.7, 0.0625):
             raise ValueError("loss.ohem_threshold and loss.ohem_keep belong to loss.ohem, which is 0; give it a weight, as loss.ohem=1")
         if self.class_weights is not None:
-            positive = min(self.class_weights, default=0) >= 0 and sum(self.class_weights) > 0
-            require(positive, "loss.class_weights", self.class_weights, "a list of numbers, 0 or more, not all 0")
+            fit = all(0 <= weight <= LARGEST for weight in self.class_weights) and sum(self.class_weights) > 0
+            require(fit, "loss.class_weights", self.class_weights, f"a list of numbers, 0 or more, up to {LARGEST:g}, not all 0")
             if not (self.cross_entropy or self.ohem):
                 raise ValueError(
                     "loss.class_weights belongs to cross_entropy and ohem, which are both 0; give one of them a weight, or no class weights"

@@ -7,7 +7,8 @@ them, and does not cut them into strips. Probabilities are averaged, not logits,
 arXiv:1802.02611, and the toolkits): a view that is sure counts more than one that is not, but never for more than 1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -16,6 +17,19 @@ from fcn.inference.labelmap import work_at_once
 from fcn.inference.scores import Image, Reader, Scores, Strips
 
 AUGMENTATIONS = ("flip", "scales")  # the settings that go with every strategy
+
+
+def check_views(flip: object, scales: object) -> tuple[float, ...]:
+    """The scales, once both are what they should be. ValueError where they are not."""
+    given = list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str | bytes | dict) else []
+    numbers = [float(scale) for scale in given if isinstance(scale, Real) and not isinstance(scale, bool)]
+    if not numbers or len(numbers) < len(given) or not all(0 < scale <= 16 for scale in numbers):
+        raise ValueError(
+            f"inference.scales={scales} is not allowed; inference.scales is a list of factors above 0 and up to 16, as [0.75, 1, 1.25]"
+        )
+    if not isinstance(flip, bool):
+        raise ValueError(f"inference.flip={flip} is not allowed; inference.flip is True or False")
+    return tuple(numbers)
 
 
 class Mirrored:
@@ -71,9 +85,8 @@ def augmented(
 
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.
     """
-    if not scales or not all(0 < scale <= 16 for scale in scales):
-        raise ValueError(f"inference.scales={list(scales)} is not allowed; inference.scales is a list of factors above 0 and up to 16")
-    if not flip and list(scales) == [1]:
+    scales = check_views(flip, scales)
+    if not flip and scales == (1,):
         return compute(image)
     return Scores(
         (1, 1), averaged(compute, image, [(scale, turn) for scale in scales for turn in ((False, True) if flip else (False,))]), True

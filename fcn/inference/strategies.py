@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fcn.inference.augment import AUGMENTATIONS, augmented
+from fcn.inference.augment import AUGMENTATIONS, augmented, check_views
 from fcn.inference.kept import unchanged
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
@@ -24,7 +24,7 @@ from fcn.inference.stream import stream
 from fcn.inference.stream.strategy import PASSES, check_settings
 from fcn.inference.windows import Network, windows
 from fcn.models.segmenter import Segmenter
-from fcn.names import check_options, lookup
+from fcn.names import check_kinds, check_options, lookup
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,8 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     options."""
     compute = lookup(STRATEGIES, name, "inference")
     check_options(compute, options, f"inference={name}", also=AUGMENTATIONS)
+    check_kinds(compute, options, "inference")
+    scales = check_views(flip, scales)
     within = {"views": len(scales) * (1 + flip)} if compute in (auto, stream) else {}  # they share the memory
 
     @torch.inference_mode()

@@ -23,7 +23,7 @@ from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
+from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.losses import SegmentationLoss, with_auxiliary
@@ -31,6 +31,7 @@ from fcn.training.metrics import scores, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
 from fcn.training.state import State
+from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def train(
     facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (before the first step, after every epoch and every
     ``save_seconds``), ``best.pt``, ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
     Raises ValueError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
-    nothing but void; FloatingPointError at a loss that is not finite, the last checkpoint untouched.
+    nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
+    checkpoint untouched.
     """
     need_classes(training, 2, "the training split")
     need_classes(validation, 1, "the validation split")
@@ -89,7 +91,8 @@ def train(
     if main and state.step == 0:  # a folder without a last.pt is then one that lost it
         save()
     saved = time.monotonic()
-    with Progress(plan, state.step, state.losses, shown=main) as progress:
+    lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
+    with lost, Progress(plan, state.step, state.losses, shown=main) as progress:
         while state.step < plan.steps:
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout

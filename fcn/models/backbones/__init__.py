@@ -21,7 +21,7 @@ from fcn.models.backbones.compact import compact_features
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.encoders import encoder
 from fcn.models.backbones.torchvision import classifier, vgg
-from fcn.names import check_options
+from fcn.names import check_options, suggest
 
 FAMILIES = """
     alexnet
@@ -50,7 +50,8 @@ __all__ = ["BACKBONES", "Backbone", "create_backbone"]
 def create_backbone(
     name: str, *, weights: str | None = None, output_stride: int | None = None, dilate_first: bool = False, **options: Any
 ) -> Backbone:
-    """The backbone of that name: torchvision's where it is in ``BACKBONES``, else an encoder of smp or timm.
+    """The backbone of that name: torchvision's where it is in ``BACKBONES``, else an encoder of smp or timm. ``torchvision/NAME`` and
+    ``timm/NAME`` are of that library.
 
     weights: None (a random start), "imagenet" (downloaded by torchvision, smp or timm into their cache, verified there), or the path of a
     state dict of the classifier. output_stride, dilate_first: see ``fcn.dilate``; None is the network's own stride. Raises ValueError for
@@ -58,10 +59,13 @@ def create_backbone(
     """
     if dilate_first and output_stride is None:
         raise ValueError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
-    build = BACKBONES.get(name, encoder)
+    here = name.removeprefix("torchvision/")
+    if here != name and here not in BACKBONES:
+        raise ValueError(f"backbone={name} is not known; {suggest(here, BACKBONES)}")
+    build = BACKBONES.get(here, encoder)
     check_options(build, options, f"backbone={name}")
     try:
-        return build(name, weights, output_stride, dilate_first, **options)
+        return build(here, weights, output_stride, dilate_first, **options)
     except ValueError as error:
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise

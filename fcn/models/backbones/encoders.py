@@ -28,7 +28,7 @@ class Encoder(nn.Module):
 
 
 def encoder(name: str, weights: str | None, output_stride: int | None, dilate_first: bool) -> Backbone:
-    """An encoder of segmentation-models-pytorch, or of timm by its own name (with or without smp's "tu-")."""
+    """An encoder of segmentation-models-pytorch, or of timm by its own name (smp's "tu-NAME" and "timm/NAME" mean timm's alone)."""
     network, mean, std = load_encoder(name, weights)
     out_channels: tuple[int, ...] = tuple(network.out_channels)  # type: ignore[arg-type]
     used = [level for level, channels in enumerate(out_channels) if level > 0 and channels > 0]
@@ -104,7 +104,7 @@ def encoder_name(name: str, weights: str | None) -> str:
     names = smp.encoders.get_encoder_names()
     if name in names:
         return name
-    timm_name = name.removeprefix("tu-")
+    timm_name = name.removeprefix("tu-").removeprefix("timm/")
     if not timm.is_model(timm_name):
         raise ValueError(f"backbone={name} is not known; {suggest(name, [*BACKBONES, *names, *timm.list_models()])}")
     if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
