@@ -76,6 +76,7 @@ def kill(process: ForkServerProcess) -> None:
 
 def child(sender: Connection, cpu: int, memory: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     os.setpgrp()
+    multiprocessing.set_start_method("fork", force=True)  # Linux's own, for the processes that read; here it was this server's
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
     resource.setrlimit(resource.RLIMIT_AS, (virtual_memory() + memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -83,7 +83,7 @@ def of_one_tensor(new: Callable[[Tensor], Any], *path: str) -> Change:
 
 def spoiled(number: float) -> Callable[[Tensor], Tensor]:
     def new(tensor: Tensor) -> Tensor:
-        tensor = tensor.clone()
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
         tensor.view(-1)[1] = number
         return tensor
 

@@ -38,7 +38,7 @@ def of_library(path: Path, form: str, ended: Ended, damaged: bytes, undamaged: A
         return Outcome(ELSE, f"memory: {ended.grown >> 20} MiB more{', and it ran out' if ended.hungry else ''}; {ended.text}")
     if ended.how == "raised":
         wrong = "" if ended.asked else f"a {ended.error}"
-        wrong = wrong or wrong_sentence(ended.text, path)
+        wrong = wrong or wrong_sentence(ended.text, path.name)
         return Outcome(ELSE, f"{wrong}: {ended.error}: {ended.text[:300]}") if wrong else Outcome(REFUSED, ended.text)
     if ended.value == undamaged:
         return Outcome(RIGHT)
@@ -48,9 +48,9 @@ def of_library(path: Path, form: str, ended: Ended, damaged: bytes, undamaged: A
     return Outcome(hidden) if hidden else Outcome(ELSE, f"other values without a word: {difference(undamaged, ended.value)}")
 
 
-def wrong_sentence(text: str, path: Path) -> str:
+def wrong_sentence(text: str, name: str) -> str:
     """What keeps ``text`` from being one sentence about the file; "" where nothing does."""
-    if path.name not in text:
+    if name not in text:
         return "the file is not named"
     if len(text.splitlines()) != 1:
         return "several lines"
@@ -93,7 +93,7 @@ def of_command(status: int, errors: str, name: str, *, same: bool, hidden: str |
         return Outcome(ELSE, f"exit status {status}: {errors[-300:]}")
     if len(lines) != 1:
         return Outcome(ELSE, f"{len(lines)} lines: {' | '.join(lines)[-300:]}")
-    wrong = wrong_sentence(lines[0], Path(name))
+    wrong = wrong_sentence(lines[0], name)
     return Outcome(ELSE, f"{wrong}: {lines[0][:300]}") if wrong else Outcome(REFUSED, lines[0])
 
 

@@ -79,6 +79,7 @@ def small_network() -> nn.Module:
 def plain(value: Any) -> Any:
     """``value`` in tuples, dicts and plain values; a tensor as its type, shape and a digest of its elements."""
     if isinstance(value, Tensor):
+        value = value if value.layout == torch.strided else value.to_dense()
         content = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
         return str(value.dtype), tuple(value.shape), sha256(content).hexdigest()[:16]
     if isinstance(value, dict):

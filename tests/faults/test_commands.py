@@ -37,6 +37,7 @@ class Case:
     ways: tuple[str, ...]
     needs: tuple[str, ...]
     read: Callable[[Path], Any] | None = None  # what tells whether a check could have seen it
+    called: str = ""  # what it may be called instead of its name
 
 
 MIXED = ("flip", "noise", "cut", "zeros", "insert", "swap", "double", "empty")
@@ -60,7 +61,9 @@ CASES: dict[str, Case] = {
     "evaluate-map": Case(EVALUATE, "data/masks/street4.png", "png", ("flip", "zeros", "claims"), ("run", "data"), readers.label_map),
     "evaluate-list": Case(EVALUATE, "data/val.txt", "split", ("nul", "wide", "flip"), ("run", "data"), readers.split_list),
     "evaluate-checkpoint": Case(EVALUATE, "run/best.pt", "zip", ("flip", "zeros", "contents"), ("run", "data")),
-    "train-classes": Case(OWN, "data/classes.txt", "classes", ("nul", "latin", "wide", "drop_line"), ("data",), readers.classes),
+    "train-classes": Case(
+        OWN, "data/classes.txt", "classes", ("nul", "latin", "wide", "drop_line"), ("data",), readers.classes, "list of classes"
+    ),
     "train-list": Case(OWN, "data/train.txt", "split", ("drop_line", "twice", "flip", "dos"), ("data",), readers.split_list),
     "train-image": Case(OWN, "data/images/street1.png", "png", ("flip", "cut", "claims"), ("data",), readers.image),
     "train-map": Case(OWN, "data/masks/street1.png", "png", ("flip", "cut", "claims"), ("data",), readers.label_map),
@@ -123,13 +126,15 @@ def test_a_damaged_file_and_the_command(name: str, way: str, number: int, desk: 
     whole = undamaged(name, desk, place.parent / f"{place.name}_whole")
     result = results(place)
     out = [path for path in place.rglob("*") if path.is_file() and path.relative_to(place).parts[0] == "out"]
-    broken = [f"{path.name} (half)" for path in out if not sound(path)] + [f"{path.name} (left)" for path in place.rglob(".*")]
+    broken = [f"{path.name} (half)" for path in out if not sound(path)]
+    broken += [f"{path.name} (left)" for path in place.rglob(".*") if str(path.relative_to(place)) not in held]
     if ended.value:  # what was there stays, and what could be done is right
-        broken += [file for file, content in held.items() if not (place / file).is_file() or (place / file).read_bytes() != content]
+        broken += [f"{file} (changed)" for file, content in held.items() if changed(place / file, content)]
         broken += [f"{file} (changed)" for file, value in result.items() if file.endswith(".png") and value != whole[file]]
     hidden = hides(case, path, damaged, before) if ended.value == 0 and result != whole else None
     errors = Path(f"{place}.stderr").read_text(errors="replace")
-    judged(kind, of_command(ended.value, errors, path.name, same=result == whole, hidden=hidden, broken=broken))
+    called = case.called if case.called and case.called in errors else path.name
+    judged(kind, of_command(ended.value, errors, called, same=result == whole, hidden=hidden, broken=broken))
 
 
 def lay(case: Case, desk: Path, place: Path) -> None:
@@ -155,6 +160,11 @@ def contents_of(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
+def changed(path: Path, content: bytes) -> bool:
+    """Whether a file is no longer as it was; what a killed run left unfinished may be gone."""
+    return path.read_bytes() != content if path.is_file() else not path.name.startswith(".")
+
+
 def results(place: Path) -> dict[str, Any]:
     """What a call leaves, less times and places: by the names of the files."""
     found: dict[str, Any] = {}
@@ -166,15 +176,19 @@ def results(place: Path) -> dict[str, Any]:
                 state = readers.checkpoint(path)
                 found[path.name] = {key: value for key, value in state.items() if key != "data"}
             elif path.name == "metrics.jsonl":
-                lines = [
-                    json.loads(line)
-                    for line in path.read_text(errors="replace").splitlines()
-                    if line.startswith("{") and line.endswith("}")
-                ]
-                found[path.name] = [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+                found[path.name] = records(path)
             elif path.name == "metrics.json":
                 found[path.name] = json.loads(path.read_text())
     return found
+
+
+def records(path: Path) -> Any:
+    """The lines of a ``metrics.jsonl``, less times; its bytes where they cannot be read."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    except (ValueError, AttributeError):
+        return path.read_bytes()
 
 
 def sound(path: Path) -> bool:

@@ -67,7 +67,7 @@ def killed(name: str, how: str, number: int, table: Path, place: Path) -> Outcom
         else:
             process, receiver = begin(killed_at, 1 + int(share * operations), str(place), OUTPUT, words)
             ended = finish(process, receiver)
-            if ended.how not in ("died", "gave"):
+            if ended.how not in ("died", "gave") and "is no run" not in said(place):
                 return Outcome(ELSE, f"{ended.how} {ended.text}: {said(place)}")
         words = (CALLS[name][0], f"resume={OUTPUT}")
     ended = attempt(command, str(place), *words, cpu=90)

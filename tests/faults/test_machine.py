@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from shutil import copytree
@@ -58,8 +59,9 @@ def with_a_lost_reader(place: Path, words: tuple[str, ...], rng: Random) -> Ende
         readers = parent.children()
         if readers:
             time.sleep(0.2 * rng.random())
-            os.kill(rng.choice(readers).pid, signal.SIGKILL)
-            break
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(readers).pid, signal.SIGKILL)
+                break
         time.sleep(0.002)
     return finish(process, receiver, 120)
 
