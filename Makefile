@@ -32,7 +32,7 @@ test-slow: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m slow
 
 test-faults: .venv/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m faults tests/faults --tb=no
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m faults tests/faults --tb=no -rN
 
 check: .venv/.ready
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from tests.faults.subjects import TRAIN, save_data
 from tests.faults.test_kills import PREDICTION, left, said
 
 pytestmark = pytest.mark.faults
-READERS = (*TRAIN, "data.train_count=48", "augment.crop_size=64", "batch_size=4", "workers=2", "save_seconds=0")
+READERS = (*TRAIN, "data.train_count=32", "augment.crop_size=64", "batch_size=4", "workers=2", "save_seconds=0")
 EVALUATION = ("evaluate", "checkpoint=run/best.pt", "data.val_count=60", "data=shapes", "device=cpu", "workers=2", "output=out")
 DISK = "disk"
 
