@@ -100,4 +100,5 @@ def of_command(status: int, errors: str, name: str, *, same: bool, hidden: str |
 def told(errors: str) -> list[str]:
     """The lines that tell of something wrong: not those that tell what is being done, nor the bars of progress."""
     lines = [line.strip() for part in errors.splitlines() for line in part.split("\r")]
-    return [line for line in lines if line.startswith(("fcn:", "skipped")) or "Error" in line or "Warning" in line]
+    begins = ("fcn:", "skipped", "Corrupt JPEG", "Premature end", "libpng", "TIFF")  # the last are of libraries in C
+    return [line for line in lines if line.startswith(begins) or "Error" in line or "Warning" in line]
