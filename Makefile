@@ -1,10 +1,11 @@
 # make demo: set up, train on the built-in pictures, score, label; make test: set up, run all tests; make check: style, types, imports.
+# make test-faults: a thousand damaged files, killed runs, full disks, and a table of what became of them (FCN_FAULTS_SEED=N: others).
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := outputs/demo
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-faults check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +30,9 @@ test: .venv/.ready
 
 test-slow: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m slow
+
+test-faults: .venv/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m faults tests/faults --tb=no -rN
 
 check: .venv/.ready
 	$(BIN)/ruff check .

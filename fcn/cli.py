@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any, NoReturn
 
 from fcn import config as schema
-from fcn.composing import WrongCallError, build, check_brackets, compose, read, use_plugins, values
+from fcn.composing import WrongCallError, build, check_brackets, compose, read, text_of, use_plugins, values
 from fcn.core.names import suggest
 from fcn.help import command_help, general_help
 from fcn.launchers import split_launcher
@@ -69,14 +69,30 @@ def complain(message: str, status: int = 2) -> int:
     """One line on standard error. A wrong call is told by the first process only, a failure by the process that met it."""
     rank = os.environ.get("RANK", "0")
     if rank == "0" or status == 1:
-        print(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}", file=sys.stderr)
+        tell(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}")
     return status
+
+
+def tell(text: str) -> None:
+    """A line on standard error; a progress bar that stands there makes room for it."""
+    bars = sys.modules.get("tqdm")  # not imported for the line alone
+    if bars is None:
+        print(text, file=sys.stderr)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)
+
+
+class Lines(logging.Handler):
+    """A log whose every record is a line that is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record))
 
 
 def execute(command: str, settings: Any, **more: Any) -> int:
     """Run a command; what goes wrong is told in one line. more: what its function takes beside the settings."""
     first = os.environ.get("RANK", "0") == "0"
-    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", handlers=[Lines()], force=True)
     try:
         return int(getattr(import_module(f"fcn.commands.{command}"), command)(settings, **more) or 0)
     except KeyboardInterrupt:
@@ -107,7 +123,7 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
-    given, overrides = read(command, words)
+    given, overrides = read(command, words, several=True)
     by_key = {override.key_or_group: override for override in overrides}
     if "resume" in by_key:
         raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
@@ -117,11 +133,14 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
         chosen = [f"{override.key_or_group}={value}" for override, value in zip(rest, choice, strict=True)]
         swept = [word for override, word in zip(rest, chosen, strict=True) if override.is_sweep_override()]
         fixed = [override.input_line for override in rest if not override.is_sweep_override()]
-        runs[re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"] = build(command, fixed + swept)
+        name = re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"
+        while name in runs:  # of values that differ only in what is "_" in a name
+            name += "_"
+        runs[name] = build(command, fixed + swept)
         calls.append([command, *fixed, *swept])
     check_brackets(given, overrides)
     try:
-        folder = new_folder(command, str(by_key["output"].value()) if "output" in by_key else None)
+        folder = new_folder(command, text_of(by_key["output"]) if "output" in by_key else None)
     except (ValueError, OSError) as error:
         raise WrongCallError(explain(error)) from error
     failed = []

@@ -25,7 +25,8 @@ fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
 fcn evaluate checkpoint=RUN/best.pt submission=true""",
     "predict": """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
-fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows""",
+fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows
+fcn predict resume=outputs/predict/2026-01-31_12-00-00    goes on where a run was cut""",
     "benchmark": """fcn benchmark                                         a quick one, on any machine
 fcn benchmark networks=[vgg16,vgg16_valid,resnet50] size=1024 strides=[32,16,8] dense_size=256 windows=32
 fcn benchmark networks=[] image_sizes=[512,1024,2048,4096] window=1024 model=fcn8s backbone=mobilenet_v2

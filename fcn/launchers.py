@@ -75,7 +75,7 @@ class Launcher:
         if name in installed:
             return f"{' '.join(self.words)}: {str(error).strip().splitlines()[0]}"
         package = PLUGINS.get(name)
-        extra = " (or \"fcn-toolkit[submitit]\")" if package == "hydra-submitit-launcher" else ""
+        extra = ' (or "fcn-toolkit[submitit]")' if package == "hydra-submitit-launcher" else ""
         advice = f"pip install {package}{extra}" if package else f"known plugins: {', '.join(sorted(set(PLUGINS.values())))}"
         return f"hydra/launcher={name} is not installed; {advice} (installed here: {', '.join(installed)})"
 

@@ -1,6 +1,6 @@
 """Our training step and input pipeline against a plain loop in the form of torchvision's segmentation reference, in one run.
 
-    python scripts/benchmark_training.py [network=fcn_resnet50,lraspp] [crop=256] [batch=4] [steps=4] [images=48]
+    python scripts/benchmark_training.py [network=fcn_resnet50,lraspp] [crop=256] [batch=4] [steps=4] [images=48] [turns=3]
 
 Both train torchvision's own network, from random weights, on the same JPEG files, with the same batch and crop. The reference: PIL
 transforms (scale 0.5 to 2 of 520/480 of the crop, flip, crop, to tensor, normalise), NCHW float32, SGD, cross entropy with void left out,
@@ -28,10 +28,11 @@ from fcn.core.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
-from fcn.training.batches import Plan, delivered, training_loader
+from fcn.training.batches import Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
+from fcn.training.workers import delivered
 
 CLASSES = 21
 SIZE = (375, 500)  # height and width of the pictures, VOC's most common
@@ -121,6 +122,7 @@ class Adapted(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.aux_weight = 0.0  # it has no auxiliary head
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1))
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1))
 
@@ -160,7 +162,7 @@ def seconds(step: Callable[[], None], steps: int) -> float:
     return (time.perf_counter() - begin) / steps
 
 
-def in_turns(calls: dict[str, Callable[[], None]], steps: int, turns: int = 3) -> dict[str, float]:
+def in_turns(calls: dict[str, Callable[[], None]], steps: int, turns: int) -> dict[str, float]:
     for call in calls.values():
         call()  # warm
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -171,13 +173,13 @@ def in_turns(calls: dict[str, Callable[[], None]], steps: int, turns: int = 3) -
 
 
 def main(words: list[str]) -> None:
-    settings = {"network": "fcn_resnet50,lraspp", "crop": "256", "batch": "4", "steps": "4", "images": "48"}
+    settings = {"network": "fcn_resnet50,lraspp", "crop": "256", "batch": "4", "steps": "4", "images": "48", "turns": "3"}
     for word in words:
         key, _, value = word.partition("=")
         if key not in settings:
             raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
         settings[key] = value
-    crop, batch, steps = int(settings["crop"]), int(settings["batch"]), int(settings["steps"])
+    crop, batch, steps, turns = (int(settings[key]) for key in ("crop", "batch", "steps", "turns"))
     with tempfile.TemporaryDirectory() as folder:
         pairs = write_files(Path(folder), int(settings["images"]))
         print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, crop {crop}, batch {batch}, one process")
@@ -189,7 +191,7 @@ def main(words: list[str]) -> None:
             "reference": lambda: void(reader[next(order) % len(pairs)]),
             "ours": lambda: void(transform(*split[next(order) % len(pairs)], generator)),
         }
-        times = in_turns(pipelines, 4 * len(pairs))
+        times = in_turns(pipelines, 4 * len(pairs), turns)
         report("input pipeline", times, 1)
         for name in settings["network"].split(","):
             calls = {
@@ -197,7 +199,7 @@ def main(words: list[str]) -> None:
                 "ours, fp32": ours(name, pairs, crop, batch, "fp32"),
                 "ours, defaults": ours(name, pairs, crop, batch, "auto"),
             }
-            report(f"training step, {name}", in_turns(calls, steps), batch)
+            report(f"training step, {name}", in_turns(calls, steps, turns), batch)
 
 
 def report(title: str, times: dict[str, float], images: int) -> None:

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/geometry.md: python scripts/draw_geometry.py [FOLDER], by default docs/geometry."""
+"""Draws the pictures of docs/geometry.md: python scripts/draw_geometry.py [FOLDER [NAME ...]], by default docs/geometry and all of them."""
 
 import io
 import sys
@@ -29,11 +29,8 @@ SOFT_BLUE, SOFT_GREEN = "#d6eaf8", "#dff0df"
 COLORS = 200  # of a saved picture
 
 
-def main(folder: str = "docs/geometry") -> None:
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    for draw in (
+def main(folder: str = "docs/geometry", *names: str) -> None:
+    every = (
         sizes,
         field,
         causal,
@@ -46,8 +43,16 @@ def main(folder: str = "docs/geometry") -> None:
         checkerboard,
         nan_trick,
         matrix,
-    ):
-        save(draw(), target / f"{draw.__name__}.png")
+    )
+    pictures = {draw.__name__: draw for draw in every}
+    unknown = [name for name in names if name not in pictures]
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: no such picture; there are {', '.join(pictures)}")
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    for name in names or pictures:
+        save(pictures[name](), target / f"{name}.png")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,4 +1,9 @@
-"""Prints the table of models, or writes it between its marks in README.md: python scripts/model_table.py [README.md]"""
+"""Prints the table of models, or writes it between its marks in a file.
+
+    python scripts/model_table.py [README.md | models=NAME,...]
+
+``models=``: print the lines of these only.
+"""
 
 import sys
 from pathlib import Path
@@ -6,13 +11,12 @@ from pathlib import Path
 from fcn.studies.model_table import model_table, replaced
 
 
-def main(path: str | None = None) -> None:
-    table = model_table()
-    if path is None:
-        print(table)
+def main(word: str | None = None) -> None:
+    if word is None or word.startswith("models="):
+        print(model_table(word.removeprefix("models=").split(",")) if word else model_table())
         return
-    file = Path(path)
-    file.write_text(replaced(file.read_text(), table))
+    file = Path(word)
+    file.write_text(replaced(file.read_text(), model_table()))
 
 
 if __name__ == "__main__":

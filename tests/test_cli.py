@@ -6,15 +6,17 @@ import sys
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from fcn.cli import run
 from fcn.commands.folders import new_folder
-from fcn.commands.predict import output_names, written_for
+from fcn.commands.inputs import output_names, written_for
 from fcn.composing import BESIDE_RESUME, compose
 from fcn.config import COMMANDS
 from fcn.core.names import suggest
@@ -55,6 +57,19 @@ def answer(capsys, *words):
         (["train", "optim=sgd", "optim.momentum=2"], "optim.momentum=2.0 is not allowed; optim.momentum is 0 or more and below 1"),
         (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
         (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
+        (["train", "loss.dice=inf"], "loss.dice=inf is not allowed; loss.dice is 0 or more, up to 1e+09"),
+        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1.0, inf] is not allowed"),
+        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1.0, nan] is not allowed"),
+        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1.0, 1e+39] is not allowed"),  # infinite in float32
+        (["train", "optim.lr=inf"], "optim.lr=inf is not allowed; optim.lr is above 0, and finite"),
+        (["train", "optim.lr=nan"], "optim.lr=nan is not allowed"),
+        (["train", "optim.weight_decay=inf"], "optim.weight_decay=inf is not allowed"),
+        (["train", "optim.head_lr_factor=inf"], "optim.head_lr_factor=inf is not allowed"),
+        (["train", "clip_norm=inf"], "clip_norm=inf is not allowed; clip_norm is above 0, or null, and finite"),
+        (["train", "schedule.power=inf"], "schedule.power=inf is not allowed"),
+        (["train", "inference.memory=inf"], "inference.memory=inf is not allowed"),
+        (["train", "model.aux=true", "model.aux_weight=inf"], "model.aux_weight=inf is not allowed"),
+        (["train", "save_seconds=nan"], "save_seconds=nan is not allowed"),
         (["train", "precision=fp8"], "precision=fp8 is not known; allowed: auto, bf16, fp16, fp32"),
         (["train", "upsample=bilinear,nearest"], "upsample=bilinear,nearest gives several values; add -m"),
         (["train", "-m", "upsample=bilinear,neerest"], "upsample=neerest is not known; did you mean nearest?"),
@@ -273,10 +288,55 @@ class TestResume:
         message = f"fcn: resume={cell} is one training of a comparison; fcn compare resume={whole} goes on with all of them"
         assert answer(capsys, command, f"resume={cell}") == (2, message)
 
-    @pytest.mark.parametrize("settings", ["", "a: [1", "- 1", "seed: 0"])
-    def test_damaged_settings_are_told(self, settings, tmp_path, capsys):
-        status, error = answer(capsys, "train", f"resume={self.folder(tmp_path / 'run', settings)}")
-        assert (status, "config.yaml is damaged, or of another version of fcn: " in error, "\n" in error) == (2, True, False)
+    @pytest.mark.parametrize(
+        ("spoil", "reason"),
+        [
+            (lambda text: "", ""),
+            (lambda text: "a: [1", ""),
+            (lambda text: "- 1", "no settings by name"),
+            (lambda text: "3", "no settings by name"),
+            (lambda text: "seed: 0", ""),
+            (lambda text: text.replace("batch_size: 4", "batch_size: -2"), "batch_size=-2 is not allowed"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: two"), "batch_size: Value 'two'"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ???"), "batch_size has no value"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${nothing}"), "batch_size: Interpolation key 'nothing' not found"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${seed"), "batch_size: "),
+            (lambda text: text.replace("batch_size: 4", "batch_size: ${batch_size}"), "batch_size: Recursive interpolation"),
+            (lambda text: text.replace("name: fcn8s", "name: fcn9s"), "Could not find 'model/fcn9s'"),
+            (lambda text: text.replace("name: fcn8s", "name: [1]"), ""),
+            (lambda text: f"{text}more: 3\n", "more"),
+            (lambda text: f"{text}x: {'[' * 3000}{']' * 3000}\n", "nested more than"),
+            (
+                lambda text: text + "a: &a [1,2]\n" + "".join(f"b{i}: &a [{','.join(['*a'] * 9)}]\n" for i in range(9)),
+                "a reference (*name)",
+            ),
+            (lambda text: text + "#" * 100_000, "bytes"),
+            (lambda text: text.encode() + b"x: \xff\n", "'utf-8' codec"),
+        ],
+    )
+    def test_damaged_settings_are_told(self, spoil, reason, tmp_path, capsys):
+        whole = yaml.safe_dump(asdict(compose("train", ["model=fcn8s", "batch_size=4"])))
+        assert {"batch_size: 4", "  name: fcn8s"} <= set(whole.splitlines())
+        spoilt = spoil(whole)
+        run_folder = self.folder(tmp_path / "run", "")
+        (run_folder / "config.yaml").write_bytes(spoilt if isinstance(spoilt, bytes) else spoilt.encode())
+        status, error = answer(capsys, "train", f"resume={run_folder}")
+        begin = f"fcn: {run_folder / 'config.yaml'} is damaged, or of another version of fcn: "
+        assert (status, error.startswith(begin), reason in error, "\n" in error) == (2, True, True, False), error
+
+    def test_settings_that_a_run_did_not_write_down_are_told(self, tmp_path, caplog):
+        whole = yaml.safe_dump(asdict(compose("train", ["batch_size=4"])))
+        run_folder = self.folder(tmp_path / "run", whole.replace("batch_size: 4\n", ""))
+        assert compose("train", [f"resume={run_folder}"]) is not None
+        assert f"{run_folder / 'config.yaml'} lacks batch_size; the default is taken" in caplog.text
+
+    def test_a_run_that_lost_its_settings_is_told_of_its_checkpoints(self, tmp_path, capsys):
+        run_folder = self.folder(tmp_path / "run", "")
+        (run_folder / "config.yaml").unlink()
+        (run_folder / "best.pt").touch()
+        status, error = answer(capsys, "train", f"resume={run_folder}")
+        assert status == 2
+        assert f"model.weights={run_folder / 'best.pt'} output=NEW" in error
 
 
 def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
@@ -408,7 +468,7 @@ class TestPredict:
             Image.new("RGB", (5, 4)).save(tmp_path / folder / f"x.{suffix}")
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}/*/x.*", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
-        assert len([path for path in (tmp_path / "out").iterdir() if "overlay" not in path.name]) == 3
+        assert len([path for path in (tmp_path / "out").rglob("*.png") if "overlay" not in path.name]) == 3
 
     def test_an_empty_folder_and_a_used_output_are_refused(self, tiny_run, tmp_path, capsys):
         (tmp_path / "empty").mkdir()

@@ -33,6 +33,13 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:300])
 
 
+def rewrite(root, stems, change):
+    """Change the values of label maps."""
+    for stem in stems.split():
+        path = root / "masks" / f"{stem}.png"
+        Image.fromarray(change(np.asarray(Image.open(path))).astype(np.uint8)).save(path)
+
+
 class TestVoc:
     def test_from_the_server_to_the_submission(self, tmp_path, server, monkeypatch):
         """Downloaded, trained on, scored, and packed for the VOC server, on a folder of VOC's form."""
@@ -69,7 +76,7 @@ class TestFolder:
         )
         words = [f"checkpoint={tmp_path / 'run' / 'best.pt'}", f"input={root / 'images'}", "device=cpu"]
         assert run(["predict", *words, f"output={tmp_path / 'labels'}"]) == 0
-        assert len(list((tmp_path / "labels").iterdir())) == 8
+        assert len(list((tmp_path / "labels").glob("*.png"))) == 8
 
     @pytest.mark.parametrize(
         ("spoil", "message"),
@@ -82,8 +89,19 @@ class TestFolder:
             (lambda root: (root / "train.txt").write_text(""), "train.txt"),
             (lambda root: (root / "train.txt").unlink(), "not 'train'"),
             (lambda root: (root / "classes.txt").unlink(), "there is no list of classes"),
+            (lambda root: (root / "classes.txt").write_text("0: ground\n1: road\n"), "classes.txt, line 1: '0: ground' looks like"),
+            (
+                lambda root: rewrite(root, "p0 p1 p2 p3", lambda values: values * 255),
+                "of the training split hold one class only, 0 (ground)",
+            ),
+            (lambda root: rewrite(root, "p0 p1 p2", lambda values: values | 255), "of the training split hold nothing but void"),
+            (lambda root: rewrite(root, "p3", lambda values: values | 255), "of the validation split hold nothing but void"),
+            (lambda root: rewrite(root, "p3", lambda values: values * 255), "in which 255 means road"),
         ],
-        ids=["size", "value", "colours", "truncated", "missing", "empty", "no split", "no classes"],
+        ids=[
+            *("size", "value", "colours", "truncated", "missing", "empty", "no split", "no classes", "numbered classes"),
+            *("binary", "void", "void to score", "binary to score"),
+        ],
     )
     def test_faults_are_found_at_the_start_and_named(self, tmp_path, capsys, spoil, message):
         root = make_folder(tmp_path / "mine")
@@ -93,3 +111,53 @@ class TestFolder:
         assert message in error
         assert "Traceback" not in error
         assert not (tmp_path / "run").exists()
+
+    def test_both_splits_are_looked_at_before_anything_is_said(self, tmp_path, capsys):
+        root = make_folder(tmp_path / "mine")
+        rewrite(root, "p0 p3", lambda values: values + 7)
+        assert run(["train", *FILES, "data=folder", f"data.root={root}"]) == 1
+        error = capsys.readouterr().err
+        assert "p0.png holds the value" in error
+        assert "p3.png holds the value" in error
+
+    @pytest.mark.parametrize(("stems", "status"), [("p0 p1 p2 p3", 1), ("p3", 1), ("", 0)])
+    def test_without_verification_too_a_training_needs_two_classes_and_something_to_score(self, tmp_path, capsys, stems, status):
+        root = make_folder(tmp_path / "mine")
+        rewrite(root, stems, lambda values: values | 255)
+        words = ["batch_size=1", "augment.crop_size=33", "data=folder", "data.verify=none", f"data.root={root}", "epochs=1"]
+        assert run(["train", *FILES, *words, f"output={tmp_path / 'run'}"]) == status
+        assert ("hold nothing but void" in capsys.readouterr().err) == bool(status)
+        assert (tmp_path / "run").exists() != bool(status)
+
+    def test_what_may_not_be_meant_is_told_and_the_scores_say_what_they_are_of(self, tmp_path, capsys):
+        """A class that never occurs, a file that is passed over, a validation of one class; then scored on void and on 0 and 255."""
+        root = make_folder(tmp_path / "mine", classes="ground\nroad\nsky\n")
+        (root / "images" / "p9.xyz").write_text("?")
+        (root / "train.txt").unlink()
+        (root / "val.txt").unlink()
+        for name, stems in (("train", "012"), ("val", "3")):
+            for kind, suffix in (("images", "jpg"), ("masks", "png")):
+                (root / name / kind).mkdir(parents=True)
+                for stem in stems:
+                    (root / kind / f"p{stem}.{suffix}").rename(root / name / kind / f"p{stem}.{suffix}")
+        (root / "images" / "p9.xyz").rename(root / "train" / "images" / "p9.xyz")
+        for kind in ("images", "masks"):
+            (root / kind).rmdir()
+        Image.new("L", (50, 40)).save(root / "val" / "masks" / "p3.png")
+        words = [*FILES, "batch_size=1", "augment.crop_size=33", "data=folder", f"data.root={root}", f"output={tmp_path / 'run'}"]
+        assert run(["train", *words]) == 0
+        error = capsys.readouterr().err
+        assert error.count("passed over 1 .xyz ('p9.xyz')") == 1
+        assert "training split: 3 label maps: 2 of 3 classes occur, 0.0 % of the pixels is void" in error
+        assert "no mask to train on holds sky" in error
+        assert "the masks to score on hold ground alone" in error
+        assert "the label maps hold ground alone: a network that says it everywhere scores 100" in error
+        score = ["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", "device=cpu", "workers=0"]
+        assert run([*score, f"output={tmp_path / 'one'}"]) == 0
+        shown = capsys.readouterr()
+        assert "the label maps hold ground alone" in shown.out
+        assert "the masks to score on hold ground alone" in shown.err
+        Image.new("L", (50, 40), 255).save(root / "val" / "masks" / "p3.png")
+        assert run([*score, f"output={tmp_path / 'void'}"]) == 1
+        assert "of data=folder val hold nothing but void (255): no pixel counts" in capsys.readouterr().err
+        assert not (tmp_path / "void").exists()

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 
 from fcn.commands.folders import new_folder, refuse_used
-from fcn.commands.parts import load_split
+from fcn.commands.parts import load_splits
 from fcn.config.commands import CeilingConfig
 
 
@@ -14,13 +14,13 @@ def ceiling(config: CeilingConfig) -> int:
     from fcn.core.files import written
     from fcn.studies.ceiling import ceilings, draw, markdown, rows_of
     from fcn.studies.tables import text_table
-    from fcn.training.metrics import scores
+    from fcn.training.metrics import remark, scores
 
     begin = time.monotonic()
     refuse_used(config.output)
     data = asdict(config.data)
     names = config.splits or [config.data.options()["val"]]
-    splits = [load_split(data, name) for name in names]
+    splits = load_splits(data, *names)
     labels = splits[0].labels
     matrices = [ceilings(split, config.strides, config.method, workers=config.workers) for split in splits]
     summed = {stride: sum((found[stride] for found in matrices[1:]), matrices[0][stride]) for stride in config.strides}
@@ -43,5 +43,6 @@ def ceiling(config: CeilingConfig) -> int:
         temporary.write_text(markdown(results, labels.names, about))
     draw(results, labels.names, about, folder / "ceiling.png")
     print(text_table(*rows_of(results, labels.names)))
+    print(remark(summed[config.strides[0]], labels.names), end="")
     print(f"{about}, void left out, {time.monotonic() - begin:.0f} s; {folder}")
     return 0

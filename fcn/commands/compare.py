@@ -15,7 +15,7 @@ from typing import Any
 from fcn.commands.cell import InTurn, run_cell
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment
-from fcn.commands.parts import load_split, model_of
+from fcn.commands.parts import load_split, load_splits, look_at, model_of
 from fcn.config.commands import CompareConfig
 from fcn.config.parts import part_schema
 
@@ -92,7 +92,6 @@ def prepare(config: CompareConfig) -> None:
     not go with one of the methods, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
     import torch
 
-    from fcn.data.verify import verify
     from fcn.models.upsample import create_upsampler
     from fcn.studies.compare.cells import THIN
     from fcn.studies.compare.equal import check_equal, shared_weights
@@ -104,15 +103,15 @@ def prepare(config: CompareConfig) -> None:
     for part in (config.model, config.backbone):
         if part.options()["weights"] not in (None, "imagenet", "torchvision"):
             part.weights = os.path.abspath(part.options()["weights"])  # type: ignore[attr-defined]
-    training, validation = (load_split(asdict(config.data), config.data.options()[split]) for split in ("train", "val"))
+    training, validation = load_splits(asdict(config.data), *(config.data.options()[split] for split in ("train", "val")))
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    for split in (training, validation):
-        verify(split, config.data.options()["verify"])
+    look_at(training, validation, config.data.options()["verify"])
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])
-        model = model_of(config.model, config.backbone, part_schema("upsample", method)(), training.labels.num_classes)
+        labels = training.labels
+        model = model_of(config.model, config.backbone, part_schema("upsample", method)(), labels.num_classes, labels.names)
         starts[method] = {"shared weights": shared_weights(model)}
     check_equal(starts)

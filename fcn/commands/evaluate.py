@@ -1,6 +1,7 @@
 """``fcn evaluate``: a checkpoint's scores on a split of a data set."""
 
 import json
+import logging
 import time
 from dataclasses import asdict
 
@@ -9,10 +10,13 @@ from fcn.commands.parts import load_split
 from fcn.config.commands import EvaluateConfig
 from fcn.core.registry import check_plugins
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(config: EvaluateConfig) -> int:
     """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
     from fcn.core.files import written
+    from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
@@ -44,7 +48,11 @@ def evaluate(config: EvaluateConfig) -> int:
             f"give the data set that it was trained for"
         )
     if "verify" in data and accelerator.is_main_process:
-        verify(split, data["verify"])
+        census = verify(split, data["verify"])
+        if census.samples and not config.submission:  # the truth of a test split may be void throughout
+            refuse_scoring(census, f"data={data['name']} {name}")
+            for warning in scoring_warnings(census):
+                log.warning("note: %s", warning)
     strategy = create_strategy(config.inference.name, **config.inference.options())
     if config.submission and not data["name"].startswith("voc2012"):
         raise ValueError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
@@ -79,8 +87,6 @@ def evaluate(config: EvaluateConfig) -> int:
             f"{data['name']} {name}: {len(split)} images at their own resolution, inference={config.inference.name}, "
             f"{protocol['precision']}, void left out, {time.monotonic() - begin:.0f} s; {folder}"
         )
-        if not matrix.any():
-            print(f"the label maps of {data['name']} {name} hold nothing but void: there is nothing to score")
     if submission and accelerator.is_main_process:
         print(f"checked, for the VOC server: {submission.pack()}")
     return 0

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+PREDICTIONS = "predict.json"  # in the output folder of fcn predict, with the list of its images
+
 
 def new_folder(command: str, output: str | None, accelerator: "Accelerator | None" = None) -> Path:
     """Make the output folder, ``output`` or a dated one; the processes of a run share it.
@@ -20,22 +22,28 @@ def new_folder(command: str, output: str | None, accelerator: "Accelerator | Non
         made = [str(new_folder(command, output)) if accelerator.is_main_process else ""]
         broadcast_object_list(made)
         return Path(made[0])
+    from fcn.core.files import remove_unfinished
+
     if output is None:
         return dated_folder(command)
     refuse_used(output)
     folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
     except OSError as error:
         raise ValueError(f"output={folder} cannot be made ({error.strerror}: {error.filename}); give another folder") from error
     return folder
 
 
 def refuse_used(output: str | None) -> None:
-    """ValueError where the output folder holds something already: no run writes over another."""
+    """ValueError where the output folder holds something already: no run writes over another. What a process that was killed left
+    half-written counts for nothing."""
+    from fcn.core.files import unfinished
+
     folder = Path(output) if output else None
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        command = "compare" if (folder / "cells").is_dir() else "train"
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(not unfinished(path) for path in folder.iterdir())):
+        command = "compare" if (folder / "cells").is_dir() else "predict" if (folder / PREDICTIONS).is_file() else "train"
         more = f"; fcn {command} resume={folder} goes on with the run in it" if (folder / "config.yaml").exists() else ""
         raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from fcn.commands.folders import new_folder, refuse_used
 from fcn.commands.hardware import environment, hardware
-from fcn.commands.parts import load_split, model_of
+from fcn.commands.parts import load_splits, look_at, model_of
+from fcn.commands.resume import check_same, read_last
 from fcn.config.commands import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,16 +36,15 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
 
     from fcn.core.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
-    from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
-    from fcn.models.segmenter import ModelSpec, assemble
     from fcn.training.batches import Plan
-    from fcn.training.checkpoint import read_checkpoint, spec_words
+    from fcn.training.checkpoint import model_from_state, spec_words
     from fcn.training.devices import create_accelerator, place
     from fcn.training.losses import SegmentationLoss
     from fcn.training.optim import create_optimizer, create_schedule
-    from fcn.training.train import State, moving_average
+    from fcn.training.state import State, moving_average
     from fcn.training.train import train as run_training
+    from fcn.training.workers import tell_of_little_shared_memory
 
     begin = time.monotonic()
     accelerator = create_accelerator(config.device, config.precision)
@@ -54,16 +54,18 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         raise ValueError('tensorboard=true needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out')
     if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
-    last = Path(config.resume or "") / "last.pt"
-    resumed = read_checkpoint(last) if config.resume and last.exists() else None  # a run cut before its first checkpoint starts again
+    resumed = read_last(Path(config.resume)) if config.resume else None
     with accelerator.main_process_first():  # which downloads and checks
-        training, validation = (load_split(asdict(config.data), config.data.options()[split]) for split in ("train", "val"))
+        training, validation = load_splits(asdict(config.data), *(config.data.options()[split] for split in ("train", "val")))
         if accelerator.is_main_process and not resumed:
-            for split in (training, validation):
-                verify(split, config.data.options()["verify"])
+            look_at(training, validation, config.data.options()["verify"])
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
-    model = assemble(ModelSpec(**resumed["spec"])) if resumed else model_of(config.model, config.backbone, config.upsample, classes)
+    if resumed:
+        check_same(config, resumed, training.labels)
+        model = model_from_state(resumed, f"{config.resume}/last.pt").train()
+    else:
+        model = model_of(config.model, config.backbone, config.upsample, classes, training.labels.names)
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
@@ -92,7 +94,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
     strategy = create_strategy(config.inference.name, **config.inference.options())
     state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
     if resumed:
-        state.restore(resumed, plan)
+        state.restore(resumed, plan, f"{config.resume}/last.pt")
     if config.resume:
         folder = Path(config.resume)
         if accelerator.is_main_process:
@@ -113,6 +115,7 @@ def train(config: TrainConfig, *, started: "Started | None" = None) -> int:
         "resumed" if resumed else config.model.options()["weights"] or config.backbone.options()["weights"] or "random",
     )
     log.info("%s; writing to %s", hardware(accelerator), folder)
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
     if started is not None and not resumed:
         started(folder, model, plan, training, transform)
     best = run_training(

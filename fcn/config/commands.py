@@ -105,8 +105,12 @@ class TrainingConfig(CommandConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.resume is not None and self.output is not None:
-            raise UserError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+        check_resume(self.resume, self.output)
+
+
+def check_resume(resume: str | None, output: str | None) -> None:
+    if resume is not None and output is not None:
+        raise UserError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
 
 
 SEEDS = between(0, 2**63 - 1)
@@ -213,6 +217,7 @@ class PredictConfig(CommandConfig):
     input: an image, a folder or a glob
     alpha: opacity of the labels in the overlay
     confidence: also write the probability of each pixel's label, a gray PNG, 255 for 1
+    resume: output folder of an interrupted run; what is finished there is not done again
     """
 
     checkpoint: str = REQUIRED
@@ -221,6 +226,11 @@ class PredictConfig(CommandConfig):
     alpha: Annotated[float, between(0, 1)] = 0.5
     confidence: bool = False
     precision: Annotated[str, PRECISIONS] = "fp32"
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_resume(self.resume, self.output)
 
 
 @dataclass

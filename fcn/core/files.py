@@ -74,8 +74,13 @@ def written(path: str | Path) -> Iterator[Path]:
 def remove_unfinished(folder: str | Path) -> None:
     """Removes what killed processes left in ``folder``; only for the one who owns it, since a file being written is hit as well."""
     for path in Path(folder).iterdir():
-        if _UNFINISHED.fullmatch(path.name):
+        if unfinished(path):
             path.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> bool:
+    """Whether ``path`` has one of the temporary names of ``written``."""
+    return _UNFINISHED.fullmatch(path.name) is not None
 
 
 def _sync(path: Path) -> None:

@@ -1,9 +1,8 @@
 """Names: finding a part by its word, and answering a wrong word with the right ones."""
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -21,19 +20,9 @@ def suggest(word: str, words: Iterable[str]) -> str:
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """``table[name]``; ValueError naming the close or allowed words where it is not there."""
-    if name not in table:
-        raise ValueError(f"{kind}={name} is not known; {suggest(name, table)}")
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{kind}={name} is not known; {suggest(str(name), table)}")
     return table[name]
-
-
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], kind: str, *, also: Iterable[str] = ()) -> None:
-    """ValueError where an option is neither among the keyword-only parameters of ``function`` nor in ``also``, naming those."""
-    parameters = inspect.signature(function).parameters.values()
-    known = [*(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY), *also]
-    for name in options:
-        if name not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ValueError(f"{kind} has no option '{name}'; {takes}")
 
 
 def first_line(error: BaseException) -> str:

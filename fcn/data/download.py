@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import lzma
 import os
+import posixpath
 import shutil
 import sys
 import tarfile
@@ -17,10 +18,10 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -92,8 +93,9 @@ def download(url: str, path: str | PathLike[str], md5: str, size: int | None = N
 def extract(archive: str | PathLike[str], folder: str | PathLike[str], *, inside: str = ".", progress: bool = True) -> Path:
     """Unpacks the folder ``inside`` of a tar archive (any compression) as ``folder``; does nothing if that is there.
 
-    No member may leave the folder or be anything but a file, folder or inner link (tarfile's "data" filter). Raises ValueError, naming the
-    archive, for such a member, a broken archive or one without ``inside``; OSError where the disk has no room.
+    No member may leave the folder, be written below or over a link, or be anything but a file, folder or link within ``inside``: what
+    points within the archive may point anywhere once its folder has moved. Raises ValueError, naming the archive, for such a member, a
+    broken archive or one without ``inside``; OSError where the disk has no room.
     """
     archive, folder = Path(archive), Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +107,7 @@ def extract(archive: str | PathLike[str], folder: str | PathLike[str], *, inside
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
             _unpack(archive, unpacked, progress)
+            _refuse_leading_out(archive, unpacked, inside)
             if not (unpacked / inside).is_dir():
                 raise ValueError(f"{archive} has no folder {inside}: it is another archive than expected")
             os.replace(unpacked / inside, folder)
@@ -186,17 +189,54 @@ def _unpack(archive: Path, folder: Path, progress: bool) -> None:
             tqdm(desc=f"unpacking {archive.name}", unit=" files", disable=not progress) as bar,
         ):
             folder.mkdir()
+            allowed = _filter()
             for member in tar:
-                tar.extract(member, folder, filter="data")
+                tar.extract(member, folder, filter=allowed)
                 bar.update()
     except tarfile.FilterError as error:
-        raise ValueError(f"{archive} is not safe to unpack ({error}): nothing was unpacked") from None
+        raise _unsafe(archive, error) from None
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise OSError(f"{archive} cannot be unpacked in {folder.parent} ({error.strerror}): make room and start again") from None
         raise ValueError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
+
+
+def _filter() -> "Callable[[tarfile.TarInfo, str], tarfile.TarInfo]":
+    """tarfile's "data" filter, which keeps members and links within the folder, and no member below or over a link that came before:
+    then no path ever goes through a link, whatever that is resolved to."""
+    links: set[str] = set()
+
+    def allowed(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+        name = posixpath.normpath(member.name.lstrip("/"))
+        parts = name.split("/")
+        through = next((path for path in ("/".join(parts[: end + 1]) for end in range(len(parts))) if path in links), None)
+        if through is not None:
+            raise tarfile.OutsideDestinationError(member, f"{folder}, through the link '{through}'")
+        if member.issym():
+            links.add(name)
+        return tarfile.data_filter(member, folder)
+
+    return allowed
+
+
+def _refuse_leading_out(archive: Path, unpacked: Path, inside: str) -> None:
+    """ValueError where a link leads out of the part that is kept, or lies on the way to it."""
+    kept = unpacked
+    for part in PurePosixPath(inside).parts:
+        kept = kept / part
+        if kept.is_symlink():
+            raise _unsafe(archive, f"'{kept.relative_to(unpacked)}' is a link")
+    home = kept.resolve()
+    for place, folders, files in os.walk(kept):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise _unsafe(archive, f"'{path.relative_to(unpacked)}' is a link to {os.readlink(path)}, outside of {inside}")
+
+
+def _unsafe(archive: Path, reason: object) -> ValueError:
+    return ValueError(f"{archive} is not safe to unpack ({reason}): nothing was unpacked")
 
 
 def _need_room(folder: Path, size: int, what: str) -> None:

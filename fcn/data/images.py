@@ -1,30 +1,33 @@
-"""From one file to one tensor, or to rows that are read when asked for: photographs as RGB, label maps as raw indices.
+"""From one photograph to one tensor, RGB, or to rows that are read when asked for.
 
-What a file may hold is settled here, once, so that nothing later meets anything but ``uint8``:
-
-- an image is what a viewer shows: its EXIF orientation is applied, 16 bits are scaled to 8 (never clipped), and what is transparent shows
-  white paper behind it (a hidden colour under full transparency is an accident of the drawing program);
-- a label map is what the file stores: the *indices* of a palette picture, not its colours, and never anything lossy.
+What a file may hold is settled here, once, so that nothing later meets anything but ``uint8``. An image is what a viewer shows: its EXIF
+orientation is applied, 16 bits are scaled to 8 (never clipped), and what is transparent shows white paper behind it (a hidden colour under
+full transparency is an accident of the drawing program). What cannot be known is refused, or said once: which of several pages is meant,
+and whether 16 bits hold values of 12.
 
 JPEG goes through torchvision's decoder, faster than Pillow's, as long as torchvision has it: 0.29 announces that it will
 go. All else goes through Pillow, PNG too: torchvision's PNG decoder ends the process on some corrupted files, where one broken picture must
 not cost the others.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from io import BytesIO
+from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from fcn.data.bands import strange_bands
+from fcn.data.damage import check_jpeg
+from fcn.data.opening import decode, frames, named, opened, opened_file, raw_mode, say_once
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
+)
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {  # what shows a picture of that orientation; from 5 on, its rows are columns as they are stored, and 3, 4, 7, 8 go backwards
@@ -36,6 +39,10 @@ _TURNS = {  # what shows a picture of that orientation; from 5 on, its rows are 
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # of TIFF
+_LARGEST = (281, 341)  # TIFF's MaxSampleValue and SMaxSampleValue
+_RANGES = tuple(2**bits - 1 for bits in range(8, 16))
+_DARK = 1 << 14  # 16-bit pictures with no value from here on are suspicious
 _BAND = 1 << 22  # pixels that are converted at once
 
 
@@ -44,19 +51,36 @@ class Shown:
     channels-last memory.
 
     The picture itself stays as Pillow holds it, at 4 bytes a pixel, or 1 where it is gray or has a palette. Grayscale, palette, CMYK,
-    transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied. Raises ValueError, which calls it
-    ``name``, for values of unknown range and for no pixels at all, and what Pillow does where it cannot be decoded.
+    transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied. Gray values of 16 bits are scaled by
+    the range that the file gives (TIFF's bits or largest value, PNG's significant bits), else by 65535; a warning tells, once, where they
+    use less than a quarter of it.
+
+    Raises ValueError, which calls it ``name``, for values of unknown range, for bands that are neither colours nor transparency, and for no
+    pixels at all; and what Pillow raises where it cannot be decoded.
     """
 
     def __init__(self, picture: Image.Image, name: str | PathLike[str] = "the picture") -> None:
+        layout = raw_mode(picture)
+        strange = strange_bands(picture, None)
+        if strange:
+            raise ValueError(f"{name} {strange}")
         picture.load()
-        self.picture = picture
+        self.picture = picture.convert("LA") if picture.mode == "La" else picture  # Pillow converts premultiplied gray to nothing else
         self.orientation = _orientation(picture)
         self.deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-        if picture.mode in ("I", "F") and not self.deep:
-            raise ValueError(f"{name} holds 32-bit values of unknown range: save it with 8 or 16 bits a channel")
+        self.levels = np.empty(0, np.uint8)
+        tags = _tags(picture)
+        if (picture.mode in ("I", "F") and not self.deep) or tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:
+            raise ValueError(f"{name} holds signed, 32-bit or floating-point values of unknown range: save it with 8 or 16 bits a channel")
         if 0 in picture.size:
             raise ValueError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
+        if self.deep:
+            self.levels = _levels(picture, layout, name)
+        elif ";16" in layout and picture.mode in ("RGB", "RGBA", "LA"):
+            colors = 1 if picture.mode == "LA" else 3
+            _say_dark(256 * int(np.max(picture.getextrema()[:colors])) + 255, name)  # of 16 bits Pillow keeps the upper 8
+        elif picture.format == "TIFF" and picture.mode in ("RGBA", "LA"):
+            _say_translucent(picture, name)
         width, height = picture.size if self.orientation < 5 else picture.size[::-1]
         self.shape = (3, height, width)
 
@@ -82,7 +106,7 @@ class Shown:
     def _rgb(self, part: Image.Image) -> np.ndarray:
         """uint8 ``(H, W, 3)``, or ``(H, W, 1)`` where it is gray."""
         if self.deep:
-            return ((np.asarray(part).astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None]  # 65535 = 257 * 255
+            return self.levels[np.asarray(part)][..., None]
         if part.has_transparency_data:
             rgba = part.convert("RGBA")
             part = Image.new("RGB", rgba.size, "white")
@@ -94,19 +118,30 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     """The picture as a viewer shows it, uint8 ``(3, H, W)``, decoded, of which ``image[:, first:last]`` are rows: a tensor of JPEG, and of
     all else what :class:`Shown` reads from.
 
-    Of several frames the first is taken. There is no limit on the size. Raises FileNotFoundError for a missing file and ValueError, naming
-    the file, for one that is empty, truncated or not a picture of a known range.
+    Of an animation the first frame is taken, and a warning tells so, once. There is no limit on the size.
+
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty, damaged, of several pages, with
+    bands beside its colours that are no transparency, or not a picture of a known range.
     """
-    with _file(path) as file:
+    with opened_file(path) as file:
         jpeg = file.read(len(_JPEG)) == _JPEG
     if jpeg:
+        data = np.fromfile(path, np.uint8)
+        with named(path):
+            check_jpeg(data.tobytes())
         try:
             from torchvision.io import ImageReadMode, decode_jpeg
 
-            return decode_jpeg(torch.from_numpy(np.fromfile(path, np.uint8)), ImageReadMode.RGB, apply_exif_orientation=True)
+            return decode_jpeg(torch.from_numpy(data), ImageReadMode.RGB, apply_exif_orientation=True)
         except (RuntimeError, ImportError, DeprecationWarning):
             pass  # Pillow reads a few kinds more, and words the reason better
-    with _opened(path) as picture:
+    with opened(path) as picture:
+        count = frames(picture, path)
+        if count > 1 and picture.format == "TIFF":
+            raise ValueError(f"{path} holds {count} pages, and which is meant is not known: save each as a file of its own")
+        if count > 1:
+            say_once("frames", f"{path} holds {count} frames: the first is taken as the picture, here and of other animations")
+        decode(picture, path)
         return Shown(picture, path)
 
 
@@ -115,79 +150,61 @@ def read_image(path: str | PathLike[str]) -> Tensor:
     return open_image(path)[:, :]
 
 
-def read_labels(path: str | PathLike[str]) -> Tensor:
-    """The raw values of a label map: uint8 ``(H, W)``, the indices of a palette picture, the gray values of any other.
-
-    Integers of 16 or 32 bits are taken if they fit in 0..255; ``.mat`` is read as SBD's ``GTcls`` (needs scipy). EXIF orientation is *not*
-    applied: a map is stored as it is meant (TIFF's own orientation tag is part of its format, and is). Raises FileNotFoundError for a
-    missing file and ValueError, naming the file, for a broken one, for colours where indices belong, for JPEG (its values are smeared) and
-    for values outside of 0..255.
-    """
-    if Path(path).suffix.lower() == ".mat":
-        return _read_sbd(path)
-    with _opened(path) as picture:
-        if picture.format in ("JPEG", "MPO"):
-            raise ValueError(f"{path} is a JPEG, which smears the class indices of a label map: save it as PNG from the original")
-        if picture.mode not in ("1", "L", "P", "I") and not picture.mode.startswith("I;16"):
-            raise ValueError(
-                f"{path} holds colours ({picture.mode}) where class indices are expected: convert it to a palette or grayscale PNG "
-                "whose values are the indices of the classes"
-            )
-        unscale = {"L;2": 85, "L;4": 17}.get(_raw_mode(picture), 1)  # Pillow stretches gray of few bits to 0..255
-        values = np.array(picture)
-    if values.dtype not in (np.uint8, np.bool_):
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 255:
-            raise ValueError(f"{path} holds values from {low} to {high}; class indices and void are 0 to 255: save it with 8 bits")
-    values = values.astype(np.uint8, copy=False)
-    return torch.from_numpy(values // unscale if unscale > 1 else values)
-
-
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
-    with _opened(path, load=False) as picture:
+    with opened(path) as picture:
         return _orientation(picture)
 
 
-@contextmanager
-def _file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
-    """The file, open for reading and not empty."""
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb"))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"there is no file {path}") from None
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-        if not file.read(1):
-            raise ValueError(f"{path} is empty: copy or download it again")
-        file.seek(0)
-        yield file
+def _levels(picture: Image.Image, layout: str, name: str | PathLike[str]) -> np.ndarray:
+    """The 8-bit value of each gray value of 16 bits, uint8 (65536,)."""
+    bands = range(0, picture.height, max(1, _BAND // picture.width))
+    largest = max(int(np.asarray(picture.crop((0, y, picture.width, min(y + bands.step, picture.height)))).max()) for y in bands)
+    top = 65535
+    tags = _tags(picture)
+    said = [int(tags[tag][0] if isinstance(tags[tag], tuple) else tags[tag]) for tag in _LARGEST if tag in tags]
+    bits = 12 if layout == "I;12" else int(picture.info.get("significant_bits", 0))
+    if layout == "I;12" or (8 <= bits < 16 and largest < 2**bits and not _replicated(np.asarray(picture), bits)):
+        top = 2**bits - 1
+    for value in said:  # only as a number of bits: what a writer found in this picture is no range
+        if largest <= value and value in _RANGES:
+            top = value
+    if top == 65535:
+        _say_dark(largest, name)
+    steps = np.arange(65536, dtype=np.uint32).clip(max=top)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is 0
+        steps = top - steps
+    return ((steps * 255 + top // 2) // top).astype(np.uint8)
 
 
-@contextmanager
-def _opened(path: str | PathLike[str], load: bool = True) -> Iterator[Image.Image]:
-    """The decoded picture (without ``load``, its header); whatever goes wrong in decoding is a ValueError that names the file."""
-    with _any_size(), _file(path) as file:
-        try:
-            picture: Image.Image = Image.open(file)
-            raw_mode = _raw_mode(picture)
-            if load:
-                picture.load()
-        except Exception as error:  # Pillow's plugins raise nearly everything on broken files
-            reason = "it is no picture of a known format" if isinstance(error, UnidentifiedImageError) else str(error)
-            raise ValueError(f"{path} cannot be decoded ({reason}): replace the file or leave it out") from None
-        picture.info["raw_mode"] = raw_mode
-        yield picture
+def _replicated(values: np.ndarray, bits: int) -> bool:
+    """Whether values of ``bits`` bits were brought to 16 as PNG asks: shifted up, the bits below being 0 or the first ones again."""
+    shift = 16 - bits
+    low = values & (2**shift - 1)
+    return not low.any() or bool((low == values >> 16 - shift).all())
 
 
-def _raw_mode(picture: Image.Image) -> str:
-    """Pillow's name of the layout in the file, which it forgets once the pixels are loaded."""
-    if "raw_mode" in picture.info:
-        return str(picture.info["raw_mode"])
-    tiles = getattr(picture, "tile", None)
-    arguments = tiles[0][3] if tiles else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+def _say_dark(largest: int, name: str | PathLike[str]) -> None:
+    if 0 < largest < _DARK:
+        say_once(
+            "dark",
+            f"{name} has 16 bits a channel, but no value above {largest} of 65535: it is taken as nearly black, here and in other files. "
+            "Where 16 bits hold values of 10, 12 or 14, multiply them by 64, 16 or 4, or save 8 bits",
+        )
+
+
+def _say_translucent(picture: Image.Image, name: str | PathLike[str]) -> None:
+    counts = picture.getchannel("A").histogram()
+    if 2 * sum(counts[1:255]) > sum(counts):
+        say_once(
+            "alpha",
+            f"{name} marks its last band as transparency, and most of it is translucent: white is shown behind it, here and elsewhere. "
+            "Where that band is something else (near infrared), save the colours alone",
+        )
+
+
+def _tags(picture: Image.Image) -> Mapping[int, Any]:
+    return picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -196,45 +213,3 @@ def _orientation(picture: Image.Image) -> int:
         orientation = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
         return orientation if orientation in _TURNS else 1
     return 1
-
-
-def _read_sbd(path: str | PathLike[str]) -> Tensor:
-    with _file(path) as file:
-        data = file.read()
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ValueError(f"{path} needs scipy to be read: pip install scipy") from None
-    try:
-        values = np.asarray(loadmat(BytesIO(data), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0])
-        if values.ndim != 2:
-            raise ValueError(f"GTcls.Segmentation has the shape {values.shape}")
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
-    return torch.from_numpy(values.astype(np.uint8))
-
-
-_lock = threading.Lock()
-_readers = 0
-_limit: int | None = None
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Lifts Pillow's limit on the size of pictures while any thread is in here, and gives the importing program back its own after.
-
-    Pillow keeps the limit in a module's variable and checks it when a file is opened and, for TIFF, when it is loaded. Threads are counted
-    so that they decode side by side and the last one out restores the limit.
-    """
-    global _readers, _limit
-    with _lock:
-        if _readers == 0:
-            _limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        _readers += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _readers -= 1
-            if _readers == 0:
-                Image.MAX_IMAGE_PIXELS = _limit

@@ -1,12 +1,16 @@
 """Images and label maps in files, paired by name: the one data set class behind VOC, CamVid and a person's own folder.
 
 A reader of a data set only says which files belong together and what its raw values mean; finding the files by stem, checking that none is
-missing and reading them is done here. The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that
-its EXIF turns by a quarter, with a map drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image
-the sizes would not tell, and one rule must hold for all.
+missing and reading them is done here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter.
+
+The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that its EXIF turns by a quarter, with a map
+drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image the sizes would not tell, and one rule
+must hold for all.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from os import PathLike, scandir
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +19,11 @@ import torch
 from torch import Tensor
 
 from fcn.core.labels import VOID, LabelSet
-from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image, read_labels
+from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
+from fcn.data.labelmaps import read_labels
 
 _SHOWN = 5  # names listed in a message before "and so on"
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of pictures
 
 
 class Pair(NamedTuple):
@@ -33,14 +39,18 @@ class Pairs:
 
     ``labels`` are the classes; ``values`` maps the raw values of the files to class indices or ``VOID`` (default: each index to itself and
     255 to void). Item ``i`` is an image, uint8 ``(3, H, W)``, and its label map, uint8 ``(H, W)`` of class indices or ``VOID``.
+    ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
 
     Raises ValueError for repeated names, and on reading one that names the files: for a file that cannot be decoded, sizes that differ, and
     a raw value that is neither class nor void.
     """
 
-    def __init__(self, pairs: Iterable[Pair], labels: LabelSet, values: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, pairs: Iterable[Pair], labels: LabelSet, values: Mapping[int, int] | None = None, *, notes: Iterable[str] = ()
+    ) -> None:
         self.pairs = tuple(pairs)
         self.labels = labels
+        self.notes = tuple(notes)
         self.names = tuple(pair.name for pair in self.pairs)
         repeated = _repeated(self.names)
         if repeated:
@@ -87,17 +97,65 @@ class Pairs:
             row, column = divmod(strange, raw.shape[1])
             raise ValueError(
                 f"{pair.labels} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
-                f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes"
+                f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes{self._guess(raw)}"
             )
         return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
 
+    def _guess(self, raw: Tensor) -> str:
+        """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""
+        found = [value for value in raw.unique().tolist() if value != VOID]
+        count, most = self.labels.num_classes, found[-1]
+        if count == 2 and len(found) == 2 and found[0] == 0 and most > count:
+            return f". It looks like a binary mask of 0 and {most}: write 1 in place of {most}"
+        if most == count:
+            return f". Values up to {most} need {most + 1} classes: is the line of value 0 (background) missing, or do values begin at 1?"
+        if len(found) > max(16, 2 * count):
+            return f". It holds {len(found)} different values: was it resized with interpolation, or saved as JPEG once?"
+        return ""
+
+
+class Files(dict[str, str]):
+    """The files of one ``folder`` by stem; ``passed``: the names of what else lies there, folders with a slash, hidden ones left out."""
+
+    def __init__(self, folder: str | PathLike[str], found: Mapping[str, str], passed: Sequence[str], suffixes: Collection[str]) -> None:
+        super().__init__(found)
+        self.folder, self.passed, self.suffixes = str(folder), tuple(passed), tuple(suffixes)
+
+    def note(self) -> str | None:
+        """One sentence that counts and names what was passed over; None where nothing was."""
+        if not self.passed:
+            return None
+        return (
+            f"{self.folder}: passed over {self.kinds()} ({_listed(self.passed)}); "
+            f"read are {', '.join(self.suffixes)} in the folder itself: convert or move the others"
+        )
+
+    def kinds(self) -> str:
+        """What was passed over, counted by kind: "4 .webp, 1 folder"."""
+        kinds = Counter("folder" if name.endswith("/") else Path(name).suffix.lower() or "without a suffix" for name in self.passed)
+        return ", ".join(f"{count} {kind}{'s' if kind == 'folder' and count > 1 else ''}" for kind, count in kinds.most_common())
+
 
 def read_text(path: str | PathLike[str]) -> str:
-    """A text file in UTF-8, with or without a byte order mark. ValueError, naming the file, where it is in another coding."""
+    """A text file in UTF-8, with or without a byte order mark, in composed Unicode (NFC).
+
+    Raises FileNotFoundError for a missing file and ValueError, naming the file, for one that cannot be read, is in another coding or holds
+    NUL bytes (UTF-16 without a mark is valid UTF-8, with a NUL after each letter).
+    """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if wide or b"\0" in data:
+        raise ValueError(f"{path} {'is UTF-16' if wide else 'holds NUL bytes, as UTF-16 does'}, not UTF-8 text: save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    return unicodedata.normalize("NFC", text)
 
 
 def read_list(path: str | PathLike[str]) -> list[str]:
@@ -111,22 +169,30 @@ def read_list(path: str | PathLike[str]) -> list[str]:
     return lines
 
 
-def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """The files of a folder with one of the suffixes (in either case; hidden ones left out), by stem, sorted.
+def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES) -> Files:
+    """The files of a folder with one of the suffixes (in either case; hidden ones left out), by stem in composed Unicode (NFC), sorted.
 
     FileNotFoundError where there is no such folder; ValueError names two files of one stem.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     found: dict[str, str] = {}
+    passed = []
     with scandir(folder) as entries:
-        for name in sorted(entry.name for entry in entries):
-            stem, dot, suffix = name.rpartition(".")
-            if stem and not name.startswith(".") and dot + suffix.lower() in suffixes:
-                if stem in found:
-                    raise ValueError(f"{folder} holds both {Path(found[stem]).name} and {name}: keep one file for '{stem}'")
-                found[stem] = str(Path(folder, name))
-    return found
+        names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries if not entry.name.startswith("."))
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        if not stem or dot + suffix.lower() not in suffixes:
+            passed += [name] if name.lower() not in _SYSTEM_FILES else []
+            continue
+        stem = unicodedata.normalize("NFC", stem)
+        if stem in found:
+            first = Path(found[stem]).name
+            alike = unicodedata.normalize("NFC", first) == unicodedata.normalize("NFC", name)
+            form = " (which differ only in how Unicode writes their accents)" if alike else ""
+            raise ValueError(f"{folder} holds both {first} and {name}{form}: keep one file for '{stem}'")
+        found[stem] = str(Path(folder, name))
+    return Files(folder, found, passed, suffixes)
 
 
 def pair_up(stems: Iterable[str], images: Mapping[str, str], masks: Mapping[str, str], *, source: str) -> list[Pair]:
@@ -153,13 +219,18 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
 
 
 def _folder(files: Mapping[str, str]) -> str:
-    return str(Path(next(iter(files.values()))).parent) if files else "an empty folder"
+    """Where files were looked for, and what lies there of a kind that is not read."""
+    if not isinstance(files, Files):
+        return str(Path(next(iter(files.values()))).parent) if files else "an empty folder"
+    if files.passed:
+        return f"{files.folder}, where {files.kinds()} {'is' if len(files.passed) == 1 else 'are'} not read: {_listed(files.passed)}"
+    return files.folder if files else f"{files.folder}, which is empty"
 
 
 def _ranges(values: bytes) -> str:

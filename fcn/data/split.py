@@ -1,6 +1,6 @@
 """What a data set is to the rest: one split of it, as a sequence of images with label maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -27,3 +27,14 @@ class Split(Protocol):
     def truth(self, index: int, /) -> Tensor:
         """The label map of ``split[index]`` alone."""
         ...
+
+
+_ALSO = {"train": ("train", "training", "trn", "default", "all", "trainval"), "val": ("val", "valid", "validation", "dev", "eval")}
+
+
+def no_split(where: object, splits: Iterable[str], split: str, mend: str) -> ValueError:
+    """The error for a split that ``where`` does not have: the splits there are, how one of them is chosen, and ``mend``."""
+    splits = list(splits)
+    meant = next((name for also in _ALSO.get(split, ()) for name in splits if name.lower() == also), None)
+    choose = f"choose it with data.{split}={meant}, or " if meant else ""
+    return ValueError(f"{where} has the splits {', '.join(splits) or 'none'}, not '{split}': {choose}{mend}")

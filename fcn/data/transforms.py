@@ -127,7 +127,8 @@ def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: t
     region = image[:, row:row_end, column:column_end]
     if step != 1:
         factor = step.denominator / step.numerator * (1 + 1e-9)  # a whole number of pixels must not be lost to rounding
-        batch = region.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # ``region[None]`` would not be taken for channels-last
+        # ``region[None]`` would not be taken for channels-last; of a planar region torch's kernel cannot make a single pixel.
+        batch = region.permute(1, 2, 0).contiguous()[None].permute(0, 3, 1, 2)
         region = F.interpolate(batch, scale_factor=factor, mode="bilinear", antialias=True)[0]
     return region[:, top : top + size[0], left : left + size[1]]
 
@@ -161,6 +162,8 @@ def change_colors(image: Tensor, brightness: float, contrast: float, saturation:
 
 def _step(scale: float, size: Sequence[int]) -> Fraction:
     """The step nearest to ``1 / scale``; no side of the scaled image is less than a pixel."""
+    if scale * min(size) <= 1:
+        return Fraction(min(size))
     return min(Fraction(1 / scale).limit_denominator(_LARGEST_DENOMINATOR), Fraction(min(size)))
 
 

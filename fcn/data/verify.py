@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from fcn.core.labels import VOID
+from fcn.data.census import Census, count_values
 from fcn.data.split import Split
 
 MODES = ("auto", "all", "none")
@@ -14,8 +16,8 @@ _SAMPLE = 500  # pairs that "auto" looks at
 _SHOWN = 5  # faults that are told in full
 
 
-def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> int:
-    """Reads samples of a split as training will and returns how many.
+def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census:
+    """Reads samples of a split as training will and returns what their label maps hold.
 
     ``all`` reads every one, ``none`` none, ``auto`` every one of up to 500 and an evenly spread 500 of more. Raises ValueError for an empty
     split, and one that names the first faulty files and their number; with ``progress``, a bar on stderr tells how far it is.
@@ -25,21 +27,26 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> int:
     if len(split) == 0:
         raise ValueError("the split is empty: it needs at least one sample")
     if mode == "none":
-        return 0
+        return Census(split.labels, len(split))
     count = len(split) if mode == "all" else min(len(split), _SAMPLE)
     indices = [i * len(split) // count for i in range(count)]
+    census, faults = Census(split.labels, len(split)), []
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        found = pool.map(lambda index: _fault(split, index), indices)
-        faults = [fault for fault in tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False) if fault]
+        found = pool.map(lambda index: _looked_at(split, index), indices)
+        for result in tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False):
+            if isinstance(result, str):
+                faults.append(result)
+            else:
+                census.add(result)
     if faults:
         more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
         raise ValueError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
-    return count
+    return census
 
 
-def _fault(split: Split, index: int) -> str | None:
-    """What is wrong with a sample, in a sentence; None for nothing."""
+def _looked_at(split: Split, index: int) -> Tensor | str:
+    """The pixels of each value of a sample's label map; or what is wrong with the sample, in a sentence."""
     try:
         image, labels = split[index]
     except (ValueError, OSError) as error:
@@ -51,4 +58,4 @@ def _fault(split: Split, index: int) -> str | None:
         return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
     if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
         return f"{name}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
-    return None
+    return count_values(labels)

@@ -10,8 +10,10 @@ from pathlib import Path
 from fcn.core.labels import LabelSet
 from fcn.core.registry import register
 from fcn.data.download import Archive, fetch
+from fcn.data.layouts import list_names
 from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import Download, Root
+from fcn.data.split import no_split
 
 VOC_LABELS = LabelSet(
     (
@@ -62,6 +64,12 @@ def voc2012aug(split: str, *, root: Root = "data", download: Download = False) -
         raise ValueError("voc2012aug reads masks of SBD, which needs scipy: pip install scipy")
     sbd = _sbd(Path(root), devkit, download)
     lists = devkit / "ImageSets" / "Segmentation"
+    missing = [path for path in (lists / "train.txt", lists / "val.txt", sbd / "train.txt", sbd / "val.txt") if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"voc2012aug needs the lists that VOC and SBD come with, and there is no {' and no '.join(map(str, missing))}: "
+            f"unpack the archives again ({VOC_ARCHIVE.url}, {SBD_ARCHIVE.url})"
+        )
     voc_train, voc_val = (set(read_list(lists / f"{name}.txt")) for name in ("train", "val"))
     sbd_stems = {stem for name in ("train", "val") for stem in read_list(sbd / f"{name}.txt")}
     stems = sorted((sbd_stems | voc_train) - voc_val)
@@ -83,9 +91,9 @@ def voc_layout(folder: Path, split: str, labels: LabelSet, *, truth: bool = True
     """
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{split}.txt").is_file():
-        known = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "no split"
-        raise ValueError(f"{lists} has {known}, not '{split}'" + (_NO_TEST if split == "test" else ""))
-    images, masks = files_by_stem(folder / "JPEGImages"), files_by_stem(folder / "SegmentationClass")
+        raise no_split(lists, list_names(lists), split, f"write {split}.txt with one stem a line" + (_NO_TEST if split == "test" else ""))
+    images = files_by_stem(folder / "JPEGImages")
+    masks: dict[str, str] = files_by_stem(folder / "SegmentationClass")
     if not truth:
         masks = {stem: masks.get(stem, "") for stem in images}
     pairs: list[Pair] = pair_up(read_list(lists / f"{split}.txt"), images, masks, source=str(lists / f"{split}.txt"))

@@ -168,9 +168,10 @@ class Resize(AxisMap):
     """Nearest, linear or cubic interpolation, and "repeat", where each cell becomes ``1 / scale`` cells: pixel shuffle, repeat_interleave.
 
     ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
-    scale was given as a factor and does not follow from the two sizes. Nearest taps are those of torch for float32, where they follow from
-    a rounded scale: of 2 cells resized to 82, cell 41 reads the first. Torch's kernels agree on them but for contiguous maps on a CPU,
-    where nearest-exact and float64 can go to the other neighbour of a tie. Source: ``aten/src/ATen/native/UpSample.h``.
+    scale was given as a factor and does not follow from the two sizes; ``shortened`` that a factor was given which torch ignores at these
+    two sizes (``graph/rules/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
+    82, cell 41 reads the first. ``kernel`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
+    in the type of the scores, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
     """
 
     scale: Fraction = Fraction(1)
@@ -178,12 +179,14 @@ class Resize(AxisMap):
     align_corners: bool = False
     antialias: bool = False
     fixed: bool = False
+    shortened: bool = False
+    kernel: Literal["plain", "single", "double"] = "plain"
 
     @property
     def is_local(self) -> bool:
         """Whether the phases stay the same when the image grows: a whole factor, or one given as a factor, that rounding does not move."""
         whole = 1 in (self.scale.numerator, self.scale.denominator)
-        return self.scale == 1 or (not self.align_corners and (whole or self.fixed) and not self.is_moved)
+        return not self.shortened and (self.scale == 1 or (not self.align_corners and (whole or self.fixed) and not self.is_moved))
 
     @cached_property
     def is_moved(self) -> bool:
@@ -209,11 +212,8 @@ class Resize(AxisMap):
         up, down = self.scale.numerator, self.scale.denominator
         if self.mode == "repeat":
             return self._nearest_taps(cells)
-        if self.mode == "nearest" and self.n_out in (self.n_in, 2 * self.n_in):  # whatever the factor
-            return (cells * self.n_in // self.n_out)[:, None]
-        if self.mode in ("nearest", "nearest-exact"):  # torch rounds to float32 before it takes the floor, and so does this
-            half = np.float32(0.5 if self.mode == "nearest-exact" else 0)
-            return np.floor((cells.astype(np.float32) + half) * np.float32(up / down)).astype(np.int64)[:, None]
+        if self.mode in ("nearest", "nearest-exact"):
+            return self._rounded_taps(cells)
         if self.antialias:
             return self._smooth_taps(cells)
         # the source position is position / unit, in cells
@@ -227,6 +227,15 @@ class Resize(AxisMap):
         if self.antialias:  # weights beyond the border are dropped and the rest made to sum to one
             return super().clip(taps)
         return np.where(taps == HOLE, HOLE, np.clip(taps, 0, self.n_in - 1))
+
+    def _rounded_taps(self, cells: Cells) -> Cells:
+        """Nearest cells as torch finds them: it rounds positions to float32 before it takes the floor."""
+        real: type[np.floating] = np.float64 if self.kernel == "double" else np.float32
+        half = real(0.5 if self.mode == "nearest-exact" else 0)
+        position = (cells.astype(real) + half) * real(self.scale.numerator / self.scale.denominator)
+        if self.kernel != "plain":
+            position = np.maximum(position - half, real(0)) + half
+        return np.floor(position.astype(np.float32)).astype(np.int64)[:, None]
 
     def _nearest_taps(self, cells: Cells) -> Cells:
         """The cell that the source position lies in, without rounding."""
@@ -256,6 +265,15 @@ class Bins(AxisMap):
     @property
     def is_identity(self) -> bool:
         return self.n_in == self.n_out
+
+    @property
+    def window(self) -> Window | None:
+        """The window, of one size and one step, that reads the same (8 to 7, 10 to 3, any number to 2); None where there is none."""
+        starts = [cell * self.n_in // self.n_out for cell in range(self.n_out)]
+        step, kernel = starts[min(1, self.n_out - 1)] or 1, -(-self.n_in // self.n_out)
+        ends = [-(-(cell + 1) * self.n_in // self.n_out) for cell in range(self.n_out)]
+        fits = starts == [cell * step for cell in range(self.n_out)] and ends == [start + kernel for start in starts]
+        return Window(self.n_in, self.n_out, kernel=kernel, stride=step) if fits else None
 
     def taps(self, cells: Cells) -> Cells:
         low, high = cells * self.n_in // self.n_out, -(-(cells + 1) * self.n_in // self.n_out)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fcn.geometry.axis import Interval
-from fcn.geometry.graph.read import input_shape
+from fcn.geometry.graph.image import input_shape
+from fcn.geometry.networks import at_rest, unwrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,10 +38,9 @@ def effective_field(
     left as it was. All zero where the cell depends on no pixel. Raises ValueError for an unknown layer or a cell outside the grid.
     """
     total: Tensor | None = None
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        count = 0
+    count = 0
+    network = unwrapped(network)
+    with at_rest(network):
         for image in _images(network, inputs, samples, seed):
             x = image.detach().clone().requires_grad_()
             with torch.enable_grad():
@@ -48,9 +48,6 @@ def effective_field(
                 (gradient,) = torch.autograd.grad(_cell(values, cell, x.dim()), x, allow_unused=True, materialize_grads=True)
             found = gradient.detach().abs().sum((0, 1)).float().cpu()
             total, count = found if total is None else total + found, count + 1
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if total is None:
         raise ValueError("no inputs were given; give at least one image, or an input size")
     return total / total.sum().clamp_min(torch.finfo(torch.float32).tiny)

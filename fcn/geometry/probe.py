@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph.read import input_shape
+from fcn.geometry.graph.image import input_shape
+from fcn.geometry.graph.read import random_image
 from fcn.geometry.graph.trace import Trace, trace
 
 Interval = tuple[int, int]
@@ -37,9 +38,9 @@ class Probe:
     def __init__(self, network: nn.Module, input_size: int | Sequence[int] | None = None, *, layer: str | None = None) -> None:
         self.shape = input_shape(network, input_size)
         reference = next(network.parameters(), torch.zeros(()))
-        traced = trace(network, torch.rand(self.shape, dtype=reference.dtype, device=reference.device))
+        traced = trace(network, random_image(self.shape, reference.dtype, reference.device))
         target = _target(traced, layer)
-        self.image = torch.rand(self.shape, dtype=torch.float64, requires_grad=True)
+        self.image = random_image(self.shape, torch.float64, torch.device("cpu")).clone().requires_grad_()
         self.value: Tensor = _Linear(traced, target).run(self.image)
 
     @property

@@ -125,8 +125,8 @@ class ReceptiveField:
         if self._windows and node.is_global and node.is_global.cause == "pool":
             if isinstance(axis, Whole) and axis.n_out == 1:
                 return Window(axis.n_in, 1, kernel=axis.n_in)
-            if isinstance(axis, Bins) and axis.n_in % axis.n_out == 0:
-                return Window(axis.n_in, axis.n_out, kernel=axis.n_in // axis.n_out, stride=axis.n_in // axis.n_out)
+            if isinstance(axis, Bins) and axis.window is not None:
+                return axis.window
         return axis
 
     @cached_property
@@ -227,16 +227,18 @@ def receptive_field(
     output: str | None = None,
     ignore_global: bool = False,
     pool_as_window: bool = False,
+    in_channels: int | None = None,
 ) -> ReceptiveField:
     """The receptive fields of every layer of ``network``, read from its graph at ``input_size`` (default 224 x 224, 256 for sequences).
 
     ``output`` names the layer or the output meant by ``size`` and its like (default: the output called "out", or the first).
     ``ignore_global=True`` goes on as if global operations were not there: gates and pooled branches are left out, norms and attention see
     their own cell only, resizes that are not by a whole factor are bounded. ``pool_as_window=True`` reads a pool over all cells as a window
-    of the size that it has at this input size, as in "GoogLeNet with its 7x7 window". Raises ValueError for a layer that does not exist,
+    of the size that it has at this input size, as in "GoogLeNet with its 7x7 window". ``in_channels`` is the image's, where it is not found
+    out by trying. Raises ValueError for a layer that does not exist,
     ``UnknownOperationError`` for an operation that is not understood.
     """
-    graph = network if isinstance(network, Graph) else read_graph(network, input_size)
+    graph = network if isinstance(network, Graph) else read_graph(network, input_size, in_channels=in_channels)
     return ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
 
 
@@ -268,4 +270,9 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
 def _output(graph: Graph, name: str | None) -> Node:
     if name is None:
         return graph.output
-    return graph.node(graph.outputs[name]) if name in graph.outputs else graph[name]
+    if name in graph.outputs:
+        return graph.node(graph.outputs[name])
+    try:
+        return graph[name]
+    except ValueError as error:
+        raise ValueError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None

@@ -5,7 +5,6 @@ last one that reads it. The sum of what is alive is largest at one of them; it g
 computed in float32 otherwise counts in its type.
 """
 
-import weakref
 from math import prod
 
 import psutil
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fcn.geometry.graph import Graph, UnknownOperationError, may_alias, read_graph
-from fcn.inference.scoring import ScoresOf, one_at_a_time
+from fcn.inference.kept import Kept, Stand
 from fcn.models.segmenter import Segmenter
 
 PROBE = 256  # side, pixels, of the image at which the graph is read
@@ -39,25 +38,24 @@ def ran_out(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error).lower() for word in words)
 
 
-_per_pixel: "weakref.WeakKeyDictionary[nn.Module, dict[object, float | None]]" = weakref.WeakKeyDictionary()
+per_pixel: Kept[float | None] = Kept(4, weights=False)
 
 
-@one_at_a_time
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
     with an operation that no rule understands."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    found = _per_pixel.setdefault(model, {})
-    key = (model.mean.dtype, dtype)
-    if key not in found:
-        with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            try:
-                found[key] = live_bytes(read_graph(ScoresOf(model), (PROBE, PROBE)), dtype) / PROBE**2
-            except UnknownOperationError:
-                found[key] = None
-    per_pixel = found[key]
-    return None if per_pixel is None else int(per_pixel * height * width)
+    stand = Stand((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)
+
+    def make(read: nn.Module) -> tuple[float | None, Stand]:
+        try:
+            return live_bytes(read_graph(read, (PROBE, PROBE)), dtype) / PROBE**2, stand
+        except UnknownOperationError:
+            return None, stand
+
+    found = per_pixel.get(model, dtype, make)
+    return None if found is None else int(found * height * width)
 
 
 def live_bytes(graph: Graph, dtype: torch.dtype | None = None) -> int:

@@ -1,6 +1,7 @@
 """One image in, its label map out: ``fcn.predict``."""
 
 from contextlib import nullcontext
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from fcn.data.images import Shown
+from fcn.data.images import Shown, open_image
 from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
@@ -18,27 +19,56 @@ from fcn.models.segmenter import Segmenter
 
 
 def predict(
-    model: Segmenter | Network, image: Image.Image | NDArray[np.uint8], *, strategy: str = "auto", **options: Any
+    model: Segmenter | Network, image: Image.Image | NDArray[np.uint8] | str | PathLike[str], *, strategy: str = "auto", **options: Any
 ) -> NDArray[np.uint8]:
     """The label map, uint8 (H, W) of class indices, of one image at its own size.
 
-    image: a PIL image of any mode, or an (H, W, 3) uint8 array in RGB order. strategy and options: as ``inference=NAME`` and its settings.
-    The model is used in evaluation mode and left as it was. With ``strategy="windows"`` it may be any callable that makes scores
-    (N, C, h, w) of uint8 windows (N, 3, h, w). Raises ValueError for arrays of another shape or type.
+    image: a PIL image of any mode, an (H, W, 3) uint8 array in RGB order, or the path of a file. strategy and options: as
+    ``inference=NAME`` and its settings. The model is used in evaluation mode and left as it was. With ``strategy="windows"`` it may be any
+    callable that makes scores (N, C, h, w) of uint8 windows (N, 3, h, w). Raises ValueError for arrays of another shape or type and files
+    that are no pictures, FileNotFoundError for a missing file, TypeError for anything else that is no image, or no model.
     """
     run = create_strategy(strategy, **options)
+    if isinstance(model, str | PathLike) or not callable(model):
+        raise TypeError(f"the model is a {type(model).__name__}; give what fcn.load(PATH) or fcn.create_model(...) returns")
     if not isinstance(model, Segmenter) and strategy != "windows":
         raise ValueError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         return run(model, rows_of(image)).numpy()
 
 
-def rows_of(image: Image.Image | NDArray[np.uint8]) -> scores.Image:
-    """A PIL image, where it is, or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
+def rows_of(image: Image.Image | NDArray[np.uint8] | str | PathLike[str]) -> scores.Image:
+    """A PIL image or that of a file, where it is, or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
     if isinstance(image, Image.Image):
         return Shown(image)
+    if isinstance(image, str | PathLike):
+        return open_image(image)
+    if not isinstance(image, np.ndarray):
+        several = "; for several images call predict once for each" if isinstance(image, list | tuple) else ""
+        tensor = "; of a tensor (3, H, W) give tensor.permute(1, 2, 0).cpu().numpy()" if isinstance(image, torch.Tensor) else ""
+        raise TypeError(
+            f"the image is a {type(image).__name__}; give a PIL image, an array (height, width, 3) of uint8, or a path{several}{tensor}"
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
-            f"the image is an array of shape {image.shape} and type {image.dtype}; give (height, width, 3) of uint8, in RGB order"
+            f"the image is an array of shape {image.shape} and type {image.dtype}; "
+            f"give (height, width, 3) of uint8, in RGB order{hint(image)}"
         )
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def hint(array: NDArray[Any]) -> str:
+    """How an array of another kind becomes an image, where that can be told."""
+    if 0 in array.shape:
+        return ""
+    if array.ndim == 4:
+        return "; for several images call predict once for each"
+    if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 4)):
+        return ", or PIL.Image.fromarray(array), which is read as gray or with transparency"
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] == 3:
+        return ", as array.transpose(1, 2, 0)"
+    if array.dtype.kind == "f":
+        return ", as (array * 255).round().astype(np.uint8) of values from 0 to 1"
+    if array.dtype.kind == "b":
+        return ", as array.astype(np.uint8) * 255"
+    return ""

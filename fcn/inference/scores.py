@@ -95,6 +95,8 @@ class Reader:
         band = self._take()
         if band is None:
             raise ValueError("there are no scores: their bands are empty")
+        if len(band) == 0:
+            raise ValueError("the network gives scores of no class; it needs one or more")
         if len(band) > CLASSES:
             raise ValueError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
         self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1], *scores.left), height, width)

@@ -1,6 +1,5 @@
 """A segmenter's scores on their own grid as a network, for those who read its graph; one at a time, and beside those who run it."""
 
-import copy
 from collections.abc import Callable
 from functools import wraps
 from threading import RLock
@@ -8,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from fcn.geometry.networks import copied
 from fcn.models.segmenter import Segmenter
 
 PREFIX = "segmenter."  # of the layers' names
@@ -23,7 +23,8 @@ class ScoresOf(nn.Module):
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.segmenter = copy.deepcopy(segmenter, {id(tensor): tensor for tensor in (*segmenter.parameters(), *segmenter.buffers())})
+        self.segmenter: Segmenter = copied(segmenter, {id(tensor): tensor for tensor in (*segmenter.parameters(), *segmenter.buffers())})
+        self.in_channels = segmenter.in_channels
 
     def forward(self, images: Tensor) -> Tensor:
         return self.segmenter.scores(images)

@@ -21,6 +21,7 @@ from torch import Tensor
 from fcn.core.registry import find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
+from fcn.inference.kept import unchanged
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
@@ -124,14 +125,15 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
     part = find("inference", name)
-    check_options(part.settings, {"flip": flip, "scales": list(scales)} | options, ("inference", name))
+    check_options(part.settings, {"flip": flip, "scales": scales} | options, ("inference", name))
     function = function_of(part)
     views = {"views": len(scales) * (1 + flip)} if "views" in inspect.signature(function).parameters else {}  # they share the memory
     compute = partial(function, **part.fixed, **views, **options)
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
-        return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
+        with unchanged(model):
+            scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
+            return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
 
     return strategy

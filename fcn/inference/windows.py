@@ -90,6 +90,8 @@ def checked(given: object, count: int, tall: int, wide: int) -> Tensor:
         raise ValueError(f"the network gave {found}; windows take a tensor of scores, or a dict with them as 'out'")
     if scores.ndim != 4 or len(scores) != count:
         raise ValueError(f"the network gave scores of shape {tuple(scores.shape)} for {count} windows; give (N, C, h, w), N of the windows")
+    if scores.shape[1] == 0:
+        raise ValueError(f"the network gave scores of no class: their shape is {tuple(scores.shape)}; give (N, C, h, w), C of the classes")
     if scores.shape[-2:] != (tall, wide):
         raise ValueError(
             f"the network gave scores of {scores.shape[-2]}x{scores.shape[-1]} for windows of {tall}x{wide} pixels; "

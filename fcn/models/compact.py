@@ -17,7 +17,8 @@ Strided convolutions take the place of pools (Springenberg et al. 2015, arXiv:14
 
 from torch import Tensor, nn
 
-from fcn.models.pretrained import as_state_dict, fit_state_dict, read_file
+from fcn.models.pretrained import fit_backbone
+from fcn.models.weight_files import read_tensors
 
 
 def conv_block(in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -66,8 +67,8 @@ def compact(*, num_classes: int = 10, weights: str | None = None) -> Compact:
         return Compact(num_classes)
     if weights == "imagenet":
         raise ValueError("nobody has published imagenet weights of compact; give a file (backbone.weights=PATH) or null (a random start)")
-    state = as_state_dict(read_file(weights), weights)
+    state = read_tensors(weights)
     last = state.get("classifier.weight")
-    network = Compact(num_classes if last is None else last.shape[0])
-    fit_state_dict(network, state, weights)
+    network = Compact(num_classes if last is None or last.ndim != 2 else last.shape[0])
+    fit_backbone(network, state, weights)
     return network

@@ -1,36 +1,41 @@
 """Pretrained weights: where they come from, and what is said when they do not come or do not fit.
 
-A backbone's are those of a classifier. A whole network's (``Weights``) come from a checkpoint of ``fcn train``, from a state dict under our
-names, or from torchvision's segmentation networks, whose names are brought to ours by a rule (``renamed``).
+A backbone's are those of a classifier (``matching.py``). A whole network's (``Weights``) come from a checkpoint of ``fcn train``, from a
+state dict under our names, or from torchvision's segmentation networks, whose names are brought to ours by a rule (``renamed``).
 
 Downloads go through torchvision, smp or timm, which verify what they fetch and keep it in their caches. A file is a state dict, as
-``torch.save(model.state_dict())`` or safetensors writes it; it is read as tensors only (``weights_only=True``).
+``torch.save(model.state_dict())`` or safetensors writes it, or what holds one (``weight_files.py``).
 """
 
 import logging
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
+from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
+from fcn.models.weight_files import as_state_dict, is_checkpoint, read_file, read_tensors
+
 log = logging.getLogger(__name__)
 
 
+def in_file(weights: str | None) -> TypeGuard[str]:
+    """Whether ``weights`` names a file, and not a random start (None) or what is downloaded."""
+    return weights not in (None, "imagenet")
+
+
 def torchvision_classifier(name: str, weights: str | None) -> Any:
-    """The classifier of that name from torchvision: random (None), "imagenet" (its default weights) or from the file ``weights``."""
+    """The classifier of that name from torchvision: with its default weights ("imagenet"), else with a random start."""
     import torchvision
 
     # init_weights=False would save time where a constructor offers it, but the random start is the published one
     random: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # which warn without it
-    if weights is None:
-        return torchvision.models.get_model(name, weights=None, **random)
     if weights != "imagenet":
-        network = torchvision.models.get_model(name, weights=None, **random)
-        load_weights(network, weights)
-        return network
+        return torchvision.models.get_model(name, weights=None, **random)
     try:
         return torchvision.models.get_model(name, weights="DEFAULT", **({"transform_input": False} if random else {}))
     except OSError as error:  # URLError is one
@@ -40,55 +45,96 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
         ) from error
 
 
-def read_file(path: str | Path) -> Any:
-    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds. Raises FileNotFoundError, or ValueError if it cannot be read."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
+def load_weights(network: nn.Module, path: str | Path, *, head: tuple[str, ...] = (), whole: Callable[[], nn.Module] | None = None) -> None:
+    """Load a classifier's state dict, or a checkpoint's backbone, from a file; see ``fit_backbone``."""
+    fit_backbone(network, read_tensors(path), path, head=head, whole=whole)
+
+
+def fit_backbone(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    path: str | Path,
+    *,
+    head: tuple[str, ...] = (),
+    whole: Callable[[], nn.Module] | None = None,
+) -> None:
+    """Load a classifier's tensors into the backbone ``network``, and log what was taken from the file ``path``.
+
+    Every tensor must be found, with its shape, but those whose names begin with one of ``head``, which the network does not use. Of the
+    file only the last layers of the classifier may be left over. whole: builds that classifier; blocks of it that the backbone lacks
+    count as last layers. Raises ValueError naming what does not fit.
+    """
+    unused = {name: value for name, value in network.state_dict().items() if head and name.startswith(head)}
+    own = {name: value for name, value in network.state_dict().items() if name not in unused}
+    surplus = {name for name in state if head and name.startswith(head)}
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling raises what it likes
+        match = match_backbone(own, {name: value for name, value in state.items() if name not in surplus})
+    except ValueError as error:
+        raise ValueError(f"the weights in {path} cannot be told apart: {error}") from error
+    foreign = match.foreign
+    if foreign and not match.missing and whole is not None:
+        shapes = {name: tensor.shape for name, tensor in whole().state_dict().items()}
+        foreign = [name for name in foreign if shapes.get(name.removeprefix(match.prefix)) != state[name].shape]
+    problems = misfits(own, match.tensors, missing=match.missing, surplus=foreign)
+    if problems:
         raise ValueError(
-            f"{path} cannot be read as a state dict ({type(error).__name__}); save one with torch.save(model.state_dict(), path)"
-        ) from error
+            f"the weights in {path} belong to another network: {'; '.join(problems)}; give the state dict of the classifier of this name"
+        )
+    network.load_state_dict(match.tensors | unused)
+    left = top_modules([*match.left, *match.foreign, *surplus], match.prefix)
+    log.info(
+        "%s: %d tensors for the backbone%s%s",
+        path,
+        len(match.tensors),
+        f", under '{match.prefix}'" if match.prefix else "",
+        f"; left out: {', '.join(left)}" if left else "",
+    )
 
 
-def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """``content`` if it is tensors by name; else ValueError."""
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} holds no state dict (tensors by name); save one with torch.save(model.state_dict(), path)")
-    return content
-
-
-def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Load a state dict into ``network``; ValueError naming what does not fit: missing and surplus names, and shapes that differ."""
-    fit_state_dict(network, as_state_dict(read_file(path), path), str(path))
-
-
-def fit_state_dict(network: nn.Module, state: dict[str, Tensor], origin: str) -> None:
-    """Load ``state`` into ``network`` if names and shapes agree; else ValueError naming the first that do not, ``network`` untouched."""
+def fit_state_dict(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load ``state`` into ``network`` if names, shapes and types agree; else ValueError naming what does not, ``network`` untouched."""
     own = network.state_dict()
-    missing = [name for name in own if name not in state]
-    surplus = [name for name in state if name not in own]
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} there and {tuple(own[name].shape)} here"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    problems = []
-    if missing:
-        problems.append(f"it lacks {len(missing)} of {len(own)} tensors ({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''})")
-    if surplus:
-        problems.append(f"it has {len(surplus)} that are not ours ({', '.join(surplus[:3])}{', ...' if len(surplus) > 3 else ''})")
-    if shapes:
-        problems.append(f"{len(shapes)} differ in shape ({'; '.join(shapes[:3])}{'; ...' if len(shapes) > 3 else ''})")
+    problems = misfits(own, state, missing=[name for name in own if name not in state], surplus=[name for name in state if name not in own])
     if problems:
         raise ValueError(f"the weights in {origin} belong to another network: {'; '.join(problems)}")
     network.load_state_dict(state)
+
+
+def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, missing: list[str], surplus: list[str]) -> list[str]:
+    """What keeps ``state`` from being loaded into a network whose tensors are ``own``, in words, some names of each kind."""
+    both = [(name, own[name], state[name]) for name in own if name in state]
+    shapes = [f"{name} is {tuple(b.shape)} there and {tuple(a.shape)} here" for name, a, b in both if a.shape != b.shape]
+    kinds = [f"{name} holds {b.dtype} where {a.dtype} is expected" for name, a, b in both if not castable(a, b)]
+    broken = [] if shapes or kinds else [name for name, a, b in both if a.is_floating_point() and finite(a) and not finite(b)]
+    problems = []
+    if missing:
+        problems.append(f"it lacks {len(missing)} of {len(own)} tensors ({some(missing, ', ')})")
+    if surplus:
+        problems.append(f"it has {len(surplus)} that are not ours ({some(surplus, ', ')})")
+    if shapes:
+        problems.append(f"{len(shapes)} differ in shape ({some(shapes, '; ')})")
+    if kinds:
+        problems.append(f"{len(kinds)} differ in type ({some(kinds, '; ')})")
+    if broken and not problems:
+        problems.append(f"{len(broken)} hold nan or infinity ({some(broken, ', ')})")
+    return problems
+
+
+def some(words: list[str], separator: str) -> str:
+    return separator.join([*words[:3], *["..."] * (len(words) > 3)])
+
+
+def castable(own: Tensor, given: Tensor) -> bool:
+    """Whether a tensor's values mean the same in the type of ``own``: floats of 16 bits and more for floats, integers for integers."""
+    if given.layout != torch.strided or given.is_quantized:
+        return False
+    if own.is_floating_point():
+        return given.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return not given.is_floating_point() and not given.is_complex()
+
+
+def finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
 
 
 # --- whole networks ---
@@ -101,6 +147,7 @@ class Weights:
     tensors: dict[str, Tensor]
     origin: str
     spec: dict[str, Any] | None = None  # the words of the network that they belong to, where they are a checkpoint's
+    classes: tuple[str, ...] | None = None  # their names, where they are a checkpoint's
     torchvision: bool = False  # under torchvision's names
 
 
@@ -110,8 +157,8 @@ def network_weights(weights: str, model: str, backbone: str) -> Weights:
     if weights == "torchvision":
         return Weights(torchvision_network(model, backbone), f"torchvision's {model}_{backbone}", torchvision=True)
     content = read_file(weights)
-    if isinstance(content, dict) and {"spec", "weights"} <= set(content):
-        return Weights(content["weights"], weights, spec=content["spec"])
+    if is_checkpoint(content):
+        return Weights(content["weights"], weights, spec=content["spec"], classes=tuple(content["labels"]["names"]))
     tensors = as_state_dict(content, weights)
     return Weights(tensors, weights, torchvision=any(name.startswith("classifier.") for name in tensors))
 
@@ -142,11 +189,20 @@ def torchvision_settings(model: str, backbone: str) -> tuple[int, dict[str, Any]
     return 8, options, {}
 
 
-def load_network(network: nn.Module, weights: Weights, spec: dict[str, Any]) -> None:
+def load_network(
+    network: nn.Module,
+    weights: Weights,
+    spec: dict[str, Any],
+    classes: Sequence[str] | None,
+    other: Callable[[], nn.Module],
+) -> None:
     """Load a whole network's weights into ``network``, whose words are ``spec``, and log what was taken.
 
-    They must fit in every name and shape, with two exceptions: an auxiliary head that ``network`` does not have is left out, and an FCN
-    takes over a coarser one's (Long et al. 2015, section 4.2): all but its last up-sampling, the scores of the finer skips left at zero.
+    classes: the names of its classes, where they are known. other: builds the same network with another number of classes.
+
+    The weights must fit in every name and shape, with three exceptions. An auxiliary head that ``network`` does not have is left out. An
+    FCN takes over a coarser one's (Long et al. 2015, section 4.2): all but its last up-sampling, the scores of the finer skips left at
+    zero. And layers that score classes take over those classes that both networks have by name (``reclassed``).
     Raises ValueError, naming what does not fit.
     """
     own = network.state_dict()
@@ -164,6 +220,8 @@ def load_network(network: nn.Module, weights: Weights, spec: dict[str, Any]) -> 
         origin = f"{origin} ({', '.join(f'{part}={weights.spec[part]}' for part in ('model', 'backbone', 'upsample'))})"
         if weights.spec["model"] != spec["model"]:
             tensors = staged(tensors, own, weights.spec["model"], spec["model"], origin)
+    if other_classes(weights, tensors, own, spec, classes):
+        tensors = reclassed(tensors, own, class_axes(own, other().state_dict()), weights.classes, classes, origin)
     fit_state_dict(network, tensors, origin)
 
 
@@ -186,3 +244,36 @@ def staged(tensors: dict[str, Tensor], own: dict[str, Tensor], coarser: str, mod
     kept = {name: value for name, value in tensors.items() if not name.startswith("decoder.last.")}
     log.info("%d tensors from %s; new: %s", len(kept), origin, ", ".join(new) or "none")
     return kept | new
+
+
+def other_classes(
+    weights: Weights, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], spec: dict[str, Any], classes: Sequence[str] | None
+) -> bool:
+    """Whether weights are for other classes than those of ``spec``: another number, other names, or another order."""
+    if weights.spec is None:  # whose number is not told: seen by the shapes
+        return any(name in own and own[name].shape != tensor.shape for name, tensor in tensors.items())
+    return weights.spec["num_classes"] != spec["num_classes"] or (classes is not None and weights.classes != tuple(classes))
+
+
+def reclassed(
+    tensors: dict[str, Tensor],
+    own: Mapping[str, Tensor],
+    axes: Mapping[str, Sequence[int]],
+    theirs: Sequence[str] | None,
+    ours: Sequence[str] | None,
+    origin: str,
+) -> dict[str, Tensor]:
+    """``tensors`` with the layers that count classes (along ``axes``) as in ``own``, but for the classes that both have by name."""
+    pairs = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs] if ours and theirs else []
+    scoring = [name for name in axes if name in tensors and tensors[name] is not own[name]]
+    result = dict(tensors)
+    for name in scoring:
+        counts = (len(ours), len(theirs)) if ours and theirs else (1, 1)
+        result[name] = with_classes_of(own[name], tensors[name], axes[name], counts, pairs)
+    if pairs and ours and theirs:
+        new = [name for name in ours if name not in theirs]
+        log.info("%s: %d of %d classes are taken over by name; new: %s", origin, len(pairs), len(ours), ", ".join(new) or "none")
+    else:
+        why = "no class has the same name" if ours and theirs else "the names of the classes are not known on both sides"
+        log.info("%s: the layers that score classes start anew (%s): %s", origin, why, ", ".join(scoring) or "none")
+    return result

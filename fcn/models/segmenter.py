@@ -7,7 +7,7 @@ size of the image (one convention for the whole toolkit: bilinear, ``align_corne
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -25,28 +25,11 @@ from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, evaluating, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
+from fcn.models.spec import ModelSpec
 from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
 AUX_LEVEL = -2  # torchvision's
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that is needed to build a model again, in plain values.
-
-    output_stride: None is what the model asks for, else the backbone's own. plugins: the modules of users that its parts are from.
-    """
-
-    model: str
-    backbone: str
-    upsample: str
-    num_classes: int
-    output_stride: int | None = None
-    model_options: dict[str, Any] = field(default_factory=dict)
-    backbone_options: dict[str, Any] = field(default_factory=dict)
-    upsample_options: dict[str, Any] = field(default_factory=dict)
-    plugins: tuple[str, ...] = ()
 
 
 class Outputs(NamedTuple):
@@ -87,6 +70,11 @@ class Segmenter(nn.Module):
         self.labels: LabelSet | None = None  # the classes that it was trained for
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.mean.shape[0]
 
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 images (N, 3, H, W) in 0..255 to the floats that the backbone expects, on the model's device."""
@@ -169,7 +157,7 @@ def create_model(
     head = {key: found["model"].pop(key) for key in ("aux", "aux_weight", "aux_level") if key in found["model"]}
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
     spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)  # type: ignore[arg-type]
-    network = assemble(spec, backbone_weights, weights=weights, **head)
+    network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
     return network
 
@@ -194,6 +182,7 @@ def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict
 def assemble(
     spec: ModelSpec,
     backbone_weights: str | None = None,
+    class_names: Sequence[str] | None = None,
     *,
     weights: str | None = None,
     aux: bool = False,
@@ -207,7 +196,8 @@ def assemble(
     aux_weight: weight of the auxiliary head's loss.
     aux_level: feature that the auxiliary head stands on, -1 the deepest; null: -2, or what the weights were trained with.
 
-    ``backbone_weights`` as in ``create_model``, whose errors are raised too.
+    ``backbone_weights`` as in ``create_model``, whose errors are raised too. class_names: in the order of the scores; a checkpoint of
+    other classes given as weights is matched by them, and classes that it does not have start anew.
     """
     count = spec.num_classes
     if not 2 <= count <= VOID:
@@ -258,8 +248,15 @@ def assemble(
     complete = replace(spec, output_stride=asked, model_options=given, backbone_options=of_backbone)
     network = Segmenter(features, decoder, auxiliary=auxiliary, aux_weight=head["aux_weight"], aux_level=level, spec=complete)
     if loaded is not None:
-        load_network(network, loaded, asdict(complete))
+        load_network(network, loaded, asdict(complete), class_names, lambda: with_other_classes(complete))
     return network
+
+
+def with_other_classes(spec: ModelSpec) -> Segmenter:
+    """The network of ``spec`` for another number of classes. The random numbers to come are not changed by it."""
+    classes = spec.num_classes + 1 if spec.num_classes < VOID else spec.num_classes - 1
+    with torch.random.fork_rng(devices=[]):
+        return assemble(replace(spec, num_classes=classes))
 
 
 HEAD: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head

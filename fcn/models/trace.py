@@ -3,13 +3,19 @@
 What looks the same in modules and in ``forward`` is told apart by nothing but the graph, so that rewriting needs no list of class names.
 """
 
-import copy
+import inspect
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import fx, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import BasePruningMethod
+
+from fcn.core.names import first_line
+from fcn.geometry.networks import HOOKS, copied, unwrapped, wrapped_in
 
 DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
 
@@ -21,9 +27,24 @@ class Network(fx.GraphModule):
         return nn.Module.__repr__(self)
 
 
+class Hooks(NamedTuple):
+    """A module's hooks before and after its ``forward``, each with whether it takes keyword arguments."""
+
+    before: list[tuple[Callable[..., Any], bool]]
+    after: list[tuple[Callable[..., Any], bool]]
+
+
 class Tracer(fx.Tracer):
-    """Torch's tracer, which leaves whole what timm marks as untraceable (padding computed from the size, and such) and what does
-    something else in training than in evaluation (stochastic depth)."""
+    """Torch's tracer for a network that takes one image, with three differences.
+
+    It leaves whole what timm marks as untraceable (padding computed from the size, and such) and what does something else in training than
+    in evaluation (stochastic depth). Hooks of all modules, of the network itself and of the layers that are left whole, are written into
+    the graph behind or before their layer; torch's tracer forgets the former and keeps the latter where no rule for layers sees them. What
+    ``forward`` takes beside the image has its default.
+
+    The last two only after ``follow``: torch also uses a graph's tracer to unpickle it. After ``trace``, ``onlookers`` has the layers whose
+    hooks changed nothing.
+    """
 
     def __init__(self) -> None:
         from timm.layers import get_notrace_functions, get_notrace_modules, pad_same
@@ -31,9 +52,39 @@ class Tracer(fx.Tracer):
         super().__init__(autowrap_functions=(*get_notrace_functions(), pad_same))
         rewritable = {"NormFreeBlock", "StdConv2dSame", "ScaledStdConv2dSame"}  # nothing in them that a graph would get wrong
         self.whole = tuple(kind for kind in get_notrace_modules() if kind.__name__ not in rewritable)
+        self.image = ""
+        self.paths: dict[nn.Module, str] = {}
+        self.hooks: dict[nn.Module, Hooks] = {}
+        self.made: dict[str, list[fx.Node]] = {}  # the nodes of hooks that returned nothing, by layer
+
+    def follow(self, network: nn.Module) -> None:
+        """Takes the hooks off all modules of ``network``, to write them into its graph."""
+        self.paths = {module: path for path, module in network.named_modules()}
+        self.hooks = {module: _take_hooks(module) for module in self.paths}
+        first = next(iter(inspect.signature(network.forward).parameters.values()), None)
+        self.image = first.name if first is not None and first.kind is not first.VAR_POSITIONAL else "images"
+
+    @property
+    def onlookers(self) -> list[str]:
+        return [path for path, nodes in self.made.items() if not nodes]
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        def called(network: Any, image: fx.Proxy) -> Any:
+            return self.hooked(network, network._call_impl, (image,), {})
+
+        if not self.image:
+            return super().create_args_for_root(root_fn, is_module, concrete_args)
+        return called, [self.root, self.create_proxy("placeholder", self.image, (), {})]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self.whole) or _asks_for_mode(m) or super().is_leaf_module(m, module_qualified_name)
+        whole = isinstance(m, self.whole) or _asks_for_mode(m)
+        if "forward" in vars(m):
+            if whole:
+                raise NotFollowed(f"layer '{module_qualified_name}' has a forward of its own, beside that of its class; give it a class")
+            return False
+        if isinstance(m, nn.Linear | nn.LayerNorm) and _computes_weight(m):
+            return False  # a layer in its place would have the weight of now, and not what computes it
+        return whole or super().is_leaf_module(m, module_qualified_name)
 
     def path_of_module(self, mod: nn.Module) -> str:
         """Containers that are made in ``forward`` (slices of a ``Sequential``) have no path; what is in them has."""
@@ -41,6 +92,12 @@ class Tracer(fx.Tracer):
         return "" if made else super().path_of_module(mod)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inner = wrapped_in(m)
+        if inner is not None:
+            return inner(*args, **kwargs)
+        return self.hooked(m, lambda *args, **kwargs: self._called(m, forward, args, kwargs), args, kwargs)
+
+    def _called(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hooks that gather features (timm's) see the layers that are left whole as well; torch's tracer calls only those of the rest."""
         result = super().call_module(m, forward, args, kwargs)
         if self.is_leaf_module(m, self.path_of_module(m)):
@@ -49,6 +106,83 @@ class Tracer(fx.Tracer):
             for hook in filter(gathers, m._forward_hooks.values()):
                 hook(m, args, result)
         return result
+
+    def hooked(self, m: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What ``call`` gives between the hooks of ``m``, as ``nn.Module`` calls them."""
+        hooks = self.hooks.get(m, Hooks([], []))
+        for hook, with_kwargs in hooks.before:
+            found = self._hook(m, hook, (m, args, kwargs) if with_kwargs else (m, args))
+            if found is not None and with_kwargs:
+                args, kwargs = found
+            elif found is not None:
+                args = found if isinstance(found, tuple) else (found,)
+        result = call(*args, **kwargs)
+        for hook, with_kwargs in hooks.after:
+            found = self._hook(m, hook, (m, args, kwargs, result) if with_kwargs else (m, args, result))
+            result = result if found is None else found
+        return result
+
+    def _hook(self, m: nn.Module, hook: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        before = len(self.graph.nodes)
+        try:
+            found = hook(*args)
+        except Exception as error:  # the user's code
+            raise NotFollowed(f"{where(self.paths[m])} has a hook that decides by what it is given ({_said(error)}); remove it") from error
+        if found is None:
+            self.made.setdefault(self.paths[m], []).extend(list(self.graph.nodes)[before:])
+        return found
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        """The graph; without what hooks computed that nobody reads and that was not written in place."""
+        graph = super().trace(root, concrete_args)
+        for path, nodes in self.made.items():
+            if not any(_is_in_place(root, node) for node in nodes):
+                for node in reversed(nodes):
+                    if not node.users:
+                        graph.erase_node(node)
+                        nodes.remove(node)
+                self.made[path] = [node for node in nodes if node.op != "get_attr"]
+        return graph
+
+
+class NotFollowed(Exception):  # noqa: N818
+    """Why what hangs on a module cannot be written into a graph."""
+
+
+def where(path: str) -> str:
+    return f"layer '{path}'" if path else "the network itself"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _take_hooks(module: nn.Module) -> Hooks:
+    """Takes those off ``module`` that a graph can show; timm's, that gather features, and torch's, that compute weights, stay."""
+    taken = Hooks([], [])
+    for hooks, kinds, places in (
+        (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs, taken.before),
+        (module._forward_hooks, module._forward_hooks_with_kwargs, taken.after),
+    ):
+        for key in [key for key, hook in hooks.items() if not gathers(hook) and not _is_of_torch(hook)]:
+            places.append((hooks.pop(key), key in kinds))
+    return taken
+
+
+def _is_of_torch(hook: Any) -> bool:
+    return isinstance(hook, BasePruningMethod) or str(getattr(hook, "__module__", "")).startswith("torch.")
+
+
+def _computes_weight(module: nn.Module) -> bool:
+    """By a parametrization, or by one of torch's hooks (``weight_norm``, ``spectral_norm``, pruning)."""
+    return is_parametrized(module) or bool(module._forward_pre_hooks)
+
+
+def replaceable(module: nn.Module) -> None:
+    """ValueError for a layer of a traced network with something that another layer in its place would not have."""
+    if is_parametrized(module) or any(vars(module)[hooks] for hooks in HOOKS):
+        what = "its weight is computed anew for each image" if _computes_weight(module) else "it has hooks"
+        raise ValueError(f"{what}, which a layer in its place would not; remove the hook or the parametrization first")
 
 
 class OneDrawer(defaultdict[Any, Any]):
@@ -72,30 +206,47 @@ def trace(network: nn.Module) -> fx.GraphModule:
 
     Branches on ``self.training`` in a network or a block are taken as in evaluation (auxiliary heads are left out, with their parameters);
     batch norm, dropout and stochastic depth keep following the mode of the copy, every part of which starts in the mode of its original.
-    Raises ValueError where the network decides by the values of its input.
+    The graph has one input, the image. Hooks, and a ``forward`` that belongs to one module, are written into it; hooks that change
+    nothing are left out, and a warning names their layers. Raises ValueError where the network or a hook decides by the values of its
+    input, and for hooks of the backward pass on what becomes a part of the graph.
     """
     from timm.models import FeatureHookNet
 
-    copied = copy.deepcopy(network).eval()
-    hooks = [module.hooks for module in copied.modules() if isinstance(module, FeatureHookNet)]
-    for gathering in hooks:
-        gathering._feature_outputs = OneDrawer(dict)
+    network = unwrapped(network)
+    name = type(network).__name__
+    copy = copied(network).eval()
+    gatherers = [module for module in copy.modules() if isinstance(module, FeatureHookNet)]
+    for gathering in gatherers:
+        gathering.hooks._feature_outputs = OneDrawer(dict)
+    tracer = Tracer()
+    tracer.follow(copy)
     try:
-        graph = Tracer().trace(copied)
+        graph = tracer.trace(copy)
+    except NotFollowed as error:
+        raise ValueError(f"{name} cannot be read as a graph: {error}") from error
     except Exception as error:  # the network's own code runs, and may raise anything
         raise ValueError(
-            f"{type(network).__name__} cannot be read as a graph, since its forward decides by what it is given "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); give a network without such branches"
+            f"{name} cannot be read as a graph, since its forward decides by what it is given ({_said(error)}); "
+            "give a network without such branches"
         ) from error
-    for gathering in hooks:
-        for handle in gathering._handles:
+    for gathering in gatherers:
+        for handle in gathering.hooks._handles:
             handle.remove()  # the graph hands out what they gathered
-    _dropouts_as_modules(copied, graph)
-    _read_what_was_written(copied, graph)
-    traced = Network(copied, graph, type(network).__name__)
-    modes = {name: module.training for name, module in network.named_modules()}
-    for name, module in traced.named_modules():
-        module.training = modes.get(name, network.training)
+    called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    lost = [path for path, module in copy.named_modules() if path not in called and (module._backward_hooks or module._backward_pre_hooks)]
+    if lost:
+        raise ValueError(f"{name} cannot be read as a graph: the backward hooks of {where(lost[0])} would be lost; remove them")
+    if tracer.onlookers:
+        warnings.warn(
+            f"the copy of {name} is without hooks that return nothing and change nothing, of {', '.join(map(where, tracer.onlookers))}",
+            stacklevel=3,
+        )
+    _dropouts_as_modules(copy, graph)
+    _read_what_was_written(copy, graph)
+    traced = Network(copy, graph, name)
+    modes = {path: module.training for path, module in network.named_modules()}
+    for path, module in traced.named_modules():
+        module.training = modes.get(path, network.training)
     return traced
 
 

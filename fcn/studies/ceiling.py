@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fcn.core.files import written
@@ -26,8 +26,8 @@ from fcn.data.split import Split
 from fcn.inference.scores import Reader
 from fcn.inference.scores import Scores as ScoreBands
 from fcn.studies.tables import markdown_table
-from fcn.training.batches import one_thread
 from fcn.training.metrics import Scores, confusion_matrix, percent
+from fcn.training.workers import delivered, read_or_fault, telling_of_lost_workers, worker_loader
 
 METHODS = ("shares", "majority")
 
@@ -90,11 +90,10 @@ class ThroughCells(Dataset[Tensor | Exception]):
         return len(self.split)
 
     def __getitem__(self, index: int) -> Tensor | Exception:
-        classes = self.split.labels.num_classes
-        try:
-            truth = self.split.truth(index)
-        except (ValueError, OSError) as error:
-            return error
+        return read_or_fault(lambda: self.matrices(index), lambda: f"sample '{self.split.names[index]}'")
+
+    def matrices(self, index: int) -> Tensor:
+        truth, classes = self.split.truth(index), self.split.labels.num_classes
         return torch.stack([matrix_through_cells(truth, stride, self.method, classes) for stride in self.strides])
 
 
@@ -104,11 +103,11 @@ def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, wo
     workers: processes that read and compute.
     """
     matrices = torch.zeros(len(strides), split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
-    loader = DataLoader(ThroughCells(split, strides, method), batch_size=None, num_workers=workers, worker_init_fn=one_thread)
-    for found in tqdm(loader, "label maps", len(split), leave=False, mininterval=0.5, unit="image"):
-        if isinstance(found, Exception):
-            raise found
-        matrices += found
+    loader = worker_loader(ThroughCells(split, strides, method), workers=workers, batch_size=None)
+    bar = tqdm(delivered(loader), "label maps", len(split), leave=False, mininterval=0.5, unit="image")
+    with telling_of_lost_workers(workers), bar as shown:
+        for found in shown:
+            matrices += found
     return dict(zip(strides, matrices, strict=True))
 
 

@@ -4,6 +4,8 @@ Parameters and multiply-adds are those of the network with its output stride, on
 the multiply-adds of one ``SIDE`` x ``SIDE`` image, interpolations left out; the field is that of one cell of the scores, in pixels.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from fcn.geometry.graph import read_graph
@@ -50,9 +52,12 @@ class Scores(Segmenter):
         return self.scores(images)
 
 
-def model_table() -> str:
-    """The table in Markdown, one line per model."""
-    return markdown_table(HEADER, [model_row(model) for model in WORDS], left=2)
+def model_table(models: Sequence[str] = tuple(WORDS)) -> str:
+    """The table in Markdown, one line for each of ``models``, by default all. Raises ValueError for a name that is none."""
+    unknown = [model for model in models if model not in WORDS]
+    if unknown:
+        raise ValueError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
+    return markdown_table(HEADER, [model_row(model) for model in models], left=2)
 
 
 def replaced(text: str, table: str) -> str:

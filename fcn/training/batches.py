@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.data.split import Split
+from fcn.training.workers import read_or_fault, worker_loader
 
-Delivery = tuple[Tensor, Tensor] | Exception  # what a reading process brings: images and labels, or what went wrong
+Delivery = tuple[Tensor, Tensor] | Exception  # what a worker process brings: images and labels, or what went wrong
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
@@ -88,14 +89,6 @@ class PlanSampler(Sampler[list[tuple[int, int]]]):
         return (self.plan.steps - self.first_step) * self.plan.accumulate
 
 
-def delivered(loader: "DataLoader[Delivery]") -> Iterator[tuple[Tensor, Tensor]]:
-    """What a loader brings; an error that a reading process met is raised here as it was, without that process's traceback."""
-    for delivery in loader:
-        if isinstance(delivery, Exception):
-            raise delivery
-        yield delivery
-
-
 class Augmented(Dataset[Delivery]):
     """A split seen through a transform, whose random numbers come from (seed, epoch, sample index)."""
 
@@ -105,23 +98,18 @@ class Augmented(Dataset[Delivery]):
     def __getitem__(self, place: tuple[int, int]) -> Delivery:
         epoch, index = place
         generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch, index))
-        try:
-            return self.transform(*self.split[index], generator)
-        except (ValueError, OSError) as error:
-            return error
+        return read_or_fault(lambda: self.transform(*self.split[index], generator), lambda: f"sample '{self.split.names[index]}'")
 
 
 def training_loader(
     split: Split, transform: Transform, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
 ) -> DataLoader[Delivery]:
     """One loader for the whole training: batches of uint8 images (B, 3, h, w) and labels (B, h, w)."""
-    return DataLoader(
+    return worker_loader(
         Augmented(split, transform, plan.seed),
+        workers=workers,
+        collate=stack,
         batch_sampler=PlanSampler(plan, process, first_step),
-        num_workers=workers,
-        worker_init_fn=one_thread,
-        prefetch_factor=4 if workers else None,
-        collate_fn=stack,
         pin_memory=pin_memory,
     )
 
@@ -135,11 +123,6 @@ def stack(samples: list[Delivery]) -> Delivery:
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2), torch.stack(labels)
 
 
-def one_thread(_: int) -> None:
-    """Reading processes share the cores with the training: one thread each."""
-    torch.set_num_threads(1)
-
-
 class Indexed(Dataset[Delivery]):
     """Some samples of a split, for scoring."""
 
@@ -150,14 +133,10 @@ class Indexed(Dataset[Delivery]):
         return len(self.indices)
 
     def __getitem__(self, position: int) -> Delivery:
-        try:
-            return self.split[self.indices[position]]
-        except (ValueError, OSError) as error:
-            return error
+        index = self.indices[position]
+        return read_or_fault(lambda: self.split[index], lambda: f"sample '{self.split.names[index]}'")
 
 
 def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[Delivery]:
     """The samples one by one, as they are: images uint8 (3, H, W), labels (H, W)."""
-    return DataLoader(
-        Indexed(split, indices), batch_size=None, num_workers=workers, worker_init_fn=one_thread, prefetch_factor=4 if workers else None
-    )
+    return worker_loader(Indexed(split, indices), workers=workers, batch_size=None)

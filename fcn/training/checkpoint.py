@@ -1,11 +1,11 @@
 """Checkpoints: tensors and plain values, all that is needed to build the model again, to label images with it, and to go on training.
 
 Written under a temporary name, synced and renamed: a run that is killed while it writes keeps the previous one. Read as tensors and plain
-values only (``weights_only=True``), so that a file from a stranger runs no code.
+values only (``weights_only=True``), so that a file from a stranger runs no code. A damaged file is refused: see ``models/weight_files.py``.
 
-``best.pt`` holds the entries of ``model_state``; ``last.pt`` also ``training``: the optimizer, the step and the best score so far. No
-random state is in it, since every random number of a run is a function of the seed and of the place where it is drawn
-(``training/batches.py``).
+``best.pt`` holds the entries of ``model_state``; ``last.pt`` also ``training``: the optimizer, the step, the best score so far and the
+losses that no record holds yet. No random state is in it, since every random number of a run is a function of the seed and of the place
+where it is drawn (``training/batches.py``).
 """
 
 from dataclasses import asdict
@@ -17,11 +17,12 @@ import torch
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
+from fcn.core.names import first_line
 from fcn.core.registry import check_plugins
 from fcn.models.pretrained import fit_state_dict
-from fcn.models.segmenter import ModelSpec, Segmenter, assemble
-
-FORMAT = 1
+from fcn.models.segmenter import Segmenter, assemble
+from fcn.models.spec import ModelSpec
+from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
 
 
 def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, A
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` so that ``path`` is either the old file or the whole new one. Raises OSError in one sentence where that fails."""
     with written(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)
+        torch.save({**state, "digest": digest(state)}, file)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -54,26 +55,25 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a damaged archive raises whatever its parser meets
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, or no file of fcn train"
-        ) from error
-    if not isinstance(state, dict) or not {"format", "spec", "labels", "weights"} <= set(state):
+    state = read_archive(path, "checkpoint")
+    if not is_checkpoint(state):
         raise ValueError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
-    if state["format"] != FORMAT:
-        raise ValueError(f"{path} has the format {state['format']}; this version reads {FORMAT}: use the version of fcn that wrote it")
+    check_checkpoint(state, path)
     return state
 
 
 def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
-    """The model that a checkpoint describes, with its weights and classes, in evaluation mode."""
-    spec = ModelSpec(**state["spec"])
-    check_plugins(spec.plugins, origin)
-    model = assemble(spec)
+    """The model that a checkpoint describes, with its weights and classes, in evaluation mode.
+
+    Raises ValueError, naming ``origin``, where the network cannot be built or the weights do not fit it.
+    """
+    check_plugins(state["spec"].get("plugins", ()), origin)
+    try:
+        model = assemble(ModelSpec(**state["spec"]))
+    except Exception as error:  # options of a wrong type meet whatever their layers do with them
+        raise ValueError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
     fit_state_dict(model, state["weights"], origin)
-    model.labels = LabelSet(tuple(state["labels"]["names"]), tuple((r, g, b) for r, g, b in state["labels"]["colors"]))
+    model.labels = labels_of(state["labels"])
     return model.eval()
 
 

@@ -8,11 +8,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.data.split import Split
+from fcn.inference.kept import unchanged
 from fcn.inference.strategies import Strategy
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import delivered, scoring_loader
+from fcn.training.batches import scoring_loader
 from fcn.training.metrics import confusion_matrix
+from fcn.training.workers import delivered, telling_of_lost_workers
 
 
 def evaluate(
@@ -33,10 +35,10 @@ def evaluate(
     """
     indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
     matrix = torch.zeros(split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
-    with evaluating(model):
-        loader = scoring_loader(split, indices, workers=workers)
-        hidden = not accelerator.is_main_process
-        shown = tqdm(delivered(loader), title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")
+    samples = delivered(scoring_loader(split, indices, workers=workers))
+    hidden = not accelerator.is_main_process
+    bar = tqdm(samples, title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")
+    with evaluating(model), unchanged(model), telling_of_lost_workers(workers), bar as shown:
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             matrix += confusion_matrix(labels, prediction, split.labels.num_classes)

@@ -72,7 +72,7 @@ def plain(value: float) -> float | None:
 
 
 def table(result: Scores, matrix: Tensor, names: Sequence[str]) -> str:
-    """The per-class table as text: IoU, accuracy and share of the pixels, then the means."""
+    """The per-class table as text: IoU, accuracy and share of the pixels, then the means, and what makes them mean little."""
     share = (matrix.sum(1) / matrix.sum().clamp(min=1)).tolist()
     width = max(len(name) for name in (*names, "class"))
     lines = [f"{'class':<{width}}     IoU  accuracy  share of pixels"]
@@ -83,7 +83,17 @@ def table(result: Scores, matrix: Tensor, names: Sequence[str]) -> str:
         f"mIoU {percent(result.miou).strip()}   pixel accuracy {percent(result.pixel_accuracy).strip()}   "
         f"mean accuracy {percent(result.mean_accuracy).strip()}   frequency-weighted IoU {percent(result.frequency_weighted_iou).strip()}"
     )
-    return "\n".join(lines)
+    return "\n".join(lines) + ("\n" + remark(matrix, names)).rstrip("\n")
+
+
+def remark(matrix: Tensor, names: Sequence[str]) -> str:
+    """A line on a truth that holds one class or none, whose score says little; empty for any other."""
+    found = [name for name, pixels in zip(names, matrix.sum(1).tolist(), strict=True) if pixels]
+    if not found:
+        return "the label maps hold nothing but void (255): there is nothing to score\n"
+    if len(found) == 1:
+        return f"the label maps hold {found[0]} alone: a network that says it everywhere scores 100\n"
+    return ""
 
 
 def percent(value: float) -> str:

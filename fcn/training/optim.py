@@ -86,6 +86,32 @@ def create_optimizer(name: str, model: Segmenter, **options: Any) -> torch.optim
     return optimizer
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Take over an optimizer's ``state_dict``. Raises ValueError where it is of another optimizer, or of other settings or parameters."""
+    groups = saved.get("param_groups")
+    own = optimizer.state_dict()["param_groups"]
+    state = saved.get("state")
+    if not isinstance(groups, list) or not isinstance(state, dict) or len(groups) != len(own):
+        raise ValueError(f"it does not have the {len(own)} groups of parameters")
+    for ours, theirs in zip(own, groups, strict=True):
+        if not isinstance(theirs, dict) or theirs.get("params") != ours["params"]:
+            raise ValueError("its groups have other parameters")
+        for key in ("momentum", "betas", "peak_lr", "weight_decay", "nesterov"):
+            if theirs.get(key) != ours.get(key):
+                raise ValueError(f"its {key} is {theirs.get(key, 'missing')!r:.60} (now {ours.get(key, 'none')})")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in state.items():
+        if index not in range(len(parameters)) or not isinstance(values, dict):
+            raise ValueError(f"it has an entry for the parameter {index!r:.60}, which is none")
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                if not value.is_floating_point() or (value.ndim and value.shape != parameters[index].shape):
+                    raise ValueError(f"its {key} of parameter {index} is {value.dtype} {tuple(value.shape)}")
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"its {key} of parameter {index} holds nan or infinity")
+    optimizer.load_state_dict(saved)
+
+
 @register("schedule", "poly")
 def poly(progress: float, *, power: Annotated[float, above(0)] = 0.9) -> float:
     """(1 - progress)^power, as in DeepLab (Chen et al. 2016, section 4.1, arXiv:1606.00915).

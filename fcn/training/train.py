@@ -8,75 +8,34 @@ import logging
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from fcn.core.files import written
+from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.inference.strategies import Strategy
 from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Transform, delivered, derived_seed, training_loader
+from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import evaluate
 from fcn.training.losses import SegmentationLoss, with_auxiliary
 from fcn.training.metrics import scores, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
+from fcn.training.state import State
+from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
-
-
-@dataclass
-class State:
-    """What changes while a run goes on."""
-
-    model: Segmenter
-    optimizer: torch.optim.Optimizer
-    average: AveragedModel | None = None
-    step: int = 0  # steps done
-    best: float = -math.inf  # the highest mIoU so far
-
-    @property
-    def scored(self) -> Segmenter:
-        """The model that is scored and kept: the moving average where there is one."""
-        return self.model if self.average is None else cast(Segmenter, self.average.module)
-
-    def checkpoint(self, plan: Plan) -> dict[str, Any]:
-        return {
-            "plan": asdict(plan),
-            "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "step": self.step,
-            "best": self.best,
-        }
-
-    def restore(self, state: dict[str, Any], plan: Plan) -> None:
-        """Take over a checkpoint's ``weights`` and ``training`` entries. Raises ValueError where it was made under another plan."""
-        training = state["training"]
-        changed = [f"{key} {value} (now {getattr(plan, key)})" for key, value in training["plan"].items() if getattr(plan, key) != value]
-        if changed:
-            raise ValueError(f"the run cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
-        self.model.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(training["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(training["average"])
-        self.step, self.best = training["step"], training["best"]
-
-
-def moving_average(model: Segmenter, decay: float) -> AveragedModel:
-    """An exponential moving average of the weights and buffers (Tarvainen and Valpola 2017, arXiv:1703.01780)."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def train(
@@ -100,10 +59,14 @@ def train(
 ) -> float:
     """Train from ``state.step`` to the end of the plan; returns the best mIoU on ``validation``.
 
-    facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (after every epoch and every ``save_seconds``), ``best.pt``,
-    ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
-    Raises FloatingPointError at a loss that is not finite, the last checkpoint untouched.
+    facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (before the first step, after every epoch and every
+    ``save_seconds``), ``best.pt``, ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
+    Raises ValueError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
+    nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
+    checkpoint untouched.
     """
+    need_classes(training, 2, "the training split")
+    need_classes(validation, 1, "the validation split")
     device, main = accelerator.device, accelerator.is_main_process
     facts = facts or {}
     records = Records(folder, step=state.step, tensorboard=tensorboard) if main else None
@@ -121,8 +84,15 @@ def train(
     )
     batches = delivered(loader)
     network.train()
+
+    def save() -> None:
+        save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(plan), **facts), folder / "last.pt")
+
+    if main and state.step == 0:  # a folder without a last.pt is then one that lost it
+        save()
     saved = time.monotonic()
-    with Progress(plan, state.step, shown=main) as progress:
+    lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
+    with lost, Progress(plan, state.step, state.losses, shown=main) as progress:
         while state.step < plan.steps:
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
@@ -157,7 +127,7 @@ def train(
                 progress.restart()
             if main and (into == 0 or time.monotonic() - saved >= save_seconds):
                 check_sound(state, batch[-1], loss)
-                save_checkpoint(model_state(state.model, validation.labels, training=state.checkpoint(plan), **facts), folder / "last.pt")
+                save()
                 saved = time.monotonic()
     return state.best
 
@@ -248,10 +218,13 @@ class Samples:
 
 
 class Progress:
-    """The line on the screen, and the means since the last record: loss, rate, images per second."""
+    """The line on the screen, and what is recorded: the mean loss since the last record, the rate, and images per second.
 
-    def __init__(self, plan: Plan, step: int, *, shown: bool) -> None:
-        self.plan, self.step = plan, step
+    losses: of the steps since the last record, which a run that goes on has from its checkpoint; added to and emptied here.
+    """
+
+    def __init__(self, plan: Plan, step: int, losses: list[float], *, shown: bool) -> None:
+        self.plan, self.step, self.losses = plan, step, losses
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=plan.steps,
@@ -266,26 +239,27 @@ class Progress:
         self.restart()
 
     def restart(self) -> None:
-        """Start the clock and the means anew, after time that was not spent on training."""
-        self.losses: list[float] = []
-        self.begin = time.monotonic()
+        """Start the clock anew, after time that was not spent on training."""
+        self.begin, self.timed = time.monotonic(), 0
 
     def update(self, loss: float, rate: float) -> None:
         self.step += 1
         self.rate = rate
+        self.timed += 1
         self.losses.append(loss)
         self.bar.set_description_str(f"epoch {(self.step - 1) // self.plan.steps_per_epoch + 1}/{self.plan.epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.2e}, {self.images_per_second():.1f} images/s", refresh=False)
         self.bar.update()
 
     def images_per_second(self) -> float:
-        return len(self.losses) * self.plan.step_size / max(1e-9, time.monotonic() - self.begin)
+        return self.timed * self.plan.step_size / max(1e-9, time.monotonic() - self.begin)
 
     def due(self) -> bool:
         return self.step % self.every == 0
 
     def take(self) -> dict[str, float]:
         values = {"loss": sum(self.losses) / len(self.losses), "lr": self.rate, "images_per_second": round(self.images_per_second(), 2)}
+        self.losses.clear()
         self.restart()
         return values
 

@@ -63,7 +63,7 @@ def course(tmp_path_factory, one_thread):
     checkpoint = folder / "cells" / "transposed-0" / "last.pt"
     call = [sys.executable, "-m", "fcn", "compare", f"resume={folder}", "save_seconds=0"]
     process = subprocess.Popen(call, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while process.poll() is None and not checkpoint.exists():
+    while process.poll() is None and not (checkpoint.exists() and torch.load(checkpoint, weights_only=True)["training"]["step"]):
         time.sleep(0.01)
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM

@@ -170,6 +170,14 @@ class TestExtract:
             {"kit/out": "../../..", "kit/out/outside": b"!"},
             {"kit/link": "/etc/passwd"},
             {"a/../../outside": b""},
+            {"kit/x": b"x", "kit/up": ".."},  # within the archive, and out of kit once that has moved
+            {"other/x": b"x", "kit/x": "../other/x"},
+            {"kit/a/x": b"x", "kit/a/b": "../../other"},
+            {"kit/a/x": b"x", "kit/a/b": "../.", "kit/a/c": "b/.."},
+            {"real/x": b"x", "kit": "real"},
+            {"kit/x": b"x", "kit/link": "x", "kit/./link": b"over it"},
+            {"kit/deep/x": b"x", "kit/link": "deep", "kit/link/y": b"below it"},
+            {"kit/link": "nowhere", "kit/link/y": b"below it"},
         ],
     )
     def test_cannot_leave_its_folder(self, tmp_path: Path, members: dict[str, bytes | str | None]) -> None:
@@ -179,6 +187,23 @@ class TestExtract:
             extract(archive, tmp_path / "data" / "kit", inside="kit", progress=False)
         assert left(tmp_path) == ["bad.tar", "data"]
         assert left(tmp_path / "data") == []
+
+    @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE])
+    def test_devices_and_hard_links_out_of_the_archive_are_refused(self, tmp_path: Path, kind: bytes) -> None:
+        (tmp_path / "secret").write_text("mine")
+        member = tarfile.TarInfo("kit/x")
+        member.type, member.linkname = kind, "../secret"
+        with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+            archive.addfile(member)
+        with pytest.raises(ValueError, match=r"bad\.tar (is not safe to unpack|cannot be unpacked)"):
+            extract(tmp_path / "bad.tar", tmp_path / "kit", inside="kit", progress=False)
+        assert left(tmp_path) == ["bad.tar", "secret"]
+
+    def test_links_within_are_kept(self, tmp_path: Path) -> None:
+        archive = tar(tmp_path / "a.tar", {"kit/a/x": b"x", "kit/b/y": "../a/x", "kit/c": "a", "kit/gone": "a/nothing", "up": "kit"})
+        folder = extract(archive, tmp_path / "out" / "kit", inside="kit", progress=False)
+        assert (folder / "b" / "y").read_bytes() == (folder / "c" / "x").read_bytes() == b"x"
+        assert left(folder.parent) == ["kit"]
 
     @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
     def test_broken(self, tmp_path: Path, mode: str) -> None:

@@ -1,13 +1,14 @@
 """A person's own images and label maps in each layout, and every way in which they can be incomplete."""
 
+import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.core.labels import voc_colors
-from fcn.data.folder import folder, read_classes
+from fcn.data.folder import folder
 from fcn.data.pairs import Pairs
 
 
@@ -67,7 +68,7 @@ class TestLayouts:
         (root / "ImageSets" / "Segmentation").mkdir(parents=True)
         (root / "ImageSets" / "Segmentation" / "train.txt").write_text("b\n")
         check(folder(root, "train"), "b")
-        with pytest.raises(ValueError, match="has train, not 'val'"):
+        with pytest.raises(ValueError, match="has the splits train, not 'val'"):
             folder(root, "val")
 
     def test_no_lists(self, root: Path) -> None:
@@ -141,25 +142,152 @@ class TestFaults:
         with pytest.raises(ValueError, match=r"holds both a\.jpg and a\.png"):
             folder(root, "train")
 
+    @pytest.mark.parametrize(("split", "there", "choose"), [("val", "valid", "data.val=valid"), ("train", "default", "data.train=default")])
+    def test_split_of_another_name(self, root: Path, split: str, there: str, choose: str) -> None:
+        fill(root / there, "a")
+        with pytest.raises(ValueError, match=rf"has the splits {there}, not '{split}': choose it with {choose}, or add {split}/images"):
+            folder(root, split)
+        (root / there).rename(root / "elsewhere")
+        fill(root, "a b", "JPEGImages", "SegmentationClass")
+        (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+        (root / "ImageSets" / "Segmentation" / f"{there}.txt").write_text("b\n")
+        with pytest.raises(ValueError, match=rf"not '{split}': choose it with {choose}, or write {split}\.txt"):
+            folder(root, split)
 
-class TestClasses:
-    def test_names_colours_and_comments(self, tmp_path: Path) -> None:
-        path = tmp_path / "classes.txt"
-        path.write_text("\ufeff# my classes\nground\n\ntraffic light  #Ff8000\ncar # any\nbus #000001 # or coach\n", encoding="utf-8")
-        labels = read_classes(path)
-        assert labels.names == ("ground", "traffic light", "car", "bus")
-        assert labels.colors == (voc_colors(1)[0], (255, 128, 0), voc_colors(3)[2], (0, 0, 1))
 
-    @pytest.mark.parametrize("line", ["car #12345", "car #12345g", "car#", "car #ff0000 bus"])
-    def test_line_that_is_no_class(self, tmp_path: Path, line: str) -> None:
-        path = tmp_path / "classes.txt"
-        path.write_text(f"a\nb\n{line}\n")
-        with pytest.raises(ValueError, match=r"classes\.txt, line 3: "):
-            read_classes(path)
+def all_of(root: Path) -> Pairs:
+    """The pairs of both splits of a folder without lists, where so few may fall into one."""
+    splits = []
+    for split in ("train", "val"):
+        try:
+            splits.append(folder(root, split))
+        except ValueError:  # none of the images falls into it
+            continue
+    return Pairs([pair for found in splits for pair in found.pairs], splits[0].labels, notes=splits[0].notes)
 
-    def test_too_few_and_repeated(self, tmp_path: Path) -> None:
-        path = tmp_path / "classes.txt"
-        for text, message in (("a", "1 classes given"), ("a\na", "must be unique")):
-            path.write_text(text)
-            with pytest.raises(ValueError, match=rf"classes\.txt: .*{message}"):
-                read_classes(path)
+
+class TestLeftOut:
+    """What lies in the folders and is not read is counted and named."""
+
+    @pytest.mark.parametrize("base", [".", "train"])
+    def test_files_of_other_kinds(self, root: Path, base: str) -> None:
+        fill(root / base, "a b c")
+        for name in ("images/d.xyz", "images/e.xyz", "masks/d.npy", "images/list.csv", "images/.hidden", "images/Thumbs.db"):
+            (root / base / name).write_text("?")
+        (root / base / "images" / "more").mkdir()
+        split = all_of(root) if base == "." else folder(root, "train")
+        assert set(split.names) == {"a", "b", "c"}
+        images, masks = split.notes
+        assert f"{root / base / 'images'}: passed over 2 .xyz, 1 .csv, 1 folder ('d.xyz', 'e.xyz', 'list.csv', 'more/')" in images
+        assert f"{root / base / 'masks'}: passed over 1 .npy ('d.npy')" in masks
+
+    def test_nothing(self, root: Path) -> None:
+        fill(root / "train", "a b")
+        assert folder(root, "train").notes == ()
+
+    def test_partner_of_another_kind(self, root: Path) -> None:
+        fill(root / "train", "a b")
+        (root / "train" / "images" / "b.png").rename(root / "train" / "images" / "b.xyz")
+        with pytest.raises(FileNotFoundError, match=r"b\.tiff has no image of its name in .*images \(1 such; 1 \.xyz in it is not read\)"):
+            folder(root, "train")
+        for path in (root / "train" / "masks").iterdir():
+            path.rename(path.with_suffix(".npy"))
+        with pytest.raises(
+            FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npy are not read: 'a\.npy', 'b\.npy'\)"
+        ):
+            folder(root, "train")
+        (root / "train" / "images" / "a.jpg").rename(root / "train" / "images" / "a.xyz")
+        with pytest.raises(ValueError, match=r"holds no picture of a kind that is read \(.*\); it holds 2 \.xyz"):
+            folder(root, "train")
+
+    def test_texts_that_are_no_lists(self, root: Path) -> None:
+        stems = [f"photo{i}" for i in range(20)]
+        fill(root, " ".join(stems))
+        (root / "notes.txt").write_text("take more photographs\n")
+        (root / "labels.txt").write_bytes(b"\xff\xfe\x00")
+        assert len(folder(root, "train")) + len(folder(root, "val")) == 20
+        (note,) = folder(root, "train").notes
+        assert "no line of labels.txt, notes.txt names an image" in note
+        (root / "notes.txt").write_text("photo3\n")  # now it is one
+        assert folder(root, "notes").names == ("photo3",)
+        with pytest.raises(ValueError, match=r"has the splits notes, not 'train': add train\.txt.* or take notes\.txt away"):
+            folder(root, "train")
+
+    def test_images_in_no_list(self, root: Path) -> None:
+        fill(root, "a b c d")
+        (root / "train.txt").write_text("c\na\n")
+        (root / "val.txt").write_text("b\n")
+        (note,) = folder(root, "train").notes
+        assert "1 of 4 images are in none of the lists train.txt, val.txt ('d', ...)" in note
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_names_in_either_form_of_unicode_meet(root: Path, lists: bool) -> None:
+    names = ("caf\u00e9", "\u00fcber", "plain")
+    for name in names:
+        put(root / "train" / "images" / f"{unicodedata.normalize('NFC', name)}.png")
+        put(root / "train" / "masks" / f"{unicodedata.normalize('NFD', name)}.png", 0)
+    assert folder(root, "train").names == tuple(sorted(names))
+    if lists:
+        (root / "train" / "images").rename(root / "images")
+        (root / "train" / "masks").rename(root / "masks")
+        (root / "train.txt").write_text("\n".join(unicodedata.normalize("NFD", name) for name in names), encoding="utf-8")
+        assert folder(root, "train").names == names
+        return
+    try:
+        put(root / "train" / "images" / f"{unicodedata.normalize('NFD', names[0])}.png")
+        both = len(list((root / "train" / "images").iterdir())) == 4
+    except OSError:
+        both = False
+    if both:  # a file system that keeps the two apart
+        with pytest.raises(ValueError, match="differ only in how Unicode writes their accents"):
+            folder(root, "train")
+
+
+class TestOtherLayouts:
+    """Folders as other tools leave them: one message with all that is to be changed."""
+
+    @pytest.mark.parametrize(
+        ("files", "words"),
+        [
+            (
+                "JPEGImages/a.jpg SegmentationClass/a.png class_names.txt",
+                "labelme2voc|class_names.txt may have|rename JPEGImages to images",
+            ),
+            (
+                "ImageSets/Segmentation/default.txt JPEGImages/a.jpg SegmentationClass/a.png labelmap.txt",
+                "CVAT|has the splits default, not train and val",
+            ),
+            ("train/a.jpg train/a_mask.png train/_classes.csv valid/a.jpg", "Roboflow|data.val=valid|train/_classes.csv may have"),
+            ("image/a.png label/a.png", "image may be what is read as|label may be what is read as|none of the known layouts"),
+            ("train/images/a.jpg train/labels/a.png val/images/a.jpg", "no folder .*train/masks|no folder .*val/masks|train/labels may be"),
+            ("leftImg8bit/train/ulm/a.png gtFine/train/ulm/a.png", "Cityscapes"),
+            ("images/training/a.jpg annotations/training/a.png", "ADE20K|no folder .*masks"),
+            ("train2017/a.jpg annotations/instances_train2017.json", "COCO|polygons"),
+            ("imagesTr/a_0000.png labelsTr/a.png dataset.json", "nnU-Net|dataset.json may have"),
+            ("a.jpg a.json", "labelme|polygons"),
+            ("images/train/a.jpg labels/train/a.txt", "YOLO"),
+            ("mine/images/a.jpg mine/masks/a.png", "perhaps .*mine is the folder that is meant"),
+            ("images/a.jpg masks/a.png", "hold the values 1 .255 is void"),
+            ("", "none of the known layouts|Found there: nothing"),
+        ],
+    )
+    def test_everything_is_said_at_once(self, tmp_path: Path, files: str, words: str) -> None:
+        for name in files.split():
+            if name.endswith(("png", "jpg")):
+                put(tmp_path / name, 1 if name.endswith("png") else None)
+            else:
+                (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / name).write_text("?")
+        with pytest.raises(FileNotFoundError) as error:
+            folder(tmp_path, "train")
+        for part in (r"no list of classes .*classes\.txt: write one", *words.split("|")):
+            assert re.search(part, str(error.value)), (part, str(error.value))
+
+    def test_masks_of_0_and_255(self, tmp_path: Path) -> None:
+        put(tmp_path / "images" / "a.png")
+        Image.fromarray(np.array([[0, 255]] * 3, np.uint8)).save(tmp_path / "masks.png")
+        (tmp_path / "masks").mkdir()
+        (tmp_path / "masks.png").rename(tmp_path / "masks" / "a.png")
+        with pytest.raises(FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: write 1 in place of 255"):
+            folder(tmp_path, "train")

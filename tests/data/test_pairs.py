@@ -48,6 +48,23 @@ def test_strange_value_is_named(tmp_path: Path) -> None:
         split[0]
 
 
+@pytest.mark.parametrize(
+    ("values", "classes", "looks_like"),
+    [
+        ([0, 128], "a b", r"binary mask of 0 and 128: write 1 in place of 128"),
+        ([0, 254, 255], "a b", r"binary mask of 0 and 254"),
+        ([0, 1, 2], "a b", r"Values up to 2 need 3 classes"),
+        ([1, 2, 3], "a b c", r"Values up to 3 need 4 classes: is the line of value 0 .* missing"),
+        (list(range(0, 250, 5)), "a b", r"holds 50 different values: was it resized with interpolation"),
+        ([0, 7], "a b c", r"the list of classes$"),
+    ],
+)
+def test_what_a_map_of_strange_values_looks_like(tmp_path: Path, values: list[int], classes: str, looks_like: str) -> None:
+    split = Pairs([write(tmp_path, "a", np.array([values]))], LabelSet(tuple(classes.split())))
+    with pytest.raises(ValueError, match=looks_like):
+        split[0]
+
+
 def test_sizes_that_differ_are_named(tmp_path: Path) -> None:
     split = Pairs([write(tmp_path, "a", np.zeros((4, 6)), size=(4, 5))], LABELS)
     with pytest.raises(ValueError, match=r"a\.jpg is 5x4 pixels, its label map .*a\.png 6x4") as error:
@@ -93,6 +110,12 @@ def test_list(tmp_path: Path) -> None:
         read_list(path)
     path.write_text("a\nb\na\n")
     with pytest.raises(ValueError, match=r"train\.txt lists more than once: 'a'"):
+        read_list(path)
+    path.write_text("a\0\nb\0\n")
+    with pytest.raises(ValueError, match=r"train\.txt holds NUL bytes"):
+        read_list(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*train\.txt"):
         read_list(path)
 
 

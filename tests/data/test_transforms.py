@@ -52,6 +52,15 @@ class TestResizedCrop:
         crop = resized_crop(image, step, (7, 11), (20, 30))
         assert (crop - exact[:, 7:27, 11:41]).abs().max() <= 1.5  # two passes, rounded each
 
+    @pytest.mark.parametrize("planar", [True, False])
+    def test_a_single_pixel_is_the_weighted_mean(self, planar: bool) -> None:
+        image = noise(5, 7).contiguous() if planar else noise(5, 7)
+        rows, columns = (np.maximum(0, 1 - abs(np.arange(n) + 0.5 - 2.5) / 5) for n in (5, 7))  # triangles that reach 5 pixels
+        expected = np.einsum("cij,i,j->c", image.numpy(), rows / rows.sum(), columns / columns.sum())
+        pixel = resized_crop(image, Fraction(5), (0, 0), (1, 1))
+        assert pixel.shape == (3, 1, 1)
+        assert abs(pixel.numpy()[:, 0, 0] - expected).max() <= 1.5  # two passes, rounded each
+
     @pytest.mark.parametrize("step", STEPS, ids=str)
     def test_labels_equal_nearest_exact(self, step: Fraction) -> None:
         labels = noise(61, 83)[0].contiguous()
@@ -185,12 +194,15 @@ class TestTransform:
             assert (out == torch.tensor([1, 2, 3]).view(3, 1, 1)).all(0).equal(out_labels == VOID)
         assert len(corners) == 9
 
-    @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 1), (700, 2)])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 1), (700, 2), (20, 30)])
     @pytest.mark.parametrize("crop", [1, 33])
-    def test_any_size(self, size: tuple[int, int], crop: int) -> None:
-        transform = TrainingTransform(crop, scale=(0.02, 16.0), color=ColorJitter())
+    @pytest.mark.parametrize("scale", [(0.02, 16.0), (0.01, 0.02), (5e-324, 5e-324)])
+    @pytest.mark.parametrize("planar", [True, False])
+    def test_any_size(self, size: tuple[int, int], crop: int, scale: tuple[float, float], planar: bool) -> None:
+        transform = TrainingTransform(crop, scale=scale, color=ColorJitter(1, 1, 1, 0.5))
+        image = noise(*size).contiguous() if planar else noise(*size)
         for seed in range(20):
-            out, labels = transform(noise(*size), torch.zeros(size, dtype=torch.uint8), generator(seed))
+            out, labels = transform(image, torch.zeros(size, dtype=torch.uint8), generator(seed))
             assert out.shape == (3, crop, crop)
             assert out.dtype == labels.dtype == torch.uint8
             assert (labels == 0).any()

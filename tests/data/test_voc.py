@@ -77,7 +77,7 @@ class TestVoc:
         with pytest.raises(FileNotFoundError, match=r"VOC 2012 is not in .*data\.download=true .*2\.0 GB from https://thor"):
             voc2012(tmp_path, "train")
         devkit = make_voc(tmp_path)
-        with pytest.raises(ValueError, match="has train, trainval, val, not 'trainaug'"):
+        with pytest.raises(ValueError, match="has the splits train, trainval, val, not 'trainaug'"):
             voc2012(tmp_path, "trainaug")
         with pytest.raises(ValueError, match="test images are not public"):
             voc2012(tmp_path, "test")
@@ -105,6 +105,16 @@ class TestAugmented:
         make_sbd(tmp_path / "sbd")
         with pytest.raises(ValueError, match="has 5 images instead of 10582"):
             voc2012aug(tmp_path, "train")
+
+    @pytest.mark.parametrize("lists", [("sbd/train.txt",), ("sbd/val.txt", "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt")])
+    def test_a_list_that_is_missing_is_named(self, tmp_path: Path, lists: tuple[str, ...]) -> None:
+        make_voc(tmp_path)
+        make_sbd(tmp_path / "sbd")
+        for name in lists:
+            (tmp_path / name).unlink()
+        with pytest.raises(FileNotFoundError, match="unpack the archives again") as error:
+            voc2012aug(tmp_path, "train")
+        assert all(str(tmp_path / name) in str(error.value) for name in lists)
 
     def test_faults(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         make_voc(tmp_path)

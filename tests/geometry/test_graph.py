@@ -315,3 +315,18 @@ def test_parameters_and_multiply_adds_of_classifiers(name: str) -> None:
     graph = read_graph(network, weights.transforms().crop_size[0])  # which is not 224 for all
     assert sum(node.parameters for node in graph) == sum(tensor.numel() for tensor in network.parameters())
     assert sum(node.macs for node in graph) / 1e9 == pytest.approx(weights.meta["_ops"], rel=0.01, abs=0.006)
+
+
+def test_a_branch_on_values_is_warned_of_in_one_line(capfd):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x if x.sum() > 0 else -x
+
+    with pytest.warns(UserWarning, match="torch.export could not read Branching"):
+        read_graph(Branching(), 16)
+    assert capfd.readouterr().err == ""  # torch prints its whole graph here

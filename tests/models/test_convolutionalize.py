@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import timm
 import torch
+from timm.layers import Conv2dSame, create_pool2d
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
@@ -127,6 +128,8 @@ HEADS = {
     "flattened window": (chain, nn.Flatten(), nn.Linear(80, 9), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(9, 7)),
     "flattened, channels last": (lambda net, x, fc: fc(x.permute(0, 2, 3, 1).flatten(1)), nn.Linear(80, 7)),
     "flattened pool": (chain, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 7)),
+    "flattened pool of windows that overlap": (chain, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(45, 7)),
+    "flattened maxima of windows that overlap": (chain, nn.AdaptiveMaxPool2d((3, 2)), nn.Flatten(), nn.Linear(30, 7)),
     "flattened pool of its size": (chain, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(80, 7)),
     "functional": (lambda net, x, fc: F.linear(x.flatten(1), fc.weight * 2, bias=fc.bias).log_softmax(1), nn.Linear(80, 7)),
     "norm in one dimension": (chain, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(5), nn.Hardswish(True), nn.Linear(*FC)),
@@ -240,6 +243,26 @@ class Two(nn.Module):
         return x.mean((2, 3)), x
 
 
+class Tied(nn.Module):
+    """Two linear layers with one weight and one bias: one after the other, or the first over a window of 2 x 1 cells."""
+
+    def __init__(self, *pool):
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(3, 2 if pool else 4, 3), nn.Sequential(*pool) if pool else nn.AdaptiveAvgPool2d(1)
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight, self.second.bias = self.first.weight, self.first.bias
+
+    def forward(self, x):
+        return self.second(self.first(self.pool(self.stem(x)).flatten(1)).relu())
+
+
+def test_layers_that_share_a_weight_go_on_sharing_it():
+    converted = convolutionalize(Tied(), input_size=8)
+    assert converted.first.weight is converted.second.weight
+    assert converted.first.bias is converted.second.bias
+    assert len(list(converted.parameters())) == 4
+
+
 def pooled(*layers):
     return nn.Sequential(nn.Conv2d(3, 4, 3), *layers)
 
@@ -269,7 +292,16 @@ REFUSED = {
     "flatten in the middle": (Middle, 8, r"layer 'mix' \(Linear\) does not slide: it mixes cells of the 8 x 8 map"),
     "positions": (Positions, 8, "'add' in forward does not slide: it has numbers for each cell of the 6 x 6 map"),
     "pool added": (lambda: Gated(torch.add), 16, r"layer 'gate.0' pools all .* to 1 x 1, and 'add' gives the result to every cell"),
-    "pool that does not divide": (lambda: pooled(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(144, 2)), 12, "pools 10 cells to 6"),
+    "pool of windows that differ": (
+        lambda: pooled(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(144, 2)),
+        12,
+        "pools 10 cells to 6, in windows that differ in size or step; with 7 or 12 cells they would not: give another input_size",
+    ),
+    "a weight for windows of two sizes": (
+        lambda: Tied(nn.AdaptiveAvgPool2d((2, 1))),
+        8,
+        r"layer 'second' \(Linear\) does not slide: it shares its weight with another layer, which reads windows of another size",
+    ),
     "fixed size": (lambda: pooled(nn.Flatten(), nn.Linear(144, 2)), 12, "cannot be run on images of 12 x 12 pixels .* give input_size"),
     "no scores": (pooled, 8, r"gives numbers of shape \(4, 6, 6\) for an image"),
     "headless": (lambda: timm.create_model("test_resnet", num_classes=0), None, r"has no classes \(num_classes=0\)"),
@@ -302,6 +334,60 @@ def test_warns_of_gates_and_norms():
         convolutionalize(Gated(torch.mul), input_size=8)
     with pytest.warns(UserWarning, match=r"the first: layer '1'\)"):
         convolutionalize(pooled(nn.GroupNorm(2, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), input_size=8)
+
+
+class PaddedBySize(nn.Module):
+    """Padding that is computed in ``forward``."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 4, 2), nn.Linear(4, 5)
+
+    def forward(self, x):
+        h, w = x.size(-2), x.size(-1)
+        return self.fc(self.conv(F.pad(x, (w // 8, w // 16, h // 8, h // 16))).tanh().mean((2, 3)))
+
+
+def tensorflows(*, pool="max"):
+    """Convolutions and a pool of timm's that pad to "SAME" size."""
+    layers = [Conv2dSame(3, 4, 3, 2), nn.Tanh(), create_pool2d(pool, 3, 2, padding="same"), Conv2dSame(4, 4, 5, 2), nn.Tanh()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+
+SAME = {"computed": PaddedBySize, "max": lambda: tensorflows(pool="max"), "avg": lambda: tensorflows(pool="avg")}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_cells_keep_their_places_where_padding_is_the_windows(name):
+    """An image and the same with rows and columns after it: what lies inside both has the same scores, and the same pixels."""
+    torch.manual_seed(0)
+    classifier = SAME[name]().double().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fixed = convolutionalize(classifier, input_size=32, padding="window")
+    with pytest.warns(UserWarning, match="pads by the size of the image .* with padding='window' every image is padded as one of 32 x 32"):
+        moving = convolutionalize(classifier, input_size=32)
+    images, differ = torch.randn(2, 3, 80, 72, dtype=torch.float64), []
+    with torch.no_grad():
+        torch.testing.assert_close(fixed(images[..., :32, :32]).flatten(1), classifier(images[..., :32, :32]))
+        whole, places = fixed(images), receptive_field(fixed, (80, 72)).offset
+        for height, width in ((79, 66), (77, 71), (73, 69)):
+            part = images[..., :height, :width]
+            scores = fixed(part)
+            rows, columns = scores.shape[2] - 2, scores.shape[3] - 2
+            torch.testing.assert_close(scores[..., :rows, :columns], whole[..., :rows, :columns], rtol=1e-9, atol=1e-12)
+            assert receptive_field(fixed, (height, width)).offset == places
+            differ.append((moving(part)[..., 1:rows, 1:columns] - moving(images)[..., 1:rows, 1:columns]).abs().max() > 1e-3)
+    assert any(differ)
+
+
+def test_padding_of_the_window_or_the_image():
+    with pytest.raises(ValueError, match="padding='same' is not known; allowed: image, window"):
+        convolutionalize(models.resnet18(), padding="same")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convolutionalize(tensorflows(), dense="pixel", input_size=32)
+        convolutionalize(Tied(), input_size=8)
 
 
 def test_an_image_smaller_than_a_window_is_refused():

@@ -146,6 +146,21 @@ def test_a_pool_of_cells_that_its_window_does_not_have():
         convolutionalize(models.vgg11(), input_size=96)
 
 
+@pytest.mark.parametrize("name", ["alexnet", "vgg11"])
+def test_a_window_of_one_cell_more_than_trained(name):
+    """At 256 x 256 the adaptive pool takes 2 x 2 cells together, at every cell: 8 to 7 and 7 to 6."""
+    classifier = lively(small_head(models.get_model(name, weights=None)), 256)
+    images = torch.randn(2, 3, 256, 256 + 32)
+    with torch.no_grad():
+        scores = converted(classifier, "window", 256)(images)
+        assert scores.shape == (2, CLASSES, 1, 2)
+        features = classifier.features(images)
+        for column in range(2):
+            window = classifier.avgpool(features[..., column : column + features.shape[2]]).flatten(1)
+            assert_equal(scores[..., 0, column], classifier.classifier(window), 1e-4)
+        assert_equal(converted(classifier, "window", 256)(images[..., :256]).flatten(1), classifier(images[..., :256]), 1e-4)
+
+
 @pytest.mark.slow
 def test_a_window_of_twice_the_trained_size():
     """VGG's adaptive pool then takes 2 x 2 cells together, and the convolution that reads them is dilated."""

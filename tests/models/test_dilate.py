@@ -209,6 +209,107 @@ def test_a_map_that_is_enlarged_again_is_sampled_first():
     assert check(vary(Fused()), 2, (32, 48)) == 2
 
 
+class Gate(nn.Module):
+    """Stride 8, then what ``gate`` makes of it: with pools that drop cells, sizes are seldom multiples of one another."""
+
+    def __init__(self, gate, pool=None):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), pool or nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+        self.conv, self.last = nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.gate = gate
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.last(self.gate(x, self.conv))
+
+
+def gate(kernel, mode="nearest"):
+    return lambda x, conv: x * F.interpolate(conv(F.avg_pool2d(x, *kernel)), size=(x.shape[-2], x.shape[-1]), mode=mode).sigmoid()
+
+
+def gate_of_a_gate(x, conv):
+    pooled = F.avg_pool2d(x, 2)
+    inner = F.interpolate(conv(F.max_pool2d(pooled, 2)), size=pooled.shape[-2:])
+    return x * F.interpolate(pooled * inner, size=x.shape[-2:])
+
+
+GATES = {
+    "ghost": gate((2, 2)),
+    "padded": gate((5, 3, 2)),
+    "four cells, nearest-exact": gate((4, 4), "nearest-exact"),
+    "gate of a gate": gate_of_a_gate,
+    "resize as a stride": lambda x, conv: conv(F.interpolate(x, scale_factor=0.5)),
+    "enlarged, then pooled": lambda x, conv: F.avg_pool2d(conv(F.interpolate(x, scale_factor=2)), 2),
+}
+
+
+def assert_sampled_equals(network, output_stride, *sizes):
+    """The cells of the original, at sizes that no stride divides; of a map that is longer than the original's, its first cells."""
+    dilated = trace(network)
+    reading = rewrite(dilated, output_stride)
+    steps = [axis.dilation for axis in reading.axes(reading.outputs()[0])]
+    for size in sizes:
+        images = torch.randn(1, 3, *size, dtype=torch.float64)
+        with torch.no_grad():
+            expected, found = network(images), dilated(images)[..., :: steps[0], :: steps[1]]
+        torch.testing.assert_close(found[..., : expected.shape[2], : expected.shape[3]], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("output_stride", [8, 4, 1])
+@pytest.mark.parametrize("name", GATES)
+def test_what_is_pooled_and_resized_again_is_the_originals_at_any_size(name, output_stride):
+    assert_sampled_equals(vary(Gate(GATES[name])), output_stride, (96, 64), (97, 75), (90, 120), (111, 85))
+
+
+@pytest.mark.parametrize("name", ["ghost", "gate of a gate"])
+def test_a_gate_after_a_pool_that_drops_cells_reads_the_cells_that_the_original_has(name):
+    """The dilated pool reaches over the border; the gate may not, for what it reads everywhere depends on the number of cells."""
+    network = vary(Gate(GATES[name], nn.MaxPool2d(2)))
+    for output_stride in (8, 1):
+        dilated = trace(network)
+        step = rewrite(dilated, output_stride).axes(next(iter(dilated.graph.find_nodes(op="output"))).all_input_nodes[0])[0].dilation
+        for size in ((111, 103), (110, 95)):
+            images = torch.randn(1, 3, *size, dtype=torch.float64)
+            with torch.no_grad():
+                expected, found = network(images), dilated(images)[..., ::step, ::step]
+            inner = (..., slice(expected.shape[2] - 2), slice(expected.shape[3] - 2))
+            torch.testing.assert_close(found[inner], expected[inner], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_gate_that_may_stay_coarse_is_left_as_it_is(mode):
+    """Nothing of it is dilated, so that it may interpolate."""
+    assert_sampled_equals(vary(Gate(gate((2, 2), mode))), 8, (96, 64), (97, 75))
+
+
+def test_a_gate_is_exported_for_any_size():
+    dilated = dilate(vary(Gate(GATES["ghost"], nn.MaxPool2d(2))), 4)
+    sides = {2: torch.export.Dim("h", min=64, max=200), 3: torch.export.Dim("w", min=64, max=200)}
+    exported = torch.export.export(dilated, (torch.randn(1, 3, 96, 128).double(),), dynamic_shapes=(sides,)).module()
+    images = torch.randn(1, 3, 75, 111).double()
+    torch.testing.assert_close(exported(images), dilated(images))
+
+
+# --- strides that are no power of two ---
+
+
+@pytest.mark.parametrize("build", [
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 3), nn.ReLU()),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 5, 5), nn.BatchNorm2d(4), nn.ReLU()),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 6, 6), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1)),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 7, 7, 3), nn.ReLU()),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 11, 11, 5), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1)),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 14, 14), nn.GELU()),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 3, (3, 2), 1), nn.ReLU(), nn.Conv2d(4, 4, 3, (1, 3), 1)),
+    lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 3, 1), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU()),
+    lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, 6, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 3, 1)),
+])  # fmt: skip
+def test_any_whole_stride_is_undone(build):
+    network = vary(build())
+    factor = check(network, 1, (84, 126), (210, 110), (120, 60))
+    assert factor == Reading(trace(network)).judged()[0].original.stride
+
+
 # --- families ---
 
 
@@ -373,6 +474,10 @@ def test_impossible_output_strides_are_answered_with_the_possible_ones():
     for wrong in (64, 3, 0, -8):
         with pytest.raises(ValueError, match=rf"output_stride={wrong} is not possible: the network has stride 32, and can have 1, 2, 4, 8"):
             dilate(network, wrong)
+    with pytest.raises(ValueError, match="output_stride=2 is not possible: the network has stride 3, and can have 1, 3"):
+        dilate(nn.Sequential(nn.Conv2d(3, 4, 3, 3), nn.ReLU()), 2)
+    with pytest.raises(ValueError, match="output_stride=1 is not possible: the network has stride 1/2, and no whole number divides it"):
+        dilate(nn.Sequential(nn.ConvTranspose2d(3, 4, 2, 2)), 1)
     with pytest.raises(ValueError, match="output_stride=3 is not possible: the strides of the layers make 2 of it"):
         dilate(nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.Conv2d(4, 4, 3, 3)), 3)
 
@@ -387,6 +492,15 @@ class Then(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         return self.last(x)
+
+
+class Positions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.places = nn.Parameter(torch.ones(1, 4, 7, 7))
+
+    def forward(self, x):
+        return x + F.interpolate(self.places, size=x.shape[-2:])
 
 
 def attend(x):
@@ -406,6 +520,12 @@ def attend(x):
     (lambda x: x.sum((2, 3)), "sum cannot be dilated: it sums over the whole map"),
     (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "pad cannot be dilated: it pads with the opposite border"),
     (lambda x: x.mean(3), "cells are mixed in mean"),
+    (lambda x: x * x.shape[-1], "mul cannot be dilated: it computes with the size of a map whose stride has become dilation"),
+    (lambda x: x / (x.size(2) * x.size(3)), "truediv cannot be dilated: it computes with the size of a map"),
+    (Positions(), r"last \(add\) cannot be dilated: last \(interpolate\) makes a value for each"),
+    (lambda x: x + torch.arange(x.shape[-1]).view(1, 1, 1, -1), "add cannot be dilated: view makes a value for each place"),
+    (lambda x: F.interpolate(x, size=(x.shape[2] // 2, x.shape[3])), "interpolate cannot be dilated: its size is computed from that of a"),
+    (lambda x: x * F.interpolate(F.avg_pool2d(x, 2), size=x.shape[-2:], mode="bilinear"), "interpolate cannot be dilated: it interpolates"),
     (attend, "view cannot be dilated: cells are mixed in matmul"),
 ])  # fmt: skip
 def test_what_cannot_be_dilated_is_refused_by_name(last, reason):

@@ -79,6 +79,59 @@ class TestStages:
                 create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3, weights=path)
 
 
+class TestOtherClasses:
+    """A checkpoint starts a network for other classes: those of the same name are taken over, in whatever order they stand."""
+
+    @pytest.mark.parametrize("upsample", ["transposed", "bilinear", "pixelshuffle", "nearest", "carafe"])
+    @pytest.mark.parametrize("model", ["fcn8s", "unet"])
+    def test_in_another_order_they_score_the_same(self, model, upsample, tmp_path):
+        network = scored(model, upsample)
+        path = saved(network, tmp_path / "first.pt")
+        names = ("sky", "ground", "road")
+        again = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, weights=path, class_names=names).eval()
+        image = torch.randn(1, 3, 64, 96)
+        with torch.no_grad():
+            expected = network(image)
+            assert expected.std() > 1e-3
+            torch.testing.assert_close(again(image), expected[:, [2, 0, 1]])
+
+    def test_of_more_classes_the_known_ones_are_taken_and_the_rest_is_new(self, tmp_path, caplog):
+        network = scored("fcn32s", "bilinear")
+        path = saved(network, tmp_path / "first.pt")
+        names = ("car", "sky", "pole", "ground", "tree")
+        state = torch.random.get_rng_state()
+        with caplog.at_level("INFO"):
+            larger = create_model("fcn32s", backbone="resnet18", num_classes=5, weights=path, class_names=names).eval()
+        assert "2 of 5 classes are taken over by name; new: car, pole, tree" in caplog.text
+        after = torch.random.get_rng_state()
+        torch.random.set_rng_state(state)
+        fresh = create_model("fcn32s", backbone="resnet18", num_classes=5).eval()
+        assert torch.equal(torch.random.get_rng_state(), after)  # what is drawn next is not changed by it
+        image = torch.randn(1, 3, 64, 96)
+        with torch.no_grad():
+            expected = network(image)
+            torch.testing.assert_close(larger(image)[:, [1, 3]], expected[:, [2, 0]])
+        ours, start = larger.state_dict(), fresh.state_dict()
+        assert torch.equal(ours["decoder.scores.0.weight"][[0, 2, 4]], start["decoder.scores.0.weight"][[0, 2, 4]])
+
+    @pytest.mark.parametrize("names", [None, ("a", "b", "c", "d", "e")])
+    def test_without_a_name_in_common_only_the_scoring_layers_are_new(self, names, tmp_path, caplog):
+        network = scored("unet")
+        path = saved(network, tmp_path / "first.pt")
+        with caplog.at_level("INFO"):
+            other = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=5, weights=path, class_names=names)
+        assert "the layers that score classes start anew" in caplog.text
+        ours, theirs = other.state_dict(), network.state_dict()
+        new = [name for name in ours if ours[name].shape != theirs[name].shape]
+        assert 0 < len(new) <= 3
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours if name not in new)
+
+    def test_another_backbone_is_still_refused(self, tmp_path):
+        path = saved(scored("unet"), tmp_path / "first.pt")
+        with pytest.raises(ValueError, match="belong to another network"):
+            create_model("unet", backbone="resnet34", upsample="transposed", num_classes=5, weights=path)
+
+
 def test_wrong_weights_are_answered(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.pt"):
         create_model("fcn8s", num_classes=3, weights=str(tmp_path / "none.pt"))

@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+from fcn.models.pretrained import renamed
 from fcn.models.segmenter import create_model
 
 QUICK = ["fcn_resnet50", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"]
@@ -63,11 +64,31 @@ def test_a_checkpoints_words_carry_how_they_were_trained(name, tmp_path):
         torch.testing.assert_close(again(image), ours(image), rtol=0, atol=0)
 
 
+def test_for_other_classes_all_but_the_scoring_layers_is_taken(tmp_path, caplog):
+    theirs = randomized("lraspp_mobilenet_v3_large").state_dict()
+    torch.save(theirs, tmp_path / "theirs.pth")
+    with caplog.at_level("INFO"):
+        ours = create_model(**words("lraspp_mobilenet_v3_large") | {"num_classes": 5}, weights=str(tmp_path / "theirs.pth")).state_dict()
+    scoring = {
+        "decoder.low_classifier.weight",
+        "decoder.low_classifier.bias",
+        "decoder.high_classifier.weight",
+        "decoder.high_classifier.bias",
+    }
+    taken = {name: value for name, value in ours.items() if name.startswith(("backbone.", "decoder.")) and name not in scoring}
+    known = {renamed(name, "lraspp"): value for name, value in theirs.items()}
+    assert len(taken) > 300
+    assert all(torch.equal(value, known[name]) for name, value in taken.items())
+    assert ours["decoder.low_classifier.weight"].shape == (5, 40, 1, 1)
+    assert (
+        f"start anew (the names of the classes are not known on both sides): {', '.join(sorted(scoring, key=list(ours).index))}"
+        in caplog.text
+    )
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     path = tmp_path / "theirs.pth"
     torch.save(randomized("lraspp_mobilenet_v3_large").state_dict(), path)
-    with pytest.raises(ValueError, match=r"low_classifier.weight is \(21, 40, 1, 1\) there and \(5, 40, 1, 1\) here"):
-        create_model(**words("lraspp_mobilenet_v3_large") | {"num_classes": 5}, weights=str(path))
     with pytest.raises(ValueError, match="belong to another network: it lacks"):
         create_model("deeplabv3", backbone="mobilenet_v3_large", num_classes=21, weights=str(path))
     with pytest.raises(ValueError, match="resize=size interpolates the scores to the image's size; it takes upsample=bilinear"):

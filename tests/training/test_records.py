@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from PIL import Image
 
@@ -23,6 +24,34 @@ def test_lines_beyond_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):
     again.add("train", step=3, epoch=0.75, loss=0.4, lr=0.1)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3] == [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"null",
+        b"1",
+        b'"text"',
+        b"[]",
+        b"{}",
+        b"not json",
+        b'{"kind": "train"}',
+        b'{"kind": "train", "step": 3, "epoch": 1, "loss": "x", "lr": 0.1}',
+        b'{"kind": "train", "step": true, "epoch": 1, "loss": 1, "lr": 0.1}',
+        b'{"kind": "val", "step": 3, "epoch": NaN, "miou": 0.5}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=lambda bad: bad[:60].decode(errors="replace"),
+)
+def test_a_bad_line_is_left_out_and_told_and_no_other_is_lost(bad, tmp_path, caplog):
+    fill(Records(tmp_path))
+    first, *rest = (tmp_path / "metrics.jsonl").read_bytes().splitlines()
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([first, bad, *rest]) + b"\n")
+    records = Records(tmp_path, step=4)
+    assert [(line["kind"], line["step"]) for line in records.lines] == [("train", 2), ("train", 4), ("val", 4)]
+    assert f"{tmp_path / 'metrics.jsonl'}: 1 of 4 lines cannot be read and are left out (line 2)" in caplog.text
+    records.draw()
 
 
 def test_curves_of_nothing_of_one_epoch_and_of_zero_losses(tmp_path):

@@ -17,10 +17,11 @@ from fcn.cli import run
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
+from fcn.training.batches import Plan
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
-from fcn.training.train import train_step
+from fcn.training.train import State, train, train_step
 from tests.conftest import TINY
 from tests.test_commands import cut, make_folder
 
@@ -112,6 +113,9 @@ class TestResume:
         assert [(line["step"], line["miou"]) for line in lines(tmp_path / "whole", "val")] == [
             (line["step"], line["miou"]) for line in lines(cut, "val")
         ]
+        assert [(line["step"], line["loss"]) for line in lines(tmp_path / "whole", "train")] == [
+            (line["step"], line["loss"]) for line in lines(cut, "train")
+        ]
         assert not list(cut.glob(".*"))  # nothing half-written is left
 
     def test_what_cannot_be_resumed_is_refused(self, tiny_run, tmp_path, capsys):
@@ -124,6 +128,61 @@ class TestResume:
         (tmp_path / "config.yaml").write_text((tiny_run / "config.yaml").read_text())
         (tmp_path / "config.yaml").write_text("model: 3")
         assert "is damaged" in message(f"resume={tmp_path}")
+
+    @pytest.fixture
+    def copied(self, tiny_run, tmp_path):
+        return shutil.copytree(tiny_run, tmp_path / "copied")
+
+    def refused(self, folder, capsys):
+        """The sentence that answers resume=, which leaves all files as they are."""
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        assert run(["train", f"resume={folder}"]) == 1
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fcn: ")]
+        return sentence
+
+    def test_a_run_without_its_last_checkpoint_does_not_begin_again_over_what_it_learnt(self, copied, capsys):
+        (copied / "last.pt").write_bytes((copied / "last.pt").read_bytes()[:-999])
+        assert "without it the run cannot go on: to start from what it learnt, fcn train ... model.weights=" in self.refused(copied, capsys)
+        (copied / "last.pt").unlink()
+        sentence = self.refused(copied, capsys)
+        assert f"{copied} has no last.pt to go on from, and still holds best.pt (epoch 1, mIoU 0." in sentence
+        assert "metrics.jsonl (4 lines), which a new start would replace" in sentence
+        (copied / "best.pt").unlink()
+        assert "still holds metrics.jsonl (4 lines)" in self.refused(copied, capsys)
+        (copied / "metrics.jsonl").unlink()
+        assert run(["train", f"resume={copied}"]) == 0  # as a run that was cut before it began
+
+    def test_a_damaged_best_checkpoint_is_told_and_a_missing_one_replaced(self, copied, capsys, caplog):
+        (copied / "best.pt").write_bytes(b"PK nonsense")
+        assert "best.pt cannot be read as a checkpoint" in self.refused(copied, capsys)
+        (copied / "best.pt").unlink()
+        (copied / "metrics.jsonl").unlink()
+        assert run(["train", f"resume={copied}"]) == 0
+        assert "best.pt is missing; the best of the epochs to come takes its place" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("setting", "other", "reason"),
+        [
+            (
+                "  name: fcn8s",
+                "  name: fcn16s",
+                "it has model=fcn8s (now fcn16s); put back what was changed",
+            ),
+            ("  weight_decay: 0.01", "  weight_decay: 0.5", "its weight_decay is 0.01 (now 0.5)"),
+        ],
+    )
+    def test_a_last_checkpoint_of_other_settings_is_refused(self, setting, other, reason, copied, capsys):
+        text = (copied / "config.yaml").read_text()
+        assert setting in text
+        (copied / "config.yaml").write_text(text.replace(setting, other))
+        assert reason in self.refused(copied, capsys)
+
+    def test_a_last_checkpoint_of_before_losses_were_kept_is_gone_on_from(self, copied):
+        state = torch.load(copied / "last.pt", weights_only=True)
+        del state["training"]["losses"], state["digest"]
+        torch.save(state, copied / "last.pt")
+        assert run(["train", f"resume={copied}"]) == 0
 
     def test_resuming_a_finished_run_changes_nothing(self, tiny_run):
         before = read_checkpoint(tiny_run / "last.pt")["weights"]
@@ -281,3 +340,39 @@ class TestCheckpoints:
         save_checkpoint(state, tmp_path / "mixed.pt")
         with pytest.raises(ValueError, match=r"mixed\.pt belong to another network: it lacks"):
             load(tmp_path / "mixed.pt")
+
+
+@pytest.mark.parametrize(
+    ("values", "scored", "message"),
+    [((0, VOID), (0, 1), "training split hold one class"), ((0, 1), (VOID,), "validation split hold nothing")],
+)
+def test_nothing_to_learn_or_to_score_is_refused_from_python_too(tmp_path, values, scored, message):
+    class Painted:
+        labels, names = LabelSet(("a", "b")), ("x",)
+
+        def __init__(self, values):
+            self.values = torch.tensor([values], dtype=torch.uint8)
+
+        def __len__(self):
+            return 1
+
+        def truth(self, index):
+            return self.values
+
+        def __getitem__(self, index):
+            return torch.zeros(3, *self.values.shape, dtype=torch.uint8), self.values
+
+    model = create_model("fcn8s", backbone="compact", num_classes=2)
+    state = State(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    parts = {"transform": None, "loss": SegmentationLoss(2), "schedule": None, "strategy": None, "workers": 0}
+    with pytest.raises(ValueError, match=message):
+        train(
+            state,
+            Painted(values),
+            Painted(scored),
+            plan=Plan(1, 1, 1),
+            accelerator=create_accelerator("cpu", "fp32"),
+            folder=tmp_path / "run",
+            **parts,
+        )
+    assert not (tmp_path / "run").exists()

@@ -6,17 +6,17 @@ from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from fcn.geometry.graph.image import input_shape
 from fcn.geometry.graph.layout import Atom, NoLayoutError, axis_of, dim_size, plain
 from fcn.geometry.graph.nodes import Edge, Graph, Node
 from fcn.geometry.graph.rules import RULES, Call, Result, Value
 from fcn.geometry.graph.rules.layouts import part
 from fcn.geometry.graph.rules.pointwise import pointwise
 from fcn.geometry.graph.trace import Trace, trace
+from fcn.geometry.networks import unwrapped
 
-DEFAULT_SIZES = {1: (256,), 2: (224, 224), 3: (32, 64, 64)}
 SIDE_EFFECTS = ("_assert", "sym_", "profiler")
 SHAPES_ONLY = tuple(f"new_{word}" for word in ("zeros", "ones", "full", "empty")) + tuple(
     f"{word}_like" for word in ("zeros", "ones", "full", "rand", "empty")
@@ -32,56 +32,30 @@ class UnknownOperationError(ValueError):
     """An operation that no rule understands; the message names it, its layer and the reason."""
 
 
-def read_graph(network: nn.Module, input_size: int | Sequence[int] | None = None, *, record: bool = True) -> Graph:
+def read_graph(
+    network: nn.Module, input_size: int | Sequence[int] | None = None, *, record: bool = True, in_channels: int | None = None
+) -> Graph:
     """The spatial operations of ``network`` at one input size.
 
     ``input_size`` is the size of the image, ``(height, width)`` or one number for all axes, or a whole shape ``(1, C, H, W)``; by default
-    224 x 224 (256 for sequences). Rank and channels are those of the first convolution. Sizes are fixed in the graph: read it again for
-    another size; nothing is computed, so large sizes cost nothing. Where ``torch.export`` fails, as for a network that branches on values,
-    one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Raises ``UnknownOperationError`` for an operation without
-    a rule and ``ValueError`` where the network cannot be traced.
+    224 x 224 (256 for sequences). ``in_channels``: channels of the image; by default the first likely number with which the network runs.
+    Sizes are fixed in the graph: read it again for another size; nothing is computed, so large sizes cost nothing. Where ``torch.export``
+    fails, as for a network that branches on values, one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Wrappers
+    (DataParallel, ``torch.compile``) are looked through; the network is left as it was. Raises ``UnknownOperationError`` for an operation
+    without a rule and ``ValueError`` where the network cannot be traced.
     """
-    shape = input_shape(network, input_size)
+    network = unwrapped(network)
+    shape = input_shape(network, input_size, in_channels)
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
-    traced = trace(
-        network,
-        torch.rand(shape, device=device, dtype=dtype) if prod(shape) < 2**24 else torch.zeros(1, device=device, dtype=dtype).expand(shape),
-        record=record,
-    )
-    return _walk(traced, shape)
+    return _walk(trace(network, random_image(shape, dtype, device), record=record), shape)
 
 
-def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, ...]:
-    """``(1, C, *sizes)`` for a network whose first convolution says how many axes and channels it takes."""
-    rank, channels = _first_convolution(network) or (2, 3)
-    if input_size is None:
-        return (1, channels, *DEFAULT_SIZES[rank])
-    sizes = (input_size,) * rank if isinstance(input_size, int) else tuple(input_size)
-    if len(sizes) >= rank + 2:
-        return sizes
-    if len(sizes) != rank or min(sizes) < 1:
-        raise ValueError(f"input_size {input_size} does not fit a network with {rank} axes of space; give {rank} sizes of at least 1")
-    return (1, channels, *sizes)
-
-
-def _first_convolution(network: nn.Module) -> tuple[int, int] | None:
-    """Axes of space and channels of the first convolution: in the order of registration, or in that of the calls where the network is a
-    graph, whose layers may have been replaced, or be functions."""
-    if isinstance(network, nn.modules.conv._ConvNd):
-        return network.weight.dim() - 2, network.in_channels
-    if not isinstance(network, fx.GraphModule):
-        return next((found for module in network.children() if (found := _first_convolution(module))), None)
-    for node in network.graph.nodes:
-        found = _first_convolution(network.get_submodule(str(node.target))) if node.op == "call_module" else None
-        if node.target in (F.conv1d, F.conv2d, F.conv3d):
-            weight, groups = node.args[1], node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
-            if weight.op == "get_attr":
-                shape = operator.attrgetter(weight.target)(network).shape
-                found = len(shape) - 2, shape[1] * groups
-        if found:
-            return found
-    return None
+def random_image(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An image for one run: above 16 million numbers zeros, which take no memory. Torch's own random numbers are not touched."""
+    if prod(shape) >= 2**24:
+        return torch.zeros(1, device=device, dtype=dtype).expand(shape)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
 
 
 def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:

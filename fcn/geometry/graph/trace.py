@@ -4,18 +4,23 @@ Export is tried first: it runs no arithmetic and keeps operations whole (a resiz
 fallback runs it once on random input and writes down the operations; it says so in a warning, for other input might take other branches.
 """
 
+import io
 import logging
 import operator
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from fcn.geometry.networks import at_rest, unwrapped
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,10 @@ class NotExportedError(ValueError):
 
 
 def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
-    """Traces ``network`` in eval mode; its modes are left as they were. Raises ValueError where it cannot be run on the image, and
+    """Traces ``network`` in eval mode, and leaves it as it was. Raises ValueError where it cannot be run on the image, and
     NotExportedError where only a recording could tell what it does and ``record`` is False."""
-    with _evaluating(network), torch.no_grad():
+    network = unwrapped(network)
+    with at_rest(network), torch.no_grad():
         try:
             with _quiet():
                 return _exported(network, image)
@@ -50,8 +56,8 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
             recorded = _recorded(network, image)
         except Exception as error:
             name, shape = type(network).__name__, tuple(image.shape)
-            found = str(error) or type(error).__name__
-            raise ValueError(f"{name} cannot be run on an input of shape {shape}: {found}; give an input_size that it accepts") from error
+            found = f"{name} cannot be run on an input of shape {shape}: {str(error) or type(error).__name__}"
+            raise ValueError(f"{found}; give an input_size and in_channels that it accepts") from error
     warnings.warn(
         f"torch.export could not read {type(network).__name__} ({cause}); its operations were recorded in one run on random input instead, "
         "so branches that depend on values are the ones taken there",
@@ -60,26 +66,37 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
     return recorded
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export._trace")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Export prints a stack trace before it raises; the exception is enough."""
-    log = logging.getLogger("torch._subclasses.fake_tensor")
-    before, log.disabled = log.disabled, True
+    """Before it raises, export logs stack traces, and prints all that it has read so far; the exception is enough."""
+    logs = [logging.getLogger(name) for name in LOUD]
+    before = [log.disabled for log in logs]
+    for log in logs:
+        log.disabled = True
     try:
-        yield
+        with redirect_stderr(_OtherThreads(sys.stderr)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")  # they are put back afterwards
+            yield
     finally:
-        log.disabled = before
+        for log, disabled in zip(logs, before, strict=True):
+            log.disabled = disabled
+
+
+class _OtherThreads(io.TextIOBase):
+    """Standard error without what the thread that made this writes to it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if get_ident() == self.thread else self.stream.write(text)
+
+    def flush(self) -> None:
+        if get_ident() != self.thread:
+            self.stream.flush()
 
 
 def _exported(network: nn.Module, image: Tensor) -> Trace:
@@ -88,9 +105,11 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
         raise RuntimeError("it has nested graphs")
     tensors: dict[str, Tensor] = {}
+    written = {node.name for node in module.graph.nodes if node.op == "placeholder" and any(map(_writes, node.users))}
     for names in (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
         for placeholder, name in names.items():
-            tensors[placeholder] = program.state_dict[name] if name in program.state_dict else program.constants[name]
+            tensor = program.state_dict[name] if name in program.state_dict else program.constants[name]
+            tensors[placeholder] = tensor.clone() if placeholder in written else tensor
     parameters = frozenset(signature.inputs_to_parameters)
     inputs = [node for node in module.graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs]
     if len(inputs) != 1:
@@ -100,6 +119,11 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     spec = program.call_spec.out_spec
     assert spec is not None
     return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether an operation may write into what it reads: who runs the graph then gets a copy of a buffer, not the network's own."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
 
 
 def _named(outputs: Any) -> dict[str, fx.Node]:

@@ -17,6 +17,7 @@ from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic
 
 SAME = ("alias", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout", "lift_fresh", "lift_fresh_copy")
+DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right into strided memory; on others results are copied there
 PARTS = ("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_split", "unsafe_chunk", "unbind")
 
 
@@ -273,6 +274,8 @@ class _Compiler:
         read_cells = max((read.maps[0].n_in * read.maps[1].n_in for read in reads if read.maps), default=0)
         if all(self._is_small(read.source) for read in reads) and sizes[0] * sizes[1] <= read_cells:
             program.small.add(node.name)
+        if program.like.device.type not in DIRECT:
+            made = replace(made, into=None)
         self.nodes[node.name] = node
         program.operations[node.name] = Operation(
             node.name, node.layer, node.op, node.shape, sizes, dims, reads, made, node.macs, whole_rows

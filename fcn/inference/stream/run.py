@@ -65,6 +65,7 @@ class Run:
         self.keeps, self.leaving, self.overwrites = uses.keeps, uses.leaving, uses.overwrites
         self.buffers: dict[str, Buffer] = {}
         self.blocks: dict[str, tuple[int, Tensor]] = {}  # first row, rows
+        self.types: dict[str, torch.dtype] = {}  # of what an operation gives; its constants may be of another type than its blocks
         self.shapes = {operation.name: operation.shape for operation in operations}
         self.like = like
 
@@ -104,6 +105,7 @@ class Run:
                 result = rule.into(blocks, cuts, blocks[0])
             else:
                 result = rule.run(blocks, cuts)
+                self.types[operation.name] = result.dtype
             self.blocks[operation.name] = (first, result)
             return
         if dim is None:  # one row, for all that follow
@@ -122,12 +124,12 @@ class Run:
         self.blocks[operation.name] = (start, buffer.rows)
 
     def _fits(self, blocks: list[Tensor], operation: Operation, rows: int, width: int) -> bool:
-        """Whether the result has the shape and type of the first block."""
+        """Whether the result is known to have the shape and type of the first block."""
         shape = list(operation.shape)
         for dim, size in zip(operation.dims, (rows, width), strict=True):
             if dim is not None:
                 shape[dim] = size
-        return list(blocks[0].shape) == shape and all(block.dtype == blocks[0].dtype for block in blocks)
+        return list(blocks[0].shape) == shape and all(block.dtype == self.types.get(operation.name) for block in blocks)
 
     def _block(self, read: Read, rows: Interval, across: Interval) -> tuple[Tensor, Cuts | None]:
         """The rows and columns of a source that those of an operation need, and how they lie to each other."""

@@ -1,7 +1,6 @@
 """A network's scores, band by band: the passes that gather what needs all of the image, then the one that computes the output."""
 
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from fcn.geometry.graph import NotExportedError, UnknownOperationError, read_graph
-from fcn.inference.scoring import PREFIX, ScoresOf, one_at_a_time
+from fcn.inference.kept import Kept, Stand
+from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
 from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
-from fcn.models.segmenter import Segmenter
 
 
 @dataclass
@@ -81,58 +80,28 @@ class Prepared:
         return most
 
 
-_prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[object, Tensor, dict[object, Prepared]]]" = weakref.WeakKeyDictionary()
-KEPT = 4  # programs of a network
-WORDS = 64  # sums that tell whether the weights in one piece of memory have changed
+KEPT = 4  # programs of a network, each of which holds weights of its own, folded
+programs: Kept[Prepared] = Kept(KEPT, weights=True)
 
 
-@one_at_a_time
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
     network's first output, or the one called "out".
 
-    The last ``KEPT`` are kept for the next image of their size, as long as the weights stay as they are, which ``digest`` tells. Raises
-    ValueError, naming the layer, where an operation cannot be computed in bands.
+    The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
+    Raises ValueError, naming the layer, where an operation cannot be computed in bands.
     """
-    tensors = [*network.parameters(), *network.buffers()]
-    device = tensors[0].device.type if tensors else "cpu"
+    device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    places = [(tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()) for tensor in tensors]
-    content = digest(tensors)
-    found = _prepared.get(network)
-    if found is None or found[0] != places or not torch.equal(found[1], content):
-        found = (places, content, {})
-        _prepared[network] = found
-    programs = found[2]
-    key = (height, width, dtype)
-    if key not in programs:
-        while len(programs) >= KEPT:  # each holds weights of its own, folded
-            programs.pop(next(iter(programs)))
-        with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            try:
-                graph = read_graph(ScoresOf(network) if isinstance(network, Segmenter) else network, (height, width), record=False)
-            except (UnknownOperationError, NotExportedError) as error:
-                raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
-            programs[key] = Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX))
-    return programs[key]
 
+    def make(read: nn.Module) -> tuple[Prepared, Stand]:
+        try:
+            graph = read_graph(read, (height, width), record=False)
+        except (UnknownOperationError, NotExportedError) as error:
+            raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
+        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), Stand.of(graph.input.fx.meta["val"])
 
-def digest(tensors: Sequence[Tensor]) -> Tensor:
-    """Some hundred bytes a tensor that change with what the tensors hold, on the device of the first.
-
-    A tensor's version does not tell: fused optimizers and whatever writes to ``data`` leave it as it is. The memory is read as rows of
-    ``WORDS`` words of eight bytes, which are added up modulo 2^64; what is left over is taken as it is. That is one pass over the weights
-    (VGG-16: a twenty-fifth of the time that a photograph of 480 x 360 pixels takes), and nothing comes to the host.
-    """
-    parts = [torch.empty(0, dtype=torch.uint8)]
-    memories = {memory.data_ptr(): memory for memory in (tensor.untyped_storage() for tensor in tensors)}
-    for memory in memories.values():
-        held = torch.empty(0, dtype=torch.uint8, device=memory.device).set_(memory)
-        end = len(held) // (8 * WORDS) * (8 * WORDS)
-        if end:
-            parts.append(held[:end].view(torch.int64).view(-1, WORDS).sum(0).view(torch.uint8))
-        parts.append(held[end:])
-    return torch.cat([part.to(tensors[0].device) for part in parts]) if tensors else parts[0]
+    return programs.get(network, (height, width, dtype), make)
 
 
 def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:

@@ -20,7 +20,8 @@ from typing import Annotated, Any
 from torch import nn
 
 from fcn.core.errors import UserError
-from fcn.core.registry import build, find
+from fcn.core.names import suggest
+from fcn.core.registry import build, find, is_part, list_parts
 from fcn.core.settings import check_options, one_of
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.measured import measured
@@ -38,19 +39,24 @@ def create_backbone(
 ) -> Backbone:
     """The backbone of that name: one that is registered, else an encoder of smp or timm.
 
+    ``torchvision/NAME`` and ``timm/NAME`` are of that library.
+
     weights: null (random), imagenet (downloaded, verified) or the file of a state dict of the classifier.
     output_stride: stride of the deepest feature (pixels per cell), by dilation; null: the network's own.
     dilate_first: also dilate the convolution that loses its stride; null: no, or what the model's weights need.
 
     Raises UserError for unknown names and options, and for what cannot be dilated.
     """
-    part = find("backbone", name)
+    here = name.removeprefix("torchvision/")
+    if here != name and not is_part("backbone", here):
+        raise UserError(f"backbone={name} is not known; {suggest(here, list_parts('backbone'))}")
+    part = find("backbone", here)
     common: dict[str, Any] = {"weights": weights, "output_stride": output_stride, "dilate_first": dilate_first}
     check_options(part.settings, common | options, ("backbone", name))
     if dilate_first and output_stride is None:
         raise UserError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
     try:
-        built = build("backbone", name, **{key: value for key, value in common.items() if key in part.own}, **options)
+        built = build("backbone", here, **{key: value for key, value in common.items() if key in part.own}, **options)
         if isinstance(built, Backbone):
             return built
         if not isinstance(built, nn.Module):

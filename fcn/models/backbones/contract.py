@@ -58,6 +58,11 @@ class Backbone(nn.Module):
             for feature, stride, first in zip(features, self.strides, skipped, strict=True)
         ]
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return len(self.mean)
+
     @cached_property
     def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
         """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
@@ -67,7 +72,7 @@ class Backbone(nn.Module):
 
         side = max(2 * self.strides[-1], 64)
         try:
-            graph = read_graph(self, (1, 3, side, side))
+            graph = read_graph(self, (side, side))
         except UnknownOperationError:
             return (None,) * len(self.strides)
         found: list[tuple[Fraction, Fraction] | None] = []

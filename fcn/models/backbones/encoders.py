@@ -9,7 +9,7 @@ from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone,
 from fcn.models.backbones.torchvision import keep_features
 from fcn.models.dilate import Reading, rewrite
 from fcn.models.layers import evaluating
-from fcn.models.pretrained import load_weights
+from fcn.models.pretrained import in_file, load_weights
 from fcn.models.trace import trace
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
 @register("backbone", ANY)
 def encoder(name: str, *, weights: str | None, output_stride: int | None, dilate_first: bool | None) -> Backbone:
-    """An encoder of segmentation-models-pytorch, or of timm by its own name (with or without smp's "tu-")."""
+    """An encoder of segmentation-models-pytorch, or of timm by its own name (smp's "tu-NAME" and "timm/NAME" mean timm's alone)."""
     network, mean, std = load_encoder(name, weights)
     out_channels: tuple[int, ...] = tuple(network.out_channels)  # type: ignore[arg-type]
     used = [level for level, channels in enumerate(out_channels) if level > 0 and channels > 0]
@@ -73,9 +73,27 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
         raise ValueError(
             f"the weights of backbone={name} could not be downloaded ({error}); without a network use backbone.weights=null"
         ) from error
-    if weights not in (None, "imagenet"):
-        load_weights(network, weights)
+    if in_file(weights):
+        load_encoder_weights(network, known, weights)
     return network, *normalization(known, weights)
+
+
+def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
+    """Load a file into an encoder, under smp's name. Raises ValueError where it is another network's."""
+    import timm
+
+    timm_name = known.removeprefix("tu-")
+
+    def whole() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            return timm.create_model(timm_name, pretrained=False)
+
+    try:
+        load_weights(network, weights, whole=whole if known != timm_name else None)
+    except ValueError as error:
+        if known != timm_name or not timm.is_model(timm_name):
+            raise
+        raise ValueError(f"{error}; backbone={known} is smp's encoder, and timm's network of that name is backbone=tu-{known}") from error
 
 
 def encoder_name(name: str, weights: str | None) -> str:
@@ -86,7 +104,7 @@ def encoder_name(name: str, weights: str | None) -> str:
     names = smp.encoders.get_encoder_names()
     if name in names:
         return name
-    timm_name = name.removeprefix("tu-")
+    timm_name = name.removeprefix("tu-").removeprefix("timm/")
     if not timm.is_model(timm_name):
         raise ValueError(f"backbone={name} is not known; {suggest(name, [*list_parts('backbone'), *names, *timm.list_models()])}")
     if weights == "imagenet" and not timm.is_model_pretrained(timm_name):

@@ -15,7 +15,7 @@ from fcn.core.registry import register
 from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.convolutionalize import linear_to_conv
 from fcn.models.dilate import Reading, rewrite
-from fcn.models.pretrained import torchvision_classifier
+from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
 from fcn.models.trace import trace
 
 CLASSIFIERS = (
@@ -55,6 +55,8 @@ def classifier(
     """
     network = trace(torchvision_classifier(name, weights))
     keep_features(network, stage_features(network, Reading(network), taps or "last"))
+    if in_file(weights):
+        load_weights(network, weights)
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 
@@ -67,7 +69,11 @@ def vgg(
 
     classifier: keep fc6 and fc7 as convolutions (the deepest feature then has 4096 channels), else end with pool5; null: keep them.
     """
-    network = trace(VGG(torchvision_classifier(name, weights), classifier is not False))
+    whole = torchvision_classifier(name, weights)
+    kept = classifier is not False
+    if in_file(weights):
+        load_weights(whole, weights, head=("classifier.6.",) if kept else ("classifier.",))
+    network = trace(VGG(whole, kept))
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 

@@ -9,8 +9,9 @@ import warnings
 from torch import fx
 
 from fcn.geometry.graph import Graph, Node, read_graph
+from fcn.geometry.networks import without_data
 from fcn.geometry.receptive_field import LayerField, ReceptiveField
-from fcn.models.convolutionalize.shapes import erase_unused, without_data
+from fcn.models.convolutionalize.shapes import erase_unused
 
 NORMS = ("group_norm", "native_group_norm", "instance_norm", "layer_norm", "native_layer_norm")
 GATES = ("mul", "div")

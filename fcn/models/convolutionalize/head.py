@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import fx, nn
 
 from fcn.models.convolutionalize.shapes import BATCH, Facts
-from fcn.models.trace import free_name
+from fcn.models.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
 
@@ -83,6 +83,9 @@ class Head:
         self.windows = False
         self.flattened: list[str] = []
         self.curved: list[str] = []
+        self.made: dict[
+            nn.Parameter, tuple[nn.Parameter, Any]
+        ] = {}  # of parameters of linear layers: those of convolutions, and their form
         self._placed: dict[str, nn.Module] = {}
         self._called_before = {node.target for node in self.graph.nodes if node.op == "call_module" and node not in set(nodes)}
 
@@ -138,6 +141,14 @@ class Head:
     def module(self, node: fx.Node) -> Any:
         return self.network.get_submodule(str(node.target))
 
+    def drop(self, node: fx.Node) -> None:
+        """Notes that the module that ``node`` calls, if it is one, goes or is replaced. NotConvertibleError where more would go with it."""
+        if node.op == "call_module":
+            try:
+                replaceable(self.module(node))
+            except ValueError as error:
+                raise NotConvertibleError(str(error)) from error
+
     def call(self, node: fx.Node, module: nn.Module, source: fx.Node) -> fx.Node:
         """``module`` on ``source``, put in the place of the module that ``node`` calls, or under a name of its own."""
         path = str(node.target)
@@ -148,6 +159,7 @@ class Head:
         elif path in self._placed and str(self._placed[path]) != str(module):
             raise NotConvertibleError("it is used twice, on windows of different sizes")
         if path not in self._placed:
+            self.drop(node)
             self._placed[path] = module
             self.network.set_submodule(path, module)
         return self.graph.call_module(path, (source,))

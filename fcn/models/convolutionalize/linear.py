@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fcn.geometry.networks import HOOKS, at_rest
+
 
 def as_kernel(weight: Any, order: str, sizes: dict[str, int]) -> Any:
     """The weight (out, in) of a linear layer as the kernel (out, C, kh, kw) of a convolution.
@@ -33,8 +35,10 @@ def linear_to_conv(
 
     ``linear.in_features`` must be ``C`` times the window's cells, ValueError otherwise; ``order`` tells how the window was flattened:
     "chw" (channel, row, column) as ``torch.flatten`` does it, "hwc" where channels come last. The weights are copies: the layer passed in
-    is left as it was.
+    is left as it was. ValueError for a layer with hooks or a ``forward`` of its own, which a convolution would not have.
     """
+    if "forward" in vars(linear) or any(vars(linear)[hooks] for hooks in HOOKS):
+        raise ValueError(f"{linear} has hooks or a forward of its own, which a convolution would not have; remove them first")
     height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     channels, rest = divmod(linear.in_features, height * width)
     if rest:
@@ -44,8 +48,10 @@ def linear_to_conv(
         )
     with torch.device("meta"):  # no time for a random start that is thrown away
         conv = nn.Conv2d(channels, linear.out_features, (height, width), padding=padding, dilation=dilation, bias=linear.bias is not None)
-    kernel = as_kernel(linear.weight.detach(), order, {"c": channels, "h": height, "w": width}).clone(memory_format=torch.contiguous_format)
-    conv.weight = nn.Parameter(kernel, requires_grad=linear.weight.requires_grad)
+    with at_rest(linear):  # reading a weight that a parametrization computes may change its buffers
+        weight = linear.weight
+    kernel = as_kernel(weight.detach(), order, {"c": channels, "h": height, "w": width}).clone(memory_format=torch.contiguous_format)
+    conv.weight = nn.Parameter(kernel, requires_grad=weight.requires_grad)
     if linear.bias is not None:
         conv.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=linear.bias.requires_grad)
     return conv.train(linear.training)

@@ -7,49 +7,78 @@ windows share the body's arithmetic (Sermanet et al. 2014, arXiv:1312.6229; Long
 
 import warnings
 from collections.abc import Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph.read import input_shape
+from fcn.geometry.graph.image import input_shape
+from fcn.geometry.networks import unwrapped
 from fcn.models.convolutionalize.body import check_body
-from fcn.models.convolutionalize.head import Dense, Head, names_of
+from fcn.models.convolutionalize.head import Dense, Head, names_of, where
+from fcn.models.convolutionalize.padding import fix_pads, moving_pads
 from fcn.models.convolutionalize.rules import POOLS, RULES, covers
 from fcn.models.convolutionalize.shapes import Facts, erase_unused, measure, only_for
 from fcn.models.convolutionalize.trained_size import trained_size
 from fcn.models.layers import evaluating
 from fcn.models.trace import free_name, trace
 
+Padding = Literal["image", "window"]
 
-def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_size: int | Sequence[int] | None = None) -> nn.Module:
+
+def convolutionalize(
+    classifier: nn.Module,
+    *,
+    dense: Dense = "window",
+    input_size: int | Sequence[int] | None = None,
+    in_channels: int | None = None,
+    padding: Padding = "image",
+) -> nn.Module:
     """A fully convolutional network with the weights of ``classifier``: images (N, C, H, W) to scores (N, classes, h, w).
 
     dense:
         "window": a pool over all cells becomes a pool of the size that it has at the trained size, which slides by one cell. At the trained
-        size the result is the classifier's (h = w = 1); on a larger image each cell is one window, and smaller images are refused.
+        size the result is the classifier's (h = w = 1); on a larger image each cell is one window, and smaller images are refused. Without
+        padding in the classifier a cell is exactly what the classifier gives for its window, cut out. With padding it is not: inside an
+        image the layers read the surroundings of the window where, for the window alone, they read zeros.
         "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result,
         at any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names
         it). Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
     input_size: the trained size in pixels, (height, width) or one number; by default what timm's or torchvision's records say, else 224.
+    in_channels: channels of the image; by default the first likely number with which the classifier runs.
+
+    padding:
+        "image": layers pad as they do in the classifier. With padding that depends on the image's size ("SAME", in networks that come from
+        TensorFlow) the places of the cells depend on it too: a warning says so for ``dense="window"``.
+        "window": such layers pad, at any size, what they pad at the trained size. Cell (i, j) then lies on the same pixels in every image,
+        and inside an image its scores do not depend on the image's size. At the trained size both are the classifier. Other padding is
+        left as it is, and so are networks without padding of this kind.
 
     The copy has the parameters' names (those of linear layers are reshaped), the mode and the types of the classifier, which is left as it
-    was. Squeeze-and-excitation, and norms with statistics over space, still see the whole image: a warning names them. Raises
-    ValueError, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the head), for
-    networks without scores, and for an ``input_size`` at which the classifier does not run.
+    was. Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.models.trace``); wrappers of
+    the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space, still see the
+    whole image: a warning names them. Raises ValueError, naming the layer and the reason, for what does more than slide (attention, a
+    flatten that is not part of the head), for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
-    if not isinstance(classifier, nn.Module):
-        raise ValueError(f"{classifier!r} is no network; give a module, such as torchvision.models.resnet50()")
+    classifier = unwrapped(classifier)
     name = type(classifier).__name__
     if dense not in get_args(Dense):
         raise ValueError(f"dense={dense!r} is not known; allowed: {', '.join(get_args(Dense))}")
+    if padding not in get_args(Padding):
+        raise ValueError(f"padding={padding!r} is not known; allowed: {', '.join(get_args(Padding))}")
     if getattr(classifier, "num_classes", None) == 0:
         raise ValueError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
-    given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size)
+    given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
         raise ValueError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
     network = trace(classifier)
     with evaluating(network):
-        facts = _measured(network, given)
+        facts = measure(network, given)
+        moving = moving_pads(network, facts)
+        if moving and padding == "window":
+            fix_pads(network, facts, moving)
+            facts = measure(network, given)
+        elif moving and dense == "window":
+            _warn_of_padding(network, moving, facts, name)
         images = next(iter(facts))
         _, channels, height, width = facts[images].shape
         output, nodes, sources = split(network, facts, name)
@@ -71,17 +100,6 @@ def convolutionalize(classifier: nn.Module, *, dense: Dense = "window", input_si
     if dense == "pixel":
         _warn_of_pixels(head, name)
     return network
-
-
-def _measured(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Facts]:
-    """``measure`` for the first convolution's channels, or for three where pixels become channels before it."""
-    try:
-        return measure(network, shape)
-    except ValueError as error:
-        try:
-            return measure(network, (1, 3, *shape[2:]))
-        except ValueError as other:
-            raise (error if shape[1] <= 4 else other) from None
 
 
 def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tuple[fx.Node, list[fx.Node], list[fx.Node]]:
@@ -152,6 +170,16 @@ def _refuse_smaller(network: fx.GraphModule, images: fx.Node, size: tuple[int, i
     with network.graph.inserting_after(images):
         checked = network.graph.call_module(name, (images,))
     images.replace_all_uses_with(checked, lambda user: user is not checked)
+
+
+def _warn_of_padding(network: fx.GraphModule, moving: list[fx.Node], facts: dict[fx.Node, Facts], name: str) -> None:
+    height, width = next(iter(facts.values())).shape[-2:]
+    warnings.warn(
+        f"{name} pads by the size of the image ({len(moving)} times; the first: {where(network, moving[0])}), so on which pixels a cell "
+        f"lies depends on that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
+        "their places",
+        stacklevel=3,
+    )
 
 
 def _warn_of_pixels(head: Head, name: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.geometry.axis import Bins
 from fcn.models.convolutionalize.head import Head, NotConvertibleError, Rule, Value, names_of, where
 from fcn.models.convolutionalize.linear import as_kernel, linear_to_conv
 from fcn.models.convolutionalize.shapes import Facts, Shape
@@ -47,6 +48,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 @rule("flatten", "view", "reshape", "squeeze", "unsqueeze", "Flatten", "Unflatten")
 def reshape(head: Head, node: fx.Node) -> Value:
+    head.drop(node)
     return head.input(node).reshaped(head.facts[node].shape)
 
 
@@ -103,19 +105,23 @@ def pool_layer(head: Head, node: fx.Node) -> Value:
 def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Value:
     """The window's cells pooled to ``goal`` (height, width), by a pool that slides over the map cell by cell.
 
-    Where several cells stay, they are as far from each other as the pool is wide. With ``dense="pixel"`` what would be pooled to one cell
-    is left as it is.
+    Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be
+    pooled to one cell is left as it is.
     """
     kernel, spacing = [], []
     for size, target, gap in zip(x.cells, goal, x.spacing, strict=True):
-        if size % target:
+        window = Bins(size, target).window
+        if window is None:
+            nearest = sorted(range(target, size + 2 * target), key=lambda cells: abs(cells - size))
+            fitting = sorted([cells for cells in nearest if Bins(cells, target).window][:2])
             raise NotConvertibleError(
-                f"it pools {size} cells to {target}, which no window of one size does; give input_size, the size with which it was trained"
+                f"it pools {size} cells to {target}, in windows that differ in size or step; with {' or '.join(map(str, fitting))} cells "
+                "they would not: give another input_size"
             )
         if gap > 1 and size > target:
             raise NotConvertibleError("it pools what was pooled to several cells before")
-        kernel.append(1 if target == 1 and head.dense == "pixel" else size // target)
-        spacing.append(gap * kernel[-1] if target > 1 else 1)
+        kernel.append(1 if target == 1 and head.dense == "pixel" else window.kernel)
+        spacing.append(gap * window.stride if target > 1 else 1)
     result = replace(x, cells=goal, spacing=(spacing[0], spacing[1]))
     if kind is nn.MaxPool2d and x.space and not result.space:
         head.not_linear(node, result)
@@ -159,7 +165,8 @@ def linear(head: Head, node: fx.Node) -> Value:
         head.windows = True
         head.flattened.append(where(head.network, node))
     if node.op == "call_module":
-        result = head.call(node, linear_to_conv(head.module(node), kernel, order=order, dilation=dilation), x.node)
+        conv = linear_to_conv(head.module(node), kernel, order=order, dilation=dilation)
+        result = head.call(node, _tied(head, head.module(node), conv, order), x.node)
     else:
         weight = fx.Proxy(head.weight(node, 1, "weight"), fx.proxy.GraphAppendingTracer(head.graph))
         kernel_node = as_kernel(weight, order, {"c": x.channels, "h": kernel[0], "w": kernel[1]}).node
@@ -168,6 +175,17 @@ def linear(head: Head, node: fx.Node) -> Value:
         )
     value = Value(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
     return replace(value, cells=(1, 1), spacing=(1, 1)) if over_window else value
+
+
+def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2d:
+    """``conv``, made of ``layer``, with the parameters that stand for those that it shares with layers before it."""
+    for name, parameter in layer.named_parameters():
+        form = (order, conv.kernel_size) if name == "weight" else None
+        made, as_form = head.made.setdefault(parameter, (getattr(conv, name), form))
+        if as_form != form:
+            raise NotConvertibleError("it shares its weight with another layer, which reads windows of another size or order")
+        setattr(conv, name, made)
+    return conv
 
 
 @rule("Conv2d")
@@ -229,6 +247,7 @@ def _with_weights(module: nn.Module, other: nn.Module) -> nn.Module:
 @rule("softmax", "log_softmax", "Softmax", "LogSoftmax")
 def softmax(head: Head, node: fx.Node) -> Value:
     x = head.input(node)
+    head.drop(node)
     dim = head.module(node).dim if node.op == "call_module" else head.option(node, 1, "dim")
     if dim is None or x.layout[dim] != "c":
         raise NotConvertibleError("it compares other things than the channels of one cell")

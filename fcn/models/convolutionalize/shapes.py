@@ -4,7 +4,6 @@ The graph is run on shapes alone, for images of the trained size, for taller and
 is the rows, the one that grows with the width the columns, and what fails was made for one size.
 """
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
+
+from fcn.geometry.networks import without_data
 
 BATCH = 2  # not 1: the batch must not look like a dimension of one cell
 
@@ -69,8 +70,8 @@ def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Fa
     failed = next((value for value in here.values() if isinstance(value, _Failure)), None)
     if failed:
         raise ValueError(
-            f"the classifier cannot be run on images of {height} x {width} pixels ({failed.reason}); "
-            "give input_size, the size with which it was trained"
+            f"the classifier cannot be run on images of {height} x {width} pixels and {channels} channels ({failed.reason}); "
+            "give input_size, the size with which it was trained, or in_channels"
         )
     larger = [_run(network, hollow, (BATCH, channels, *size)) for size in ((2 * height, width), (height, 2 * width))]
     facts = {}
@@ -96,14 +97,6 @@ def erase_unused(nodes: Iterable[fx.Node]) -> None:
             node.graph.erase_node(node)
 
 
-def without_data(network: nn.Module) -> nn.Module:
-    """A copy whose tensors have shapes and nothing else."""
-    memo: dict[int, Any] = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in network.buffers()}
-    for tensor in network.parameters():
-        memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
-    return copy.deepcopy(network, memo)
-
-
 @dataclass(frozen=True)
 class _Failure:
     reason: str
@@ -127,6 +120,6 @@ class _Shapes(fx.Interpreter):
 def _run(network: fx.GraphModule, hollow: nn.Module, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
     dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), None)
     shapes = _Shapes(network, hollow)
-    with torch.no_grad():
-        shapes.run(torch.empty(shape, dtype=dtype, device="meta"))
+    with torch.no_grad(), torch.device("meta"):  # what the network makes on its way has no data either
+        shapes.run(torch.empty(shape, dtype=dtype))
     return shapes.found

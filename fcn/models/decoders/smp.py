@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from fcn.core.names import first_line, lookup
 from fcn.core.registry import register
 from fcn.models.backbones import Backbone
-from fcn.models.backbones.encoders import encoder_name, normalization
+from fcn.models.backbones.encoders import encoder_name, load_encoder_weights, normalization
 from fcn.models.decoders.levels import Decoder, Levels, last_step
 from fcn.models.layers import PooledBatchNorm, evaluating
-from fcn.models.pretrained import load_weights
+from fcn.models.pretrained import in_file
 from fcn.models.upsample import Upsampler
 
 REFUSALS = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ImportError)
@@ -89,8 +89,8 @@ def smp_parts(
         ) from error
     except OSError as error:
         raise ValueError(f"the weights of backbone={backbone} could not be downloaded ({error}); use backbone.weights=null") from error
-    if weights not in (None, "imagenet"):
-        load_weights(network.encoder, weights)
+    if in_file(weights):
+        load_encoder_weights(network.encoder, name, weights)
     freeze_idle(network, divisor)
     with evaluating(network):
         features = network.encoder(torch.zeros(1, 3, divisor, divisor))  # the image itself first, as the decoder wants them

@@ -34,6 +34,8 @@ FUNCTIONS = """
     mean sum norm vector_norm amax amin max min var std
 """
 CELLWISE = frozenset(FUNCTIONS.split())
+SIZED = "getitem narrow view reshape flatten unflatten expand view_as reshape_as expand_as split split_with_sizes chunk tensor_split"
+SHAPING = frozenset(SIZED.split())  # of these, what takes sizes only to give them to a tensor
 ALONG_ONE = ("softmax", "softmin", "log_softmax", "logsumexp", "normalize")
 
 

@@ -26,6 +26,11 @@ class Grid:
         """Whether there are ``H / stride`` cells where the stride divides ``H``: nothing is lost or added but by rounding."""
         return -self.stride < self.excess <= 0
 
+    def cells(self, side: int) -> int:
+        """How many cells an image of ``side`` pixels has."""
+        whole = self.stride.denominator * self.excess.denominator  # all in integers: a size may be a symbol, when exported
+        return -((-side * whole - self.excess.numerator * self.stride.denominator) // (self.stride.numerator * self.excess.denominator))
+
     def slide(self, stride: int, before: int, reach: int, after: int) -> "Grid":
         """The grid after a window of that stride, with cells of padding ``before`` and ``after`` and a reach of ``dilation * (kernel - 1)``
         cells of this grid."""

@@ -1,4 +1,4 @@
-"""The layers that dilation needs and torch lacks: average pooling with dilation, size-dependent padding on a dilated grid, a common crop.
+"""The layers that dilation needs and torch lacks: average pooling with dilation, size-dependent padding on a dilated grid, crops, repeats.
 
 None has parameters or entries in the state dict.
 """
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fcn.models.dilate.grid import Grid
 
 CONV = (F.conv1d, F.conv2d, F.conv3d)
 
@@ -119,6 +121,37 @@ class CropToCommon(nn.Module):
                 size = torch.sym_min(size, tensor.shape[dims[axis]])  # of a symbolic size as well, when exported
             cut = [tensor.narrow(dims[axis], 0, size) for tensor, dims in zip(cut, self.dims, strict=True)]
         return tuple(cut)
+
+
+class OriginalCells(nn.Module):
+    """A map cut to the cells that the original network has for an image: ``grids`` along its dimensions ``dims``."""
+
+    def __init__(self, grids: Sequence[Grid], dims: Sequence[int]) -> None:
+        super().__init__()
+        self.grids, self.dims = tuple(grids), tuple(dims)
+
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        for axis, (grid, dim) in enumerate(zip(self.grids, self.dims, strict=True)):
+            x = x.narrow(dim, 0, grid.cells(image.shape[2 + axis]))
+        return x
+
+
+class Repeat(nn.Module):
+    """Every cell of (N, C, *sizes) repeated ``dilation`` times, and as many of them as another map has along its dimensions ``dims``.
+
+    Without another map all of them; those that are missing at the end are the last one.
+    """
+
+    def __init__(self, dilation: Sequence[int], dims: Sequence[int]) -> None:
+        super().__init__()
+        self.dilation, self.dims = tuple(dilation), tuple(dims)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        for axis, (step, dim) in enumerate(zip(self.dilation, self.dims, strict=True), start=2):
+            count = x.shape[axis] * step if other is None else other.shape[dim]
+            cells = torch.arange(count, device=x.device) // step
+            x = x.index_select(axis, cells.clamp(max=x.shape[axis] - 1))
+        return x
 
 
 def pad(x: Tensor, sides: Sequence[tuple[int, int]], *, mode: str = "constant", value: float | None = None) -> Tensor:

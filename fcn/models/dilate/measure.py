@@ -7,18 +7,19 @@ A dimension that changes with the image's height, and with nothing else, is the 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.geometry.graph.image import image_shape
+from fcn.geometry.networks import without_data
 from fcn.models.dilate.grid import Grid
-from fcn.models.layers import evaluating
 
 CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
-SIDES = ((256, 512), (320, 640), (192, 384))  # two sizes of each axis, pixels: what changes from one to the other belongs to the axis
+STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
+SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
 
 
 @dataclass(frozen=True)
@@ -39,34 +40,24 @@ class Spread:
         return self.dims is not None and self.dims == tuple(range(len(self.shape)))[-len(self.dims) :]
 
     def measured(self) -> tuple[Grid, ...]:
-        """The grids that the sizes speak for; their excess up to rounding."""
+        """The grids that the sizes speak for; their excess up to rounding, zero where that is possible."""
         found = []
         for (small, large), (first, second) in zip(SIDES, self.cells, strict=False):
             stride = Fraction(large - small, second - first)
-            found.append(Grid(stride, first * stride - small))
+            excess = first * stride - small
+            found.append(Grid(stride, Fraction(0) if 0 <= excess < stride else excess))
         return tuple(found)
 
 
 class ShapeRun(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
+    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(module, graph=graph)
         self.found: dict[fx.Node, list[tuple[int, ...]]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         self.found[n] = [tuple(tensor.shape) for tensor in tensors_in(result)]
         return result
-
-
-class Shapes(nn.Module):
-    def __init__(self, network: fx.GraphModule) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> dict[fx.Node, list[tuple[int, ...]]]:
-        shapes = ShapeRun(self.network)
-        shapes.run(x)
-        return shapes.found
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -79,45 +70,21 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(list(value.values()))
 
 
-def expected_input(network: fx.GraphModule) -> tuple[int, int]:
-    """The channels and the number of spatial axes that a network's first convolution takes; 3 and 2 where it has none."""
-    for node in network.graph.nodes:
-        if node.op == "call_module":
-            module = network.get_submodule(str(node.target))
-            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                return module.in_channels, len(module.kernel_size)
-        elif node.target in CONV_FUNCTIONS:
-            found = []
-            sources: list[Any] = [node.args[1] if len(node.args) > 1 else node.kwargs["weight"]]
-            while sources:  # it may have been standardised, and so on, on its way from the parameter
-                source = sources.pop()
-                if source.op == "get_attr":
-                    found.append(attrgetter(str(source.target))(network))
-                sources += source.all_input_nodes
-            weight = max(found, key=lambda tensor: tensor.numel())
-            groups = node.kwargs.get("groups", node.args[6] if len(node.args) > 6 else 1)
-            return weight.shape[1] * int(groups), CONV_FUNCTIONS[node.target]
-    return 3, 2
-
-
-def measure(network: fx.GraphModule) -> dict[fx.Node, list[Spread]]:
+def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.Node, list[Spread]]:
     """How each tensor of each node is laid out, found by running shapes only (no arithmetic, no memory) at several sizes.
 
-    Raises ValueError where the network does not run at them.
+    in_channels: of the image; None: the first likely number with which the network runs. Raises ValueError where it runs with none.
     """
-    channels, rank = expected_input(network)
-    smallest = [side for side, _ in SIDES[:rank]]
-    sizes = [smallest, *([*smallest[:axis], SIDES[axis][1], *smallest[axis + 1 :]] for axis in range(rank))]
+    _, channels, *smallest = image_shape(network, {rank: [side for side, _ in SIDES[:rank]] for rank in (1, 2, 3)}, in_channels)
+    sizes = [smallest, *([*smallest[:axis], SIDES[axis][1], *smallest[axis + 1 :]] for axis in range(len(smallest)))]
     try:
         shapes = shapes_at(network, channels, sizes)
-    except Exception:  # the network's own code runs, and may raise anything
-        try:
-            shapes = shapes_at(network, 3, sizes)  # what its first convolution reads need not be the image
-        except Exception as error:
-            raise ValueError(
-                f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else ''}); only a network that takes any size can be read as grids of cells"
-            ) from error
+    except Exception as error:  # the network's own code runs, and may raise anything
+        raise ValueError(
+            f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); only a network that takes any size can be read "
+            "as grids of cells; if it is the channels that are wrong, give in_channels"
+        ) from error
     return {
         node: [spread_of([run_shapes[node][index] for run_shapes in shapes]) for index in range(len(shapes[0][node]))]
         for node in network.graph.nodes
@@ -126,12 +93,15 @@ def measure(network: fx.GraphModule) -> dict[fx.Node, list[Spread]]:
 
 
 def shapes_at(network: fx.GraphModule, channels: int, sizes: list[list[int]]) -> list[dict[fx.Node, list[tuple[int, ...]]]]:
-    run = Shapes(network)
-    hollow = {name: torch.empty_like(value, device="meta") for name, value in [*run.named_parameters(), *run.named_buffers()]}
-    dtype = next((value.dtype for value in hollow.values() if value.is_floating_point()), torch.float32)
-    with evaluating(run):
-        images = [torch.empty(1, channels, *size, device="meta", dtype=dtype) for size in sizes]
-        return [torch.func.functional_call(run, hollow, (image,)) for image in images]
+    dtype = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
+    hollow = without_data(network).eval()
+    found = []
+    with torch.no_grad(), torch.device("meta"):  # what the network makes on its way, such as coordinates, has no data either
+        for size in sizes:
+            run = ShapeRun(hollow, network.graph)
+            run.run(torch.empty(1, channels, *size, dtype=dtype))
+            found.append(run.found)
+    return found
 
 
 def spread_of(shapes: list[tuple[int, ...]]) -> Spread:

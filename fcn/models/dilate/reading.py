@@ -10,10 +10,11 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.models.dilate.cellwise import is_cellwise, layer_name, operation, works_along
+from fcn.models.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
 from fcn.models.dilate.grid import IMAGE, Axis
 from fcn.models.dilate.layers import CropToCommon, SamePad, flat_padding
-from fcn.models.dilate.measure import CONV_FUNCTIONS, Spread, expected_input, measure
+from fcn.models.dilate.measure import CONV_FUNCTIONS, Spread, measure
+from fcn.models.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
 from fcn.models.dilate.windows import Window, arguments, per_axis, read_window
 from fcn.models.dilate.writing import add_layer, put_call, put_layer, write_window
 
@@ -51,15 +52,19 @@ class Reading:
         *,
         dilate_first: bool = False,
         spreads: dict[fx.Node, list[Spread]] | None = None,
+        in_channels: int | None = None,
     ) -> None:
         self.network = network
         self.output_stride = output_stride
         self.dilate_first = dilate_first
-        self.spreads = measure(network) if spreads is None else spreads
+        self.spreads = measure(network, in_channels) if spreads is None else spreads
         self.states: dict[fx.Node, State] = {}
+        self.sampled: dict[fx.Node, fx.Node] = {}  # dilated maps, and the nodes that give the original's cells of them
+        self.aside = only_resized(network, self.spreads)
         for node in list(network.graph.nodes):
+            self.output_stride = None if node in self.aside else output_stride
             if node.op == "placeholder":
-                self.states[node] = (IMAGE,) * expected_input(network)[1]
+                self.states[node] = (IMAGE,) * (len(self.spreads[node][0].shape) - 2)
             elif node.op != "output":
                 self.visit(node)
 
@@ -80,12 +85,17 @@ class Reading:
 
     def judged(self) -> list[Axis]:
         returned = [axis for node in self.outputs() for axis in self.axes(node) or ()]
-        return returned or [axis for state in self.states.values() if isinstance(state, tuple) for axis in state]
+        anywhere = [state for node, state in self.states.items() if node not in self.aside and isinstance(state, tuple)]
+        return returned or [axis for state in anywhere for axis in state]
 
     # --- one node ---
 
     def visit(self, node: fx.Node) -> None:
         spreads = self.spreads.get(node, [])
+        if node in self.aside:
+            for source in node.all_input_nodes:
+                if self.axes(source) is not None:
+                    node.replace_input_with(source, original_cells(self, source, node))
         sources = [source for source in node.all_input_nodes if self.states.get(source) is not None]
         state: State
         if not spreads:
@@ -105,7 +115,9 @@ class Reading:
         """The state of what is made of no map with cells in place."""
         if not any(spread.dims is not None or spread.folded for spread in spreads):
             return None
-        spreads_out = operation(node) in ("interpolate", "expand", "expand_as") or isinstance(self.module(node), nn.Upsample)
+        read = self.spreads.get(read_by(node), []) if node.all_input_nodes else []
+        one_cell = bool(read) and prod(read[0].shape[2:]) == 1  # and no embedding of positions, which has one for each of many places
+        spreads_out = operation(node) in ("expand", "expand_as") or (is_resize(self.network, node) and one_cell)
         uniform = is_cellwise(self.network, node) if sources else spreads_out
         return Uniform() if uniform else Lost(layer_name(node), False)
 
@@ -124,8 +136,8 @@ class Reading:
             sliced = self.slice(node, x, source[0])
             if sliced is not None:
                 return node, sliced
-        if self.is_dilated(sources) and (name == "interpolate" or isinstance(self.module(node), nn.Upsample)):
-            return self.upsample(node, x, spreads[0])
+        if x is not None and self.output_stride is not None and is_resize(self.network, node) and spreads[0].is_map:
+            return resize(self, node, spreads[0], self.output_stride)
         return self.other(node, spreads, sources)
 
     def module(self, node: fx.Node) -> nn.Module | None:
@@ -264,25 +276,6 @@ class Reading:
         node.args = (node.args[0], tuple(items))
         return tuple(axes)
 
-    def upsample(self, node: fx.Node, x: tuple[Axis, ...] | None, spread: Spread) -> tuple[fx.Node, State]:
-        """A dilated map that is enlarged again is first sampled back to the original's cells, each of which then fills its area."""
-        module = self.module(node)
-        given = arguments(node, ("input", "size", "scale_factor", "mode")) if module is None else module.__dict__
-        mode = given.get("mode", "nearest")
-        if x is None or not spread.is_map or mode not in ("nearest", "nearest-exact"):
-            raise ValueError("it interpolates a map whose stride has become dilation; give a larger output_stride")
-        axes, factors = [], []
-        for axis, original in zip(x, spread.measured(), strict=True):
-            stride = min(original.stride, Fraction(self.output_stride or original.stride))
-            axes.append(Axis(original, replace(original, stride=stride)))
-            factors.append(float(axis.original.stride / stride))
-        every = (slice(None), slice(None), *(slice(None, None, axis.dilation) for axis in x))
-        with self.network.graph.inserting_before(node):
-            sampled = self.network.graph.call_function(getitem, (node.all_input_nodes[0], every))
-        size = given.get("size")
-        how = {"size": size} if size is not None else {"scale_factor": factors}
-        return put_call(self.network, node, F.interpolate, (sampled,), {**how, "mode": mode}), tuple(axes)
-
     # --- everything else ---
 
     def other(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, State]:
@@ -301,6 +294,7 @@ class Reading:
                 raise ValueError(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
         if not is_cellwise(self.network, node):
             raise ValueError("it is not known to leave every cell in its place")
+        self.refuse_counts(node)
         first = self.spreads[maps[0]][0]
         if any(list(spread.dims or ()) != sorted(spread.dims or ()) or len(spread.cells) != len(first.cells) for spread in mapped):
             raise ValueError("it takes the spatial axes apart")
@@ -310,16 +304,18 @@ class Reading:
             raise ValueError("it works along a spatial axis")
         return node, self.join(node, maps)
 
+    def refuse_counts(self, node: fx.Node) -> None:
+        """ValueError where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
+        numbers = [source for source in node.all_input_nodes if source.op != "get_attr" and not self.spreads.get(source)]
+        if operation(node) not in SHAPING and any(counts_cells(self, number) for number in numbers):
+            raise ValueError("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
+
     def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:
         """The grid of a map that is not dilated: that of its inputs if it has their size, else what the sizes tell."""
-        found = spread.measured()
-        alike = []
-        for source in maps:
-            axes = self.axes(source) or ()
-            if self.spreads[source][0].cells == spread.cells and [axis.original.stride for axis in axes] == [grid.stride for grid in found]:
-                alike.append(axes)
+        alike = [self.axes(source) or () for source in maps if self.spreads[source][0].cells == spread.cells]
         if alike:
             return common(alike)
+        found = spread.measured()
         if self.output_stride is not None and any(grid.stride > self.output_stride for grid in found):
             raise ValueError(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
         return tuple(Axis(grid, grid) for grid in found)

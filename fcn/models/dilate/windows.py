@@ -73,7 +73,8 @@ def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...])
 
 
 def _of_module(module: Any) -> Window | None:
-    same = type(module).__name__ in ("Conv2dSame", "MaxPool2dSame", "AvgPool2dSame")
+    names = {base.__name__ for base in type(module).__mro__}  # a parametrization gives a layer a class of its own, made from its class
+    same = not names.isdisjoint(("Conv2dSame", "MaxPool2dSame", "AvgPool2dSame"))
     if isinstance(module, CONV_MODULES):
         rank = len(module.kernel_size)
         window = _conv(module.kernel_size, module.stride, 0 if same else module.padding, module.dilation, rank)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fcn.models.dilate.layers import AveragePool, PowerPool, SamePad, flat_padding
 from fcn.models.dilate.measure import CONV_FUNCTIONS
 from fcn.models.dilate.windows import AVG_MODULES, CONV_MODULES, MAX_MODULES, Window, arguments
+from fcn.models.trace import replaceable
 
 
 def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
@@ -75,6 +76,7 @@ def _write_conv(network: fx.GraphModule, node: fx.Node, old: Window, new: Window
         if len(calls) > 1:
             return _as_function(network, node, x, settings)
         if old.same:  # its class pads by itself
+            replaceable(module)
             module = _plain(module)
             network.add_submodule(name, module)
         for key, value in settings.items():
@@ -108,6 +110,7 @@ def _plain(module: Any) -> nn.Module:
 def _as_function(network: fx.GraphModule, node: fx.Node, x: Any, settings: dict[str, Any]) -> fx.Node:
     """A convolution that is called in several places, here with settings of this place."""
     module: Any = network.get_submodule(str(node.target))
+    replaceable(module)
     with network.graph.inserting_before(node):
         weight = network.graph.get_attr(f"{node.target}.weight")
         bias = None if module.bias is None else network.graph.get_attr(f"{node.target}.bias")
@@ -134,6 +137,7 @@ def _insert(network: fx.GraphModule, node: fx.Node, layer: nn.Module, x: Any) ->
 
 def put_layer(network: fx.GraphModule, node: fx.Node, layer: nn.Module, x: Any = None) -> fx.Node:
     """A call of ``layer`` in the place of ``node``, on ``x`` (by default what ``node`` reads first)."""
+    _check_replaceable(network, node)
     calls = [other for other in network.graph.nodes if other.op == node.op == "call_module" and other.target == node.target]
     if calls == [node]:
         name = str(node.target)
@@ -149,6 +153,7 @@ def put_call(
     network: fx.GraphModule, node: fx.Node, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> fx.Node:
     """A call of ``function`` in the place of ``node``."""
+    _check_replaceable(network, node)
     with network.graph.inserting_before(node):
         call = network.graph.call_function(function, args, kwargs)
     return _take_place(network, node, call)
@@ -161,6 +166,11 @@ def add_layer(network: fx.GraphModule, node: fx.Node, layer: nn.Module) -> str:
         number += 1
     network.add_submodule(f"{node.name}_dilated_{number}", layer.train(network.training))
     return f"{node.name}_dilated_{number}"
+
+
+def _check_replaceable(network: fx.GraphModule, node: fx.Node) -> None:
+    if node.op == "call_module":
+        replaceable(network.get_submodule(str(node.target)))
 
 
 def _take_place(network: fx.GraphModule, node: fx.Node, call: fx.Node) -> fx.Node:

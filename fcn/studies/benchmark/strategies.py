@@ -7,6 +7,7 @@ told beside it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fcn.core.registry import build
+from fcn.inference.kept import unchanged
 from fcn.inference.scores import Reader, Scores, Strips
 from fcn.inference.scoring import ScoresOf
 from fcn.inference.strategies import create_strategy
 from fcn.inference.stream import prepare
 from fcn.inference.windows import positions
-from fcn.models.segmenter import ModelSpec, Segmenter, assemble
+from fcn.models.segmenter import Segmenter, assemble
+from fcn.models.spec import ModelSpec
 from fcn.studies.benchmark.rows import Row, Section, counted
 from fcn.studies.benchmark.sliding import image, multiply_adds, placed
 from fcn.studies.measure import Maker, measured
@@ -151,11 +154,13 @@ def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
 def make(
     spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], Any]:
-    """A strategy on a model and an image, warmed up on a small one."""
+    """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
     network, picture = randomized(ModelSpec(**spec), device, channels_last), pixels(size)
     strategy = create_strategy(name, **options)
+    run = ExitStack()
+    run.enter_context(unchanged(network))
 
-    def call(image: Tensor) -> None:
+    def call(image: Tensor, run: ExitStack = run) -> None:  # which lasts as long as this
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             strategy(network, image)
 

@@ -98,13 +98,16 @@ def inspect_network(
     pool_as_window: bool = False,
     every: bool = False,
     depth: int | None = None,
+    in_channels: int | None = None,
 ) -> tuple[Report, ReceptiveField]:
     """The report on a network at one input size, and the fields that it was made from.
 
-    ``output``, ``ignore_global`` and ``pool_as_window`` are those of ``receptive_field``. ``every`` gives a row to every operation;
-    ``depth`` folds what lies deeper than so many names ("layer1.0.conv1" has three) into one row. Raises ValueError for an unknown output.
+    ``output``, ``ignore_global``, ``pool_as_window`` and ``in_channels`` are those of ``receptive_field``. ``every`` gives a row to every
+    operation; ``depth`` folds what lies deeper than so many names ("layer1.0.conv1" has three) into one row. Raises ValueError for an
+    unknown output.
     """
-    fields = ReceptiveField(read_graph(network, input_size), output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
+    graph = read_graph(network, input_size, in_channels=in_channels)
+    fields = ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
     found = [(layer, _network_row(fields, layer)) for layer in fields.layers if layer.node.edges]
     marked = [(row, every or _is_layer(layer.node)) for layer, row in found]
     rows, aside = _folded(marked, depth) if depth is not None else _parted(marked)
@@ -192,7 +195,7 @@ def _row(kind: str, name: str, operation: str, maps: Sequence[AxisMap], field: A
 
 def _channels(node: Node) -> int:
     """Values per cell; where space was flattened into them, that is found out from the number of cells."""
-    return prod(node.shape) // (node.shape[0] * prod(node.sizes))
+    return prod(node.shape[1:]) // prod(node.sizes)
 
 
 def _words(node: Node, in_channels: int) -> str:

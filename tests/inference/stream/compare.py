@@ -1,9 +1,12 @@
 """Streamed against whole: what the tests of this folder share."""
 
+from dataclasses import replace
+from itertools import product
+
 import torch
 from torch import nn
 
-from fcn.inference.stream import gather, prepare, score_bands
+from fcn.inference.stream import Prepared, gather, prepare, score_bands
 from fcn.inference.stream.scores import share
 
 
@@ -39,6 +42,69 @@ def differs(network, image, **settings):
     assert found.shape == whole.shape
     scale = max(float(whole.max() - whole.min()), float(whole.abs().max()), 1e-12)
     return float((found - whole).abs().nan_to_num(nan=float("inf")).max()) / scale
+
+
+TYPES = {torch.float32: 1e-5, torch.bfloat16: 2**-6, torch.float64: 1e-12}  # and how far two kernels may be apart, as a share
+ORDERS = (torch.contiguous_format, torch.channels_last)
+
+
+def written(network, image, *, band, strips=1):
+    """The names of the operations of a stream that write into memory which they are given.
+
+    Raises AssertionError where one does not write there what it computes otherwise, or writes beside it: into parts of memory in both
+    layouts, from blocks in both layouts, in all types that it can be computed in.
+    """
+    names = set()
+
+    def checked(operation):
+        def run(blocks, cuts):
+            for dtype, source, goal in product(TYPES, ORDERS, ORDERS):
+                given = [ordered(block.to(dtype), source) for block in blocks]
+                try:
+                    expected = operation.rule.run(given, cuts)
+                except NotImplementedError:
+                    continue  # not in this type
+                for dim in range(expected.dim()):
+                    writes_right(operation, given, cuts, expected, dim, goal)
+            names.add(operation.op)
+            return operation.rule.run(blocks, cuts)
+
+        return replace(operation, rule=replace(operation.rule, run=run)) if operation.rule.into is not None else operation
+
+    prepared = prepare(network, *image.shape[-2:])
+    operations = {name: checked(operation) for name, operation in prepared.program.operations.items()}
+    watched = Prepared(replace(prepared.program, operations=operations))
+    with torch.inference_mode():
+        known = gather(watched, lambda first, end: image[:, :, first:end], band=band, strips=strips)
+        columns = share(operations[watched.program.output].sizes[1], 0, strips)
+        for _ in score_bands(watched, lambda first, end: image[:, :, first:end], known, band=band, columns=columns):
+            pass
+    return names
+
+
+def writes_right(operation, blocks, cuts, expected, dim, order):
+    """Whether ``rule.into`` gives what is expected, into memory of its own and, where that fits, into the first block's."""
+    shape = list(expected.shape)
+    shape[dim] += 5
+    memory = ordered(torch.full(shape, float("nan"), dtype=expected.dtype), order)
+    part = memory.narrow(dim, 2, expected.shape[dim])
+    operation.rule.into(blocks, cuts, part)
+    close(part, expected, operation)
+    part.fill_(float("nan"))
+    assert memory.isnan().all(), f"{operation.op} writes beside its memory"
+    if blocks[0].shape == expected.shape and all(block.dtype == expected.dtype for block in blocks):
+        part.copy_(blocks[0])
+        operation.rule.into([part, *blocks[1:]], cuts, part)
+        close(part, expected, operation)
+
+
+def close(found, expected, operation):
+    near = (found - expected).abs() <= TYPES[expected.dtype] * (expected.abs() + 1)
+    assert (near | (found == expected) | (found.isnan() & expected.isnan())).all(), f"{operation.op} in {expected.dtype}"
+
+
+def ordered(x, order):
+    return x.contiguous(memory_format=order) if x.dim() == 4 else x
 
 
 def lively(network):

@@ -174,11 +174,11 @@ def test_the_network_itself_is_streamed_right(network):
 )
 def test_a_fault_is_noticed(fault, network, monkeypatch):
     fault(monkeypatch)
-    scores._prepared.clear()
+    scores.programs.clear()
     try:
         assert 1e-4 < differs(network, IMAGE, band=5, strips=2) < float("inf")
     finally:
-        scores._prepared.clear()
+        scores.programs.clear()
 
 
 def test_a_schedule_that_lets_go_of_a_row_too_early_is_noticed(network, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from fcn.cli import run
 from fcn.data.sets import create_split
@@ -87,7 +88,8 @@ def test_the_layout_is_that_of_the_weights(model, monkeypatch, order):
     network, image, seen, convolution = copy.deepcopy(model).to(memory_format=order), picture(64, 100), [], nn.functional.conv2d
 
     def noted(x, weight, *rest):
-        seen.append((x.stride(1) == 1, weight.shape[-1] == 1 or weight.stride(1) == 1))
+        if not isinstance(x, FakeTensor):  # which has no numbers, and only tells whether the network has changed
+            seen.append((x.stride(1) == 1, weight.shape[-1] == 1 or weight.stride(1) == 1))
         return convolution(x, weight, *rest)
 
     expected = whole(network, image)

@@ -17,7 +17,7 @@ from fcn.studies.measure import Timing
 from fcn.training.batches import Plan
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.devices import create_accelerator
-from fcn.training.train import State, moving_average
+from fcn.training.state import State, moving_average
 from tests.studies.compare.drawn import Drawn
 
 # --- one cell ---
@@ -143,8 +143,9 @@ class TestScoreCell:
 class TestCosts:
     def find(self, folder, monkeypatch, speeds):
         """The costs of a convolution and an up-sampler; the passes of the strategy are timed by a watch of the test's own."""
-        lines = [{"kind": "train", "images_per_second": speed} for speed in speeds]
-        lines.insert(2, {"kind": "val", "miou": 0.5})
+        at = {"step": 1, "epoch": 1}
+        lines = [{"kind": "train", **at, "loss": 1.0, "lr": 0.1, "images_per_second": speed} for speed in speeds]
+        lines.insert(2, {"kind": "val", **at, "miou": 0.5, "pixel_accuracy": 0.5, "mean_accuracy": 0.5})
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         model, image, passes = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), TransposedConv(2, 2, 2)), torch.zeros(3, 6, 8), []
 

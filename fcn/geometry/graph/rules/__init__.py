@@ -4,7 +4,7 @@
 ``rule(call) -> Result``. Operations that torch tags as pointwise share one rule. An operation without a rule is refused by the reader.
 """
 
-from fcn.geometry.graph.rules import layouts, pointwise, sums, windows
+from fcn.geometry.graph.rules import layouts, pointwise, resizes, sums, windows
 from fcn.geometry.graph.rules.call import RULES, Call, Result, Value
 
-__all__ = ["RULES", "Call", "Result", "Value", "layouts", "pointwise", "sums", "windows"]
+__all__ = ["RULES", "Call", "Result", "Value", "layouts", "pointwise", "resizes", "sums", "windows"]

@@ -1,10 +1,10 @@
-"""Rules for operations on the grid: convolutions, pools, resizes, shuffles, padding, unfolding."""
+"""Rules for operations on the grid: convolutions, pools, shuffles, padding, unfolding; resizes are in ``resizes.py``."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
-from typing import Literal, cast
+from typing import cast
 
 from torch import fx
 
@@ -14,7 +14,9 @@ from fcn.geometry.graph.nodes import AnyKind, Global
 from fcn.geometry.graph.rules.call import Call, Result, Value, listed, rule, why, with_parts
 
 
-def _grid(call: Call, value: Value, count: int, make: Callable[[int, int, int], AxisMap], kind: AnyKind, shape: tuple[int, ...]) -> Result:
+def on_grid(
+    call: Call, value: Value, count: int, make: Callable[[int, int, int], AxisMap], kind: AnyKind, shape: tuple[int, ...]
+) -> Result:
     """An operation on the last ``count`` dimensions: ``make(place, n_in, n_out)`` gives the map of each that is an axis of the image."""
     first = len(value.shape) - count
     layout, maps, reason = list(value.layout[:first]), list(value.maps), None
@@ -63,7 +65,7 @@ def convolution(call: Call) -> Result:
             return Transposed(n_in, n_out, kernel, stride[place], dilation[place], (before, after - extra[place]))
         return Window(n_in, n_out, kernel, stride[place], dilation[place], (before, after))
 
-    result = _grid(call, value, count, make, "transposed" if transposed else "conv", call.shape)
+    result = on_grid(call, value, count, make, "transposed" if transposed else "conv", call.shape)
     channels = value.layout[-count - 1]
     if axes_of(channels):
         result = _contracted(result, value, set(axes_of(channels)))
@@ -101,7 +103,7 @@ def pool(call: Call) -> Result:
         overhang = (n_out - 1) * s - p + d * (k - 1) + 1 - n_in
         return Window(n_in, n_out, k, s, d, (p, max(p, overhang)))
 
-    return with_parts(call, _grid(call, value, count, make, "pool", shape))
+    return with_parts(call, on_grid(call, value, count, make, "pool", shape))
 
 
 @rule(*(f"adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
@@ -114,7 +116,7 @@ def adaptive_pool(call: Call) -> Result:
             return identity(n_in)
         return Whole(n_in, 1) if n_out == 1 else Bins(n_in, n_out)
 
-    return with_parts(call, _grid(call, value, len(call.get("output_size")), make, "pool", shape))
+    return with_parts(call, on_grid(call, value, len(call.get("output_size")), make, "pool", shape))
 
 
 @rule(*(f"max_unpool{n}d" for n in (2, 3)))
@@ -132,31 +134,8 @@ def unpool(call: Call) -> Result:
     def make(place: int, n_in: int, n_out: int) -> AxisMap:
         return Transposed(n_in, n_out, kernel[place], stride[place], 1, (padding[place], padding[place]))
 
-    result = _grid(call, value, count, make, "unpool", call.shape)
+    result = on_grid(call, value, count, make, "unpool", call.shape)
     return replace(result, edges=[*result.edges, (call.values[indices], result.edges[0][1])])
-
-
-@rule(
-    *(f"upsample_{mode}" for mode in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")),
-    *(f"_upsample_{mode}" for mode in ("nearest_exact1d", "nearest_exact2d", "nearest_exact3d", "bilinear2d_aa", "bicubic2d_aa")),
-)
-def resize(call: Call) -> Result:
-    value = call.need("input", "self")
-    count = len(value.shape) - 2
-    factors = call.get("scale_factors") or [call.get(f"scales{tail}") for tail in (["_d", "_h", "_w"][-count:] if count > 1 else ["_", ""])]
-    factors = ([factor for factor in factors if factor is not None] + [None] * count)[:count]
-    kinds = {"nearest_exact": "nearest-exact", "nearest": "nearest", "cubic": "cubic", "linear": "linear"}
-    mode = cast(Literal["nearest", "nearest-exact", "linear", "cubic"], next(kinds[word] for word in kinds if word in call.op))
-    align = bool(call.get("align_corners", default=False))
-
-    def make(place: int, n_in: int, n_out: int) -> AxisMap:
-        fixed = factors[place] is not None and not align
-        scale = 1 / Fraction(factors[place]).limit_denominator(10_000) if fixed else Fraction(n_in, n_out)
-        if align and n_in != n_out:
-            scale = Fraction(n_in - 1, n_out - 1) if n_out > 1 else Fraction(0)
-        return Resize(n_in, n_out, scale, mode, align, "_aa" in call.op, fixed)
-
-    return _grid(call, value, count, make, "resize", call.shape)
 
 
 @rule("pixel_shuffle", "pixel_unshuffle")
@@ -168,7 +147,7 @@ def shuffle(call: Call) -> Result:
             return Resize(n_in, n_out, Fraction(1, factor), fixed=True)
         return Window(n_in, n_out, kernel=factor, stride=factor)
 
-    result = _grid(call, value, 2, make, "shuffle", call.shape)
+    result = on_grid(call, value, 2, make, "shuffle", call.shape)
     return replace(result, layout=(*result.layout[:-3], plain(call.shape[-3]), *result.layout[-2:]))
 
 
@@ -184,7 +163,7 @@ def pad(call: Call) -> Result:
         return Window(n_in, n_out, padding=(before, after), border=border)
 
     count = len(amounts) // 2
-    return _grid(call, value, count, make, "pad", call.shape)
+    return on_grid(call, value, count, make, "pad", call.shape)
 
 
 def along(value: Value, position: int, window: Window, kind: AnyKind, tail: Dim | None = None, keep: bool = True) -> Result:
@@ -217,7 +196,7 @@ def im2col(call: Call) -> Result:
         count = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         windows.append(Window(n, count, kernel, stride, dilation, (padding, padding)))
     shape = (*value.shape[:-2], *(window.n_out for window in windows))
-    result = _grid(call, value, 2, lambda place, n_in, n_out: windows[place], "window", shape)
+    result = on_grid(call, value, 2, lambda place, n_in, n_out: windows[place], "window", shape)
     space = tuple(atom for dim in result.layout[-2:] for atom in dim)
     return replace(result, layout=(*result.layout[:-3], plain(call.shape[-2]), space))
 
@@ -230,7 +209,7 @@ def col2im(call: Call) -> Result:
     layout, _ = reshape(value.layout, (*value.shape[:-1], *counts), value.sizes)
     maps = [Transposed(count, n, k, s, d, (p, p)) for count, (n, k, d, p, s) in zip(counts, settings, strict=True)]
     folded = replace(value, layout=layout, shape=(*value.shape[:-1], *counts))
-    result = _grid(call, folded, 2, lambda place, n_in, n_out: maps[place], "transposed", (*value.shape[:-1], *size))
+    result = on_grid(call, folded, 2, lambda place, n_in, n_out: maps[place], "transposed", (*value.shape[:-1], *size))
     return Result(
         (*result.layout[:-3], plain(call.shape[-3]), *result.layout[-2:]), [(value, result.edges[0][1])], "transposed", result.is_global
     )

@@ -1,0 +1,87 @@
+"""The images that ``input=`` names, and the names of what is made of them."""
+
+import glob
+import logging
+from collections import Counter
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SHOWN = 3  # names of files that are passed over, before "..."
+
+
+def input_images(pattern: str) -> tuple[Path, list[Path]]:
+    """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
+
+    Hidden files are left out unless they are named. What else a folder, or a glob that leaves the suffix open, holds is counted and named
+    in one line. Raises ValueError or FileNotFoundError where there is no image.
+    """
+    from fcn.data.images import IMAGE_SUFFIXES
+
+    path = Path(pattern)
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        found = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
+        if not found:
+            raise ValueError(
+                f"input={pattern} holds no image ({', '.join(IMAGE_SUFFIXES)}){passed_over(seen)}; "
+                f"give another folder, or a glob as 'DIR/**/*.png'"
+            )
+        others = [entry for entry in seen if entry not in set(found)]
+        if others:
+            log.info("%s: %d images%s", pattern, len(found), passed_over(others))
+        return path, found
+    root, rest = cut(path)
+    seen = sorted(root / name for name in glob.glob(rest, root_dir=root, recursive=True) if (root / name).is_file())
+    suffix = Path(rest).suffix
+    chosen = suffix and not set(suffix) & set("*?[")
+    found = [entry for entry in seen if chosen or entry.suffix.lower() in IMAGE_SUFFIXES]
+    others = [entry for entry in seen if entry not in set(found)]
+    if found and others:
+        log.info("%s: %d images%s", pattern, len(found), passed_over(others))
+    if not found:
+        matches = f"matches no image{passed_over(others)}" if others else "matches nothing"
+        raise FileNotFoundError(f"input={pattern} is no file, no folder, and {matches}; give an image, a folder or a quoted glob")
+    return root, found
+
+
+def cut(path: Path) -> tuple[Path, str]:
+    """A glob as the folder that it begins with, where wildcards are letters, and the rest."""
+    parts = path.parts
+    count = next((count for count in range(len(parts) - 1, 0, -1) if Path(*parts[:count]).is_dir()), 0)
+    return Path(*parts[:count]), str(Path(*parts[count:]))
+
+
+def passed_over(entries: list[Path]) -> str:
+    """What of a folder is no image, in words: how many, of which kinds, and the first names; nothing where there is nothing."""
+    if not entries:
+        return ""
+    kinds = Counter("folder" if entry.is_dir() else entry.suffix or "without suffix" for entry in entries)
+    names = ", ".join(entry.name for entry in entries[:SHOWN]) + (", ..." if len(entries) > SHOWN else "")
+    return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} ({names})"
+
+
+def output_names(paths: list[Path]) -> list[str]:
+    """A name for each image's results, under which nothing else is written: its path without the suffix, or with the suffix and bars where
+    two in a folder would have the same.
+
+    paths: relative to the folder of all of them.
+    """
+    stems = Counter(path.with_suffix("") for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        stem = path.with_suffix("")
+        name = (stem if stems[stem] == 1 else path.with_name(path.name.replace(".", "_"))).as_posix()
+        while written_for(name) & taken:
+            name += "_"
+        taken |= written_for(name)
+        names.append(name)
+    return names
+
+
+def written_for(name: str) -> set[str]:
+    """The names of an image's results."""
+    return {name, f"{name}_overlay", f"{name}_confidence"}

@@ -1,0 +1,242 @@
+"""What a picture file shows of its own damage, beyond what Pillow looks at.
+
+Decoders are lenient: a zeroed tail, a flipped bit or a size that is not true gives pixels, and a label map of wrong classes. So before the
+pixels are decoded
+
+- the size that a header claims is held against the bytes there are. Each coding has a smallest number of bytes for a number of pixels:
+  deflate yields at most 1032 bytes for one (RFC 1951: 258 bytes for 2 bits), and JPEG codes each block of 8x8 in 2 bits or more;
+- the checksums are compared: PNG's CRC of each chunk (of all that is stored, for 1 % of the time that decoding takes), and zlib's of each
+  strip of a TIFF, which its decoder does not reach where damage lengthens the data;
+- the parts of a TIFF must lie within the file, and a PNG must end with its end mark.
+
+JPEG, WebP, AVIF, JPEG 2000, LZW and raw pixels have no checksum: damage that leaves them decodable cannot be seen.
+"""
+
+import struct
+import zlib
+from math import ceil
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+_PIECE = 1 << 20  # bytes that are read at once
+_DEFLATE = 1032  # bytes out of one, at most
+_LZW = 4096  # bytes out of a code of 9 bits or more, at most
+_JPEG = 512  # bytes out of one, at most: 8 blocks of a bit each
+_RATIO = {  # bytes out of one, at most, by the compression of a TIFF
+    "raw": 1,
+    "tiff_lzw": _LZW,
+    "tiff_adobe_deflate": _DEFLATE,
+    "tiff_deflate": _DEFLATE,
+    "packbits": 64,
+    "tiff_jpeg": _JPEG,
+    "jpeg": _JPEG,
+}
+_PIXELS = {"raw": 8, "ppm": 1, "ppm_plain": 1, "gif": _LZW, "tga_rle": 64}  # out of a byte, at most, by Pillow's decoder
+
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # Adam7: x, y, and their steps
+
+
+_CUT = "it ends before its end mark: it was cut off"
+
+
+class Png(NamedTuple):
+    """Where the compressed pixels of a PNG lie (offset, length), and how many bytes they are without compression."""
+
+    pieces: list[tuple[int, int]]
+    needed: int
+    row: int  # bytes of one row; 0 where it is interlaced
+    significant: int  # bits a channel that mean something (sBIT), 0 where it is not said
+
+
+def check_claim(picture: Image.Image, file: BinaryIO) -> None:
+    """ValueError where the bytes of an opened picture are too few for the size that its header claims."""
+    size = file.seek(0, 2)
+    if picture.format in ("JPEG", "MPO"):
+        file.seek(0)
+        check_jpeg(file.read())
+        file.seek(0)
+    elif isinstance(picture, TiffImagePlugin.TiffImageFile):
+        ratio = _RATIO.get(str(picture.info.get("compression")))
+        if ratio and _unpacked(picture) > ratio * size + _PIECE:
+            raise ValueError(_claim(*picture.size, size))
+        _check_parts(picture, size)
+    else:
+        tiles = getattr(picture, "tile", None)
+        ratio = _PIXELS.get(tiles[0][0]) if tiles else None
+        if ratio and picture.width * picture.height > ratio * size + _PIECE:
+            raise ValueError(_claim(*picture.size, size))
+
+
+def check_jpeg(data: bytes) -> None:
+    """ValueError where a JPEG has no end mark, or claims more blocks than its bytes can code.
+
+    A block of a sequential JPEG takes 2 bits or more, one for its mean and one for its end; of a progressive one, 1 bit. What is coded by
+    arithmetic (SOF 9 and up) can be less, and is let through.
+    """
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF or 0xD0 <= marker <= 0xD8 or marker == 0x01:  # padding, and marks without content
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xC0, 0xC1, 0xC2):
+            height, width, components = struct.unpack_from(">HHB", data, at + 5)
+            factors = [(byte >> 4 or 1, byte & 15 or 1) for byte in data[at + 11 : at + 10 + 3 * components : 3]]
+            across, down = (max((pair[axis] for pair in factors), default=1) for axis in (0, 1))
+            blocks = sum(ceil(width * x / across / 8) * ceil(height * y / down / 8) for x, y in factors)
+            if blocks * (1 if marker == 0xC2 else 2) > 8 * len(data):
+                raise ValueError(_claim(width, height, len(data)))
+        if marker == 0xDA:  # what follows are coded blocks, in which this mark cannot occur
+            if data.find(b"\xff\xd9", at) < 0:
+                raise ValueError(_CUT)
+            return
+        at += 2 + length
+
+
+def check_stored(picture: Image.Image, file: BinaryIO) -> Png | None:
+    """ValueError where what is stored is damaged, seen before decoding; the layout of a PNG is for ``check_rows``."""
+    if picture.format == "PNG":
+        position = file.tell()
+        png = _chunks(file, *picture.size)
+        picture.info["significant_bits"] = png.significant
+        file.seek(position)
+        return png
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        _check_deflate(picture, file)
+    return None
+
+
+def check_rows(picture: Image.Image, file: BinaryIO, png: Png) -> None:
+    """ValueError where the compressed pixels of a decoded PNG end before its last row, or fail zlib's checksum.
+
+    Pillow leaves rows that are missing at 0. So the data are only counted where the last row is 0: counting takes a third as long as
+    decoding. Of interlaced pictures they always are.
+    """
+    last = picture.crop((0, picture.height - 1, picture.width, picture.height))
+    if png.row and np.asarray(last).any():
+        return
+    count, _ = _inflated(file, png.pieces)
+    if count < png.needed:
+        rows = f" after {count // png.row} of {picture.height} rows" if png.row else ""
+        raise ValueError(f"its pixels end{rows}")
+
+
+def _inflated(file: BinaryIO, pieces: list[tuple[int, int]]) -> tuple[int, bool]:
+    """How many bytes come out of the pieces of a zlib stream, and whether it ends, its checksum being right; zlib.error for a wrong one."""
+    unpacking, count = zlib.decompressobj(), 0
+    for offset, length in pieces:
+        file.seek(offset)
+        data = file.read(length)
+        while data and not unpacking.eof:
+            count += len(unpacking.decompress(data, _PIECE))
+            data = unpacking.unconsumed_tail
+    return count + len(unpacking.flush()), unpacking.eof
+
+
+def _claim(width: int, height: int, size: int) -> str:
+    return f"it claims to be {width}x{height} pixels, which its {size:,} bytes cannot hold"
+
+
+def _chunks(file: BinaryIO, width: int, height: int) -> Png:
+    """The chunks of a PNG, whose checksums are compared."""
+    file.seek(8)
+    pieces: list[tuple[int, int]] = []
+    bits = row = significant = needed = 0
+    while True:
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError(_CUT)
+        length, name = struct.unpack(">I4s", head)
+        if name == b"IDAT":
+            pieces.append((file.tell(), length))
+        check, left, data = zlib.crc32(name), length, b""
+        while left:
+            data = file.read(min(left, _PIECE))
+            if not data:
+                raise ValueError("it ends in the middle of its data: it was cut off")
+            check = zlib.crc32(data, check)
+            left -= len(data)
+        if file.read(4) != struct.pack(">I", check):
+            raise ValueError(f"its part {name.decode('latin-1')} fails its checksum: it is damaged")
+        if name == b"IHDR":
+            depth, color, _, _, interlaced = data[8:13]
+            bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
+            row = 0 if interlaced else 1 + (width * bits + 7) // 8
+            needed = _interlaced(width, height, bits) if interlaced else row * height
+        elif name == b"sBIT":
+            significant = max(data, default=0)
+        elif name == b"IEND":
+            break
+    if needed > _DEFLATE * sum(length for _, length in pieces) + _PIECE:
+        raise ValueError(_claim(width, height, file.seek(0, 2)))
+    return Png(pieces, needed, row, significant)
+
+
+def _interlaced(width: int, height: int, bits: int) -> int:
+    total = 0
+    for x, y, across, down in _PASSES:
+        columns, rows = ceil((width - x) / across), ceil((height - y) / down)
+        total += rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+    return total
+
+
+# --- TIFF ---
+
+_WIDTH, _HEIGHT = 256, 257  # as stored: the picture's own are those of the turned one
+_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 258, 259, 262, 266, 277, 278, 284
+_STRIP_AT, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_AT, _TILE_BYTES = 273, 279, 322, 323, 324, 325
+
+
+def _check_parts(picture: TiffImagePlugin.TiffImageFile, size: int) -> None:
+    """ValueError unless all strips or tiles of the picture are there and lie within the file of ``size`` bytes.
+
+    JPEG of the old style (6) may be stored elsewhere.
+    """
+    if picture.tag_v2.get(_COMPRESSION) == 6:
+        return
+    tags, tiled = picture.tag_v2, _TILE_AT in picture.tag_v2
+    rows = tags[_TILE_HEIGHT] if tiled else min(tags.get(_ROWS, tags[_HEIGHT]), tags[_HEIGHT])
+    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
+    wanted = (ceil(tags[_WIDTH] / tags[_TILE_WIDTH]) if tiled else 1) * ceil(tags[_HEIGHT] / max(1, rows)) * planes
+    parts, kind = _parts(picture)[:wanted], "tiles" if tiled else "strips"
+    missing = wanted - sum(1 for offset, count in parts if offset and count)
+    if missing > 0:
+        raise ValueError(f"{missing} of its {wanted} {kind} are missing")
+    beyond = sum(1 for offset, count in parts if offset + count > size)
+    if beyond:
+        raise ValueError(f"{beyond} of its {wanted} {kind} lie beyond its end: it was cut off")
+
+
+def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
+    """(offset, bytes) of each strip or tile.
+
+    1 is all that is known of the bytes where old files leave them out, and where pixels are stored raw, since nobody looks at them then.
+    """
+    tags = picture.tag_v2
+    offsets, counts = (tags.get(_TILE_AT), tags.get(_TILE_BYTES)) if _TILE_AT in tags else (tags.get(_STRIP_AT), tags.get(_STRIP_BYTES))
+    offsets = offsets or ()
+    if counts is None or tags.get(_COMPRESSION, 1) == 1:
+        counts = (1,) * len(offsets)
+    return list(zip(offsets, counts, strict=False))
+
+
+def _unpacked(picture: TiffImagePlugin.TiffImageFile) -> int:
+    """Bytes of all pixels without compression; a lower bound where chroma is stored at half the size."""
+    tags = picture.tag_v2
+    bits = 8 if tags.get(_PHOTOMETRIC) == 6 else int(tags.get(_BITS, (1,))[0]) * int(tags.get(_SAMPLES, 1))
+    return int(tags[_HEIGHT]) * (int(tags[_WIDTH]) * bits // 8)
+
+
+def _check_deflate(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> None:
+    """Unpacks each deflated strip or tile to its end, where its checksum is."""
+    tags = picture.tag_v2
+    if tags.get(_COMPRESSION) not in (8, 32946) or tags.get(_FILL_ORDER, 1) != 1:
+        return
+    position = file.tell()
+    for number, (offset, count) in enumerate(_parts(picture)):
+        _, whole = _inflated(file, [(offset, count)])
+        if not whole:
+            raise ValueError(f"its part {number + 1} is cut off")
+    file.seek(position)

@@ -1,0 +1,126 @@
+"""From one label map in a file to one tensor of raw indices.
+
+A label map is what the file stores: the *indices* of a palette picture, not its colours, and never anything lossy.
+"""
+
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, TiffImagePlugin
+from torch import Tensor
+
+from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
+
+LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".pbm", ".pnm", ".tga")
+_LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "WEBP": "WebP", "AVIF": "AVIF"}
+_LOSSY_IN_TIFF = {"jpeg": "JPEG", "tiff_jpeg": "JPEG", "webp": "WebP"}
+_PHOTOMETRIC = 262
+_SAMPLE_FORMAT = 339
+_MEND = "convert it to a palette or grayscale PNG whose values are the indices of the classes"
+
+
+def read_labels(path: str | PathLike[str]) -> Tensor:
+    """The raw values of a label map: uint8 ``(H, W)``, the indices of a palette picture, the gray values of any other.
+
+    Of one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits are taken if they fit in 0..255; ``.mat`` is read as SBD's
+    ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant (TIFF's own orientation tag is part of its
+    format, and is).
+
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for a damaged one, for several pages or frames, for
+    colours or fractions where indices belong, for lossy formats (JPEG smears values), for a GIF of colours (encoders number them anew), and
+    for values outside of 0..255.
+    """
+    if Path(path).suffix.lower() == ".mat":
+        return _read_sbd(path)
+    with opened(path) as picture:
+        reason = _no_label_map(picture)
+        if reason:
+            raise ValueError(f"{path} {reason}: {_MEND}")
+        count = frames(picture, path)
+        if count > 1:
+            kind = "pages" if picture.format == "TIFF" else "frames"
+            raise ValueError(
+                f"{path} holds {count} {kind}, and a label map is one picture: save the one that is meant as a file of its own"
+            )
+        layout, top = raw_mode(picture), _unstretched(picture)
+        decode(picture, path)
+        values = np.array(picture)
+        if picture.format == "GIF" and picture.mode == "P" and _renumbered(picture, values):
+            raise ValueError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
+    if layout.startswith(("L;2", "L;4")):
+        values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > min(255, top):
+        raise ValueError(
+            f"{path} holds values from {low} to {high}; class indices and void are 0 to {min(255, top)}: save it with 8 bits"
+            if top >= 255
+            else f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}"
+        )
+    return torch.from_numpy(values.astype(np.uint8, copy=False))
+
+
+def _no_label_map(picture: Image.Image) -> str | None:
+    """Why an opened picture cannot be a label map, as the rest of a sentence after the file's name; None where it can."""
+    lossy = _LOSSY.get(picture.format or "")
+    if picture.format == "TIFF":
+        lossy = _LOSSY_IN_TIFF.get(str(picture.info.get("compression")))
+    if lossy:
+        return f"is a {lossy}, which may smear the class indices of a label map"
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        tags = picture.tag_v2
+        if tags.get(_PHOTOMETRIC) == 0 and picture.mode != "1":
+            return "counts from white (TIFF's WhiteIsZero), so that 0 may mean the first class or the last"
+        if tags.get(_SAMPLE_FORMAT, (1,))[0] == 2 and picture.mode == "L":
+            return "holds signed values of 8 bits"
+    if picture.mode == "F":
+        return "holds fractions (floating point) where class indices are expected"
+    if picture.mode not in ("1", "L", "P", "I") and not picture.mode.startswith("I;16"):
+        return f"holds colours ({picture.mode}) where class indices are expected"
+    return None
+
+
+def _renumbered(picture: Image.Image, values: np.ndarray) -> bool:
+    """Whether the numbers of the colours in a GIF are not what they show: gray of that value, or black 0 and white 1.
+
+    Encoders number colours in the order of their use and drop the others, so 0, 20, 255 may come back as 0, 1, 2.
+    """
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+    colors = np.zeros((256, 3), np.int64)
+    palette = np.array(picture.getpalette()).reshape(-1, 3)
+    colors[: len(palette)] = palette
+    return not any((colors[used] == used[:, None] * step).all() for step in (1, 255))
+
+
+def _unstretched(picture: Image.Image) -> int:
+    """Makes Pillow read the values of a PGM as they are stored, and returns the largest that the file allows.
+
+    Pillow would stretch 0..maxval to 0..255 or 0..65535, and cut what is larger.
+    """
+    if picture.format != "PPM" or picture.mode not in ("L", "I"):
+        return 2**32
+    tile = picture.tile[0]  # type: ignore[attr-defined]
+    maximum = int(tile.args[1]) if isinstance(tile.args, tuple) else 65535 if picture.mode == "I" else 255
+    if tile.codec_name == "ppm":
+        picture.tile = [tile._replace(codec_name="raw", args="L" if picture.mode == "L" else "I;16B")]  # type: ignore[attr-defined]
+    elif tile.codec_name == "ppm_plain":
+        picture.tile = [tile._replace(args=(picture.mode, 65535 if picture.mode == "I" else 255))]  # type: ignore[attr-defined]
+    return maximum
+
+
+def _read_sbd(path: str | PathLike[str]) -> Tensor:
+    with opened_file(path) as file:
+        data = file.read()
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise ValueError(f"{path} needs scipy to be read: pip install scipy") from None
+    try:
+        values = np.asarray(loadmat(BytesIO(data), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0])
+        if values.ndim != 2:
+            raise ValueError(f"GTcls.Segmentation has the shape {values.shape}")
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
+    return torch.from_numpy(values.astype(np.uint8))

@@ -1,0 +1,95 @@
+"""What changes while a run goes on, and how it is taken over from a checkpoint, bit for bit."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fcn.models.pretrained import fit_state_dict
+from fcn.models.segmenter import Segmenter
+from fcn.models.weight_files import is_state_dict
+from fcn.training.batches import Plan
+from fcn.training.optim import load_optimizer
+
+
+@dataclass
+class State:
+    """What changes while a run goes on."""
+
+    model: Segmenter
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None = None
+    step: int = 0  # steps done
+    best: float = -math.inf  # the highest mIoU so far
+    losses: list[float] = field(default_factory=list)  # of the steps since the last record
+
+    @property
+    def scored(self) -> Segmenter:
+        """The model that is scored and kept: the moving average where there is one."""
+        return self.model if self.average is None else cast(Segmenter, self.average.module)
+
+    def checkpoint(self, plan: Plan) -> dict[str, Any]:
+        return {
+            "plan": asdict(plan),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "losses": list(self.losses),
+        }
+
+    def restore(self, state: dict[str, Any], plan: Plan, origin: str) -> None:
+        """Take over a checkpoint's ``weights`` and ``training`` entries; origin: its name, for messages.
+
+        Raises ValueError where it was made under another plan or with other parts, or where an entry is none that a run writes.
+        """
+        training = state.get("training")
+        check_training(training, plan, origin)
+        assert training is not None
+        changed = [f"{key} {value} (now {getattr(plan, key)})" for key, value in training["plan"].items() if getattr(plan, key) != value]
+        if (training["average"] is None) != (self.average is None):
+            changed.append("ema (now none)" if self.average is None else "no ema (now with it)")
+        if changed:
+            raise ValueError(f"the run cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
+        fit_state_dict(self.model, state["weights"], origin)
+        try:
+            load_optimizer(self.optimizer, training["optimizer"])
+        except ValueError as error:
+            raise ValueError(f"the optimizer in {origin} is not the one of this run: {error}; start it the same way, or anew") from error
+        if self.average is not None:
+            fit_state_dict(self.average, training["average"], origin)
+        self.step, self.best, self.losses = training["step"], training["best"], list(training.get("losses", []))
+
+
+def check_training(training: Any, plan: Plan, origin: str) -> None:
+    """Raise ValueError where the entry ``training`` of a checkpoint does not have what ``State.checkpoint`` writes."""
+
+    def fits(key: str, value: Any) -> bool:
+        if key == "plan":
+            return isinstance(value, dict) and value.keys() == asdict(plan).keys()
+        if key == "step":
+            return type(value) is int and value >= 0
+        if key == "best":
+            return isinstance(value, float) and not math.isnan(value)
+        if key == "average":
+            return value is None or is_state_dict(value)
+        if key == "losses":
+            return isinstance(value, list) and all(isinstance(loss, float) and math.isfinite(loss) for loss in value)
+        return isinstance(value, dict)
+
+    if not isinstance(training, dict):
+        raise ValueError(f"{origin} does not hold what a run goes on from (no entry training); give the folder of a run with its last.pt")
+    for key in ("plan", "optimizer", "average", "step", "best", "losses"):
+        if key not in training and key != "losses":  # which older checkpoints lack
+            raise ValueError(f"{origin} is damaged, or of another version of fcn: the entry training lacks {key}")
+        if not fits(key, training.get(key, [])):
+            raise ValueError(f"{origin} is damaged, or of another version of fcn: {key} in the entry training is {training[key]!r:.60}")
+    if training["plan"] == asdict(plan) and training["step"] > plan.steps:
+        raise ValueError(f"{origin} is damaged: it is of step {training['step']}, and the run has {plan.steps}")
+
+
+def moving_average(model: Segmenter, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights and buffers (Tarvainen and Valpola 2017, arXiv:1703.01780)."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -1,0 +1,139 @@
+"""A classifier's own state dict as a backbone's weights, in whatever it is wrapped."""
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from fcn.core.labels import LabelSet
+from fcn.models.backbones import create_backbone
+from fcn.models.segmenter import create_model
+from fcn.training.checkpoint import model_state, save_checkpoint
+
+
+def lively(network):
+    """Random weights and batch statistics, as if it had been trained."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name.endswith("running_var"):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            elif value.is_floating_point():
+                value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def lite():
+    """timm's classifier and a map inside of it, what its last block gives of an image."""
+    network = lively(timm.create_model("tf_efficientnet_lite0", num_classes=5))
+    maps = []
+    handle = network.blocks.register_forward_hook(lambda module, given, result: maps.append(result))
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        network(image)
+    handle.remove()
+    return network.state_dict(), image, maps[0]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "wrapper"),
+    [
+        ("", None),
+        ("module.", None),
+        ("backbone.", None),
+        ("_orig_mod.", "state_dict"),
+        ("model.", "model"),
+        ("backbone.", "model_state_dict"),
+        ("module.model.backbone.", "state_dict"),
+    ],
+)
+def test_timms_own_state_dict_gives_its_features(prefix, wrapper, lite, tmp_path, caplog):
+    state, image, expected = lite
+    content = {f"{prefix}{name}": value for name, value in state.items()}
+    if prefix == "backbone.":
+        content["decode_head.weight"] = torch.zeros(3)  # of the network that it stood in
+    torch.save({wrapper: content, "epoch": 7} if wrapper else content, tmp_path / "theirs.pth")
+    with caplog.at_level("INFO"):
+        backbone = create_backbone("tf_efficientnet_lite0", weights=str(tmp_path / "theirs.pth")).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(image)[-1], expected)
+    assert "left out: conv_head, bn2, classifier" in caplog.text
+    assert wrapper is None or f"its entry '{wrapper}' is taken" in caplog.text
+    assert not prefix or prefix in caplog.text
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "ghostnet_100", "repvit_m0_9"])  # blocks that timm renames, and a block that is left out
+def test_all_that_a_backbone_of_timm_has_comes_from_the_classifier(name, tmp_path):
+    classifier = lively(timm.create_model(name))
+    torch.save(classifier.state_dict(), tmp_path / "theirs.pth")
+    backbone = create_backbone(name, weights=str(tmp_path / "theirs.pth"))
+    theirs = {key.replace(".", "_"): value for key, value in classifier.state_dict().items()}
+    ours = {key.removeprefix("network.encoder.model."): value for key, value in backbone.state_dict().items()}
+    assert len(ours) > 50
+    assert all(torch.equal(value, theirs[key.replace(".", "_")]) for key, value in ours.items())
+
+
+def test_a_torchvision_classifier_of_other_classes_gives_its_features(tmp_path):
+    classifier = lively(torchvision.models.mobilenet_v2(num_classes=5))
+    torch.save(classifier.state_dict(), tmp_path / "theirs.pth")
+    backbone = create_backbone("mobilenet_v2", weights=str(tmp_path / "theirs.pth")).eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(image)[-1], classifier.features(image))
+
+
+def test_counters_that_old_files_lack_stay_at_zero(lite, tmp_path):
+    state = {name: value for name, value in lite[0].items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth")
+    backbone = create_backbone("tf_efficientnet_lite0", weights=str(tmp_path / "old.pth")).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(lite[1])[-1], lite[2])
+
+
+def test_a_checkpoints_backbone_is_taken(tmp_path):
+    network = create_model("unet", backbone="resnet18", num_classes=2)
+    lively(network)
+    save_checkpoint(model_state(network, LabelSet(("a", "b"))), tmp_path / "best.pt")
+    backbone = create_backbone("resnet18", weights=str(tmp_path / "best.pt")).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(backbone(image)[-1], network.backbone(image)[-1])
+
+
+class TestRefused:
+    """Nothing of a backbone stays random without a word."""
+
+    def answer(self, state, tmp_path, name="tf_efficientnet_lite0"):
+        torch.save(state, tmp_path / "theirs.pth")
+        with pytest.raises(ValueError, match=r"theirs\.pth") as raised:
+            create_backbone(name, weights=str(tmp_path / "theirs.pth"))
+        return str(raised.value)
+
+    def test_one_missing_tensor(self, lite, tmp_path):
+        state = {name: value for name, value in lite[0].items() if name != "blocks.3.0.conv_dw.weight"}
+        assert "it lacks 1 of 288 tensors (blocks.3.0.conv_dw.weight)" in self.answer(state, tmp_path)
+
+    def test_a_deeper_network(self, tmp_path):
+        state = timm.create_model("tf_efficientnet_lite1").state_dict()
+        assert "belong to another network: it has" in self.answer(state, tmp_path)
+
+    def test_two_networks_in_one_file(self, lite, tmp_path):
+        state = {f"{prefix}{name}": value for name, value in lite[0].items() for prefix in ("model.", "encoder.")}
+        assert "it holds 2 such networks, under encoder. and model.;" in self.answer(state, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda value: value * float("inf"), "1 hold nan or infinity (conv_stem.weight)"),
+            (lambda value: value.to(torch.int8), "conv_stem.weight holds torch.int8 where torch.float32 is expected"),
+            (lambda value: value[:5], "1 differ in shape (model.conv_stem.weight is (5, 3, 3, 3) there and (32, 3, 3, 3) here)"),
+        ],
+    )
+    def test_values_that_are_no_weights(self, change, reason, lite, tmp_path):
+        state = lite[0] | {"conv_stem.weight": change(lite[0]["conv_stem.weight"])}
+        assert reason.replace("(conv_stem", "(model.conv_stem") in self.answer(state, tmp_path)
+
+    def test_a_name_that_smp_and_timm_both_have(self, tmp_path):
+        state = timm.create_model("mobileone_s0").state_dict()
+        assert "timm's network of that name is backbone=tu-mobileone_s0" in self.answer(state, tmp_path, "mobileone_s0")

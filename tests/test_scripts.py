@@ -1,0 +1,100 @@
+"""Every script, and every benchmark that the documents cite, in its smallest form: they run, and leave what they promise."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fcn.cli import run
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+TEXTS = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "docs").glob("*.md"))]
+CITED = [line.split(" #")[0].strip() for path in TEXTS for line in path.read_text().splitlines() if line.startswith("fcn benchmark")]
+SMALL = {
+    "image_sizes": "[64]",
+    "window": "64",
+    "size": "256",
+    "windows": "1",
+    "turns": "1",
+    "labelmap_size": "64",
+    "device": "cpu",
+    "precision": "fp32",
+}
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_scripts_that_are_cited_are_there_and_the_others_are_cited():
+    assert {name for path in TEXTS for name in re.findall(r"scripts/(\w+)\.py", path.read_text())} == SCRIPTS
+
+
+def test_the_training_benchmark(capsys):
+    script("benchmark_training")(["network=lraspp", "crop=32", "batch=2", "steps=1", "images=2", "turns=1"])
+    printed = capsys.readouterr().out
+    assert (
+        len(re.findall(r"^(?:input pipeline|training step, lraspp) +(?:reference|ours[\w, ]*) +[\d.]+ images/s +[\d.]+x$", printed, re.M))
+        == 5
+    )
+    with pytest.raises(SystemExit, match="'turn=1' is no setting; allowed: network, crop"):
+        script("benchmark_training")(["turn=1"])
+
+
+def test_the_table_of_models(tmp_path, capsys):
+    script("model_table")("models=lraspp")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[2].split()[1] == "`lraspp`"
+    with pytest.raises(ValueError, match="'lrasp': no such model; there are fcn32s"):
+        script("model_table")("models=lrasp")
+
+
+@pytest.mark.slow
+def test_the_table_of_models_in_a_file(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- models -->\n<!-- /models -->\n")
+    script("model_table")(str(page))
+    assert page.read_text().count("\n| `") == len(re.findall(r"^\| `\w+` \|", page.read_text(), re.M)) > 5
+
+
+def test_pictures_of_the_built_in_data(tmp_path):
+    script("draw_shapes")(str(tmp_path / "pictures"), "2")
+    assert len([Image.open(path).load() for path in (tmp_path / "pictures").glob("*.png")]) == 2
+
+
+QUICK = ("sizes", "transposed", "nan_trick", "matrix")
+SLOW = ("field", "causal", "fields_of_networks", "windows", "dilated", "separable", "shuffle", "checkerboard")
+
+
+@pytest.mark.parametrize("names", [QUICK, pytest.param((), marks=pytest.mark.slow)], ids=["some", "all"])
+def test_pictures_of_the_geometry(names, tmp_path):
+    script("draw_geometry")(str(tmp_path), *names)
+    assert {path.stem for path in tmp_path.iterdir()} == set(names or QUICK + SLOW)
+
+
+def test_an_unknown_picture_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="sises: no such picture; there are sizes, field"):
+        script("draw_geometry")(str(tmp_path / "none"), "sises")
+    assert not (tmp_path / "none").exists()
+
+
+def smallest(line):
+    """The words of a cited command with every size small: those that it sets, and those that it leaves at their defaults."""
+    words = dict(word.split("=", 1) for word in shlex.split(line)[2:])
+    given = {key: value for key, value in SMALL.items() if words.get(key) not in ("[]", "null")}
+    return [f"{key}={value}" for key, value in {**words, **given}.items()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", list(dict.fromkeys(CITED)))
+def test_a_cited_benchmark_runs(line, tmp_path):
+    assert run(["benchmark", *smallest(line), f"output={tmp_path / 'report'}"]) == 0
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
