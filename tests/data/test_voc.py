@@ -62,9 +62,9 @@ class TestVoc:
     def test_splits_and_values(self, tmp_path: Path) -> None:
         devkit = make_voc(tmp_path)
         for root in (tmp_path, tmp_path / "VOCdevkit", devkit):
-            assert voc2012(root, "train").names == ("t0", "t1")
-            assert voc2012(root, "trainval").names == ("t0", "t1", "v0", "v1")
-        image, labels = voc2012(tmp_path, "val")[1]
+            assert voc2012("train", root=root).names == ("t0", "t1")
+            assert voc2012("trainval", root=root).names == ("t0", "t1", "v0", "v1")
+        image, labels = voc2012("val", root=tmp_path)[1]
         assert image.shape == (3, 6, 8)
         assert np.array_equal(labels.numpy(), values(3))
         assert (labels == VOID).any()
@@ -75,15 +75,15 @@ class TestVoc:
 
     def test_faults(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"VOC 2012 is not in .*data\.download=true .*2\.0 GB from https://thor"):
-            voc2012(tmp_path, "train")
+            voc2012("train", root=tmp_path)
         devkit = make_voc(tmp_path)
         with pytest.raises(ValueError, match="has the splits train, trainval, val, not 'trainaug'"):
-            voc2012(tmp_path, "trainaug")
+            voc2012("trainaug", root=tmp_path)
         with pytest.raises(ValueError, match="test images are not public"):
-            voc2012(tmp_path, "test")
+            voc2012("test", root=tmp_path)
         (devkit / "SegmentationClass" / "t1.png").unlink()
         with pytest.raises(FileNotFoundError, match=r"train\.txt: there is no label map for 't1'"):
-            voc2012(tmp_path, "train")
+            voc2012("train", root=tmp_path)
 
 
 class TestAugmented:
@@ -93,18 +93,18 @@ class TestAugmented:
         make_sbd(tmp_path / place)
         monkeypatch.setattr(voc, "_TRAINAUG", 5)
         for root in (tmp_path, devkit) if place != "sbd" else (tmp_path,):
-            split = voc2012aug(root, "train")
+            split = voc2012aug("train", root=root)
             assert split.names == ("s0", "s1", "s2", "t0", "t1")
         assert np.array_equal(split[0][1].numpy(), values(100, void=False))
         assert np.array_equal(split[4][1].numpy(), values(1))  # both have t1: VOC's mask
         assert split[4][0][0, 0, 0] > 30  # and VOC's photograph
-        assert voc2012aug(tmp_path, "val").names == ("v0", "v1")
+        assert voc2012aug("val", root=tmp_path).names == ("v0", "v1")
 
     def test_count_is_checked(self, tmp_path: Path) -> None:
         make_voc(tmp_path)
         make_sbd(tmp_path / "sbd")
         with pytest.raises(ValueError, match="has 5 images instead of 10582"):
-            voc2012aug(tmp_path, "train")
+            voc2012aug("train", root=tmp_path)
 
     @pytest.mark.parametrize("lists", [("sbd/train.txt",), ("sbd/val.txt", "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt")])
     def test_a_list_that_is_missing_is_named(self, tmp_path: Path, lists: tuple[str, ...]) -> None:
@@ -113,18 +113,18 @@ class TestAugmented:
         for name in lists:
             (tmp_path / name).unlink()
         with pytest.raises(FileNotFoundError, match="unpack the archives again") as error:
-            voc2012aug(tmp_path, "train")
+            voc2012aug("train", root=tmp_path)
         assert all(str(tmp_path / name) in str(error.value) for name in lists)
 
     def test_faults(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         make_voc(tmp_path)
         with pytest.raises(FileNotFoundError, match=r"SBD is not in .*1\.4 GB"):
-            voc2012aug(tmp_path, "train")
+            voc2012aug("train", root=tmp_path)
         with pytest.raises(ValueError, match="train and val, not 'test'; the masks of VOC's test images are not public"):
-            voc2012aug(tmp_path, "test")
+            voc2012aug("test", root=tmp_path)
         monkeypatch.setattr(voc, "find_spec", lambda name: None)
         with pytest.raises(ValueError, match="pip install scipy"):
-            voc2012aug(tmp_path, "train")
+            voc2012aug("train", root=tmp_path)
 
 
 def test_from_the_server_to_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
@@ -141,14 +141,14 @@ def test_from_the_server_to_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(voc, name, download.Archive(url, server.md5(file), len(data), inside))
     root = tmp_path / "data"
     with pytest.raises(FileNotFoundError):
-        voc2012aug(root, "train")
+        voc2012aug("train", root=root)
     assert not root.exists()  # nothing unless asked
-    split = voc2012aug(root, "train", download=True)
+    split = voc2012aug("train", root=root, download=True)
     assert split.names == ("s0", "s1", "s2", "t0", "t1")
     assert (split[3][1] == VOID).any()
     assert sorted(path.name for path in root.iterdir()) == ["VOCdevkit", "benchmark_RELEASE"]
     requests = len(server.requests)
-    assert voc2012aug(root, "train", download=True).names == split.names
+    assert voc2012aug("train", root=root, download=True).names == split.names
     assert len(server.requests) == requests
 
 
@@ -156,6 +156,6 @@ def test_wrong_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: 
     url = server.offer("VOC.tar", b"something else")
     monkeypatch.setattr(voc, "VOC_ARCHIVE", download.Archive(url, "0" * 32, 14, "VOCdevkit/VOC2012"))
     with pytest.raises(ValueError, match="checksum"):
-        voc2012(tmp_path, "train", download=True)
+        voc2012("train", root=tmp_path, download=True)
     with pytest.raises(FileNotFoundError):
-        voc2012(tmp_path, "train")
+        voc2012("train", root=tmp_path)

@@ -31,7 +31,7 @@ def split_list(path: Path) -> Any:
     """The names of the samples of a data folder whose list is ``path``."""
     from fcn.data.folder import folder
 
-    return plain(folder(path.parent, path.stem).names)
+    return plain(folder(path.stem, root=path.parent).names)
 
 
 def configuration(path: Path) -> Any:
