@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from fcn.core.registry import list_parts as list_parts
     from fcn.core.registry import register as register
     from fcn.data.sets import create_split as create_split
-    from fcn.geometry.receptive_field import receptive_field as receptive_field
+    from fcn.graph.receptive_field import receptive_field as receptive_field
     from fcn.inference.predict import predict as predict
-    from fcn.models.convolutionalize import convolutionalize as convolutionalize
-    from fcn.models.dilate import dilate as dilate
     from fcn.models.segmenter import create_model as create_model
+    from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
+    from fcn.rewrite.dilate import dilate as dilate
     from fcn.training.checkpoint import load as load
     from fcn.training.checkpoint import save as save
 
@@ -28,14 +28,14 @@ PLACES = {
     "LabelSet": "fcn.core.labels",
     "UserError": "fcn.core.errors",
     "VOID": "fcn.core.labels",
-    "convolutionalize": "fcn.models.convolutionalize",
+    "convolutionalize": "fcn.rewrite.convolutionalize",
     "create_model": "fcn.models.segmenter",
     "create_split": "fcn.data.sets",
-    "dilate": "fcn.models.dilate",
+    "dilate": "fcn.rewrite.dilate",
     "list_parts": "fcn.core.registry",
     "load": "fcn.training.checkpoint",
     "predict": "fcn.inference.predict",
-    "receptive_field": "fcn.geometry.receptive_field",
+    "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",
     "save": "fcn.training.checkpoint",
 }

@@ -1,6 +1,6 @@
 """``python -m fcn`` is ``fcn``."""
 
-from fcn.cli import main
+from fcn.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from fcn.geometry.arithmetic import Step, compose, conv
-from fcn.geometry.axis import HOLE
-from fcn.geometry.effective import effective_field
-from fcn.geometry.matrix import convolution_matrix, im2col
-from fcn.geometry.notation import parse_words
-from fcn.geometry.probe import Probe
+from fcn.graph.axis import HOLE
+from fcn.graph.effective import effective_field
+from fcn.lessons.arithmetic import Step, compose, conv
+from fcn.lessons.matrix import convolution_matrix, im2col
+from fcn.lessons.notation import parse_words
+from fcn.lessons.probe import Probe
 from fcn.models.backbones import create_backbone
-from fcn.studies.inspect.picture import fitted, network_picture
-from fcn.studies.inspect.report import inspect_network
+from fcn.tools.inspect.picture import fitted, network_picture
+from fcn.tools.inspect.report import inspect_network
 
 BLUE, ORANGE, GREEN, GRAY, INK = "#5aa9e6", "#f5a142", "#7cc47f", "#e4e4e4", "#333333"
 SOFT_BLUE, SOFT_GREEN = "#d6eaf8", "#dff0df"
@@ -169,7 +169,7 @@ def field() -> Figure:
 
 
 def causal() -> Figure:
-    from fcn.geometry.arithmetic import causal as causal_conv
+    from fcn.lessons.arithmetic import causal as causal_conv
 
     layers = [causal_conv(1, 1, 2, dilation) for dilation in (1, 2, 4, 8)]
     return chain(compose(layers, (24,)), range(0, 24), 20, [f"kernel 2, dilation {layer.dilation[0]}" for layer in layers], centred=False)

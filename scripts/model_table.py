@@ -8,7 +8,7 @@
 import sys
 from pathlib import Path
 
-from fcn.studies.model_table import model_table, replaced
+from fcn.tools.model_table import model_table, replaced
 
 
 def main(word: str | None = None) -> None:

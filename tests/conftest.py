@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fcn.cli import run
+from fcn.cli.main import run
 from tests.data.local_server import Server
 
 TINY = (

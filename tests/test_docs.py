@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fcn.cli import run
+from fcn.cli.main import run
 
 PAGE = Path(__file__).parent.parent / "docs" / "geometry.md"
 TEXT = PAGE.read_text()

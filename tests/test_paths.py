@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from fcn.cli import run
-from fcn.composing import WrongCallError, compose
+from fcn.cli.composing import WrongCallError, compose
+from fcn.cli.main import run
 
 PATHS = [
     "o\\9",

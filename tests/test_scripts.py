@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fcn.cli import run
+from fcn.cli.main import run
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")}

@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.geometry.graph import Graph, UnknownOperationError, may_alias, read_graph
+from fcn.graph import Graph, UnknownOperationError, may_alias, read_graph
 from fcn.inference.kept import Kept, Stand
 from fcn.models.segmenter import Segmenter
 

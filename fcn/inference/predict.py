@@ -11,10 +11,10 @@ from PIL import Image
 from torch import nn
 
 from fcn.data.images import Shown, open_image
+from fcn.graph.networks import evaluating
 from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
-from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 
 

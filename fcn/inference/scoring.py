@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
-from fcn.geometry.networks import copied
+from fcn.graph.networks import copied
 from fcn.models.segmenter import Segmenter
 
 PREFIX = "segmenter."  # of the layers' names

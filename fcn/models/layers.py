@@ -1,7 +1,5 @@
 """What several parts are made of: crops, padding, convolutions with their norm, maps brought from one grid onto another."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import floor
 from typing import NamedTuple
 
@@ -33,19 +31,6 @@ def pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
     if divisor == 1:
         return images
     return F.pad(images, (0, -images.shape[-1] % divisor, 0, -images.shape[-2] % divisor))
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within it, ``module`` is in evaluation mode and no gradients are kept; afterwards every part is in the mode that it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 # --- convolutions with their norm ---

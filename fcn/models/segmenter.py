@@ -20,10 +20,11 @@ from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import suggest
 from fcn.core.registry import Part, build, find
 from fcn.core.settings import above, below, check_options
+from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
-from fcn.models.layers import crop_to, evaluating, pad_to_multiple
+from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.spec import ModelSpec
 from fcn.models.upsample import create_upsampler

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from fcn.core.errors import UserError
 from fcn.core.registry import build, find, register
 from fcn.core.settings import at_least, check_options, odd
-from fcn.models.layers import evaluating
+from fcn.graph.networks import evaluating
 
 Upsampler = Callable[[int, int, int], nn.Module]  # (in_channels, out_channels, factor) -> module
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.data.split import Split
+from fcn.graph.networks import evaluating
 from fcn.inference.kept import unchanged
 from fcn.inference.strategies import Strategy
-from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 from fcn.training.batches import scoring_loader
 from fcn.training.metrics import confusion_matrix

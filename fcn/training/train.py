@@ -20,8 +20,8 @@ from fcn.core.files import written
 from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
+from fcn.graph.networks import evaluating
 from fcn.inference.strategies import Strategy
-from fcn.models.layers import evaluating
 from fcn.models.segmenter import Segmenter
 from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint

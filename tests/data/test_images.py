@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, features
 from fcn.data import images
 from fcn.data.images import IMAGE_SUFFIXES, Shown, exif_orientation, open_image, read_image
 from fcn.data.labelmaps import read_labels
-from fcn.studies.measure import measured
+from fcn.tools.measure import measured
 from tests.data.painting import hwc, painted, png_16_bit_rgb, save
 
 

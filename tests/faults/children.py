@@ -106,7 +106,7 @@ def ran_out(error: BaseException | None) -> bool:
 
 def command(folder: str, *words: str) -> int:
     """``fcn WORDS`` in ``folder``; what it says goes to the files ``stdout`` and ``stderr`` beside the folder. Gives the exit status."""
-    from fcn.cli import run
+    from fcn.cli.main import run
 
     os.chdir(folder)
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):

@@ -7,10 +7,10 @@ import safetensors.torch  # noqa: F401
 import torch
 import torchvision  # noqa: F401
 
-import fcn.cli
-import fcn.commands.evaluate
-import fcn.commands.predict
-import fcn.commands.train
+import fcn.cli.main
+import fcn.tools.evaluate.run
+import fcn.tools.predict.run
+import fcn.tools.train.run
 import fcn.training.train  # noqa: F401
 import tests.faults.readers  # noqa: F401
 

@@ -36,7 +36,7 @@ def split_list(path: Path) -> Any:
 
 def configuration(path: Path) -> Any:
     """The settings with which a run goes on."""
-    from fcn.composing import compose
+    from fcn.cli.composing import compose
 
     settings = asdict(compose("train", [f"resume={path.parent}"]))
     return {key: value for key, value in settings.items() if key not in ("resume", "output")}

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
 from fcn.core.registry import list_parts
-from fcn.geometry.graph import read_graph
-from fcn.geometry.receptive_field import ReceptiveField
+from fcn.graph import read_graph
+from fcn.graph.receptive_field import ReceptiveField
 from fcn.models.backbones import create_backbone
 
 QUICK = [

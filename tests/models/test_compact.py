@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.geometry.receptive_field import receptive_field
+from fcn.graph.receptive_field import receptive_field
 from fcn.models.backbones import create_backbone
 from fcn.models.compact import Compact, compact
-from fcn.models.convolutionalize import convolutionalize
+from fcn.rewrite.convolutionalize import convolutionalize
 
 
 def test_the_assignment_is_met() -> None:

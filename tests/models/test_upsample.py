@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from fcn.core.registry import list_parts
-from fcn.geometry.arithmetic import resize
-from fcn.geometry.checkerboard import checkerboard
-from fcn.geometry.graph import read_graph
+from fcn.graph import read_graph
+from fcn.lessons.arithmetic import resize
+from fcn.lessons.checkerboard import checkerboard
 from fcn.models.upsample import Reassembly, bilinear_kernel, bilinear_weights, create_upsampler, neighbours
 
 FACTORS = (2, 3, 4, 8)

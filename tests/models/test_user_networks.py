@@ -11,10 +11,10 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from torch.optim.swa_utils import AveragedModel
 
 import fcn
-from fcn.geometry.effective import effective_field
+from fcn.graph.effective import effective_field
 from fcn.inference.stream.scores import prepare
-from fcn.models.convolutionalize import linear_to_conv
-from fcn.studies.inspect.report import inspect_network
+from fcn.rewrite.convolutionalize import linear_to_conv
+from fcn.tools.inspect.report import inspect_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated", "ignore:.*spectral_norm.*is deprecated")
 

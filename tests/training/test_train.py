@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.cli import run
+from fcn.cli.main import run
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
@@ -23,7 +23,7 @@ from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, train, train_step
 from tests.conftest import TINY
-from tests.test_commands import cut, make_folder
+from tests.cli.test_commands import cut, make_folder
 
 FCN = (sys.executable, "-m", "fcn")
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from fcn.cli import run
+from fcn.cli.main import run
 from fcn.core.labels import LabelSet
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import create_model

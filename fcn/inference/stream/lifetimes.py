@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from fcn.geometry.axis import Window
+from fcn.graph.axis import Window
 from fcn.inference.stream.plan import Interval, Schedule
 from fcn.inference.stream.program import Operation
 

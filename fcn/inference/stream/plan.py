@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn.geometry.axis import AxisMap
+from fcn.graph.axis import AxisMap
 from fcn.inference.stream.program import Operation
 
 Counts = NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.geometry.axis import AxisMap, Bins, Whole, identity
-from fcn.geometry.graph import Graph, Node, may_alias
+from fcn.graph import Graph, Node, may_alias
+from fcn.graph.axis import AxisMap, Bins, Whole, identity
 from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part, precise
 from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.geometry.graph import NotExportedError, UnknownOperationError, read_graph
+from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.inference.kept import Kept, Stand
 from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fcn.geometry.axis import AxisMap, Bins, Whole
+from fcn.graph.axis import AxisMap, Bins, Whole
 from fcn.inference.stream.rules import Call, NoRuleError
 
 Interval = tuple[int, int]

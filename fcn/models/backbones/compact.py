@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from fcn.core.registry import register
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.compact import Compact, compact
-from fcn.models.dilate import rewrite
 from fcn.models.pretrained import in_file, load_weights
-from fcn.models.trace import trace
+from fcn.rewrite.dilate import rewrite
+from fcn.rewrite.trace import trace
 
 
 @register("backbone", "compact")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from fcn.models.dilate import Reading
-from fcn.models.dilate.grid import Grid
+from fcn.rewrite.dilate import Reading
+from fcn.rewrite.dilate.grid import Grid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -67,8 +67,8 @@ class Backbone(nn.Module):
     def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
         """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
         pixel; gates over the whole map are left out of account. None where a feature has no place that is known."""
-        from fcn.geometry.graph import UnknownOperationError, read_graph
-        from fcn.geometry.receptive_field import ReceptiveField
+        from fcn.graph import UnknownOperationError, read_graph
+        from fcn.graph.receptive_field import ReceptiveField
 
         side = max(2 * self.strides[-1], 64)
         try:

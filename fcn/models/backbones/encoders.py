@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from fcn.core.names import suggest
 from fcn.core.registry import ANY, list_parts, register
+from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.backbones.torchvision import keep_features
-from fcn.models.dilate import Reading, rewrite
-from fcn.models.layers import evaluating
 from fcn.models.pretrained import in_file, load_weights
-from fcn.models.trace import trace
+from fcn.rewrite.dilate import Reading, rewrite
+from fcn.rewrite.trace import trace
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
-from fcn.models.dilate import rewrite
-from fcn.models.layers import evaluating
 from fcn.models.pretrained import load_weights
-from fcn.models.trace import trace
+from fcn.rewrite.dilate import rewrite
+from fcn.rewrite.trace import trace
 
 SIDES = (128, 256)  # of the images that the strides are measured with, pixels
 

@@ -13,10 +13,10 @@ from torch import Tensor, fx, nn
 
 from fcn.core.registry import register
 from fcn.models.backbones.contract import Backbone, from_graph
-from fcn.models.convolutionalize import linear_to_conv
-from fcn.models.dilate import Reading, rewrite
 from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
-from fcn.models.trace import trace
+from fcn.rewrite.convolutionalize import linear_to_conv
+from fcn.rewrite.dilate import Reading, rewrite
+from fcn.rewrite.trace import trace
 
 CLASSIFIERS = (
     "alexnet", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from fcn.core.names import first_line, lookup
 from fcn.core.registry import register
+from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone
 from fcn.models.backbones.encoders import encoder_name, load_encoder_weights, normalization
 from fcn.models.decoders.levels import Decoder, Levels, last_step
-from fcn.models.layers import PooledBatchNorm, evaluating
+from fcn.models.layers import PooledBatchNorm
 from fcn.models.pretrained import in_file
 from fcn.models.upsample import Upsampler
 

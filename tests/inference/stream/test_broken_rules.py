@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcn.geometry.axis import Resize, Transposed, Window
+from fcn.graph.axis import Resize, Transposed, Window
 from fcn.inference.stream import plan, prepare, run, scores
 from fcn.inference.stream.rules import RULES, Cut, Rule, grids, windows
 from fcn.inference.stream.statistics import Moments

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from fcn.cli import run
+from fcn.cli.main import run
 from fcn.data.sets import create_split
 from fcn.inference.scores import Scores, Strips
 from fcn.inference.strategies import create_strategy

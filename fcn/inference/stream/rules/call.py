@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.geometry.axis import AxisMap, Window
-from fcn.geometry.graph import Node
+from fcn.graph import Node
+from fcn.graph.axis import AxisMap, Window
 
 
 @dataclass(frozen=True)

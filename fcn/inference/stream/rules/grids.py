@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.geometry.axis import Resize, Window
+from fcn.graph.axis import Resize, Window
 from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, rule
 from fcn.inference.stream.rules.pointwise import bound
 

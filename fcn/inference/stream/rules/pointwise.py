@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.geometry.graph import may_alias
+from fcn.graph import may_alias
 from fcn.inference.stream.rules.call import Blocks, Call, Cuts, NoRuleError, Rule, part, rule
 
 aten = torch.ops.aten

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.geometry.axis import Transposed, Window
+from fcn.graph.axis import Transposed, Window
 from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, precise, rule
 from fcn.inference.stream.rules.pointwise import bound
 

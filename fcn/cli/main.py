@@ -1,0 +1,159 @@
+"""The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
+
+What is wrong is answered in one line: exit status 2 for a wrong call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1``
+shows the traceback.
+"""
+
+import errno
+import logging
+import os
+import re
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from itertools import product
+from typing import Any, NoReturn
+
+from fcn import tools as schema
+from fcn.cli.composing import WrongCallError, build, check_brackets, compose, read, text_of, use_plugins, values
+from fcn.cli.help import command_help, general_help
+from fcn.cli.launchers import split_launcher
+from fcn.core.names import suggest
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """What ``main`` does, the exit status returned."""
+    flags = [word for word in arguments if word.startswith("-")]
+    words = [word for word in arguments if not word.startswith("-")]
+    if "--version" in flags:
+        print(f"fcn {version('fcn-toolkit')}")
+        return 0
+    if not words or words[0] == "help":
+        print(general_help())
+        return 0 if flags in ([], ["--help"], ["-h"]) else complain(f"there is no flag {flags[0]}; allowed: --help, --version")
+    command, overrides = words[0], words[1:]
+    if command not in schema.COMMANDS:
+        hint = f"put the command first, as fcn train {command}" if "=" in command else suggest(command, schema.COMMANDS)
+        return complain(f"there is no command '{command}'; {hint}")
+    if {"--help", "-h"} & set(flags):
+        try:
+            use_plugins(overrides)
+        except WrongCallError as error:
+            return complain(str(error))
+        print(command_help(command))
+        return 0
+    wrong = [flag for flag in flags if flag not in ("-m", "--multirun")]
+    if wrong:
+        return complain(
+            f"there is no flag {wrong[0]}; allowed: --help, -m (one run for each of several comma-separated values); settings are key=value"
+        )
+    try:
+        multirun = bool({"-m", "--multirun"} & set(flags))
+        try:
+            launch, overrides = split_launcher(command, overrides, several=multirun)
+        except ValueError as error:
+            raise WrongCallError(str(error)) from error
+        if multirun:
+            return sweep(command, overrides, launch)
+        return execute(command, compose(command, overrides), **({"launch": launch} if launch else {}))
+    except WrongCallError as error:
+        return complain(str(error))
+
+
+def complain(message: str, status: int = 2) -> int:
+    """One line on standard error. A wrong call is told by the first process only, a failure by the process that met it."""
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or status == 1:
+        tell(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}")
+    return status
+
+
+def tell(text: str) -> None:
+    """A line on standard error; a progress bar that stands there makes room for it."""
+    bars = sys.modules.get("tqdm")  # not imported for the line alone
+    if bars is None:
+        print(text, file=sys.stderr)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)
+
+
+class Lines(logging.Handler):
+    """A log whose every record is a line that is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record))
+
+
+def execute(command: str, settings: Any, **more: Any) -> int:
+    """Run a command; what goes wrong is told in one line. more: what its function takes beside the settings."""
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", handlers=[Lines()], force=True)
+    try:
+        return int(import_module(f"fcn.tools.{command}.run").run(settings, **more) or 0)
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing is left half-written", 130)
+    except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
+        if os.environ.get("FCN_DEBUG"):
+            raise
+        return complain(explain(error), 1)
+
+
+def explain(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full while writing {error.filename or 'the output'}; free some space, then start again (or resume=DIR)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror}; choose another place, or free this one"
+    text = " ".join(str(error).split())
+    if text and isinstance(error, ValueError | OSError | FloatingPointError):
+        return text
+    return f"{type(error).__name__}: {text} (FCN_DEBUG=1 shows where)"
+
+
+def sweep(command: str, words: list[str], launch: Any = None) -> int:
+    """One run for each combination of comma-separated values, in a folder named after them below the output; all checked before the first.
+
+    Returns 1 where runs failed, which are named; the others are not lost.
+    """
+    from fcn.tools.folders import new_folder
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
+    given, overrides = read(command, words, several=True)
+    by_key = {override.key_or_group: override for override in overrides}
+    if "resume" in by_key:
+        raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
+    rest = [override for override in overrides if override.key_or_group != "output"]
+    runs, calls = {}, []
+    for choice in product(*(values(override) for override in rest)):
+        chosen = [f"{override.key_or_group}={value}" for override, value in zip(rest, choice, strict=True)]
+        swept = [word for override, word in zip(rest, chosen, strict=True) if override.is_sweep_override()]
+        fixed = [override.input_line for override in rest if not override.is_sweep_override()]
+        name = re.sub(r"[^\w=.,-]+", "_", ",".join(swept)) or "run"
+        while name in runs:  # of values that differ only in what is "_" in a name
+            name += "_"
+        runs[name] = build(command, fixed + swept)
+        calls.append([command, *fixed, *swept])
+    check_brackets(given, overrides)
+    try:
+        folder = new_folder(command, text_of(by_key["output"]) if "output" in by_key else None)
+    except (ValueError, OSError) as error:
+        raise WrongCallError(explain(error)) from error
+    failed = []
+    if launch:
+        calls = [[*call, f"output={(folder / name).absolute()}"] for name, call in zip(runs, calls, strict=True)]
+        try:
+            failed = [name for name, status in zip(runs, launch(calls, folder / "jobs"), strict=True) if status]
+        except RuntimeError as error:
+            return complain(explain(error), 1)
+    else:
+        for name, settings in runs.items():
+            print(f"--- {name}", file=sys.stderr)
+            settings.output = str(folder / name)
+            if execute(command, settings):
+                failed.append(name)
+    return complain(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}", 1) if failed else 0

@@ -1,0 +1,216 @@
+"""From a module to a flat graph of aten operations: ``torch.export``, or a recording of one run where that fails.
+
+Export is tried first: it runs no arithmetic and keeps operations whole (a resize stays a resize). Where a network branches on values, the
+fallback runs it once on random input and writes down the operations; it says so in a warning, for other input might take other branches.
+"""
+
+import io
+import logging
+import operator
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fcn.graph.networks import at_rest, unwrapped
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A graph, the placeholder that is the image, the tensors behind the others, and the names of the outputs (None: not a tensor)."""
+
+    module: fx.GraphModule
+    image: fx.Node
+    tensors: dict[str, Tensor]
+    parameters: frozenset[str]
+    outputs: dict[str, fx.Node]
+
+
+class NotExportedError(ValueError):
+    """A network that ``torch.export`` cannot read, most often since it branches on values."""
+
+
+def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
+    """Traces ``network`` in eval mode, and leaves it as it was. Raises ValueError where it cannot be run on the image, and
+    NotExportedError where only a recording could tell what it does and ``record`` is False."""
+    network = unwrapped(network)
+    with at_rest(network), torch.no_grad():
+        try:
+            with _quiet():
+                return _exported(network, image)
+        except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if not record:
+            raise NotExportedError(
+                f"torch.export cannot read the network ({cause}), and a recording of one run would take the same branches for all images"
+            )
+        try:
+            recorded = _recorded(network, image)
+        except Exception as error:
+            name, shape = type(network).__name__, tuple(image.shape)
+            found = f"{name} cannot be run on an input of shape {shape}: {str(error) or type(error).__name__}"
+            raise ValueError(f"{found}; give an input_size and in_channels that it accepts") from error
+    warnings.warn(
+        f"torch.export could not read {type(network).__name__} ({cause}); its operations were recorded in one run on random input instead, "
+        "so branches that depend on values are the ones taken there",
+        stacklevel=3,
+    )
+    return recorded
+
+
+LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export._trace")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Before it raises, export logs stack traces, and prints all that it has read so far; the exception is enough."""
+    logs = [logging.getLogger(name) for name in LOUD]
+    before = [log.disabled for log in logs]
+    for log in logs:
+        log.disabled = True
+    try:
+        with redirect_stderr(_OtherThreads(sys.stderr)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")  # they are put back afterwards
+            yield
+    finally:
+        for log, disabled in zip(logs, before, strict=True):
+            log.disabled = disabled
+
+
+class _OtherThreads(io.TextIOBase):
+    """Standard error without what the thread that made this writes to it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if get_ident() == self.thread else self.stream.write(text)
+
+    def flush(self) -> None:
+        if get_ident() != self.thread:
+            self.stream.flush()
+
+
+def _exported(network: nn.Module, image: Tensor) -> Trace:
+    program = torch.export.export(network, (image,))
+    module, signature = program.graph_module, program.graph_signature
+    if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
+        raise RuntimeError("it has nested graphs")
+    tensors: dict[str, Tensor] = {}
+    written = {node.name for node in module.graph.nodes if node.op == "placeholder" and any(map(_writes, node.users))}
+    for names in (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
+        for placeholder, name in names.items():
+            tensor = program.state_dict[name] if name in program.state_dict else program.constants[name]
+            tensors[placeholder] = tensor.clone() if placeholder in written else tensor
+    parameters = frozenset(signature.inputs_to_parameters)
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs]
+    if len(inputs) != 1:
+        raise RuntimeError(f"it takes {len(inputs)} tensors")
+    results = list(next(node for node in module.graph.nodes if node.op == "output").args[0])
+    mutated = len(results) - len(signature.user_outputs)
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether an operation may write into what it reads: who runs the graph then gets a copy of a buffer, not the network's own."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
+
+
+def _named(outputs: Any) -> dict[str, fx.Node]:
+    leaves, _ = pytree.tree_flatten_with_path(outputs)
+    named = {}
+    for path, leaf in leaves:
+        if isinstance(leaf, fx.Node):
+            keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
+            named[".".join(keys) or "out"] = leaf
+    return named
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes every operation into a graph; tensors are known by identity and kept alive until the end."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.graph, self.nodes, self.alive = fx.Graph(), {}, []  # type: ignore[var-annotated]
+        self.stack: list[tuple[str, type]] = []
+        self.known = {id(tensor): (name, tensor) for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+        self.tensors: dict[str, Tensor] = {}
+        self.parameters: set[str] = set()
+
+    def placeholder(self, tensor: Tensor, name: str) -> fx.Node:
+        with self.graph.inserting_before(next(iter(self.graph.nodes))):
+            node = self.graph.placeholder(name.replace(".", "_"))
+        node.meta["val"] = tensor
+        self.nodes[id(tensor)] = node
+        self.alive.append(tensor)
+        return node
+
+    def node_of(self, item: Any) -> Any:
+        if not isinstance(item, Tensor):
+            return item
+        if id(item) not in self.nodes:
+            name, _ = self.known.get(id(item), (f"constant_{len(self.tensors)}", item))
+            node = self.placeholder(item, name)
+            self.tensors[node.name] = item
+            if isinstance(item, nn.Parameter):
+                self.parameters.add(node.name)
+        return self.nodes[id(item)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not any(isinstance(item, Tensor) for item in pytree.tree_leaves(result)):
+            return result
+        node = self.graph.call_function(func, *pytree.tree_map(self.node_of, (tuple(args), dict(kwargs or {}))))
+        node.meta.update(val=result, nn_module_stack={str(i): entry for i, entry in enumerate(self.stack)})
+        self.alive.append(result)
+        if isinstance(result, Tensor):
+            self.nodes[id(result)] = node
+        else:
+            for index, item in enumerate(result):
+                if isinstance(item, Tensor):
+                    part = self.graph.call_function(operator.getitem, (node, index))
+                    part.meta.update(val=item, nn_module_stack=node.meta["nn_module_stack"])
+                    self.nodes[id(item)] = part
+        return result
+
+
+def _recorded(network: nn.Module, image: Tensor) -> Trace:
+    recorder = _Recorder(network)
+    root = recorder.graph.placeholder("image")
+    root.meta["val"] = image
+    recorder.nodes[id(image)] = root
+    handles = []
+    for path, module in network.named_modules():
+        entry = (path, type(module))
+        handles.append(module.register_forward_pre_hook(lambda *_, entry=entry: recorder.stack.append(entry)))
+        handles.append(module.register_forward_hook(lambda *_: recorder.stack.pop() and None))
+    try:
+        with recorder:
+            result = network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs = _named(pytree.tree_map(recorder.node_of, result))
+    recorder.graph.output(tuple(outputs.values()))
+    module = fx.GraphModule(torch.nn.Module(), recorder.graph)
+    return Trace(
+        module,
+        _find(module, root.name),
+        recorder.tensors,
+        frozenset(recorder.parameters),
+        {k: _find(module, v.name) for k, v in outputs.items()},
+    )
+
+
+def _find(module: fx.GraphModule, name: str) -> fx.Node:
+    return next(node for node in module.graph.nodes if node.name == name)

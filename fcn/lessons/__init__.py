@@ -1,0 +1,1 @@
+"""What the documents show by hand: arithmetic in words, matrices, the field by experiment, checkerboards."""

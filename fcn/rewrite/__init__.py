@@ -1,0 +1,1 @@
+"""From graph to graph: a classifier becomes fully convolutional, strides become dilation."""

@@ -1,0 +1,118 @@
+"""How the tensors of a graph are laid out: which of their dimensions are spatial, found by running its shapes at several sizes.
+
+A dimension that changes with the image's height, and with nothing else, is the height, wherever it stands: in (N, C, H, W), in
+(N, H, W, C), in a view that splits the channels. No arithmetic is done (torch's meta device), so that it costs milliseconds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from fcn.graph.image import image_shape
+from fcn.graph.networks import without_data
+from fcn.rewrite.dilate.grid import Grid
+
+CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
+STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
+SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a tensor is laid out: which of its dimensions are spatial, and how many cells they have at each of the two sizes.
+
+    ``dims`` is None where space is gone (a vector) or folded (tokens, patches); ``folded`` tells which.
+    """
+
+    shape: tuple[int, ...]
+    dims: tuple[int, ...] | None
+    cells: tuple[tuple[int, int], ...]
+    folded: bool
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the spatial dimensions are the last ones, as convolutions and pools expect them."""
+        return self.dims is not None and self.dims == tuple(range(len(self.shape)))[-len(self.dims) :]
+
+    def measured(self) -> tuple[Grid, ...]:
+        """The grids that the sizes speak for; their excess up to rounding, zero where that is possible."""
+        found = []
+        for (small, large), (first, second) in zip(SIDES, self.cells, strict=False):
+            stride = Fraction(large - small, second - first)
+            excess = first * stride - small
+            found.append(Grid(stride, Fraction(0) if 0 <= excess < stride else excess))
+        return tuple(found)
+
+
+class ShapeRun(fx.Interpreter):
+    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(module, graph=graph)
+        self.found: dict[fx.Node, list[tuple[int, ...]]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        self.found[n] = [tuple(tensor.shape) for tensor in tensors_in(result)]
+        return result
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+
+
+def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.Node, list[Spread]]:
+    """How each tensor of each node is laid out, found by running shapes only (no arithmetic, no memory) at several sizes.
+
+    in_channels: of the image; None: the first likely number with which the network runs. Raises ValueError where it runs with none.
+    """
+    _, channels, *smallest = image_shape(network, {rank: [side for side, _ in SIDES[:rank]] for rank in (1, 2, 3)}, in_channels)
+    sizes = [smallest, *([*smallest[:axis], SIDES[axis][1], *smallest[axis + 1 :]] for axis in range(len(smallest)))]
+    try:
+        shapes = shapes_at(network, channels, sizes)
+    except Exception as error:  # the network's own code runs, and may raise anything
+        raise ValueError(
+            f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); only a network that takes any size can be read "
+            "as grids of cells; if it is the channels that are wrong, give in_channels"
+        ) from error
+    return {
+        node: [spread_of([run_shapes[node][index] for run_shapes in shapes]) for index in range(len(shapes[0][node]))]
+        for node in network.graph.nodes
+        if all(len(run_shapes[node]) == len(shapes[0][node]) for run_shapes in shapes)
+    }
+
+
+def shapes_at(network: fx.GraphModule, channels: int, sizes: list[list[int]]) -> list[dict[fx.Node, list[tuple[int, ...]]]]:
+    dtype = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
+    hollow = without_data(network).eval()
+    found = []
+    with torch.no_grad(), torch.device("meta"):  # what the network makes on its way, such as coordinates, has no data either
+        for size in sizes:
+            run = ShapeRun(hollow, network.graph)
+            run.run(torch.empty(1, channels, *size, dtype=dtype))
+            found.append(run.found)
+    return found
+
+
+def spread_of(shapes: list[tuple[int, ...]]) -> Spread:
+    """``shapes``: at the smallest size, then with each axis enlarged."""
+    base = shapes[0]
+    if any(len(shape) != len(base) for shape in shapes):
+        return Spread(base, None, (), True)
+    moving = [[dim for dim, size in enumerate(base) if shape[dim] != size] for shape in shapes[1:]]
+    if not any(moving):
+        return Spread(base, None, (), False)
+    flat = [dim for dims in moving for dim in dims]
+    if any(len(dims) != 1 for dims in moving) or len(set(flat)) < len(flat):
+        return Spread(base, None, (), True)
+    return Spread(base, tuple(flat), tuple((base[dim], shape[dim]) for dim, shape in zip(flat, shapes[1:], strict=True)), False)

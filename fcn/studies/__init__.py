@@ -1,1 +1,0 @@
-"""What the toolkit is asked to show and to compare."""

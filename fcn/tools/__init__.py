@@ -1,0 +1,24 @@
+"""The tools: one folder per command, with its settings (``settings.py``), its run (``run.py``) and its report.
+
+``run(config)`` takes the command's settings and returns an exit status. Heavy imports stand inside the functions: ``fcn --help`` and a
+wrong call are answered without them.
+"""
+
+from fcn.tools.benchmark.settings import BenchmarkConfig
+from fcn.tools.ceiling.settings import CeilingConfig
+from fcn.tools.compare.settings import CompareConfig
+from fcn.tools.evaluate.settings import EvaluateConfig
+from fcn.tools.inspect.settings import InspectConfig
+from fcn.tools.predict.settings import PredictConfig
+from fcn.tools.settings import Checked
+from fcn.tools.train.settings import TrainConfig
+
+COMMANDS: dict[str, type[Checked]] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "inspect": InspectConfig,
+    "benchmark": BenchmarkConfig,
+    "compare": CompareConfig,
+    "ceiling": CeilingConfig,
+}

@@ -1,0 +1,50 @@
+"""The settings of ``fcn benchmark``."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from fcn.core.settings import REQUIRED, at_least, inside, items, multiple, one_of
+from fcn.tools.schema import PartConfig
+from fcn.tools.settings import PRECISIONS, CommandConfig
+
+
+@dataclass
+class BenchmarkConfig(CommandConfig):
+    """``fcn benchmark``.
+
+    networks: classifiers of torchvision; NAME_valid: without padding, where windows and the unrolled network are equal
+    size: side of the image (pixels)
+    strides: distances of the windows (pixels)
+    dense_size: side of an image on which windows stand 1 pixel apart as well, as 256; null: left out
+    windows: number of windows that are timed, for all
+    strategies: ways to take an image through the network that are compared: whole, stream, windows
+    image_sizes: sides of the images on which the strategies are compared (pixels)
+    window: side of the blended windows (pixels)
+    labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: left out
+    boundary: share of the label map's cells that lie at boundaries
+    turns: measurements of each time
+    """
+
+    SUMMARY: ClassVar[str] = "measures sliding windows against the unrolled network, and the ways to run large images: cost and agreement"
+    EXAMPLES: ClassVar[str] = """fcn benchmark                                         a quick one, on any machine
+fcn benchmark networks=[vgg16,vgg16_valid,resnet50] size=1024 strides=[32,16,8] dense_size=256 windows=32
+fcn benchmark networks=[] image_sizes=[512,1024,2048,4096] window=1024 model=fcn8s backbone=mobilenet_v2
+fcn benchmark device=cuda precision=bf16"""
+
+    model: PartConfig = REQUIRED  # whose strategies are compared
+    backbone: PartConfig = REQUIRED
+    upsample: PartConfig = REQUIRED
+    networks: list[str] = field(default_factory=lambda: ["vgg16_valid", "vgg16"])
+    size: Annotated[int, at_least(1)] = 512
+    strides: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [32, 8])
+    dense_size: Annotated[int | None, at_least(1)] = None
+    windows: Annotated[int, at_least(1)] = 8
+    strategies: Annotated[list[str], items(one_of("whole", "stream", "windows"), least=0)] = field(
+        default_factory=lambda: ["whole", "stream", "windows"]
+    )
+    image_sizes: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [512, 1024])
+    window: Annotated[int, at_least(1)] = 512
+    labelmap_size: Annotated[int | None, multiple(8, 32)] = 2048
+    boundary: Annotated[float, inside(0, 1)] = 0.3
+    turns: Annotated[int, at_least(1)] = 3
+    precision: Annotated[str, PRECISIONS] = "fp32"

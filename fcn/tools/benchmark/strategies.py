@@ -1,0 +1,184 @@
+"""Stream and blended windows against the whole image in one pass, over image sizes: time, peak memory, and where labels differ.
+
+Costs are measured in a process of its own for each way. Labels are compared here, pixel by pixel, and scores in rows spread over the
+image. A label differs clearly where the network's best class is ahead by more than ``CLOSE``, as a share of the range of its scores: below
+it, rounding decides. It lies at a seam if it is within ``NEAR`` pixels of the edge of a window; the share of all pixels that are so near is
+told beside it.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fcn.core.registry import build
+from fcn.inference.kept import unchanged
+from fcn.inference.scores import Reader, Scores, Strips
+from fcn.inference.scoring import ScoresOf
+from fcn.inference.strategies import create_strategy
+from fcn.inference.stream import prepare
+from fcn.inference.windows import positions
+from fcn.models.segmenter import Segmenter, assemble
+from fcn.models.spec import ModelSpec
+from fcn.tools.benchmark.rows import Row, Section, counted
+from fcn.tools.benchmark.sliding import image, multiply_adds, placed
+from fcn.tools.measure import Maker, measured
+
+NEAR = 16  # pixels
+CLOSE = 1e-4
+ROWS = 32  # of pixels, whose scores are compared
+OVERLAPS = (0.25, 0.5)
+BATCH = {"cuda": 8}  # windows at a time; a CPU is as fast with one
+
+
+class Result(NamedTuple):
+    """What a strategy makes of an image: labels (H, W), the scores (C, ROWS, W) of some rows, and for each pixel the margin (H, W) by which
+    its label is ahead of the next, where it was asked for."""
+
+    labels: NDArray[np.uint8]
+    scores: Tensor
+    margin: NDArray[np.float32]
+
+    @property
+    def range(self) -> float:
+        return float(self.scores.max() - self.scores.min())
+
+
+def strategy_rows(
+    spec: ModelSpec,
+    *,
+    strategies: Sequence[str],
+    sizes: Sequence[int],
+    window: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    channels_last: bool,
+    turns: int,
+) -> Section:
+    """For a model with random weights, a case for each of the ``sizes``, the sides of square images, and in it a row for each strategy,
+    for windows one for each overlap. The first that can be computed is what the others are compared to."""
+    batch = BATCH.get(device.type, 1)
+    blended = {
+        f"windows, overlap {overlap}": ("windows", {"size": window, "overlap": overlap, "batch_size": batch}) for overlap in OVERLAPS
+    }
+    ways: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name in strategies:
+        ways |= blended if name == "windows" else {name: (name, {})}
+    settings = (str(device), dtype, channels_last)
+    network = randomized(spec, str(device), channels_last)
+    rows: list[Row] = []
+    for size in sizes:
+        makers: dict[str, Maker] = {way: (make, (asdict(spec), size, *chosen, *settings)) for way, chosen in ways.items()}
+        times = measured(makers, turns=turns, on_gpu=device.type == "cuda")
+        found = {way: Row.of(f"{spec.model} on {spec.backbone}, {size}x{size}", way, times[way]) for way in ways}
+        rows += found.values()
+        done = [way for way, row in found.items() if row.seconds is not None]
+        for way in done:
+            found[way].macs = cost(network, size, *ways[way])
+            found[way].note = f"{1e9 * (found[way].seconds or 0) / size**2:.0f} ns a pixel"
+        if len(done) < 2:
+            continue
+        picture = pixels(size)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            results = ((way, build("inference", ways[way][0], network, picture, **ways[way][1])) for way in done)
+            reference = read(next(results)[1], size, margins=True)
+            for way, scores in results:
+                seams = near_seams(size, window, ways[way][1]["overlap"]) if ways[way][0] == "windows" else None
+                compare(found[way], read(scores, size, margins=False), reference, seams)
+    first = next(iter(ways))
+    return Section(
+        "Strategies over image sizes",
+        rows,
+        f"Random weights; windows of {window} pixels, {batch} at a time, Gaussian weights; compared to {first} if there was memory for it.",
+    )
+
+
+def compare(row: Row, found: Result, reference: Result, seams: NDArray[np.bool_] | None) -> None:
+    """Note in ``row`` how far a result agrees with the reference; ``seams``: (H, W), the pixels near the edges of windows."""
+    row.difference = ((found.scores - reference.scores).abs().max() / reference.range).item()
+    wrong = found.labels != reference.labels
+    row.equal = 1 - float(wrong.mean())
+    if not wrong.any():
+        return
+    clear = wrong & (reference.margin > CLOSE * reference.range)
+    row.note += f"; {counted(int(wrong.sum()))}, {clear.sum():,} of them clearly"
+    if seams is not None:
+        row.note += f", {100 * wrong[seams].sum() / wrong.sum():.0f} % at seams ({100 * seams.mean():.0f} % of the image)"
+
+
+@torch.inference_mode()
+def read(scores: Scores | Strips, size: int, *, margins: bool) -> Result:
+    """The result of a (size, size) image; ``margins``: whether they are wanted, which needs every pixel interpolated."""
+    labels = np.empty((size, size), np.uint8)
+    margin = np.empty((size, size) if margins else (0, 0), np.float32)
+    rows = sorted({round(index * (size - 1) / (ROWS - 1)) for index in range(ROWS)})
+    taken = []
+    for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, size, scores)]:
+        reader = Reader(strip, size, right - left)
+        some = []
+        for first, last in reader.bands():
+            labels[first:last, left:right] = reader.labels(first, last).cpu().numpy()
+            if margins:
+                best, second = reader.values(first, last).topk(2, dim=0).values
+                margin[first:last, left:right] = (best - second).cpu().numpy()
+            some += [reader.values(row, row + 1).cpu() for row in rows if first <= row < last]  # last: what is above a row is let go
+        taken.append(torch.cat(some, 1))
+    return Result(labels, torch.cat(taken, 2), margin)
+
+
+def cost(network: Segmenter, size: int, name: str, options: dict[str, Any]) -> int:
+    """Multiply-adds of a strategy on a (size, size) image."""
+    if name != "windows":
+        once = multiply_adds(ScoresOf(network), size)
+        return once if name == "whole" else int(once * prepare(network, size, size).price)
+    starts, side = positions(size, options["size"], options["overlap"])
+    return len(starts) ** 2 * multiply_adds(ScoresOf(network), side)
+
+
+def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
+    """(size, size): pixels within ``NEAR`` of a window's edge inside the image."""
+    starts, side = positions(size, window, overlap)
+    edges = sorted({edge for start in starts for edge in (start, start + side)} - {0, size})
+    axis = np.zeros(size, np.bool_)
+    for edge in edges:
+        axis[max(0, edge - NEAR) : edge + NEAR] = True
+    return axis[:, None] | axis
+
+
+def make(
+    spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
+) -> Callable[[], Any]:
+    """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
+    network, picture = randomized(ModelSpec(**spec), device, channels_last), pixels(size)
+    strategy = create_strategy(name, **options)
+    run = ExitStack()
+    run.enter_context(unchanged(network))
+
+    def call(image: Tensor, run: ExitStack = run) -> None:  # which lasts as long as this
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            strategy(network, image)
+
+    call(picture[:, :256, :256])
+    return partial(call, picture)
+
+
+def randomized(spec: ModelSpec, device: str, channels_last: bool) -> Segmenter:
+    """The model with random weights, also where those of a new one are zero, which would leave no labels to compare."""
+    torch.manual_seed(0)
+    network = assemble(spec).eval()
+    for module in network.decoder.modules():
+        if isinstance(module, nn.Conv2d) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.1)
+    placed(network, device=torch.device(device), dtype=torch.float32, channels_last=channels_last)
+    return network
+
+
+def pixels(size: int) -> Tensor:
+    """The picture, uint8 (3, size, size)."""
+    return image(size)[0].mul_(50).add_(128).clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,35 @@
+"""The settings of ``fcn ceiling``."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from fcn.core.settings import REQUIRED, at_least, between, choice, items
+from fcn.tools.schema import PartConfig
+from fcn.tools.settings import Checked
+
+
+@dataclass
+class CeilingConfig(Checked):
+    """``fcn ceiling``.
+
+    splits: splits to measure, as [train,val,test]; null: the data set's validation split
+    strides: output strides of the network (pixels)
+    method: what a cell can say; shares: of the classes in it, interpolated as scores are; majority: one class
+    workers: processes that read and compute
+    output: folder to write to, new or empty; null: a dated one under outputs/
+    plugins: modules of yours that register parts, as [my_parts]
+    """
+
+    SUMMARY: ClassVar[str] = "measures what the grid of an output stride costs on a data set, before anything is trained"
+    EXAMPLES: ClassVar[str] = """fcn ceiling data=camvid data.root=DIR splits=[train,val,test]
+fcn ceiling data=voc2012 data.root=DIR strides=[32,8] method=majority"""
+
+    data: PartConfig = REQUIRED
+    splits: Annotated[list[str] | None, items(distinct=True, example="[train,val]")] = None
+    strides: Annotated[list[int], items(between(1, 65536), distinct=True, example="[32,16,8,4]")] = field(
+        default_factory=lambda: [32, 16, 8, 4]
+    )
+    method: Annotated[str, choice("shares", "majority")] = "shares"
+    workers: Annotated[int, at_least(0)] = 2
+    output: str | None = None
+    plugins: list[str] = field(default_factory=list)

@@ -1,0 +1,188 @@
+"""Comparing up-samplers: one training ("cell") for each method and seed, all else equal; what is measured of each, and what it adds up to.
+
+A comparison is a folder: ``config.yaml``, and in ``cells`` a run folder of ``fcn train`` for each cell, to which are added ``start.json``
+(see ``equal.py``), ``result.json``, ``final.pt`` (the model that was scored, in place of ``last.pt``), and for the report ``kept.npz``
+(label maps of some images) and ``flat.npz`` (scores of a flat image); or ``error.txt`` where it failed. A cell is done when its
+``result.json`` is there.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from fcn.core.files import written
+from fcn.data.split import Split
+from fcn.graph.read import read_graph
+from fcn.inference.strategies import Strategy
+from fcn.models.segmenter import Segmenter
+from fcn.tools.compare.equal import check_equal, own_names
+from fcn.tools.compare.paired import paired
+from fcn.tools.measure import resident_peak, time_in_turns
+from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
+from fcn.training.checkpoint import model_from_state, read_checkpoint
+from fcn.training.evaluate import evaluate
+from fcn.training.metrics import plain, scores
+from fcn.training.records import read_lines
+
+NARROW = 0.01  # width of the band of the band IoU, as a share of the diagonal
+KEPT = 60  # images whose label maps are kept for the report
+THIN = {"shapes": ["wire"], "camvid": ["pole"]}
+
+QUALITY = {  # key -> its name in tables
+    "miou": "mIoU",
+    "boundary_iou": "boundary IoU",
+    "band_iou": "band IoU",
+    "thin_iou": "thin IoU",
+}
+
+
+# --- one cell ---
+
+
+def final_model(run: Path) -> Segmenter:
+    """The model of a finished run after its last step (its moving average where it kept one), not the best of its validations: the split
+    that scores the comparison chooses nothing."""
+    state = read_checkpoint(run / "last.pt")
+    average = state["training"]["average"]
+    if average is not None:
+        state["weights"] = {name.removeprefix("module."): value for name, value in average.items() if name.startswith("module.")}
+    return model_from_state(state, str(run / "last.pt"))
+
+
+def score_cell(
+    model: Segmenter, split: Split, strategy: Strategy, accelerator: Accelerator, *, thin: Sequence[str], workers: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The quality of a model on a split, in plain values, and the label maps of some images by index, for the report."""
+    classes = split.labels.num_classes
+    boundary = torch.zeros(2, classes, dtype=torch.int64)
+    narrow = torch.zeros(classes, classes, dtype=torch.int64)
+    chosen = {place * len(split) // min(KEPT, len(split)) for place in range(min(KEPT, len(split)))}
+    kept: dict[str, Any] = {}
+
+    def visit(index: int, _: Tensor, truth: Tensor, prediction: Tensor) -> None:
+        height, width = truth.shape
+        boundary.add_(boundary_counts(truth, prediction, classes, boundary_width(height, width)))
+        narrow.add_(band_confusion(truth, prediction, classes, boundary_width(height, width, NARROW)))
+        if index in chosen:
+            kept[str(index)] = prediction.numpy()
+
+    matrix = evaluate(model, split, strategy, accelerator, workers=workers, visit=visit)
+    result, edges = scores(matrix), boundary[0].double() / boundary[1]
+    slim = [iou for name in thin if (iou := result.iou[split.labels.index(name)]) == iou]  # classes that occur
+    return {
+        **result.as_dict(split.labels.names),
+        "boundary_iou": plain(edges.nanmean().item()),
+        "boundary_iou_of_classes": {name: plain(value) for name, value in zip(split.labels.names, edges.tolist(), strict=True)},
+        "band_iou": plain(scores(narrow).miou),
+        "thin_iou": plain(fmean(slim)) if slim else None,
+    }, kept
+
+
+def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accelerator: Accelerator) -> dict[str, Any]:
+    """What a trained cell costs; ``image`` is what a pass is timed on, uint8 (3, H, W)."""
+    height, width = image.shape[-2:]
+    own = own_names(model)
+    on_gpu = accelerator.device.type == "cuda"
+    timing = time_in_turns({"pass": lambda: strategy(model, image)}, turns=20, warm=2, most=2.0, on_gpu=on_gpu)
+    speeds = [line["images_per_second"] for line in read_lines(run / "metrics.jsonl") if line["kind"] == "train"]
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "upsampler_parameters": sum(parameter.numel() for name, parameter in model.named_parameters() if name in own),
+        "multiply_adds": multiply_adds(model, height, width),
+        "image_size": [height, width],
+        "images_per_second": median(speeds[1:] or speeds),  # the first line waited for the readers
+        "latency_seconds": timing["pass"].median,
+    }
+
+
+def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
+    """Of one pass over a (height, width) image; None where the network's graph cannot be read."""
+    try:
+        return sum(node.macs for node in read_graph(network, (height, width)))
+    except ValueError:
+        return None
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory, bytes, that this process has held so far: on the GPU where it works there, else in RAM."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_peak()
+
+
+def write_json(path: Path, content: Any) -> None:
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def save_maps(path: Path, maps: Mapping[str, Any]) -> None:
+    with written(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **dict(maps))
+
+
+# --- all cells ---
+
+
+def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The results of the finished cells, by name, and for the others the reason why there is none. A cell that did not start equal to the
+    first one of its seed counts as failed."""
+    results, failed = {}, {}
+    starts: dict[int, tuple[str, dict[str, Any]]] = {}  # seed -> its first cell, and how that started
+    for name in cells:
+        cell = folder / "cells" / name
+        if (cell / "result.json").is_file():
+            result = json.loads((cell / "result.json").read_text())
+            start = json.loads((cell / "start.json").read_text())["equal"]
+            first = starts.setdefault(result["seed"], (name, start))
+            try:
+                check_equal(dict([first, (name, start)]))
+            except ValueError as error:
+                failed[name] = str(error)
+            else:
+                results[name] = result
+        else:
+            reason = cell / "error.txt"
+            killed = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
+            unknown = killed if cell.is_dir() else "it was not begun"
+            failed[name] = reason.read_text().strip() if reason.is_file() else unknown
+    return results, failed
+
+
+def summarize(results: Mapping[str, Mapping[str, Any]], methods: Sequence[str], baseline: str) -> dict[str, Any]:
+    """For each method the mean and the spread (standard deviation) of each quality over the seeds, its paired difference to the baseline,
+    and its costs (medians over the seeds); values stand in the order of the seeds. Methods without a finished cell are left out."""
+    summary = {}
+    for method in methods:
+        mine = dict(sorted((result["seed"], result) for result in results.values() if result["upsample"] == method))
+        base = {result["seed"]: result for result in results.values() if result["upsample"] == baseline}
+        if not mine:
+            continue
+        row: dict[str, Any] = {"seeds": list(mine)}
+        for key in QUALITY:
+            row[key] = spread([result["quality"][key] for result in mine.values()])
+            if method != baseline:
+                pairs = [(mine[seed]["quality"][key], base[seed]["quality"][key]) for seed in mine if seed in base]
+                differences = [one - other for one, other in pairs if one is not None and other is not None]
+                row[f"{key}_difference"] = None
+                if differences:
+                    found = paired(differences)
+                    row[f"{key}_difference"] = {**asdict(found), "verdict": found.verdict}
+        for key in ("before", "after"):
+            row[f"checkerboard_{key}"] = spread([result["checkerboard"][key] for result in mine.values()])
+        for key in ("parameters", "upsampler_parameters", "multiply_adds", "images_per_second", "latency_seconds", "peak_memory"):
+            known = [result["cost"][key] for result in mine.values() if result["cost"][key] is not None]
+            row[key] = median(known) if known else None
+        summary[method] = row
+    return summary
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """The mean and the standard deviation of the values that there are; None where there are none, or too few."""
+    known = [value for value in values if value is not None]
+    return {"mean": fmean(known) if known else None, "deviation": stdev(known) if len(known) > 1 else None, "values": list(values)}

@@ -1,0 +1,193 @@
+"""``report.html``: a comparison as one page that opens anywhere, without a network or scripts; its pictures are inside."""
+
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fcn.core.labels import VOID, LabelSet
+from fcn.data.pictures import colorize
+from fcn.data.split import Split
+from fcn.tools.compare import charts
+from fcn.tools.compare.crops import choose, enlarged, patterns, read_kept
+from fcn.tools.compare.report import facts, method_colors, plain_settings, title
+from fcn.tools.compare.tables import Table, share, tables
+
+Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1f2328; --faint: #6b7280; --line: #e2e2df; --card: #ffffff; --bad: #b42318; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14161a; --ink: #e6e6e3; --faint: #9aa0a8; --line: #2c3036; --card: #1b1e23; --bad: #ff8a7a; }
+}
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+h1 { font-size: clamp(1.4rem, 1.1rem + 1.6vw, 2.1rem); line-height: 1.2; margin: 0 0 1rem; letter-spacing: -.01em; text-wrap: balance; }
+h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; }
+p { max-width: 46rem; margin: .5rem 0; }
+.note { color: var(--faint); font-size: .875rem; }
+.failed { color: var(--bad); }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; background: var(--card); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .45rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { color: var(--faint); font-weight: 500; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--card); font-weight: 600; }
+tr:last-child td { border-bottom: 0; }
+td small { color: var(--faint); display: block; font-size: .78rem; }
+.key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0; padding: 0; list-style: none; font-size: .9rem; }
+.dot { display: inline-block; width: .75rem; height: .75rem; border-radius: 50%; margin-right: .45rem; vertical-align: -.05rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.charts figure { border: 1px solid var(--line); border-radius: .5rem; background: var(--card); padding: .6rem; }
+figure { margin: 0; }
+figcaption { font-size: .8rem; color: var(--faint); margin-top: .25rem; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; height: auto; }
+svg text { fill: var(--faint); font: 12px system-ui, sans-serif; }
+svg .grid { stroke: var(--line); }
+svg .zero { stroke: var(--ink); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem; }
+.tiles img { width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
+h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
+details { margin-top: 1rem; }
+summary { cursor: pointer; }
+pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--card); font-size: .8rem; }
+"""
+
+
+def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) -> str:
+    """The page of a report (``report.py``), with the curves of its cells and the pictures that ``folder`` holds."""
+    colors = method_colors(report["settings"]["upsample"])
+    made = {table.title: html_table(table) for table in tables(report)}
+    sections = [f"<h1>{escape(title(report))}</h1>", *(f"<p>{escape(sentence)}</p>" for sentence in facts(report))]
+    sections += [f'<p class="failed"><b>{escape(name)}</b> failed: {escape(why)}</p>' for name, why in report["failed"].items()]
+    sections += [
+        swatches({method: colors[method] for method in report["summary"]}),
+        made.pop("Quality"),
+        *chart_section(report, curves, colors),
+    ]
+    sections += [html for name, html in made.items() if name not in ("Checkerboard index", "IoU of the classes")]
+    sections += [made["IoU of the classes"], *crop_section(report, folder, split)]
+    sections += [made["Checkerboard index"], *pattern_section(report, folder)]
+    sections += ["<h2>Settings</h2><p class=note>As they stand in config.yaml; the methods' own settings are at their defaults.</p>"]
+    sections += [f"<details><summary>config.yaml</summary><pre>{escape(plain_settings(report['settings']))}</pre></details>"]
+    sections += [f"<details><summary>environment</summary><pre>{escape(report['environment'])}</pre></details>"]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    body = "\n".join(sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title(report))}</title><style>{STYLE}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def html_table(table: Table) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return (
+        f"<h2>{escape(table.title)}</h2>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
+        f'<p class="note">{escape(table.note)}</p>'
+    )
+
+
+def small(cell: str) -> str:
+    """What follows a number (its spread, interval or verdict) in smaller type below it."""
+    number, blank, rest = cell.partition(" ")
+    is_number = blank and number.lstrip("+-").replace(".", "", 1).isdigit()
+    return f"{escape(number)}<small>{escape(rest)}</small>" if is_number else escape(cell)
+
+
+def swatches(colors: Mapping[str, str]) -> str:
+    """A key: a dot of each colour, and its name."""
+    entries = [f'<li><span class="dot" style="background:{color}"></span>{escape(name)}</li>' for name, color in colors.items()]
+    return f'<ul class="key">{"".join(entries)}</ul>'
+
+
+def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str, str]) -> list[str]:
+    summary, cells, baseline = report["summary"], report["cells"], report["baseline"]
+
+    def against(quality: str) -> dict[str, list[tuple[float, float]]]:
+        found: dict[str, list[tuple[float, float]]] = {method: [] for method in summary}
+        for cell in cells.values():
+            if cell["quality"][quality] is not None:
+                found[cell["upsample"]].append((1000 * cell["cost"]["latency_seconds"], 100 * cell["quality"][quality]))
+        return found
+
+    def series(kind: str, factor: float) -> dict[str, list[list[tuple[float, float]]]]:
+        found: dict[str, list[list[tuple[float, float]]]] = {method: [] for method in summary}
+        for name, cell in cells.items():
+            found[cell["upsample"]].append([(epoch, factor * value) for epoch, value in curves[name][kind]])
+        return found
+
+    drawn = [
+        (charts.scatter(against("miou"), colors, "latency, ms an image", "mIoU, %"), "A dot for each training, a ring at the mean."),
+        (charts.scatter(against("boundary_iou"), colors, "latency, ms an image", "boundary IoU, %"), "The same for boundaries."),
+        (charts.curves(series("miou", 100), colors, "epoch", "validation mIoU, %"), "A line for each training."),
+        (charts.curves(series("loss", 1), colors, "epoch", "training loss"), "A line for each training."),
+    ]
+    for quality, name in (("miou", "mIoU"), ("boundary_iou", "boundary IoU")):
+        found = {method: row[f"{quality}_difference"] for method, row in summary.items() if method != baseline}
+        found = {method: one for method, one in found.items() if one is not None}
+        if found:
+            drawn.append(
+                (charts.intervals(found, colors, f"{name}, points above {baseline}"), "Paired over seeds; the bar: 95 % interval.")
+            )
+    figures = "".join(f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>" for svg, words in drawn)
+    return ["<h2>Quality, cost and course</h2>", f'<div class="charts">{figures}</div>']
+
+
+def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[str]:
+    seed, kept = read_kept(folder, report, "kept.npz")
+    crops = choose(kept, split)
+    if not crops:
+        return []
+    sections = [
+        "<h2>Where the methods differ most</h2>",
+        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
+        f"seed {seed}: chosen for their differences, so not typical.</p>",
+        swatches(label_colors(split.labels)),
+    ]
+    for crop in crops:
+        pictures = {"image": crop.image, **crop.maps}
+        tiles = "".join(tile(picture, name) for name, picture in pictures.items())
+        sections.append(f'<h3>{escape(crop.name)}, {100 * crop.disagreement:.0f} % disputed</h3><div class="tiles">{tiles}</div>')
+    return sections
+
+
+def label_colors(labels: LabelSet) -> dict[str, str]:
+    """The colours of the classes, and of void, in label maps."""
+    indices = np.array([[*range(labels.num_classes), VOID]])
+    names = (*labels.names, "void, not scored")
+    return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
+
+
+def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
+    seed, flat = read_kept(folder, report, "flat.npz")
+    found, largest = patterns(flat)
+    if not found:
+        return []
+    tiles = []
+    for method, (picture, spread) in found.items():
+        index = report["cells"][f"{method}-{seed}"]["checkerboard"]["after"]
+        tiles.append(tile(picture, f"{method}: index {share(index)}, scores ±{spread:.2g}"))
+    words = (
+        f"Scores of a flat image after training, seed {seed}: of each method the class that varies most. Enlarged: black and white are "
+        f"{largest:.2g} below and above the class's mean, for all methods alike; beside each stands how large its scores are (root mean "
+        f"square)."
+    )
+    return [f'<p class="note">{words}</p><div class="tiles">{"".join(tiles)}</div>']
+
+
+def tile(picture: Any, name: str) -> str:
+    image = Image.fromarray(enlarged(np.ascontiguousarray(picture)))
+    return f'<figure><img alt="{escape(name)}" src="{data_uri(image)}"><figcaption>{escape(name)}</figcaption></figure>'
+
+
+def data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,149 @@
+"""What a comparison of up-samplers leaves behind: ``compare.json``, ``compare.md``, ``compare.png`` and ``report.html``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fcn.core.files import written
+from fcn.data.split import Split
+from fcn.tools.compare.cells import summarize, write_json
+from fcn.tools.compare.tables import tables
+from fcn.tools.tables import markdown_table
+from fcn.training.records import read_lines
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito: told apart by all readers
+
+
+def write_report(
+    folder: Path, settings: dict[str, Any], results: Mapping[str, Any], failed: Mapping[str, str], split: Split
+) -> dict[str, Any]:
+    """Write all four from the results of the cells (``cells.read_results``) and the split that they were scored on."""
+    from fcn.tools.compare.page import page
+
+    report = build_report(settings, results, failed, split)
+    report["environment"] = (folder / "environment.txt").read_text()
+    write_json(folder / "compare.json", report)
+    with written(folder / "compare.md") as temporary:
+        temporary.write_text(markdown(report))
+    draw(report, folder / "compare.png")
+    with written(folder / "report.html") as temporary:
+        temporary.write_text(page(report, read_curves(folder, report), folder, split), encoding="utf-8")
+    return report
+
+
+def build_report(settings: dict[str, Any], results: Mapping[str, Any], failed: Mapping[str, str], split: Split) -> dict[str, Any]:
+    """All that the tables and pictures are made of, in plain values."""
+    methods = list(settings["upsample"])
+    baseline = settings["baseline"] or ("bilinear" if "bilinear" in methods else methods[0])
+    first = next(iter(results.values()))
+    return {
+        "baseline": baseline,
+        "split": f"{settings['data']['name']} {settings['data']['val']}",
+        "images": len(split),
+        "classes": list(split.labels.names),
+        "image_size": first["cost"]["image_size"],
+        "hardware": sorted({result["hardware"] for result in results.values()}),
+        "summary": summarize(results, methods, baseline),
+        "failed": dict(failed),
+        "settings": settings,
+        "cells": dict(results),
+    }
+
+
+def read_curves(folder: Path, report: Mapping[str, Any]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """For each cell the points (epoch, value) of its training loss and of its validation mIoU."""
+    curves = {}
+    for name in report["cells"]:
+        lines = read_lines(folder / "cells" / name / "metrics.jsonl")
+        curves[name] = {
+            "loss": [(line["epoch"], line["loss"]) for line in lines if line["kind"] == "train"],
+            "miou": [(line["epoch"], line["miou"]) for line in lines if line["kind"] == "val" and line["miou"] is not None],
+        }
+    return curves
+
+
+def title(report: Mapping[str, Any]) -> str:
+    settings = report["settings"]
+    return f"Up-sampling methods: {settings['model']['name']} on {settings['backbone']['name']}, {settings['data']['name']}"
+
+
+def facts(report: Mapping[str, Any]) -> list[str]:
+    """What was done, and what a reader has to know of it, in sentences."""
+    settings, cells = report["settings"], report["cells"]
+    compared = {method: row["miou_difference"] for method, row in report["summary"].items() if method != report["baseline"]}
+    few = [method for method, found in compared.items() if found is None or found["low"] is None]
+    sentences = [
+        f"{len(report['summary'])} methods, seeds {', '.join(map(str, settings['seeds']))}: {len(cells)} trainings of "
+        f"{settings['epochs']} epochs, batches of {settings['batch_size']}, crops of {settings['augment']['crop_size']} pixels, "
+        f"{settings['optim']['name']} at a rate of {settings['optim']['lr']:g}; scored on {report['images']} images.",
+        "Under one seed all methods started with the same weights wherever they share any, and saw the same samples, in the same order, "
+        "augmented alike, for the same number of steps: checked by hashes taken in each training before its first step.",
+    ]
+    if few:
+        whose = "" if len(few) == len(compared) else f" of {', '.join(few)}"
+        sentences.append(
+            f"There are too few seeds for intervals{whose}: what differs there may differ by chance. Three or more are needed, as "
+            f"seeds=[0,1,2], that both the method and {report['baseline']} were trained with."
+        )
+    if settings["quick"]:
+        sentences.append("A quick run: its small budget shows that everything works, not what a method can do.")
+    if len(report["hardware"]) > 1:
+        sentences.append("The trainings ran on different hardware: their costs cannot be compared.")
+    if at_once(cells):
+        sentences.append(
+            "Trainings ran at the same time on one machine and slowed each other down: their speeds and latencies cannot be compared."
+        )
+    return sentences
+
+
+def at_once(cells: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether any two cells were trained at the same time on one machine."""
+    ends: dict[str, float] = {}
+    for cell in sorted(cells.values(), key=lambda cell: cell["began"]):
+        if cell["began"] < ends.get(cell["host"], 0.0):
+            return True
+        ends[cell["host"]] = cell["began"] + cell["seconds"]
+    return False
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    lines = [f"# {title(report)}", "", *(f"{sentence}\n" for sentence in facts(report))]
+    for name, reason in report["failed"].items():
+        lines += [f"**{name} failed**: {reason}", ""]
+    for table in tables(report):
+        lines += [f"## {table.title}", "", markdown_table(table.columns, table.rows), "", table.note, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Quality against cost: a dot for each training, a ring at each method's mean."""
+    from matplotlib.figure import Figure
+
+    colors = method_colors(report["settings"]["upsample"])
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, key, name in zip(panels, ("miou", "boundary_iou"), ("mIoU", "boundary IoU"), strict=True):
+        for method, row in report["summary"].items():
+            color = colors[method]
+            cost = 1000 * row["latency_seconds"]
+            values = [100 * value for value in row[key]["values"] if value is not None]
+            axes.scatter([cost] * len(values), values, s=14, color=color, alpha=0.6)
+            if values:
+                axes.scatter([cost], [sum(values) / len(values)], s=110, facecolors="none", edgecolors=color, linewidths=2, label=method)
+        axes.set(xlabel="latency, ms an image", ylabel=f"{name}, %", title=f"{name} against cost")
+        axes.grid(alpha=0.3)
+    panels[0].legend(loc="best")
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def plain_settings(settings: Mapping[str, Any]) -> str:
+    """The exact configuration as YAML, as it stands in ``config.yaml``."""
+    import yaml
+
+    return str(yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
+
+
+def method_colors(methods: Sequence[str]) -> dict[str, str]:
+    return {method: COLORS[place % len(COLORS)] for place, method in enumerate(methods)}

@@ -1,0 +1,216 @@
+"""One training of a comparison, in a process of its own, and what runs such processes one after the other."""
+
+import logging
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from fcn.tools.compare.settings import CompareConfig
+from fcn.tools.hardware import machine
+from fcn.tools.parts import load_split
+from fcn.tools.processes import this_fcn
+from fcn.tools.schema import part_schema
+from fcn.tools.settings import TrainingConfig
+from fcn.tools.train.run import run as train
+from fcn.tools.train.settings import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def run_cell(config: CompareConfig, comparison: Path) -> int:
+    """Train, score and measure one cell, or go on where it was cut; nothing where it is done. What goes wrong is kept in ``error.txt``."""
+    assert config.cell is not None
+    folder = comparison / "cells" / config.cell
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f"{config.cell}.lock")):
+        if (folder / "result.json").is_file():
+            return 0
+        (folder / "error.txt").unlink(missing_ok=True)
+        try:
+            train_and_measure(config, folder)
+        except Exception as error:
+            keep_error(folder, " ".join(str(error).split()) or type(error).__name__)
+            raise
+    return 0
+
+
+def keep_error(folder: Path, reason: str) -> None:
+    from fcn.core.files import written
+
+    with written(folder / "error.txt") as temporary:
+        temporary.write_text(f"{reason}\n")
+
+
+def train_and_measure(config: CompareConfig, folder: Path) -> None:
+    from fcn.core.files import remove_unfinished
+    from fcn.inference.strategies import create_strategy
+    from fcn.tools.compare.cells import costs, final_model, peak_memory, save_maps, score_cell, write_json
+    from fcn.tools.compare.flat import checkerboard_index, flat_scores
+    from fcn.training.checkpoint import model_state, save_checkpoint
+    from fcn.training.devices import create_accelerator, place
+
+    assert config.cell is not None
+    begin = time.time()
+    method, seed = config.cell.rsplit("-", 1)
+    remove_unfinished(folder)
+    begun = (folder / "last.pt").is_file()
+    train(cell_config(config, method, int(seed), folder), started=write_start)
+    accelerator = create_accelerator(config.device, config.precision)
+    memory = None if begun else peak_memory(accelerator.device)
+    model = place(final_model(folder), accelerator, channels_last=config.channels_last)
+    split = load_split(asdict(config.data), config.data.options()["val"])
+    strategy = create_strategy(config.inference.name, **config.inference.options())
+    quality, kept = score_cell(model, split, strategy, accelerator, thin=config.thin or [], workers=config.workers)
+    flat = flat_scores(model)
+    save_maps(folder / "kept.npz", kept)
+    save_maps(folder / "flat.npz", {"scores": flat.numpy()})
+    start = read_start(folder)
+    save_checkpoint(
+        model_state(model, split.labels, miou=quality["miou"], data=asdict(config.data), plugins=list(config.plugins)), folder / "final.pt"
+    )
+    write_json(
+        folder / "result.json",
+        {
+            "upsample": method,
+            "seed": int(seed),
+            "quality": quality,
+            "checkerboard": {"before": start["checkerboard"], "after": checkerboard_index(flat, model.backbone.strides[-1])},
+            "cost": {**costs(model, folder, split[0][0], strategy, accelerator), "peak_memory": memory},
+            "hardware": machine(accelerator),
+            "host": platform.node(),
+            "began": round(begin, 1),  # since 1970, or since it went on
+            "seconds": round(time.time() - begin, 1),
+        },
+    )
+    (folder / "last.pt").unlink()  # three times as large as the model, for going on with what is done
+
+
+def write_start(folder: Path, model: Any, *rest: Any) -> None:
+    """What the cell starts from, and the pattern that its network draws before it has learnt anything. ValueError where another cell of
+    its seed started from something else."""
+    from fcn.tools.compare.cells import write_json
+    from fcn.tools.compare.equal import check_equal, start_of
+    from fcn.tools.compare.flat import checkerboard_index, untrained_scores
+
+    pattern = checkerboard_index(untrained_scores(model), model.backbone.strides[-1])
+    start = start_of(model, *rest)
+    seed = folder.name.rpartition("-")[2]
+    others = {path.parent.name: path.parent for path in folder.parent.glob(f"*-{seed}/start.json") if path.parent != folder}
+    check_equal({folder.name: start} | {name: read_start(other)["equal"] for name, other in sorted(others.items())})
+    write_json(folder / "start.json", {"checkerboard": pattern, "equal": start})
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    import json
+
+    return json.loads((folder / "start.json").read_text())
+
+
+def cell_config(config: CompareConfig, method: str, seed: int, folder: Path) -> TrainConfig:
+    """The settings of ``fcn train`` for a cell: the comparison's, with one method and one seed; a run that has begun goes on."""
+    shared = {field.name: getattr(config, field.name) for field in fields(TrainingConfig)}
+    begun = (folder / "config.yaml").is_file()
+    shared |= {"resume": str(folder) if begun else None, "output": None if begun else str(folder)}
+    return TrainConfig(**shared, upsample=part_schema("upsample", method)(), seed=seed)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Within it no other process on this file system holds ``path``; waits for the one that does, which may have outlived its parent."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that works on %s", path.with_suffix(""))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# --- one after the other ---
+
+
+class InTurn:
+    """Runs the cells of a comparison one after the other, each in a process whose words go to ``NAME.log`` beside the cell's folder."""
+
+    def __init__(self, folder: Path, names: Sequence[str], epochs: int) -> None:
+        self.folder, self.names, self.epochs = folder, names, epochs
+
+    def __call__(self, calls: Sequence[Sequence[str]], _: Path) -> None:
+        from tqdm import tqdm
+
+        form = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left"
+        terminal = sys.stderr.isatty()
+        with (
+            ending_on_sigterm(),
+            tqdm(total=self.epochs * len(calls), bar_format=form, mininterval=0.5 if terminal else 30, miniters=0) as bar,
+        ):
+            for count, (name, call) in enumerate(zip(self.names, calls, strict=True)):
+                bar.set_description_str(f"{name} ({count + 1} of {len(calls)})", refresh=terminal)
+                self._run(name, call, lambda epoch, count=count: bar.update(count * self.epochs + epoch - bar.n))  # type: ignore[misc]
+                bar.update((count + 1) * self.epochs - bar.n)
+                bar.write(f"{name}: {self._outcome(name)}", file=sys.stderr)
+
+    def _run(self, name: str, call: Sequence[str], show: Callable[[float], Any]) -> None:
+        from fcn.training.records import read_lines
+
+        cell = self.folder / "cells" / name
+        cell.mkdir(parents=True, exist_ok=True)
+        words = cell.with_name(f"{name}.log")
+        with open(words, "ab") as log_file:
+            process = subprocess.Popen(**this_fcn(call), stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL)
+            try:
+                while process.poll() is None:
+                    try:
+                        process.wait(1.0)
+                    except subprocess.TimeoutExpired:
+                        lines = read_lines(cell / "metrics.jsonl")
+                        show(lines[-1]["epoch"] if lines else 0)
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+        if process.returncode and not (cell / "error.txt").is_file():
+            keep_error(cell, last_words(process.returncode, words))
+
+    def _outcome(self, name: str) -> str:
+        from fcn.tools.compare.cells import read_results
+
+        results, failed = read_results(self.folder, [name])
+        if failed:
+            return f"failed: {failed[name]}"
+        return f"mIoU {results[name]['quality']['miou'] or 0:.4f}, {results[name]['seconds']:.0f} s"
+
+
+def last_words(status: int, words: Path) -> str:
+    """Why a process ended with ``status`` that kept no error: the signal, or the last line that it wrote."""
+    if status < 0:
+        memory = "; perhaps there was too little memory" if -status == signal.SIGKILL else ""
+        return f"it was ended by {signal.Signals(-status).name}{memory}"
+    lines = words.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Within it SIGTERM ends the program as an error does, so that what it started can be ended too."""
+    if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

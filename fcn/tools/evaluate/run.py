@@ -1,0 +1,92 @@
+"""``fcn evaluate``: a checkpoint's scores on a split of a data set."""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+
+from fcn.core.registry import check_plugins
+from fcn.tools.evaluate.settings import EvaluateConfig
+from fcn.tools.folders import new_folder, refuse_used
+from fcn.tools.parts import load_split
+
+log = logging.getLogger(__name__)
+
+
+def run(config: EvaluateConfig) -> int:
+    """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
+    from fcn.core.files import written
+    from fcn.data.census import refuse_scoring, scoring_warnings
+    from fcn.data.submission import Submission
+    from fcn.data.verify import verify
+    from fcn.inference.strategies import create_strategy
+    from fcn.training.checkpoint import model_from_state, read_checkpoint
+    from fcn.training.devices import create_accelerator, place
+    from fcn.training.evaluate import evaluate as score
+    from fcn.training.metrics import scores, table
+    from fcn.training.plots import draw_confusion
+
+    refuse_used(config.output)
+    accelerator = create_accelerator(config.device, config.precision)
+    state = read_checkpoint(config.checkpoint)
+    check_plugins(state.get("plugins", ()), config.checkpoint)
+    if config.data is not None:
+        data = asdict(config.data)
+    elif "data" in state:
+        data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
+    else:
+        raise ValueError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
+    name = config.split or data["val"]
+    with accelerator.main_process_first():
+        split = load_split(data, name)
+    model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
+    assert model.labels is not None
+    if model.labels.names != split.labels.names:
+        raise ValueError(
+            f"{config.checkpoint} was trained for {model.labels.num_classes} classes ({', '.join(model.labels.names[:5])}, ...) "
+            f"and data={data['name']} has {split.labels.num_classes} ({', '.join(split.labels.names[:5])}, ...); "
+            f"give the data set that it was trained for"
+        )
+    if "verify" in data and accelerator.is_main_process:
+        census = verify(split, data["verify"])
+        if census.samples and not config.submission:  # the truth of a test split may be void throughout
+            refuse_scoring(census, f"data={data['name']} {name}")
+            for warning in scoring_warnings(census):
+                log.warning("note: %s", warning)
+    strategy = create_strategy(config.inference.name, **config.inference.options())
+    if config.submission and not data["name"].startswith("voc2012"):
+        raise ValueError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
+    folder = new_folder("evaluate", config.output, accelerator)
+    submission = Submission(folder, split.names, split.labels) if config.submission else None
+    begin = time.monotonic()
+    with accelerator.autocast():
+        visit = submission.add if submission else None
+        matrix = score(model, split, strategy, accelerator, workers=config.workers, visit=visit)
+    result = scores(matrix)
+    if accelerator.is_main_process:
+        protocol = {
+            "checkpoint": str(config.checkpoint),
+            "data": data["name"],
+            "split": name,
+            "images": len(split),
+            "resolution": "the images' own",
+            "inference": asdict(config.inference),
+            "precision": "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision,
+            "void": "left out",
+            "absent classes": "left out of the means",
+        }
+        with written(folder / "metrics.json") as temporary:
+            content = {**result.as_dict(split.labels.names), "confusion": matrix.tolist(), "protocol": protocol}
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        draw_confusion(matrix, split.labels.names, folder / "confusion.png")
+        text = table(result, matrix, split.labels.names)
+        with written(folder / "table.txt") as temporary:
+            temporary.write_text(text + "\n")
+        print(text)
+        print(
+            f"{data['name']} {name}: {len(split)} images at their own resolution, inference={config.inference.name}, "
+            f"{protocol['precision']}, void left out, {time.monotonic() - begin:.0f} s; {folder}"
+        )
+    if submission and accelerator.is_main_process:
+        print(f"checked, for the VOC server: {submission.pack()}")
+    return 0

@@ -1,0 +1,32 @@
+"""The settings of ``fcn evaluate``."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from fcn.core.settings import REQUIRED, at_least
+from fcn.tools.schema import PartConfig
+from fcn.tools.settings import PRECISIONS, CommandConfig
+
+
+@dataclass
+class EvaluateConfig(CommandConfig):
+    """``fcn evaluate``.
+
+    checkpoint: best.pt or last.pt of a run
+    split: split to score; null: the data set's validation split
+    submission: also write the archive that the Pascal VOC server takes
+    workers: processes that read
+    """
+
+    SUMMARY: ClassVar[str] = "scores a checkpoint on a data set, per class"
+    EXAMPLES: ClassVar[str] = """fcn evaluate checkpoint=RUN/best.pt                     the validation split it was trained with
+fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
+fcn evaluate checkpoint=RUN/best.pt submission=true"""
+
+    checkpoint: str = REQUIRED
+    data: PartConfig | None = None  # null: the data set that the checkpoint was trained on
+    split: str | None = None
+    inference: PartConfig = REQUIRED
+    submission: bool = False
+    precision: Annotated[str, PRECISIONS] = "fp32"
+    workers: Annotated[int, at_least(0)] = 2

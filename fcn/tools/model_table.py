@@ -1,0 +1,69 @@
+"""The models side by side, as README shows them: what each is, what it costs, and what one of its cells sees, from the code itself.
+
+Parameters and multiply-adds are those of the network with its output stride, on ``BACKBONE``, with bilinear up-sampling and 21 classes;
+the multiply-adds of one ``SIDE`` x ``SIDE`` image, interpolations left out; the field is that of one cell of the scores, in pixels.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fcn.graph import read_graph
+from fcn.graph.receptive_field import ReceptiveField
+from fcn.models.segmenter import Segmenter, create_model
+from fcn.tools.tables import markdown_table
+
+BACKBONE, SIDE, CLASSES = "resnet50", 512, 21
+HEADER = ("`model=`", "what it is", "output stride", "scores every", "parameters", "multiply-adds", "one score sees")
+WORDS = {
+    "fcn32s": "the paper's FCN: scores of the deepest feature",
+    "fcn16s": "and of the one before",
+    "fcn8s": "and of the one before that",
+    "fcn4s": "the same sum carried on",
+    "fcn2s": "and on",
+    "fcn": "torchvision's FCN: one head on a dilated backbone",
+    "deeplabv3": "atrous spatial pyramid",
+    "deeplabv3plus": "the pyramid beside a fine feature, separable convolutions",
+    "unet": "all features, from the deepest up",
+    "lraspp": "MobileNetV3's light decoder",
+    "smp": "an architecture of segmentation-models-pytorch (`arch=`; here Unet)",
+}
+
+
+def model_row(model: str) -> tuple[str, ...]:
+    """One line of the table. Raises KeyError for a model without words."""
+    network = create_model(model, backbone=BACKBONE, num_classes=CLASSES).eval()
+    graph = read_graph(Scores(network), SIDE)
+    field = ReceptiveField(graph, ignore_global=True)
+    seen = f"{max(size for size in field.size if size is not None):,} px" + (", the whole image" if graph.globals else "")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    macs = sum(node.macs for node in graph)
+    strides = f"{network.backbone.strides[-1]}", f"{network.stride} px"
+    return f"`{model}`", WORDS[model], *strides, f"{parameters / 1e6:.1f} M", f"{macs / 1e9:.1f} G", seen
+
+
+class Scores(Segmenter):
+    """A network up to the scores that its decoder hands over."""
+
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__(network.backbone, network.decoder)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores(images)
+
+
+def model_table(models: Sequence[str] = tuple(WORDS)) -> str:
+    """The table in Markdown, one line for each of ``models``, by default all. Raises ValueError for a name that is none."""
+    unknown = [model for model in models if model not in WORDS]
+    if unknown:
+        raise ValueError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
+    return markdown_table(HEADER, [model_row(model) for model in models], left=2)
+
+
+def replaced(text: str, table: str) -> str:
+    """``text`` with what stands between the marks ``<!-- models -->`` and ``<!-- /models -->`` replaced. ValueError without them."""
+    before, start, rest = text.partition("<!-- models -->\n")
+    _, end, after = rest.partition("<!-- /models -->")
+    if not (start and end):
+        raise ValueError("the text has no lines <!-- models --> and <!-- /models -->, between which the table is written; add them")
+    return f"{before}{start}{table}\n{end}{after}"

@@ -1,0 +1,97 @@
+"""From parts of a configuration to the objects that they name."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fcn.core.registry import find
+from fcn.tools.schema import PartConfig
+
+if TYPE_CHECKING:
+    from fcn.data.split import Split
+    from fcn.models.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def load_split(data: dict[str, Any], split: str) -> "Split":
+    """A split of the data set that a ``data`` configuration, as plain values, describes."""
+    return load_splits(data, split)[0]
+
+
+def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
+    """Several splits of a data set, and what is wrong with any of them in one error; what its reader notes (files that were passed over)
+    is told once for all of them."""
+    from fcn.data.sets import create_split
+
+    own = find("data", data["name"]).own
+    options = {key: value for key, value in data.items() if key in own}
+    loaded = all_of([partial(create_split, data["name"], split, **options) for split in splits])
+    for note in dict.fromkeys(note for split in loaded for note in getattr(split, "notes", ())):
+        log.warning("note: %s", note)
+    return loaded
+
+
+def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What the calls return. What they raise as ValueError or OSError is raised at the end, all of it in one error."""
+    results, errors = [], []
+    for call in calls:
+        try:
+            results.append(call())
+        except (ValueError, OSError) as error:
+            errors.append(error)
+    reasons = list(dict.fromkeys(str(error) for error in errors))
+    if len(reasons) > 1:
+        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else ValueError
+        raise kind(".\nAlso: ".join(reasons)) from errors[0]
+    if errors:
+        raise errors[0]
+    return results
+
+
+def look_at(training: Any, validation: Any, verify_mode: str | None) -> None:
+    """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
+    nothing to score. verify_mode: how many files are read, see ``fcn.data.verify``; None for a data set that has none."""
+    from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
+    from fcn.data.verify import verify
+
+    if verify_mode not in (None, "none"):
+        train_census, val_census = all_of([partial(verify, split, verify_mode) for split in (training, validation)])
+        all_of(
+            [
+                partial(refuse_too_few, train_census, 2, "the training split"),
+                partial(refuse_scoring, val_census, "the validation split"),
+            ]
+        )
+        log.info("training split: %s", train_census.summary())
+        log.info("validation split: %s", val_census.summary())
+        for warning in dict.fromkeys([*training_warnings(train_census), *scoring_warnings(val_census)]):
+            log.warning("note: %s", warning)
+    need_classes(training, 2, "the training split")
+    need_classes(validation, 1, "the validation split")
+
+
+def model_of(
+    model: PartConfig, backbone: PartConfig, upsample: PartConfig, num_classes: int, class_names: Sequence[str] | None = None
+) -> "Segmenter":
+    """The network of these three parts, with the weights that they name."""
+    from fcn.models.segmenter import assemble, set_options
+    from fcn.models.spec import ModelSpec
+
+    of_model, of_backbone = model.options("weights"), backbone.options("weights", "output_stride")
+    head = {key: of_model.pop(key) for key in ("aux", "aux_weight", "aux_level")}
+    plugins = tuple(sorted({found.plugin for part in (model, backbone, upsample) if (found := find(part.kind, part.name)).plugin}))
+    spec = ModelSpec(
+        model.name,
+        backbone.name,
+        upsample.name,
+        num_classes,
+        backbone.options()["output_stride"],
+        set_options(of_model),
+        set_options(of_backbone),
+        upsample.options(),
+        plugins,
+    )
+    return assemble(spec, backbone.options()["weights"], class_names, weights=model.options()["weights"], **head)

@@ -1,0 +1,38 @@
+"""The settings of ``fcn predict``."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from fcn.core.settings import REQUIRED, between
+from fcn.tools.schema import PartConfig
+from fcn.tools.settings import PRECISIONS, CommandConfig, check_resume
+
+
+@dataclass
+class PredictConfig(CommandConfig):
+    """``fcn predict``.
+
+    checkpoint: best.pt or last.pt of a run
+    input: an image, a folder or a glob
+    alpha: opacity of the labels in the overlay
+    confidence: also write the probability of each pixel's label, a gray PNG, 255 for 1
+    resume: output folder of an interrupted run; what is finished there is not done again
+    """
+
+    SUMMARY: ClassVar[str] = "labels every pixel of an image, a folder or a glob of images"
+    EXAMPLES: ClassVar[str] = """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
+fcn predict checkpoint=RUN/best.pt input=photos/
+fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows
+fcn predict resume=outputs/predict/2026-01-31_12-00-00    goes on where a run was cut"""
+
+    checkpoint: str = REQUIRED
+    input: str = REQUIRED
+    inference: PartConfig = REQUIRED
+    alpha: Annotated[float, between(0, 1)] = 0.5
+    confidence: bool = False
+    precision: Annotated[str, PRECISIONS] = "fp32"
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_resume(self.resume, self.output)

@@ -1,0 +1,120 @@
+"""Settings that several commands have, with their defaults, ranges and help lines."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from fcn.core.errors import SettingError, UserError
+from fcn.core.settings import REQUIRED, above, at_least, between, choice, inside, interval, items, settings_of
+from fcn.tools.schema import LossConfig, PartConfig
+
+AUTO_DEVICE = choice("auto", "cpu", "cuda", "mps")
+PRECISIONS = choice("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass
+class Checked:
+    """Settings that are checked when they are made.
+
+    ``SECTION`` stands before their names on the command line. ``SUMMARY`` and ``EXAMPLES`` are what the help of a command begins with.
+    """
+
+    SECTION: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
+    EXAMPLES: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for setting in settings_of(type(self)):
+            value = getattr(self, setting.name)
+            if value != REQUIRED:
+                setting.check(value, key=f"{self.SECTION}{setting.name}")
+
+
+@dataclass
+class CommandConfig(Checked):
+    """
+    output: folder to write to, new or empty; null: a dated one under outputs/
+    device: where the network runs
+    precision: number format of the network; auto: bf16 where the hardware computes in it
+    channels_last: memory layout of images and features
+    plugins: modules of yours that register parts, as [my_parts]
+    """
+
+    output: str | None = None
+    device: Annotated[str, AUTO_DEVICE] = "auto"
+    precision: Annotated[str, PRECISIONS] = "auto"
+    channels_last: bool = True
+    plugins: list[str] = field(default_factory=list)
+
+
+@dataclass
+class AugmentConfig(Checked):
+    """
+    crop_size: side of the training crops (pixels)
+    scale: smallest and largest factor of the scale jitter
+    flip: probability of a mirrored sample
+    brightness: largest relative change of brightness
+    contrast: largest relative change of contrast
+    saturation: largest relative change of saturation
+    hue: largest turn of the hue, as a share of the circle
+    """
+
+    SECTION: ClassVar[str] = "augment."
+
+    crop_size: Annotated[int, at_least(1)] = REQUIRED
+    scale: Annotated[list[float], items(interval(0, 16), count=2, example="[0.5,2.0]")] = REQUIRED
+    flip: Annotated[float, between(0, 1)] = 0.5
+    brightness: Annotated[float, between(0, 1)] = REQUIRED
+    contrast: Annotated[float, between(0, 1)] = REQUIRED
+    saturation: Annotated[float, between(0, 1)] = REQUIRED
+    hue: Annotated[float, between(0, 0.5)] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale != REQUIRED and self.scale[0] > self.scale[1]:
+            raise SettingError(f"augment.scale={self.scale} is not allowed; give the smaller factor first, as [0.5,2.0]", name="scale")
+
+
+@dataclass
+class TrainingConfig(CommandConfig):
+    """What every training is told, by itself or as one of those that are compared.
+
+    epochs: passes over the training split
+    batch_size: samples per step and process
+    accumulate: batches per optimizer step
+    clip_norm: largest norm of the gradient; null: no limit
+    ema: decay of a moving average of the weights, as 0.999, which is then what is scored and kept; null: none
+    workers: processes that read and augment; 0: none beside the training itself
+    validate_every: epochs between validations
+    save_seconds: time between checkpoints within an epoch (seconds)
+    resume: output folder of an interrupted run
+    """
+
+    model: PartConfig = REQUIRED
+    backbone: PartConfig = REQUIRED
+    data: PartConfig = REQUIRED
+    augment: AugmentConfig = REQUIRED
+    loss: LossConfig = REQUIRED
+    optim: PartConfig = REQUIRED
+    schedule: PartConfig = REQUIRED
+    inference: PartConfig = REQUIRED  # of the validation
+    epochs: Annotated[int, at_least(1)] = REQUIRED
+    batch_size: Annotated[int, at_least(1)] = REQUIRED
+    accumulate: Annotated[int, at_least(1)] = 1
+    clip_norm: Annotated[float | None, above(0)] = 5.0
+    ema: Annotated[float | None, inside(0, 1)] = None
+    workers: Annotated[int, at_least(0)] = 2
+    validate_every: Annotated[int, at_least(1)] = 1
+    save_seconds: Annotated[float, at_least(0)] = 300.0
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_resume(self.resume, self.output)
+
+
+def check_resume(resume: str | None, output: str | None) -> None:
+    if resume is not None and output is not None:
+        raise UserError("both resume and output are given; a resumed run goes on in its own folder, so leave out output")
+
+
+SEEDS = between(0, 2**63 - 1)

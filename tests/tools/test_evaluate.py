@@ -1,0 +1,31 @@
+"""``fcn evaluate`` on real photographs, where they are there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn.cli.main import run
+from fcn.data.camvid import CAMVID_LABELS
+from fcn.models.segmenter import create_model
+from fcn.tools.benchmark.strategies import randomized
+from fcn.training.checkpoint import model_state, save_checkpoint
+
+CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not there")
+def test_streamed_bands_and_whole_images_have_the_same_confusion(tmp_path):
+    """To one pixel in a million: where two classes are as good, rounding decides."""
+    model = randomized(create_model("fcn8s", backbone="compact", num_classes=CAMVID_LABELS.num_classes).spec, "cpu", True)
+    save_checkpoint(model_state(model, CAMVID_LABELS, miou=0.0, data={"name": "camvid"}), tmp_path / "model.pt")
+    words = ["evaluate", f"checkpoint={tmp_path / 'model.pt'}", "data=camvid", f"data.root={CAMVID}", "device=cpu", "workers=0"]
+    found = []
+    for name, options in (("whole", []), ("stream", ["inference.band=50"])):
+        folder = tmp_path / name
+        assert run([*words, f"inference={name}", *options, f"output={folder}"]) == 0
+        found.append(np.array(json.loads((folder / "metrics.json").read_text())["confusion"]))
+    whole, stream = found
+    assert (whole.sum(0) > 0).sum() > 3  # classes that are predicted
+    assert np.abs(whole - stream).sum() <= 2e-6 * whole.sum()

@@ -1,0 +1,126 @@
+"""``fcn predict``: which files it labels, where the results go, and going on where it was cut."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn.cli.main import run
+from fcn.tools.predict.inputs import input_images, passed_over
+
+
+def picture(path, seed=0, size=(12, 9)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+
+
+def results(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Pictures in sub-folders, two of one name."""
+    for index, name in enumerate(("a/x.png", "b/x.png", "b/x.jpg", "b/c/y.png", "z.png")):
+        picture(tmp_path / "photos" / name, index)
+    return tmp_path / "photos"
+
+
+class TestInputs:
+    def test_hidden_files_are_left_out_and_others_named(self, tmp_path, caplog):
+        for name in ("a.jpg", "b.PNG", "._a.jpg", ".DS_Store", "notes.txt", "x.npy", "y.npy", "z", "more/c.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        with caplog.at_level("INFO"):
+            root, found = input_images(str(tmp_path))
+        assert (root, [path.name for path in found]) == (tmp_path, ["a.jpg", "b.PNG"])
+        (message,) = [record.getMessage() for record in caplog.records]
+        assert message.endswith("2 images; passed over: 2 .npy, 1 .txt, 1 folder, 1 without suffix (more, notes.txt, x.npy, ...)")
+        assert input_images(str(tmp_path / "._a.jpg"))[1] == [tmp_path / "._a.jpg"]  # named
+
+    def test_nothing_passed_over_is_nothing_said(self):
+        assert passed_over([]) == ""
+
+    def test_a_glob_that_leaves_the_suffix_open_takes_images(self, photos, caplog):
+        (photos / "b" / "notes.txt").touch()
+        with caplog.at_level("INFO"):
+            root, found = input_images(f"{photos}/**/*")
+        assert root == photos
+        assert [path.relative_to(photos).as_posix() for path in found] == ["a/x.png", "b/c/y.png", "b/x.jpg", "b/x.png", "z.png"]
+        assert "passed over: 1 .txt (notes.txt)" in caplog.text
+
+    def test_a_folder_that_is_there_has_no_wildcards(self, tmp_path):
+        picture(tmp_path / "a[1]" / "b*" / "x.png")
+        root, found = input_images(f"{tmp_path}/a[1]/b*/*.png")
+        assert (root, found) == (tmp_path / "a[1]" / "b*", [tmp_path / "a[1]" / "b*" / "x.png"])
+
+
+class TestPredict:
+    def words(self, tiny_run, photos):
+        return [f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}/**/*.*", "device=cpu", "confidence=true"]
+
+    def test_sub_folders_are_kept_and_a_list_says_which_is_which(self, tiny_run, photos, tmp_path):
+        out = tmp_path / "out"
+        assert run(["predict", *self.words(tiny_run, photos), f"output={out}"]) == 0
+        names = {"a/x", "b/x_png", "b/x_jpg", "b/c/y", "z"}
+        assert set(results(out)) == {f"{name}{kind}.png" for name in names for kind in ("", "_overlay", "_confidence")}
+        files = json.loads((out / "predict.json").read_text())["files"]
+        assert {entry["image"]: entry["labels"] for entry in files} == {
+            str(photos / image): labels
+            for image, labels in (("a/x.png", "a/x.png"), ("b/x.png", "b/x_png.png"), ("b/x.jpg", "b/x_jpg.png"))
+        } | {str(photos / name): name for name in ("b/c/y.png", "z.png")}
+        assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.png"]
+
+    def test_a_run_that_was_cut_goes_on_and_ends_as_one_that_was_not(self, tiny_run, photos, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        relative = [word.replace(f"{tmp_path}/", "") for word in self.words(tiny_run, photos)]
+        assert run(["predict", *self.words(tiny_run, photos), "output=whole"]) == 0
+        assert run(["predict", *relative, "output=cut"]) == 0
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        for name in ("b/c/y_overlay.png", "z.png", "z_overlay.png"):  # as killed after the labels of one, and before another
+            (cut / name).unlink()
+        (cut / "b" / "c" / ".y_overlay.0123abcd.part.png").write_bytes(b"half")
+        kept = (cut / "a" / "x.png").stat().st_mtime_ns
+        assert run(["predict", *relative, "output=cut"]) == 1
+        assert "fcn predict resume=cut goes on with the run in it" in capsys.readouterr().err
+        monkeypatch.chdir("/")
+        assert run(["predict", f"resume={cut}", "device=cpu"]) == 0
+        assert "3 of 5 images are labelled already" in (captured := capsys.readouterr()).err
+        assert "5 of 5 images labelled" in captured.out
+        assert results(cut) == results(whole)
+        assert (cut / "a" / "x.png").stat().st_mtime_ns == kept
+
+    def test_it_goes_on_with_the_same_settings_and_checkpoint_only(self, tiny_run, photos, tmp_path, capsys):
+        shutil.copy(tiny_run / "best.pt", tmp_path / "best.pt")
+        out = tmp_path / "out"
+        assert run(["predict", f"checkpoint={tmp_path / 'best.pt'}", f"input={photos}", "device=cpu", f"output={out}"]) == 0
+        assert run(["predict", f"resume={out}", "alpha=0.1"]) == 2
+        assert "alpha=0.1 cannot be given with resume" in capsys.readouterr().err
+        assert run(["train", f"resume={out}"]) == 2
+        assert f"is an output folder of fcn predict; fcn predict resume={out} goes on with it" in capsys.readouterr().err
+        assert run(["predict", f"resume={tiny_run}"]) == 2
+        assert "is an output folder of fcn train" in capsys.readouterr().err
+        shutil.copy(tiny_run / "last.pt", tmp_path / "best.pt")
+        assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+        assert "best.pt has changed since; start again with another output=" in capsys.readouterr().err
+        (out / "predict.json").write_text("{")
+        assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+        assert "predict.json is missing or damaged" in capsys.readouterr().err
+
+
+class TestOutputs:
+    def test_what_was_left_half_written_counts_for_nothing(self, tiny_run, tmp_path):
+        picture(tmp_path / "a.png")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / ".config.0123abcd.part.yaml").touch()
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'a.png'}", "device=cpu"]
+        assert run(["predict", *words, f"output={tmp_path / 'out'}"]) == 0
+        assert not list((tmp_path / "out").glob(".*"))
+
+    def test_messages_have_a_line_of_their_own_beside_a_progress_bar(self, tiny_run, photos, tmp_path, capsys):
+        (photos / "broken.png").write_bytes(b"no picture")
+        assert run(["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}", "device=cpu", f"output={tmp_path / 'out'}"]) == 1
+        lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+        assert any(line.startswith("skipped") and "broken.png" in line for line in lines)
