@@ -37,6 +37,9 @@ class Range(NamedTuple):
     holds: Callable[[Any], bool]
 
 
+INFINITE = "infinite"  # in an annotation: the number may be inf
+
+
 class Choice(NamedTuple):
     """The words that a setting takes; for a dataclass, whose fields cannot be ``Literal`` (omegaconf)."""
 
@@ -85,8 +88,8 @@ def share() -> Range:
 
 
 def nonnegative() -> Range:
-    """Of a list of weights."""
-    return Range("a list of numbers, 0 or more, not all 0", lambda values: min(values, default=0) >= 0 and sum(values) > 0)
+    """Of a list of weights, whose products with pixels and classes stay finite in float32."""
+    return Range("a list of numbers, 0 to 1e9, not all 0", lambda values: all(0 <= value <= 1e9 for value in values) and sum(values) > 0)
 
 
 def odd() -> Range:
@@ -118,7 +121,7 @@ def items(each: Range | None = None, *, count: int | None = None, least: int = 1
 class Setting:
     """One setting.
 
-    type: bool, int, float or str, or a list of one of these. words: the only strings that it takes, empty: any. optional: whether it may be
+    type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes, empty: any. optional: whether it may be
     None. default: ``REQUIRED`` where it must be given. help: one line.
     """
 
@@ -130,6 +133,7 @@ class Setting:
     words: tuple[str, ...] = ()
     ranges: tuple[Range, ...] = ()
     help: str = ""
+    infinite: bool = False
 
     @property
     def schema(self) -> Any:
@@ -157,14 +161,15 @@ class Setting:
         values = list(value) if self.listed and isinstance(value, list | tuple) else [value]
         fits = isinstance(value, list | tuple) == self.listed and all(self._is_one(each) for each in values)
         if not (fits and all(one.holds(value) for one in self.ranges)):
-            allowed = self.allowed if self.optional else self.allowed.removesuffix(", or null")
-            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {allowed}", name=self.name, part=part)
+            endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
+            more = ", and finite" if endless and not self.infinite else ""
+            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {self.allowed}{more}", name=self.name, part=part)
 
     def _is_one(self, value: Any) -> bool:
         if self.type is bool or isinstance(value, bool):
             return self.type is bool and isinstance(value, bool)
         if self.type is float:
-            return isinstance(value, int | float) and math.isfinite(value)
+            return isinstance(value, int | float) and (math.isfinite(value) or (self.infinite and value == math.inf))
         return isinstance(value, self.type)
 
 
@@ -241,7 +246,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
     words = words or next((part.words for part in parts if isinstance(part, Choice)), ())
     text = text or next((part.text for part in parts if isinstance(part, Help)), "")
     value = list(default) if isinstance(default, tuple) else default
-    return Setting(name, rest, listed, optional, value, words, ranges, text)
+    return Setting(name, rest, listed, optional, value, words, ranges, text, INFINITE in parts)
 
 
 def help_lines(document: str) -> dict[str, str]:

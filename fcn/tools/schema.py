@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any, ClassVar
 
 from fcn.core.registry import find, list_parts
-from fcn.core.settings import REQUIRED, Setting, at_least
+from fcn.core.settings import REQUIRED, Setting, between
+from fcn.training.terms import check_terms
 
 
 @dataclass
@@ -73,6 +74,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         for setting in self.settings:
             setting.check(getattr(self, setting.name), key=f"loss.{setting.name}")
+        given = self.arguments()
+        check_terms(given["terms"], given["options"], class_weights=given["class_weights"] is not None)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of ``SegmentationLoss``: weights, settings that differ from their defaults, and class weights."""
@@ -92,7 +95,7 @@ def loss_schema() -> type[LossConfig]:
     for name in list_parts("loss"):
         part = find("loss", name)
         weight = 1.0 if name == "cross_entropy" else 0.0
-        settings.append(Setting(name, float, False, False, weight, (), (at_least(0),), f"weight of: {part.summary}"))
+        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {part.summary}"))
         for each in part.settings:
             if each.name == "class_weights":
                 shared[each.name] = each

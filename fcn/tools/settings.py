@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.settings import REQUIRED, above, at_least, between, choice, inside, interval, items, settings_of
+from fcn.core.settings import INFINITE, REQUIRED, above, at_least, between, choice, inside, interval, items, settings_of
 from fcn.tools.schema import LossConfig, PartConfig
 
 AUTO_DEVICE = choice("auto", "cpu", "cuda", "mps")
@@ -104,7 +104,7 @@ class TrainingConfig(CommandConfig):
     ema: Annotated[float | None, inside(0, 1)] = None
     workers: Annotated[int, at_least(0)] = 2
     validate_every: Annotated[int, at_least(1)] = 1
-    save_seconds: Annotated[float, at_least(0)] = 300.0
+    save_seconds: Annotated[float, at_least(0), INFINITE] = 300.0
     resume: str | None = None
 
     def __post_init__(self) -> None:

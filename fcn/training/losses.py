@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID
-from fcn.core.registry import build, find, list_parts, register
+from fcn.core.registry import build, find, register
 from fcn.core.settings import interval, nonnegative
 from fcn.models.segmenter import Outputs
+from fcn.training.terms import CROSS_ENTROPY, check_terms
 
 Term = Callable[[Tensor, Tensor], Tensor]  # (logits (N, C, H, W), labels (N, H, W)) -> mean over the batch
-CROSS_ENTROPY = "cross_entropy"  # the term that adds up over parts exactly
 
 
 class SegmentationLoss(nn.Module):
@@ -50,21 +50,8 @@ class SegmentationLoss(nn.Module):
         weights = {name: weight for name, weight in (terms or {CROSS_ENTROPY: 1.0}).items() if weight}
         if class_weights is not None and len(class_weights) != num_classes:
             raise UserError(f"class_weights has {len(class_weights)} numbers; the data set has {num_classes} classes: give one for each")
-        if not weights:
-            raise UserError(
-                f"every term of the loss is 0; give one a weight, as {CROSS_ENTROPY}=1 (terms: {', '.join(list_parts('loss'))})"
-            )
-        for name, weight in weights.items():
-            if weight < 0:
-                raise UserError(f"{name}={weight} is not allowed; the weight of a term of the loss is 0 or more")
+        check_terms(weights, options or {}, class_weights=class_weights is not None)
         takers = [name for name in weights if "class_weights" in find("loss", name).own]
-        if class_weights is not None and not takers:
-            raise UserError(
-                "class_weights is for cross_entropy and ohem, which are both 0; give one of them a weight, or leave class_weights out"
-            )
-        for name in options or {}:
-            if name not in weights:
-                raise UserError(f"{name} has settings and the weight 0; give it a weight, as {name}=1, or leave its settings out")
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
         self.cross_entropy = weights.pop(CROSS_ENTROPY, 0.0)
         self.terms: list[tuple[float, Term]] = []
@@ -100,7 +87,7 @@ class SegmentationLoss(nn.Module):
         return loss
 
 
-@register("loss", CROSS_ENTROPY)
+@register("loss", "cross_entropy")
 class CrossEntropy(nn.Module):
     """Cross entropy, the mean over the valid pixels."""
 

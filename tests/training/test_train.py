@@ -22,8 +22,8 @@ from fcn.training.checkpoint import load, model_from_state, model_state, read_ch
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, train, train_step
-from tests.conftest import TINY
 from tests.cli.test_commands import cut, make_folder
+from tests.conftest import TINY
 
 FCN = (sys.executable, "-m", "fcn")
 
