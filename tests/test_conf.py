@@ -106,12 +106,12 @@ SOME_BACKBONES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "tu-re
 
 
 def choices():
-    """(model, upsample, backbone): every pair of a model and an up-sampler, with a backbone in turn. Those with which every kind of model and
-    every other word appears are quick, the rest is slow."""
+    """(model, upsample, backbone): every pair of a model and an up-sampler, with a backbone in turn. Those with which every kind of model
+    and every other word appears are quick, the rest is slow."""
     for place, model in enumerate(MODELS):
         for turn, upsample in enumerate(UPSAMPLERS):
             backbone = SOME_BACKBONES[(place + turn) % len(SOME_BACKBONES)]
-            quick = (turn - place) % len(UPSAMPLERS) == 0 and model not in ("fcn32s", "fcn4s", "fcn2s")  # the class of fcn8s
+            quick = (turn - place) % len(UPSAMPLERS) == 0 and model not in ("fcn32s", "fcn4s")  # the class of fcn8s
             marks = () if quick else pytest.mark.slow
             yield pytest.param(model, upsample, backbone, marks=marks)
 
