@@ -183,7 +183,7 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
     ("words", "message"),
     [
         (["train", "data=camvid", "data.root=/nowhere"], "CamVid is not in /nowhere"),
-        (["train", "backbone=resnet19"], "backbone=resnet19 is not known; did you mean"),
+        (["train", "backbone=resnet19", "data.train_count=16"], "backbone=resnet19 is not known; did you mean"),
         (["train", "data.train_count=3"], "one step takes 16 samples (batch_size=16) and the training split has 3"),
         (["train", "loss.class_weights=[1,2]", "data.train_count=16"], "loss.class_weights has 2 numbers; the data set has 7 classes"),
         (
@@ -193,7 +193,7 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
-        (["compare", "thin=[wires]"], "there is no class 'wires'; did you mean wire?"),
+        (["compare", "thin=[wires]", "data.train_count=16"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
         (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
         (["inspect", "layers=conv9", "input_size=8"], "a conv of kernel 9 x 9 gives no cells from 8 x 8; give a larger input"),
