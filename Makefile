@@ -26,7 +26,7 @@ demo: .venv/.ready
 	@echo "Look at $(DEMO)/train/samples.png, $(DEMO)/train/curves.png, $(DEMO)/evaluate/confusion.png and the pictures in $(DEMO)/predict"
 
 test: .venv/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal
 
 test-slow: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m slow

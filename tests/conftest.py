@@ -9,6 +9,7 @@ from tests.data.local_server import Server
 
 TINY = (
     "model=fcn8s",
+    "backbone=compact",
     "data.train_count=8",
     "data.val_count=3",
     "epochs=2",

@@ -480,4 +480,7 @@ def describe(error: Exception) -> str:
     while cause.__cause__ is not None and not getattr(cause, "full_key", None):
         cause = cause.__cause__
     key = getattr(cause, "full_key", None)
-    return f"{key}: {first_line(cause)}" if key else first_line(error)
+    if not key:
+        return first_line(error)
+    told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
+    return f"{key}: {told}"

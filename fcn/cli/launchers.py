@@ -5,6 +5,7 @@ in a process of its own, so that a launcher needs to carry nothing but words, an
 """
 
 import json
+import logging
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ class Launcher:
         from hydra.core.plugins import Plugins
         from hydra.types import HydraContext
 
+        for name in ("hydra", "hydra_plugins"):  # they would list the jobs, each a row of hexadecimal digits
+            logging.getLogger(name).setLevel(logging.WARNING)
         with _hydra():
             context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
             launcher = Plugins.instance().instantiate_launcher(
@@ -61,7 +64,7 @@ class Launcher:
         from hydra.types import RunMode
         from omegaconf.errors import OmegaConfBaseException
 
-        words = [*self.words, "hydra/hydra_logging=disabled", "hydra/job_logging=disabled", "hydra.output_subdir=null"]
+        words = [*self.words, "hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null"]
         quoted = folder.replace("'", "\\'")
         words += [f"hydra.sweep.dir='{quoted}'", "hydra.sweep.subdir=."]
         loader = GlobalHydra.instance().config_loader()

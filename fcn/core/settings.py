@@ -121,8 +121,8 @@ def items(each: Range | None = None, *, count: int | None = None, least: int = 1
 class Setting:
     """One setting.
 
-    type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes, empty: any. optional: whether it may be
-    None. default: ``REQUIRED`` where it must be given. help: one line.
+    type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
+    empty: any. optional: whether it may be None. default: ``REQUIRED`` where it must be given. help: one line.
     """
 
     name: str

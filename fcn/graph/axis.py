@@ -170,7 +170,7 @@ class Resize(AxisMap):
     ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
     scale was given as a factor and does not follow from the two sizes; ``shortened`` that a factor was given which torch ignores at these
     two sizes (``graph/rules/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
-    82, cell 41 reads the first. ``kernel`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
+    82, cell 41 reads the first. ``routine`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
     in the type of the scores, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
     """
 
@@ -180,7 +180,7 @@ class Resize(AxisMap):
     antialias: bool = False
     fixed: bool = False
     shortened: bool = False
-    kernel: Literal["plain", "single", "double"] = "plain"
+    routine: Literal["plain", "single", "double"] = "plain"
 
     @property
     def is_local(self) -> bool:
@@ -230,10 +230,10 @@ class Resize(AxisMap):
 
     def _rounded_taps(self, cells: Cells) -> Cells:
         """Nearest cells as torch finds them: it rounds positions to float32 before it takes the floor."""
-        real: type[np.floating] = np.float64 if self.kernel == "double" else np.float32
+        real: type[np.floating] = np.float64 if self.routine == "double" else np.float32
         half = real(0.5 if self.mode == "nearest-exact" else 0)
         position = (cells.astype(real) + half) * real(self.scale.numerator / self.scale.denominator)
-        if self.kernel != "plain":
+        if self.routine != "plain":
             position = np.maximum(position - half, real(0)) + half
         return np.floor(position.astype(np.float32)).astype(np.int64)[:, None]
 

@@ -1,6 +1,7 @@
 """Launchers: calls of fcn as jobs of Hydra's plugins."""
 
 import importlib.util
+import logging
 
 import pytest
 from hypothesis import given
@@ -13,9 +14,12 @@ from tests.conftest import TINY
 SUBMITIT = importlib.util.find_spec("submitit") is not None
 
 
-def test_each_call_is_a_process_of_its_own_and_its_status_comes_back(tmp_path):
+def test_each_call_is_a_process_of_its_own_and_its_status_comes_back(tmp_path, caplog):
     launch = Launcher(["hydra/launcher=basic"])
-    assert launch([["--version"], ["trian"], ["compare", "resume=nowhere"]], tmp_path / "it's, a folder") == [0, 2, 2]
+    with caplog.at_level(logging.INFO):
+        assert launch([["--version"], ["trian"], ["compare", "resume=nowhere"]], tmp_path / "it's, a folder") == [0, 2, 2]
+        logging.getLogger("fcn.tools.compare.run").info("what a comparison says afterwards")
+    assert caplog.messages == ["what a comparison says afterwards"]
 
 
 @given(st.lists(st.text()))

@@ -35,7 +35,7 @@ def noisy() -> Image.Image:
 
 def damaged(data: bytes) -> list[bytes]:
     """The file with one bit flipped, its tail zeroed, its tail gone, a hole of zeros, or a part taken out."""
-    places = range(8, len(data), max(1, len(data) // 80))
+    places = range(8, len(data), max(1, len(data) // 40))
     files = []
     for place in places:
         files += [data[:place], data[:place] + bytes(len(data) - place), data[:place] + bytes(8) + data[place + 8 :]]

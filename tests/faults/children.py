@@ -122,6 +122,13 @@ def command(folder: str, *words: str) -> int:
         sys.stderr.flush()
 
 
+def one_of_two(rank: int, port: int, folder: str, *words: str) -> int:
+    """``command`` as one of two processes that work together, told what torchrun tells them. port: where they meet."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    return command(folder, *words)
+
+
 def killed_at(operation: int, folder: str, output: str, words: tuple[str, ...]) -> int:
     """``command`` that is killed at that file operation (open, rename, remove, make a folder) on something in ``output``; gives, where it
     comes to its end before, how many there were."""

@@ -63,7 +63,7 @@ def test_channels_are_those_with_which_it_runs(name):
     assert input_shape(dilated, 64) == (1, channels, 64, 64)
 
 
-@pytest.mark.parametrize("name", ["nf_regnet_b0", "nf_resnet26"])
+@pytest.mark.parametrize("name", [pytest.param("nf_regnet_b0", marks=pytest.mark.slow), "nf_resnet26"])
 def test_weights_that_are_standardised_first(name):
     classifier = timm.create_model(name).eval()
     assert input_shape(fcn.convolutionalize(classifier)) == (1, 3, 224, 224)

@@ -57,7 +57,7 @@ class TestPublishedNumbers:
         network.maxpool4 = nn.MaxPool2d(3, 2, ceil_mode=True)
         check(receptive_field(network, pool_as_window=True), 907, 32)
 
-    @pytest.mark.parametrize(("dilated", "stride"), [((False,) * 3, 32), ((False, False, True), 16), ((False, True, True), 8)])
+    @pytest.mark.parametrize(("dilated", "stride"), [((False,) * 3, 32), ((False, True, True), 8)])
     def test_resnet50_at_any_output_stride(self, dilated: tuple[bool, ...], stride: int) -> None:
         network = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=dilated)
         check(receptive_field(network), 427, stride, "layer4")
@@ -74,6 +74,7 @@ class TestPublishedNumbers:
         assert fields.size == (None, None)
         assert list(fields.causes) == ["classifier.0.convs.4.0"]
 
+    @pytest.mark.slow
     def test_inception_resnet_v2(self) -> None:
         with torch.device("meta"):
             network = timm.create_model("inception_resnet_v2", pretrained=False)
@@ -182,22 +183,26 @@ NETWORKS = [
     ("squeezenet1_1", None, (65, 40)),
     ("mobilenet_v3_small", "features.4", (64, 33)),
     ("shufflenet_v2_x0_5", "conv5", (110, 33)),
-    ("lraspp_mobilenet_v3_large", None, (64, 48)),
+    pytest.param("lraspp_mobilenet_v3_large", None, (64, 48), marks=pytest.mark.slow),  # lraspp of our own: test_project_models.py
 ]
 
 
-@pytest.mark.parametrize(("name", "layer", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])
+@pytest.mark.parametrize(
+    ("name", "layer", "size"),
+    NETWORKS,
+    ids=["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "lraspp_mobilenet_v3_large"],
+)
 def test_torchvision_networks_agree_with_the_probe(name: str, layer: str | None, size: tuple[int, int]) -> None:
     agree(build(name), layer, size)
 
 
-@pytest.mark.parametrize("name", ["Unet", "FPN", "PSPNet", "DeepLabV3Plus", "MAnet"])
+@pytest.mark.parametrize("name", ["FPN", "PSPNet", "DeepLabV3Plus"])
 def test_smp_architectures_agree_with_the_probe(name: str) -> None:
     agree(smp.create_model(name.lower(), encoder_name="resnet18", encoder_weights=None), None, (64, 32))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["UnetPlusPlus", "Linknet", "DeepLabV3", "UPerNet", "PAN"])
+@pytest.mark.parametrize("name", ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "DeepLabV3", "UPerNet", "PAN"])
 def test_more_smp_architectures_agree_with_the_probe(name: str) -> None:
     agree(smp.create_model(name.lower(), encoder_name="resnet18", encoder_weights=None), None, (128, 128))
 

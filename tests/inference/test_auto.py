@@ -24,7 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def image():
-    return torch.randint(0, 256, (3, 512, 400), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return torch.randint(0, 256, (3, 512, 200), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def scarce(monkeypatch):
 
 @pytest.mark.parametrize(("share", "expected"), [(None, ["one_pass"]), (1.1, ["one_pass"]), (0.9, ["stream"])])
 def test_one_pass_where_it_fits_and_else_bands(model, image, labels, taken, share, expected):
-    memory = None if share is None else share * pass_bytes(model, 512, 400) / GIB
+    memory = None if share is None else share * pass_bytes(model, 512, 200) / GIB
     assert torch.equal(create_strategy("auto", memory=memory)(model, image), labels)
     assert taken == expected
 
 
 def test_views_share_the_memory(model, image, taken):
     """What is enough for one pass is not for two, and two views are as many."""
-    memory = 1.5 * pass_bytes(model, 512, 400) / GIB
+    memory = 1.5 * pass_bytes(model, 512, 200) / GIB
     found = create_strategy("auto", memory=memory, flip=True)(model, image)
     assert taken == ["stream", "stream"]
     assert (found == create_strategy("whole", flip=True)(model, image)).float().mean() > 0.9999
@@ -80,7 +80,7 @@ def test_windows_where_nothing_else_fits_and_a_warning_that_they_are_approximate
 
 def test_passes_that_are_not_allowed_lead_to_windows(image, taken, caplog):
     model = create_model("deeplabv3", backbone="resnet18", num_classes=3).eval()
-    memory = 0.9 * pass_bytes(model, 512, 400) / GIB
+    memory = 0.9 * pass_bytes(model, 512, 200) / GIB
     with caplog.at_level(logging.WARNING):
         create_strategy("auto", memory=memory, passes=1)(model, image)
         create_strategy("auto", memory=memory, passes=2)(model, image)
@@ -94,7 +94,7 @@ def test_memory_that_runs_out_in_one_pass_leads_to_bands(model, image, labels, t
     with caplog.at_level(logging.WARNING):
         found = create_strategy("auto", memory=memory)(model, image)
     assert taken == ["one_pass", "stream"]
-    assert "memory ran out in one pass over 400x512 pixels" in caplog.text
+    assert "memory ran out in one pass over 200x512 pixels" in caplog.text
     assert torch.equal(found, labels)
 
 
@@ -107,7 +107,7 @@ def test_memory_that_runs_out_in_bands_too_halves_them(model, image, labels, sca
         return compute(self, operation, step, first, end, read)
 
     monkeypatch.setattr(Run, "_compute", fails)
-    monkeypatch.setitem(strategy.BAND, "cpu", 64 * 400)
+    monkeypatch.setitem(strategy.BAND, "cpu", 64 * 200)
     with caplog.at_level(logging.WARNING):
         found = create_strategy("auto")(model, image)
     assert "memory ran out with bands of 64 rows; going on with 32" in caplog.text

@@ -72,7 +72,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+LIKE_OTHERS = ("a padding mode", "a hook before", "a function", "channels that change places", "signs")
+
+
+@pytest.mark.parametrize("change", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in CHANGES])
 def test_a_program_is_that_of_the_network_as_it_is_now(change, monkeypatch):
     torch.manual_seed(0)
     network = lively(Block())

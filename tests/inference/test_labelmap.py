@@ -40,7 +40,7 @@ def assert_same(labels, full, margin=1e-5):
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_labels_are_those_of_interpolation_and_arg_max(classes, height, width, factor, smooth, dtype, seed):
     if min(height, width) * factor < 1 or height * width * factor**2 * classes > 3e7:
         factor = 1.5
@@ -71,7 +71,7 @@ def test_sizes_and_crops(points, size, crop, seed):
 @pytest.mark.parametrize("factor", [8.0, 3.0, 7.3])
 def test_a_map_of_many_bands(factor, layout, monkeypatch):
     """Bands are cut between cells, or anywhere where cells are taller than a band."""
-    scores = random_scores(11, 20, 26, 5).to(memory_format=layout)
+    scores = random_scores(11, 10, 13, 5).to(memory_format=layout)
     full = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
     for work in (2**19, 5000, 1):
         monkeypatch.setattr("fcn.inference.labelmap.WORK", work)

@@ -19,7 +19,7 @@ from fcn.models.segmenter import create_model
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    network = create_model("fcn8s", backbone="mobilenet_v3_small", upsample="transposed", num_classes=5).eval()
+    network = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=5).eval()
     for score in network.decoder.scores:
         torch.nn.init.normal_(score.weight)
     return network

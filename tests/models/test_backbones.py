@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torchvision
+from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
@@ -12,6 +13,7 @@ from fcn.core.registry import list_parts
 from fcn.graph import read_graph
 from fcn.graph.receptive_field import ReceptiveField
 from fcn.models.backbones import create_backbone
+from tests.models.narrow import NarrowVGG
 
 QUICK = [
     "compact",
@@ -19,7 +21,6 @@ QUICK = [
     "convnext_tiny",
     "googlenet",
     "mobilenet_v3_small",
-    "regnet_y_400mf",
     "resnet18",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
@@ -34,9 +35,12 @@ SLOW = [
     "inception_v3",
     "mnasnet0_5",
     "mobilenet_v2",
+    "mobilenet_v3_large",
     "regnet_x_400mf",
+    "regnet_y_400mf",
     "resnet50",
     "resnext50_32x4d",
+    "shufflenet_v2_x1_0",
     "squeezenet1_0",
     "vgg16_bn",
     "wide_resnet50_2",
@@ -48,6 +52,21 @@ SLOW = [
     "tu-legacy_xception",
     "tu-tresnet_m",
 ]
+
+CHANNELS = {  # of what ends each stage, for a name of each family
+    "alexnet": (64, 192, 256, 256),
+    "convnext_tiny": (96, 192, 384, 768),
+    "densenet121": (64, 256, 512, 1024, 1024),
+    "googlenet": (64, 192, 480, 832, 1024),
+    "mobilenet_v2": (16, 24, 32, 96, 1280),
+    "mobilenet_v3_large": (16, 24, 40, 112, 960),
+    "mobilenet_v3_small": (16, 16, 24, 48, 576),
+    "resnet18": (64, 64, 128, 256, 512),
+    "resnet50": (64, 256, 512, 1024, 2048),
+    "shufflenet_v2_x0_5": (24, 24, 48, 96, 1024),
+    "shufflenet_v2_x1_0": (24, 24, 116, 232, 1024),
+    "squeezenet1_1": (64, 128, 256, 512),
+}
 
 
 def check_contract(backbone):
@@ -73,6 +92,7 @@ def test_features_have_the_declared_channels_and_strides(name):
     backbone = create_backbone(name).eval()
     check_contract(backbone)
     check_parameters(backbone)
+    assert backbone.channels == CHANNELS.get(name, backbone.channels)
     output_stride = backbone.strides[-1] // 4
     dilated = create_backbone(name, output_stride=output_stride).eval()
     check_contract(dilated)
@@ -87,6 +107,7 @@ def test_more_features_have_the_declared_channels_and_strides(name, output_strid
     backbone = create_backbone(name, output_stride=None if name == "squeezenet1_0" and output_stride == 16 else output_stride).eval()
     check_contract(backbone)
     check_parameters(backbone)
+    assert backbone.channels == CHANNELS.get(name, backbone.channels)
 
 
 @pytest.mark.slow
@@ -102,24 +123,9 @@ def test_names_are_torchvisions_convolutional_classifiers():
     assert set(list_parts("backbone")) - {"compact"} == {name for name in names if not name.startswith(("maxvit", "swin", "vit"))}
 
 
-@pytest.mark.parametrize(("name", "channels"), [
-    ("alexnet", (64, 192, 256, 256)),
-    ("convnext_tiny", (96, 192, 384, 768)),
-    ("densenet121", (64, 256, 512, 1024, 1024)),
-    ("googlenet", (64, 192, 480, 832, 1024)),
-    ("mobilenet_v2", (16, 24, 32, 96, 1280)),
-    ("mobilenet_v3_large", (16, 24, 40, 112, 960)),
-    ("resnet50", (64, 256, 512, 1024, 2048)),
-    ("shufflenet_v2_x1_0", (24, 24, 116, 232, 1024)),
-    ("squeezenet1_1", (64, 128, 256, 512)),
-])  # fmt: skip
-def test_features_end_their_stages(name, channels):
-    assert create_backbone(name).channels == channels
-
-
 @pytest.mark.parametrize(("name", "options"), [
     ("alexnet", {}),
-    ("googlenet", {"output_stride": 8}),
+    pytest.param("googlenet", {"output_stride": 8}, marks=pytest.mark.slow),
     ("squeezenet1_1", {"output_stride": 4}),
     ("vgg11", {"output_stride": 16, "classifier": False}),
 ])  # fmt: skip
@@ -150,7 +156,7 @@ def test_a_network_that_drops_its_border_is_given_a_margin():
 
 
 def test_building_leaves_the_batch_statistics_alone():
-    for name, options in (("resnet18", {}), ("mobilenet_v2", {"output_stride": 8}), ("efficientnet-b0", {})):
+    for name, options in (("mobilenet_v3_small", {"output_stride": 8}), ("tu-resnet10t", {})):
         state = create_backbone(name, **options).state_dict()
         assert all(value == 0 for key, value in state.items() if key.endswith("num_batches_tracked"))
 
@@ -189,7 +195,10 @@ def test_vgg_ends_each_stage_with_a_pool():
     check_contract(backbone)
 
 
-def test_vggs_classifier_is_dilated_by_the_strides_of_its_pools():
+@pytest.mark.parametrize("narrow", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_vggs_classifier_is_dilated_by_the_strides_of_its_pools(narrow, monkeypatch):
+    if narrow:
+        monkeypatch.setattr("fcn.models.backbones.torchvision.torchvision_classifier", lambda name, weights: NarrowVGG())
     torch.manual_seed(0)
     backbone = create_backbone("vgg11").eval()
     dilated = create_backbone("vgg11", output_stride=8).eval()
@@ -217,20 +226,20 @@ def test_the_first_blocks_features_are_torchvisions_taps():
     torch.testing.assert_close(features[-1], expected["high"])
 
 
-def test_paths_are_still_dropped_in_training():
+@pytest.mark.parametrize(("name", "output_stride"), [("convnext_tiny", 16), pytest.param("efficientnet_b0", None, marks=pytest.mark.slow)])
+def test_paths_are_still_dropped_in_training(name, output_stride):
     torch.manual_seed(0)
-    for name, options in (("efficientnet_b0", {}), ("convnext_tiny", {"output_stride": 16})):
-        backbone = create_backbone(name, **options).train()
-        for module in backbone.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval()
-            if hasattr(module, "layer_scale"):
-                torch.nn.init.ones_(module.layer_scale)
-        image = torch.randn(1, 3, 64, 64)
-        with torch.no_grad():
-            assert not torch.equal(backbone(image)[-1], backbone(image)[-1])
-            backbone.eval()
-            assert torch.equal(backbone(image)[-1], backbone(image)[-1])
+    backbone = create_backbone(name, output_stride=output_stride).train()
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+        if hasattr(module, "layer_scale"):
+            nn.init.ones_(module.layer_scale)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.equal(backbone(image)[-1], backbone(image)[-1])
+        backbone.eval()
+        assert torch.equal(backbone(image)[-1], backbone(image)[-1])
 
 
 def test_a_copy_gives_the_same_features():

@@ -42,7 +42,9 @@ def test_a_network_of_the_same_words_takes_all(form, tmp_path):
 class TestStages:
     """Long et al. 2015, section 4.2: each finer network starts from the coarser one."""
 
-    @pytest.mark.parametrize(("coarse", "fine"), [("fcn32s", "fcn16s"), ("fcn16s", "fcn8s"), ("fcn32s", "fcn8s")])
+    @pytest.mark.parametrize(
+        ("coarse", "fine"), [("fcn32s", "fcn16s"), pytest.param("fcn16s", "fcn8s", marks=pytest.mark.slow), ("fcn32s", "fcn8s")]
+    )
     def test_a_finer_network_starts_with_the_coarser_ones_answer(self, coarse, fine, tmp_path, caplog):
         """Its new scores are zero and its up-samplers bilinear: it says what the coarse one says, doubled once or twice."""
         network = scored(coarse, "bilinear", align=False)
@@ -83,7 +85,7 @@ class TestOtherClasses:
     """A checkpoint starts a network for other classes: those of the same name are taken over, in whatever order they stand."""
 
     @pytest.mark.parametrize("upsample", ["transposed", "bilinear", "pixelshuffle", "nearest", "carafe"])
-    @pytest.mark.parametrize("model", ["fcn8s", "unet"])
+    @pytest.mark.parametrize("model", ["fcn8s", pytest.param("unet", marks=pytest.mark.slow)])
     def test_in_another_order_they_score_the_same(self, model, upsample, tmp_path):
         network = scored(model, upsample)
         path = saved(network, tmp_path / "first.pt")

@@ -16,6 +16,7 @@ from fcn.models.backbones import create_backbone
 from fcn.rewrite.convolutionalize import linear_to_conv
 from fcn.rewrite.convolutionalize.trained_size import trained_size
 from tests.models.lively import lively
+from tests.models.narrow import NarrowVGG
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
@@ -52,18 +53,21 @@ def test_a_window_may_be_flattened_in_any_order_and_lie_apart():
     torch.testing.assert_close(conv(x)[:, :, 1, 2], expected)
 
 
-def test_vgg_keeps_its_classifier(tmp_path):
+@pytest.mark.parametrize("build", [NarrowVGG, pytest.param(models.vgg11, marks=pytest.mark.slow)])
+def test_vgg_keeps_its_classifier(build, tmp_path, monkeypatch):
     """The cell of fc7 that sees the whole 7x7 grid of pool5, at the trained input size, holds the classifier's own activations."""
     torch.manual_seed(0)
-    classifier = models.vgg11().eval()
+    classifier = build().eval()
+    if build is NarrowVGG:
+        monkeypatch.setattr("fcn.models.backbones.torchvision.torchvision_classifier", lambda name, weights: NarrowVGG())
     torch.save(classifier.state_dict(), tmp_path / "vgg11.pth")
     backbone = create_backbone("vgg11", weights=str(tmp_path / "vgg11.pth")).eval()
     image = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         expected = classifier.classifier[:6](classifier.avgpool(classifier.features(image)).flatten(1))
         fc7 = backbone(image)[-1]
-    assert backbone.channels[-1] == 4096
-    assert fc7.shape == (1, 4096, 7, 7)
+    assert backbone.channels[-1] == classifier.classifier[3].out_features
+    assert fc7.shape == (1, backbone.channels[-1], 7, 7)
     torch.testing.assert_close(fc7[:, :, 3, 3], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -400,8 +404,8 @@ def test_an_image_smaller_than_a_window_is_refused():
 
 
 def test_leaves_the_classifier_as_it_was_and_keeps_its_names_and_modes():
-    classifier = models.mnasnet0_5(num_classes=3).train()
-    classifier.layers[8].eval()
+    classifier = models.MobileNetV2(3, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]).train()
+    classifier.features[2].eval()
     classifier.classifier[1].bias.requires_grad_(False)
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     modes = {name: part.training for name, part in classifier.named_modules()}

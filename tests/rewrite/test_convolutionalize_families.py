@@ -56,17 +56,15 @@ TORCHVISION = {
 TIMM = [
     "test_resnet",
     "test_byobnet",
-    "dla34",
     "resnest14d",
     "fasternet_t0",
     "test_convnext",
     "nf_resnet26",
-    "regnetx_002",
     "test_efficientnet_gn",
 ]
 # fmt: off
 TIMM_SLOW = [
-    "repvgg_a0", "vovnet39a", "selecsls42",
+    "repvgg_a0", "vovnet39a", "selecsls42", "dla34", "regnetx_002",
     "resnet26t", "resnetv2_50", "resnetv2_50x1_bit", "seresnet18", "ecaresnet26t", "skresnet18", "legacy_seresnet18",
     "res2net50_14w_8s", "gernet_s", "mobileone_s0", "convmixer_768_32", "convnext_atto", "convnextv2_atto", "inception_next_atto",
     "mambaout_femto", "poolformer_s12", "convformer_s18", "cspresnet50", "darknet53", "densenet121", "dpn48b", "hrnet_w18_small",
@@ -119,13 +117,16 @@ def check(classifier, size, gates=None, linear=None):
             assert_equal(F.avg_pool2d(fine, tuple(cells), stride=1).flatten(1), scores.flatten(1))
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+LIKE_OTHERS = ("inception_v3", "resnext", "wide resnet", "mnasnet", "regnet_x", "efficientnet")  # the layers of others here
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in TORCHVISION])
 def test_families_of_torchvision(name):
     build, size, gates, linear = TORCHVISION[name]
     check(lively(build().double(), size), size, gates, linear)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11", "vgg11_bn"])
+@pytest.mark.parametrize("name", ["alexnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11", "vgg11_bn"))])
 def test_flattened_windows(name):
     """Each cell is the classifier's head on a window of its features."""
     classifier = lively(small_head(models.get_model(name, weights=None)).double(), 224)
@@ -146,7 +147,7 @@ def test_a_pool_of_cells_that_its_window_does_not_have():
         convolutionalize(models.vgg11(), input_size=96)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11"])
+@pytest.mark.parametrize("name", ["alexnet", pytest.param("vgg11", marks=pytest.mark.slow)])
 def test_a_window_of_one_cell_more_than_trained(name):
     """At 256 x 256 the adaptive pool takes 2 x 2 cells together, at every cell: 8 to 7 and 7 to 6."""
     classifier = lively(small_head(models.get_model(name, weights=None)), 256)

@@ -328,18 +328,27 @@ QUICK = [
     "alexnet",
     "convnext_tiny",
     "densenet121",
-    "efficientnet_b0",
     "googlenet",
-    "mnasnet0_5",
-    "mobilenet_v2",
     "mobilenet_v3_small",
-    "regnet_y_400mf",
     "resnet18",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
     "vgg11_bn",
 ]
-SLOW = ["efficientnet_v2_s", "inception_v3", "regnet_x_400mf", "resnet50", "resnext50_32x4d", "squeezenet1_0", "vgg16", "wide_resnet50_2"]
+SLOW = [
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "inception_v3",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnet50",
+    "resnext50_32x4d",
+    "squeezenet1_0",
+    "vgg16",
+    "wide_resnet50_2",
+]
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -367,7 +376,7 @@ TIMM = """
     repghostnet_050 tresnet_m selecsls42 xception41 hgnetv2_b0 inception_next_tiny starnet_s1 repvit_m0_9 mambaout_femto dla34
     hrnet_w18_small inception_v3
 """
-BRISK = ["efficientnet-b0", "timm-tf_efficientnet_lite0", "tu-resnet10t", "tu-tf_mixnet_s", "tu-hrnet_w18_small"]
+BRISK = ["efficientnet-b0", "timm-tf_efficientnet_lite0", "tu-resnet10t", "tu-hrnet_w18_small"]
 
 
 def encoder(name):
@@ -462,7 +471,7 @@ def stored(network):
 
 
 def test_a_dilated_network_can_be_exported_for_any_size():
-    dilated = dilate(vary(trunk("googlenet")), 8).float()
+    dilated = dilate(vary(trunk("squeezenet1_1")), 8).float()
     sides = {2: torch.export.Dim("h", min=2, max=20) * 8, 3: torch.export.Dim("w", min=2, max=20) * 8}
     exported = torch.export.export(dilated, (torch.randn(1, 3, 96, 128),), dynamic_shapes=(sides,)).module()
     images = torch.randn(1, 3, 64, 152)

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +25,29 @@ from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, train, train_step
 from tests.cli.test_commands import cut, make_folder
 from tests.conftest import TINY
+from tests.faults.children import attempt, begin, command, finish, kill, one_of_two
 
-FCN = (sys.executable, "-m", "fcn")
+
+def forked(folder, words):
+    """Whether the command goes well as two processes, and what both say."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    places = [folder / f"process{rank}" for rank in range(2)]
+    for place in places:
+        place.mkdir(exist_ok=True)
+    first, second = (begin(one_of_two, rank, port, str(place), *words) for rank, place in enumerate(places))
+    ends = [finish(*second)]
+    ends.append(finish(*first, patience=180 if ends[0].value == 0 else 1))  # who waits for one that failed is ended, as by torchrun
+    return all(end.value == 0 for end in ends), "".join(Path(f"{place}.stderr").read_text() for place in places)
+
+
+def by_torchrun(folder, words):
+    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn", *words]
+    done = subprocess.run(call, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    return done.returncode == 0, done.stderr
+
+
+TWO_PROCESSES = [forked, pytest.param(by_torchrun, marks=pytest.mark.slow)]
 
 
 def lines(folder, kind):
@@ -84,28 +106,26 @@ class TestWhatARunLeavesBehind:
 class TestResume:
     def test_a_run_killed_again_and_again_ends_with_the_same_weights(self, tmp_path):
         """Killed with SIGKILL at moments that fall into steps, validation and the writing of checkpoints (one after every step)."""
-        words = [*TINY, "epochs=3", "data.train_count=12", "ema=0.9", "save_seconds=0", "workers=1", "backbone=mobilenet_v3_small"]
-        assert run(["train", *words, f"output={tmp_path / 'whole'}"]) == 0
+        words = [*TINY, "epochs=3", "data.train_count=12", "ema=0.9", "save_seconds=0", "workers=1"]
+        assert attempt(command, str(tmp_path), "train", *words, f"output={tmp_path / 'whole'}").value == 0
         cut = tmp_path / "cut"
-        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
         call = ["train", *words, f"output={cut}"]
         kills = 0
         for awaited, delay in (("config.yaml", 0.0), ("last.pt", 0.0), ("last.pt", 0.13), ("last.pt", 0.31)):
             file = cut / awaited  # the first kill comes before the first checkpoint
             before = file.stat().st_mtime_ns if file.exists() else 0
-            process = subprocess.Popen([*FCN, *call], env=environment, stderr=subprocess.DEVNULL)
-            while process.poll() is None and not (file.exists() and file.stat().st_mtime_ns > before):
+            process, receiver = begin(command, str(tmp_path), *call)
+            while process.is_alive() and not (file.exists() and file.stat().st_mtime_ns > before):
                 time.sleep(0.01)
             time.sleep(delay)
-            if process.poll() is None:
-                kills += 1
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+            kills += process.is_alive()
+            kill(process)
+            receiver.close()
             call = ["train", f"resume={cut}"]
         assert kills >= 2
         if not (cut / "last.pt").exists():
             pytest.fail("no checkpoint was written")
-        assert run(call) == 0
+        assert attempt(command, str(tmp_path), *call).value == 0
         assert_same_weights(tmp_path / "whole" / "last.pt", cut / "last.pt")
         whole, resumed = (read_checkpoint(tmp_path / name / "last.pt")["training"] for name in ("whole", "cut"))
         for name in whole["average"]:
@@ -191,33 +211,28 @@ class TestResume:
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
+@pytest.mark.parametrize("together", TWO_PROCESSES)
+def test_two_processes_equal_one_with_the_doubled_batch(together, tmp_path):
     """Losses and weights to rounding, for a network without batch statistics, with void spread unevenly; every image scored once."""
     words = [
         *TINY,
-        "backbone=vgg11",
-        "backbone.classifier=false",
+        "backbone=alexnet",
+        "augment.crop_size=64",
         "epochs=2",
         "data.val_count=5",
         "optim=sgd",
         "optim.lr=0.01",
         "accumulate=2",
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn"]
-    two = subprocess.run(
-        [*torchrun, "train", *words, "batch_size=1", f"output={tmp_path / 'two'}"], env=environment, capture_output=True, text=True
-    )
-    assert two.returncode == 0, two.stderr
+    well, errors = together(tmp_path, ["train", *words, "batch_size=1", f"output={tmp_path / 'two'}"])
+    assert well, errors
     assert run(["train", *words, "batch_size=2", f"output={tmp_path / 'one'}"]) == 0
     for first, second in zip(lines(tmp_path / "one", "train"), lines(tmp_path / "two", "train"), strict=True):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
     assert_same_weights(tmp_path / "one" / "last.pt", tmp_path / "two" / "last.pt", rtol=1e-3, atol=1e-5)
     last = f"checkpoint={tmp_path / 'two' / 'last.pt'}"
-    done = subprocess.run(
-        [*torchrun, "evaluate", last, "device=cpu", f"output={tmp_path / 'scores'}"], env=environment, capture_output=True
-    )
-    assert done.returncode == 0
+    well, errors = together(tmp_path, ["evaluate", last, "device=cpu", "workers=0", f"output={tmp_path / 'scores'}"])
+    assert well, errors
     split = shapes("val", count=5)
     pixels = sum(int((split[index][1] != VOID).sum()) for index in range(5))
     assert np.sum(json.loads((tmp_path / "scores" / "metrics.json").read_text())["confusion"]) == pixels  # every image once
@@ -226,7 +241,15 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
 
 
 def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_scores(tmp_path):
-    words = ["model=deeplabv3", "aux=true", "channels=16", "augment.crop_size=64", "epochs=1", f"output={tmp_path / 'run'}"]
+    words = [
+        "model=deeplabv3",
+        "backbone=mobilenet_v3_small",
+        "aux=true",
+        "channels=16",
+        "augment.crop_size=64",
+        "epochs=1",
+        f"output={tmp_path / 'run'}",
+    ]
     assert run(["train", *TINY, *words]) == 0
     best = read_checkpoint(tmp_path / "run" / "best.pt")
     model = model_from_state(best)
@@ -241,13 +264,13 @@ def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_
 def test_accumulated_batches_equal_the_large_batch():
     def step(parts):
         torch.manual_seed(0)
-        model = create_model("fcn32s", backbone="vgg11", classifier=False, upsample="transposed", num_classes=3).eval()
+        model = create_model("fcn32s", backbone="alexnet", upsample="transposed", num_classes=3).eval()
         nn.init.normal_(model.decoder.scores[0].weight)
         accelerator = create_accelerator("cpu", "fp32")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         generator = torch.Generator().manual_seed(1)
-        images = torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        labels = torch.randint(0, 3, (4, 32, 32), generator=generator, dtype=torch.uint8)
+        images = torch.randint(0, 256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8)
+        labels = torch.randint(0, 3, (4, 64, 64), generator=generator, dtype=torch.uint8)
         labels[:2, 5:] = 255
         batches = [(images[i : i + 4 // parts], labels[i : i + 4 // parts]) for i in range(0, 4, 4 // parts)]
         return train_step(model, optimizer, batches, SegmentationLoss(3), accelerator), model.state_dict()
@@ -258,14 +281,15 @@ def test_accumulated_batches_equal_the_large_batch():
         torch.testing.assert_close(weights[name], weights_of_parts[name], rtol=1e-4, atol=1e-6)
 
 
-def test_an_error_of_a_later_process_is_told_by_it(tmp_path):
+@pytest.mark.parametrize("together", TWO_PROCESSES)
+def test_an_error_of_a_later_process_is_told_by_it(together, tmp_path):
     root = make_folder(tmp_path / "mine", count=4)
     cut(root / "images" / "p3.jpg")  # the only image of val is p3; of train, process 1 meets it
     (root / "train.txt").write_text("p0\np3\n")
     (root / "val.txt").write_text("p1\n")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn"]
     words = [
         "model=fcn8s",
+        "backbone=compact",
         "epochs=1",
         "batch_size=1",
         "augment.crop_size=64",
@@ -274,14 +298,9 @@ def test_an_error_of_a_later_process_is_told_by_it(tmp_path):
         "data=folder",
         "data.verify=none",
     ]
-    done = subprocess.run(
-        [*torchrun, "train", *words, f"data.root={root}", f"output={tmp_path / 'run'}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode != 0
-    (line,) = [line for line in done.stderr.splitlines() if "p3.jpg" in line]
+    well, errors = together(tmp_path, ["train", *words, f"data.root={root}", f"output={tmp_path / 'run'}"])
+    assert not well
+    (line,) = [line for line in errors.splitlines() if "p3.jpg" in line]
     assert line.split("fcn", 1)[1].startswith((": ", " (process 1): "))
     assert "worker" not in line
 

@@ -41,7 +41,7 @@ def resize(call: Call) -> Result:
     align, smooth = bool(call.get("align_corners", default=False)), "_aa" in call.op
     source = call.get("input", "self")
     before = cast(Tensor, source.meta["val"]) if isinstance(source, fx.Node) else None
-    kernel = kernel_of(before, call.shape) if before is not None and mode in ("nearest", "nearest-exact") else "plain"
+    routine = routine_of(before, call.shape) if before is not None and mode in ("nearest", "nearest-exact") else "plain"
 
     def make(place: int, n_in: int, n_out: int) -> AxisMap:
         scale, fixed, shortened = Fraction(n_in, n_out), False, False
@@ -51,21 +51,21 @@ def resize(call: Call) -> Result:
             given = 1 / Fraction(factors[place]).limit_denominator(10_000)
             shortened = given != scale and takes_short_cut(place)
             scale, fixed = (scale, False) if shortened else (given, True)
-        return Resize(n_in, n_out, scale, mode, align, smooth, fixed, shortened, kernel)
+        return Resize(n_in, n_out, scale, mode, align, smooth, fixed, shortened, routine)
 
     def takes_short_cut(place: int) -> bool:
         n_in, n_out = value.shape[2 + place], call.shape[2 + place]
         if before is not None and before.device.type != "cpu":
             return mode in ("linear", "cubic") and not smooth and value.shape[2:] == call.shape[2:]
         if mode == "nearest":
-            return kernel == "plain" and n_out in (n_in, 2 * n_in)
+            return routine == "plain" and n_out in (n_in, 2 * n_in)
         return n_in == n_out and (mode == "linear" or smooth)
 
     return on_grid(call, value, count, make, "resize", call.shape)
 
 
-def kernel_of(x: Tensor, shape: tuple[int, ...]) -> Literal["plain", "single", "double"]:
-    """Which of torch's kernels resizes ``x`` to ``shape`` by "nearest" or "nearest-exact": see ``Resize``."""
+def routine_of(x: Tensor, shape: tuple[int, ...]) -> Literal["plain", "single", "double"]:
+    """Which of torch's routines resizes ``x`` to ``shape`` by "nearest" or "nearest-exact": see ``Resize``."""
     if x.device.type != "cpu":
         return "plain"
     channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())

@@ -165,6 +165,7 @@ def linear(head: Head, node: fx.Node) -> Value:
         head.windows = True
         head.flattened.append(where(head.network, node))
     if node.op == "call_module":
+        head.drop(node)  # before its weight is read: a hook may compute it
         conv = linear_to_conv(head.module(node), kernel, order=order, dilation=dilation)
         result = head.call(node, _tied(head, head.module(node), conv, order), x.node)
     else:

@@ -34,7 +34,12 @@ def test_the_estimate_of_one_pass_is_what_torch_allocates(dtype):
 
 @pytest.mark.parametrize(
     ("model", "backbone", "band"),
-    [("fcn8s", "resnet18", 32), ("fcn8s", "resnet18", 128), ("deeplabv3", "resnet18", 64), ("unet", "mobilenet_v2", 64)],
+    [
+        ("fcn8s", "resnet18", 32),
+        ("deeplabv3", "resnet18", 64),
+        pytest.param("fcn8s", "resnet18", 128, marks=pytest.mark.slow),
+        pytest.param("unet", "mobilenet_v2", 64, marks=pytest.mark.slow),
+    ],
 )
 def test_the_estimate_is_what_torch_allocates(model, backbone, band):
     network = create_model(model, backbone=backbone, upsample="bilinear", num_classes=11).eval()

@@ -208,12 +208,15 @@ def test_a_nearest_resize_that_rounds(options, mode, band):
 SIZES = [(1, 1), (1, 5), (2, 16), (3, 1), (5, 12), (8, 2), (12, 8), (12, 16), (16, 3)]
 BANDS = (1, 2, 3, 4, 7, 10, 25)
 STRIPS = (1, 2, 3)
+SOME = ([(1, 5), (3, 1), (5, 12), (12, 16)], (1, 3, 7, 25), (1, 3))  # of each
 
 
+@pytest.mark.parametrize("tried", [SOME, pytest.param((SIZES, BANDS, STRIPS), marks=pytest.mark.slow)], ids=["some", "all"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_streamed_is_whole(name):
+def test_streamed_is_whole(name, tried):
     network = network_of(name)
-    for size in SIZES:
+    sizes, bands, strip_counts = tried
+    for size in sizes:
         image = torch.randn(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         try:
             with torch.inference_mode():
@@ -225,7 +228,7 @@ def test_streamed_is_whole(name):
                 streamed(network, image, band=1)
         elif finite:
             with unchanged(network):
-                for band, strips in product([*(band for band in BANDS if band < size[0]), BANDS[-1]], STRIPS):
+                for band, strips in product([*(band for band in bands if band < size[0]), bands[-1]], strip_counts):
                     assert differs(network, image, band=band, strips=strips) < 1e-6, (size, band, strips)
                 if size == (12, 16):
                     written(network, image, band=4, strips=2)

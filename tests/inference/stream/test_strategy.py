@@ -46,24 +46,24 @@ def margin(model, image):
 
 
 def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
-    image = picture(40, 6000)
+    image = picture(40, 3000)
     labels = create_strategy("stream", memory=0.5)(model, image)
-    lowest = min(prepare(model, 40, 6000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32, 43)) / 2**30
+    lowest = min(prepare(model, 40, 3000).bytes(rows) for rows in (strategy.LOWEST, 8, 16, 32, 43)) / 2**30
     assert isinstance(stream(model, image, memory=lowest * 1.05), Scores)
     assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
     equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
     assert (equal | (margin(model, image) < 1e-4)).all()
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 6000 pixels wide and may take 0.00 GiB; give it more"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 3000 pixels wide and may take 0.00 GiB; give it more"):
         create_strategy("stream", memory=1e-4)(model, image)
 
 
 def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypatch):
     """The image, mirrored, and both at 1.3 times the size: equal to the same in one pass each, in less memory."""
-    image, options, taken = picture(100, 1000), {"flip": True, "scales": [1.0, 1.3]}, []
+    image, options, taken = picture(100, 600), {"flip": True, "scales": [1.0, 1.3]}, []
     fitting = strategy.fitting
     monkeypatch.setattr(strategy, "fitting", lambda *a: taken.append(fitting(*a)) or taken[-1])
-    lowest = prepare(model, 130, 1300).bytes(1) / 2**30
-    assert isinstance(stream(model, picture(130, 1300), memory=1.02 * lowest), Strips)
+    lowest = prepare(model, 130, 780).bytes(1) / 2**30
+    assert isinstance(stream(model, picture(130, 780), memory=1.02 * lowest), Strips)
     taken.clear()
     labels = create_strategy("stream", memory=4 * 1.02 * lowest, **options)(model, image)
     expected = create_strategy("whole", **options)(model, image)
