@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from fcn.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -20,6 +22,12 @@ class ModelSpec:
     backbone_options: dict[str, Any] = field(default_factory=dict)
     upsample_options: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+
+
+def check_auxiliary(aux: bool, aux_weight: float, aux_level: int | None) -> None:
+    """UserError for settings of an auxiliary head that is off."""
+    if not aux and (aux_weight, aux_level) != (0.5, None):
+        raise UserError("aux_weight and aux_level belong to the auxiliary head, which is off; add aux=true")
 
 
 def check_spec(spec: Any) -> None:

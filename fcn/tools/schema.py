@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from fcn.core.registry import find, list_parts
 from fcn.core.settings import REQUIRED, Setting, between
+from fcn.models.spec import check_auxiliary
 from fcn.training.terms import check_terms
 
 
@@ -21,6 +22,9 @@ class PartConfig:
             value = getattr(self, setting.name)
             if value != REQUIRED:
                 setting.check(value, key=f"{self.kind}.{setting.name}", part=(self.kind, self.name))
+        if self.kind == "model":
+            given = self.options()
+            check_auxiliary(**{key: given[key] for key in ("aux", "aux_weight", "aux_level")})
 
     def options(self, *left_out: str) -> dict[str, Any]:
         """The settings as keyword arguments, less some."""
