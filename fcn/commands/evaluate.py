@@ -95,7 +95,7 @@ def evaluate(config: EvaluateConfig) -> int:
 
 
 def named_split(data: dict[str, Any], name: str, checkpoint: str) -> Any:
-    """A split of the data set that a checkpoint names. ValueError, naming the checkpoint, where its entry is none that a training writes."""
+    """A split of the data set that a checkpoint names. ValueError, naming the checkpoint, where its entry describes none."""
     try:
         return load_split(data, name)
     except (ValueError, TypeError, AttributeError) as error:

@@ -18,7 +18,7 @@ import re
 import struct
 import zlib
 from math import ceil
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -215,13 +215,12 @@ def _check_directory(file: BinaryIO) -> None:
     """ValueError where an entry of the first directory of a TIFF has no number or no type, as where zeros were written over it."""
     file.seek(0)
     head = file.read(8)
-    order = ">" if head[:2] == b"MM" else "<"
-    if struct.unpack(f"{order}H", head[2:4]) != (42,):  # BigTIFF
+    order: Literal["big", "little"] = "big" if head[:2] == b"MM" else "little"
+    if int.from_bytes(head[2:4], order) != 42:  # BigTIFF
         return
-    file.seek(*struct.unpack(f"{order}I", head[4:]))
-    (count,) = struct.unpack(f"{order}H", file.read(2))
-    entries = file.read(12 * count)
-    if not all(all(struct.unpack_from(f"{order}HH", entries, place)) for place in range(0, 12 * count, 12)):
+    file.seek(int.from_bytes(head[4:], order))
+    entries = file.read(12 * int.from_bytes(file.read(2), order))
+    if not all(any(entries[place : place + 2]) and any(entries[place + 2 : place + 4]) for place in range(0, len(entries), 12)):
         raise ValueError("an entry of its directory is empty: it is damaged")
 
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ QUIET = 5.0  # seconds, of one wait for a delivery
 WAITS = 120  # with nothing delivered, after which the workers are given up; counted, so that a stopped and continued process goes on
 
 T = TypeVar("T")
+
+# What torch asks when it takes an iterator away, and has not set yet where its workers could not be started: a traceback would be printed.
+_MultiProcessingDataLoaderIter._shutdown = True
 
 
 class LostWorkerError(ChildProcessError):

@@ -1,4 +1,4 @@
-"""Lengths that a picture file states twice: bytes that were put in, and headers of another size, are refused; what programs write is not."""
+"""Lengths that a picture file states twice: bytes put in and headers of another size are refused; what programs write is not."""
 
 import struct
 from pathlib import Path

@@ -109,7 +109,7 @@ class Warnings(logging.Handler):
 
 
 def cpu_seconds() -> float:
-    """Seconds of the CPU that all attempts of this process have taken so far: those of the server, and of what it forked and has waited for."""
+    """Seconds of the CPU that all attempts of this process have taken so far: of the server, and of what it forked and has waited for."""
     times = [process.cpu_times() for process in psutil.Process().children()]
     return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 

@@ -25,7 +25,7 @@ SEED = int(os.environ.get("FCN_FAULTS_SEED", "0"))
 
 @dataclass(frozen=True)
 class Outcome:
-    """what: ``RIGHT``, ``TOLD``, ``REFUSED``, ``ELSE``, or the name of undetectable damage. words: how it was refused, or what was wrong."""
+    """what: ``RIGHT``, ``TOLD``, ``REFUSED``, ``ELSE``, or the name of undetectable damage. words: what was said, or what was wrong."""
 
     what: str
     words: str = ""

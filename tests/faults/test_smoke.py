@@ -1,5 +1,6 @@
 """The suite itself: that it finds planted faults, and a few of its items, in the tests that everybody runs."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_every_flipped_bit_of_a_png_is_seen_and_no_one_of_a_bitmap_s_pixels(tmp_
     assert not any(whole("png", flipped(data, place)) for place in range(len(data)))
     data = (tmp_path / "mask-bmp" / "picture.bmp").read_bytes()
     assert unseen("bmp", flipped(data, len(data) - 1), "other", "value") == "bmp: sound, other content"
+
+
+def test_only_a_photograph_may_claim_fewer_rows_under_a_right_checksum(tmp_path: Path) -> None:
+    save_pictures(tmp_path)
+    data = bytearray((tmp_path / "rgb-png" / "picture.png").read_bytes())
+    data[23] -= 1
+    photograph, label_map = ("torch.uint8", (3, 27, 40), ""), ("torch.uint8", (27, 40), "")
+    assert unseen("png", bytes(data), photograph, None) is None
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    assert unseen("png", bytes(data), photograph, None) == "png: a photograph's header of fewer rows, its checksum put right"
+    assert unseen("png", bytes(data), label_map, None) is None
 
 
 def flipped(data: bytes, place: int) -> bytes:
