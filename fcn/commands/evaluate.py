@@ -32,7 +32,7 @@ def evaluate(config: EvaluateConfig) -> int:
     state = read_checkpoint(config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
-    elif "data" in state:
+    elif state.get("data"):
         data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
     else:
         raise ValueError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")

@@ -254,7 +254,7 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
         file.seek(parts[-1][0])
         check_tiff_lzw(file.read(parts[-1][1]), left * row, rows * row)
     elif tags.get(_COMPRESSION, 1) == 1:
-        stated = (tags.get(_TILE_BYTES) if tiled else tags.get(_STRIP_BYTES)) or ()
+        stated: tuple[int, ...] = (tags.get(_TILE_BYTES) if tiled else tags.get(_STRIP_BYTES)) or ()
         if len(stated) == wanted and stated[-1] not in (0, left * row, rows * row) and parts[-1][0] + stated[-1] <= size:
             raise ValueError(f"its last {kind[:-1]} has {stated[-1]:,} bytes, and {left * row:,} by the size that it claims")
 

@@ -194,8 +194,11 @@ def results(place: Path) -> dict[str, Any]:
             if path.suffix == ".png" and path.name != "curves.png":
                 found[path.name] = path.read_bytes()
             elif path.suffix == ".pt" and sound(path):
-                state = readers.checkpoint(path)
-                found[path.name] = {key: value for key, value in state.items() if key != "data"}
+                try:
+                    state = readers.checkpoint(path)
+                    found[path.name] = {key: value for key, value in state.items() if key != "data"}
+                except ValueError:  # the damaged one, which is left as it was
+                    found[path.name] = path.read_bytes()
             elif path.name == "metrics.jsonl":
                 found[path.name] = records(path)
             elif path.name == "metrics.json":
