@@ -10,11 +10,13 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,8 +62,15 @@ def worker_loader(dataset: Dataset[Any], *, workers: int, collate: Callable[[Any
 
 
 def one_thread(_: int) -> None:
-    """Workers share the cores with the training: one thread each."""
+    """Workers share the cores with the training: one thread each. And what ends is told by the main process alone."""
     torch.set_num_threads(1)
+    sys.excepthook = unless_cut_off
+
+
+def unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A worker's hook for errors: the thread that hands its tensors over calls it where the other end of a connection is gone."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 # --- in the worker ---
