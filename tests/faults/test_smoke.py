@@ -8,7 +8,7 @@ import pytest
 from tests.faults import planted
 from tests.faults.children import attempt
 from tests.faults.formats import whole
-from tests.faults.outcomes import ELSE, REFUSED, RIGHT, of_command, of_library
+from tests.faults.outcomes import ELSE, REFUSED, RIGHT, TOLD, differing, of_command, of_library
 from tests.faults.subjects import SUBJECTS, save_pictures
 from tests.faults.test_files import check
 from tests.faults.unseen import unseen
@@ -54,6 +54,20 @@ def test_planted_faults_are_found(reader, what: str, words: str, tmp_path: Path)
 )
 def test_answers_of_the_command_are_judged(status: int, errors: str, broken: list[str], what: str) -> None:
     assert of_command(status, errors, "a.png", same=True, hidden=None, broken=broken).what == what
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("config.yaml lacks optim.lr, seed; the default is taken", TOLD),
+        ("config.yaml lacks seed; the default is taken", ELSE),
+        ("the file lacks optim.lr, seed; the default is taken", ELSE),
+        ("", ELSE),
+    ],
+)
+def test_only_a_warning_that_names_all_makes_another_result_right(line: str, what: str) -> None:
+    changed = differing({"optim": {"lr": 1}, "seed": 2, "epochs": 3}, {"optim": {"lr": 0}, "seed": 0, "epochs": 3})
+    assert of_command(0, f"{line}\n", "config.yaml", same=False, hidden=None, broken=[], changed=changed).what == what
 
 
 def test_whole_pictures_are_known_from_cut_ones(tmp_path: Path) -> None:
