@@ -15,7 +15,7 @@ from typing import Any
 
 from fcn import config as schema
 from fcn.help import chosen_parts, conf_folder, group_names, group_options
-from fcn.names import first_line, suggest
+from fcn.names import first_line, shown, suggest
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +113,9 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
 
 
 def check_plain(text: str) -> None:
-    """ValueError where a YAML text is no mapping of a few levels, or where a few of its bytes stand for many values."""
+    """ValueError where a YAML text is no mapping of a few levels, gives a key twice, or where a few of its bytes stand for many values."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
+    from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events
 
     depth, begun = 0, False
@@ -128,6 +129,20 @@ def check_plain(text: str) -> None:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST_SETTINGS:
             raise ValueError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
+    check_keys_once(yaml_nodes(text))
+
+
+def check_keys_once(node: Any) -> None:
+    """ValueError where a mapping of a YAML text gives a key twice, of which the last would be taken."""
+    from yaml import MappingNode
+
+    if isinstance(node, MappingNode):
+        given = [key.value for key, _ in node.value]
+        twice = [key for key in given if given.count(key) > 1]
+        if twice:
+            raise ValueError(f"it gives {shown(twice[0])} twice")
+        for _, value in node.value:
+            check_keys_once(value)
 
 
 def flat(settings: Any) -> set[str]:
