@@ -16,7 +16,7 @@ from typing import Any
 from fcn import tools as schema
 from fcn.core.conf import conf_folder, default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import first_line, suggest
+from fcn.core.names import first_line, shown, suggest
 from fcn.core.registry import KINDS, find, list_parts, load_plugins
 from fcn.tools.schema import loss_schema, part_schema
 
@@ -127,8 +127,9 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
 
 
 def check_plain(text: str) -> None:
-    """ValueError where a YAML text is no mapping of a few levels, or where a few of its bytes stand for many values."""
+    """ValueError where a YAML text is no mapping of a few levels, gives a key twice, or where a few of its bytes stand for many values."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
+    from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events
 
     depth, begun = 0, False
@@ -142,6 +143,20 @@ def check_plain(text: str) -> None:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST_SETTINGS:
             raise ValueError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
+    check_keys_once(yaml_nodes(text))
+
+
+def check_keys_once(node: Any) -> None:
+    """ValueError where a mapping of a YAML text gives a key twice, of which the last would be taken."""
+    from yaml import MappingNode
+
+    if isinstance(node, MappingNode):
+        given = [key.value for key, _ in node.value]
+        twice = [key for key in given if given.count(key) > 1]
+        if twice:
+            raise ValueError(f"it gives {shown(twice[0])} twice")
+        for _, value in node.value:
+            check_keys_once(value)
 
 
 def flat(settings: Any) -> set[str]:

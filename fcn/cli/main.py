@@ -18,7 +18,9 @@ from fcn import tools as schema
 from fcn.cli.composing import WrongCallError, build, check_brackets, compose, read, text_of, use_plugins, values
 from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
-from fcn.core.names import suggest
+from fcn.core.names import shown, suggest
+
+LONGEST = 3000  # characters of a message: a few long paths, and no line of a file that has no ends of lines
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -68,6 +70,7 @@ def run(arguments: list[str]) -> int:
 def complain(message: str, status: int = 2) -> int:
     """One line on standard error. A wrong call is told by the first process only, a failure by the process that met it."""
     rank = os.environ.get("RANK", "0")
+    message = shown(message, LONGEST)
     if rank == "0" or status == 1:
         tell(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}")
     return status

@@ -6,7 +6,7 @@ of this package delivers maps in that form, whatever the files held; every pictu
 
 from dataclasses import dataclass
 
-from fcn.core.names import suggest
+from fcn.core.names import shown, suggest
 
 VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
 
@@ -43,7 +43,7 @@ class LabelSet:
             raise ValueError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
-            raise ValueError(f"class names must be unique; given more than once: {', '.join(repeated)}")
+            raise ValueError(f"class names must be unique; given more than once: {shown(', '.join(repeated), 300)}")
         if not self.colors:
             object.__setattr__(self, "colors", voc_colors(len(self.names)))
         if len(self.colors) != len(self.names):

@@ -25,6 +25,13 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     return table[name]
 
 
+def shown(text: object, most: int = 60) -> str:
+    """What a file holds, or a library says of it, for a message: cut after ``most`` characters, what cannot be printed escaped."""
+    words = str(text)
+    cut = words if len(words) <= most else words[:most] + "..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in cut)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its kind where it says nothing."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return shown(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__

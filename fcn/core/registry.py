@@ -173,6 +173,7 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
 
 def find(kind: str, name: str) -> Part:
     """The part of that name. Raises UserError naming the close or allowed words where there is none."""
+    name = str(name)
     _from_packages()
     own = _own(kind)
     part = _registered.get((kind, name)) or own.get(name)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from numbers import Integral, Real
 from os import PathLike
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -169,8 +170,8 @@ class Setting:
         if self.type is bool or isinstance(value, bool):
             return self.type is bool and isinstance(value, bool)
         if self.type is float:
-            return isinstance(value, int | float) and (math.isfinite(value) or (self.infinite and value == math.inf))
-        return isinstance(value, self.type)
+            return isinstance(value, Real) and (math.isfinite(value) or (self.infinite and value == math.inf))
+        return isinstance(value, Integral if self.type is int else self.type)
 
 
 KINDS = {

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from fcn.core.labels import LabelSet, voc_colors
+from fcn.core.names import shown
 from fcn.data.pairs import read_text
 
 _CLASS = re.compile(r"(?P<name>[^#]*?)(?:\s+#(?P<color>[0-9a-fA-F]{6}))?(?:\s+#\s.*)?")
@@ -56,13 +57,13 @@ def read_classes(path: str | PathLike[str]) -> LabelSet:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         line = line.strip()
         if _COLOR_FIRST.fullmatch(line):
-            raise ValueError(f"{path}, line {number}: '{line}' begins with a colour, and reads as a comment. Here, {_FORM}")
+            raise ValueError(f"{path}, line {number}: '{shown(line)}' begins with a colour, and reads as a comment. Here, {_FORM}")
         if not line or line.startswith("#"):
             continue
         match = _CLASS.fullmatch(line)
         _refuse_foreign(path, number, match["name"] if match else line)
         if match is None:
-            raise ValueError(f"{path}, line {number}: '{line}' is not a class name, optionally followed by a colour as #rrggbb")
+            raise ValueError(f"{path}, line {number}: '{shown(line)}' is not a class name, optionally followed by a colour as #rrggbb")
         names.append(match["name"])
         colors.append(match["color"])
         numbers.append(number)
@@ -79,10 +80,10 @@ def _refuse_foreign(path: Path, number: int, line: str) -> None:
     """ValueError for a line that looks like one of another form, or holds what cannot be seen."""
     hidden = next((char for char in line if char in _INVISIBLE or (char != "\t" and unicodedata.category(char) == "Cc")), None)
     if hidden is not None:
-        raise ValueError(f"{path}, line {number}: {line!a} holds a character that cannot be seen (U+{ord(hidden):04X}): remove it")
+        raise ValueError(f"{path}, line {number}: '{shown(line)}' holds a character that cannot be seen (U+{ord(hidden):04X}): remove it")
     for pattern, meaning in _FOREIGN:
         if pattern.fullmatch(line):
-            raise ValueError(f"{path}, line {number}: '{line}' looks like {meaning}. Here, {_FORM}")
+            raise ValueError(f"{path}, line {number}: '{shown(line)}' looks like {meaning}. Here, {_FORM}")
 
 
 def _refuse_numbered(path: Path, names: list[str], numbers: list[int]) -> None:
@@ -94,6 +95,6 @@ def _refuse_numbered(path: Path, names: list[str], numbers: list[int]) -> None:
         counted = [int(part[0]) for part in parts]
         if len({part[1] for part in parts}) == len(parts) and counted == list(range(counted[0], counted[0] + len(parts))):
             raise ValueError(
-                f"{path}, line {numbers[0]}: '{names[0]}' looks like a name with its index {counted[0]}, as the lines after it do. "
+                f"{path}, line {numbers[0]}: '{shown(names[0])}' looks like a name with its index {counted[0]}, as the lines after it do. "
                 f"Here, {_FORM}"
             )

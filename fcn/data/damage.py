@@ -7,18 +7,24 @@ pixels are decoded
   deflate yields at most 1032 bytes for one (RFC 1951: 258 bytes for 2 bits), and JPEG codes each block of 8x8 in 2 bits or more;
 - the checksums are compared: PNG's CRC of each chunk (of all that is stored, for 1 % of the time that decoding takes), and zlib's of each
   strip of a TIFF, which its decoder does not reach where damage lengthens the data;
-- the parts of a TIFF must lie within the file, and a PNG must end with its end mark.
+- the parts of a TIFF must lie within the file, and a PNG must end with its end mark;
+- the markers of a JPEG must follow each other, and lengths that a file states twice must agree (``lengths``).
 
-JPEG, WebP, AVIF, JPEG 2000, LZW and raw pixels have no checksum: damage that leaves them decodable cannot be seen.
+JPEG, WebP, AVIF, JPEG 2000, LZW and raw pixels have no checksum: damage that leaves them decodable, and their lengths right, cannot be
+seen.
 """
 
+import re
 import struct
 import zlib
 from math import ceil
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
+
+from fcn.core.names import shown
+from fcn.data.lengths import check_lengths, check_tiff_lzw
 
 _PIECE = 1 << 20  # bytes that are read at once
 _DEFLATE = 1032  # bytes out of one, at most
@@ -61,23 +67,35 @@ def check_claim(picture: Image.Image, file: BinaryIO) -> None:
         ratio = _RATIO.get(str(picture.info.get("compression")))
         if ratio and _unpacked(picture) > ratio * size + _PIECE:
             raise ValueError(_claim(*picture.size, size))
-        _check_parts(picture, size)
+        _check_directory(file)
+        _check_parts(picture, file, size)
     else:
         tiles = getattr(picture, "tile", None)
         ratio = _PIXELS.get(tiles[0][0]) if tiles else None
         if ratio and picture.width * picture.height > ratio * size + _PIECE:
             raise ValueError(_claim(*picture.size, size))
+        check_lengths(picture.format, file)
+
+
+_MARK = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)  # within coded blocks, no part of them
 
 
 def check_jpeg(data: bytes) -> None:
-    """ValueError where a JPEG has no end mark, or claims more blocks than its bytes can code.
+    """ValueError where a JPEG's markers do not follow each other up to its end mark, or it claims more blocks than are coded.
 
     A block of a sequential JPEG takes 2 bits or more, one for its mean and one for its end; of a progressive one, 1 bit. What is coded by
-    arithmetic (SOF 9 and up) can be less, and is let through.
+    arithmetic (SOF 9 and up) can be less, and is let through. What follows the end mark is not looked at.
     """
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
+    at, coded = 2, 0
+    needed, claim = 0, (0, 0)  # bits
+    while at + 2 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at] != 0xFF or marker == 0:
+            raise ValueError(f"there is no marker at byte {at:,}, where one is due: it is damaged")
+        if marker == 0xD9:
+            if needed > 8 * coded:
+                raise ValueError(_claim(*claim, len(data)))
+            return
         if marker == 0xFF or 0xD0 <= marker <= 0xD8 or marker == 0x01:  # padding, and marks without content
             at += 1 if marker == 0xFF else 2
             continue
@@ -86,13 +104,15 @@ def check_jpeg(data: bytes) -> None:
             factors = [(byte >> 4 or 1, byte & 15 or 1) for byte in data[at + 11 : at + 10 + 3 * components : 3]]
             across, down = (max((pair[axis] for pair in factors), default=1) for axis in (0, 1))
             blocks = sum(ceil(width * x / across / 8) * ceil(height * y / down / 8) for x, y in factors)
-            if blocks * (1 if marker == 0xC2 else 2) > 8 * len(data):
-                raise ValueError(_claim(width, height, len(data)))
-        if marker == 0xDA:  # what follows are coded blocks, in which this mark cannot occur
-            if data.find(b"\xff\xd9", at) < 0:
-                raise ValueError(_CUT)
-            return
-        at += 2 + length
+            needed, claim = blocks * (1 if marker == 0xC2 else 2), (width, height)
+        at += 2 + max(2, length)
+        if marker == 0xDA:  # coded blocks follow
+            found = _MARK.search(data, at)
+            if found is None:
+                break
+            coded += found.start() - at
+            at = found.start()
+    raise ValueError(_CUT)
 
 
 def check_stored(picture: Image.Image, file: BinaryIO) -> Png | None:
@@ -108,19 +128,21 @@ def check_stored(picture: Image.Image, file: BinaryIO) -> Png | None:
     return None
 
 
-def check_rows(picture: Image.Image, file: BinaryIO, png: Png) -> None:
-    """ValueError where the compressed pixels of a decoded PNG end before its last row, or fail zlib's checksum.
+def check_rows(picture: Image.Image, file: BinaryIO, png: Png, *, always: bool) -> None:
+    """ValueError where the compressed pixels of a decoded PNG are not as many as it claims, or fail zlib's checksum.
 
-    Pillow leaves rows that are missing at 0. So the data are only counted where the last row is 0: counting takes a third as long as
-    decoding. Of interlaced pictures they always are.
+    Pillow leaves rows that are missing at 0, and those beyond the last unread. Counting takes a third as long as decoding. So unless
+    ``always``, the data are only counted where the last row is 0; of interlaced pictures they always are.
     """
     last = picture.crop((0, picture.height - 1, picture.width, picture.height))
-    if png.row and np.asarray(last).any():
+    if png.row and not always and np.asarray(last).any():
         return
     count, _ = _inflated(file, png.pieces)
     if count < png.needed:
         rows = f" after {count // png.row} of {picture.height} rows" if png.row else ""
         raise ValueError(f"its pixels end{rows}")
+    if count > png.needed:
+        raise ValueError(f"it claims to be {picture.width}x{picture.height} pixels, and holds more")
 
 
 def _inflated(file: BinaryIO, pieces: list[tuple[int, int]]) -> tuple[int, bool]:
@@ -159,7 +181,7 @@ def _chunks(file: BinaryIO, width: int, height: int) -> Png:
             check = zlib.crc32(data, check)
             left -= len(data)
         if file.read(4) != struct.pack(">I", check):
-            raise ValueError(f"its part {name.decode('latin-1')} fails its checksum: it is damaged")
+            raise ValueError(f"its part {shown(name.decode('latin-1'))} fails its checksum: it is damaged")
         if name == b"IHDR":
             depth, color, _, _, interlaced = data[8:13]
             bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
@@ -189,10 +211,24 @@ _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 258, 
 _STRIP_AT, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_AT, _TILE_BYTES = 273, 279, 322, 323, 324, 325
 
 
-def _check_parts(picture: TiffImagePlugin.TiffImageFile, size: int) -> None:
-    """ValueError unless all strips or tiles of the picture are there and lie within the file of ``size`` bytes.
+def _check_directory(file: BinaryIO) -> None:
+    """ValueError where an entry of the first directory of a TIFF has no number or no type, as where zeros were written over it."""
+    file.seek(0)
+    head = file.read(8)
+    order: Literal["big", "little"] = "big" if head[:2] == b"MM" else "little"
+    if int.from_bytes(head[2:4], order) != 42:  # BigTIFF
+        return
+    file.seek(int.from_bytes(head[4:], order))
+    entries = file.read(12 * int.from_bytes(file.read(2), order))
+    if not all(any(entries[place : place + 2]) and any(entries[place + 2 : place + 4]) for place in range(0, len(entries), 12)):
+        raise ValueError("an entry of its directory is empty: it is damaged")
 
-    JPEG of the old style (6) may be stored elsewhere.
+
+def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: int) -> None:
+    """ValueError unless all strips or tiles of the picture are there, lie within the file of ``size`` bytes, and are as long as it claims.
+
+    JPEG of the old style (6) may be stored elsewhere. Old files state wrong lengths of raw strips, so that 0 and what reaches beyond the
+    end do not count. Of LZW the last part is looked at.
     """
     if picture.tag_v2.get(_COMPRESSION) == 6:
         return
@@ -200,13 +236,27 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, size: int) -> None:
     rows = tags[_TILE_HEIGHT] if tiled else min(tags.get(_ROWS, tags[_HEIGHT]), tags[_HEIGHT])
     planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
     wanted = (ceil(tags[_WIDTH] / tags[_TILE_WIDTH]) if tiled else 1) * ceil(tags[_HEIGHT] / max(1, rows)) * planes
-    parts, kind = _parts(picture)[:wanted], "tiles" if tiled else "strips"
+    parts, kind = _parts(picture), "tiles" if tiled else "strips"
+    if len(parts) > wanted:
+        raise ValueError(f"it has {len(parts)} {kind}, and its {tags[_WIDTH]}x{tags[_HEIGHT]} pixels take {wanted}")
     missing = wanted - sum(1 for offset, count in parts if offset and count)
     if missing > 0:
         raise ValueError(f"{missing} of its {wanted} {kind} are missing")
     beyond = sum(1 for offset, count in parts if offset + count > size)
     if beyond:
         raise ValueError(f"{beyond} of its {wanted} {kind} lie beyond its end: it was cut off")
+    bits = sum(tags.get(_BITS, (1,))) if planes == 1 else int(tags.get(_BITS, (1,))[0])
+    row = ceil((tags[_TILE_WIDTH] if tiled else tags[_WIDTH]) * bits / 8)
+    left = rows if tiled else (tags[_HEIGHT] - 1) % max(1, rows) + 1  # rows of the last part
+    if tags.get(_PHOTOMETRIC) == 6 or tags.get(_FILL_ORDER, 1) != 1:
+        return
+    if tags.get(_COMPRESSION, 1) == 5:
+        file.seek(parts[-1][0])
+        check_tiff_lzw(file.read(parts[-1][1]), left * row, rows * row)
+    elif tags.get(_COMPRESSION, 1) == 1:
+        stated: tuple[int, ...] = (tags.get(_TILE_BYTES) if tiled else tags.get(_STRIP_BYTES)) or ()
+        if len(stated) == wanted and stated[-1] not in (0, left * row, rows * row) and parts[-1][0] + stated[-1] <= size:
+            raise ValueError(f"its last {kind[:-1]} has {stated[-1]:,} bytes, and {left * row:,} by the size that it claims")
 
 
 def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:

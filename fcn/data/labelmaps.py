@@ -46,7 +46,7 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
                 f"{path} holds {count} {kind}, and a label map is one picture: save the one that is meant as a file of its own"
             )
         layout, top = raw_mode(picture), _unstretched(picture)
-        decode(picture, path)
+        decode(picture, path, count=True)
         values = np.array(picture)
         if picture.format == "GIF" and picture.mode == "P" and _renumbered(picture, values):
             raise ValueError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from fcn.core.names import shown
 from fcn.data.bands import strange_bands, unread_tiff
 from fcn.data.damage import check_claim, check_rows, check_stored
 
@@ -74,14 +75,17 @@ def opened(path: str | PathLike[str]) -> Iterator[Image.Image]:
         yield picture
 
 
-def decode(picture: Image.Image, path: str | PathLike[str]) -> None:
-    """Reads the pixels of an ``opened`` picture. Raises ValueError, naming the file, where it is damaged as far as its format can show."""
+def decode(picture: Image.Image, path: str | PathLike[str], *, count: bool = False) -> None:
+    """Reads the pixels of an ``opened`` picture; count: those of a PNG are counted, in a third of the time more.
+
+    Raises ValueError, naming the file, where it is damaged as far as its format can show.
+    """
     with named(path):
         file = picture.fp  # type: ignore[attr-defined]
         png = check_stored(picture, file)
         picture.load()
         if png is not None:
-            check_rows(picture, file, png)
+            check_rows(picture, file, png, always=count)
 
 
 def frames(picture: Image.Image, path: str | PathLike[str]) -> int:
@@ -121,7 +125,7 @@ def named(path: str | PathLike[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = shown(error, 300).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be decoded ({reason}): replace the file or leave it out") from None
 
 

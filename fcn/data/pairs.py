@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import shown
 from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
 from fcn.data.labelmaps import read_labels
 
@@ -221,7 +222,7 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
+    return ", ".join(f"'{shown(name)}'" for name in names[:_SHOWN]) + more
 
 
 def _folder(files: Mapping[str, str]) -> str:

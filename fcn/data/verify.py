@@ -1,5 +1,8 @@
 """Looking at the samples of a split before a long run needs them: does every pair exist, decode, match in size and hold known labels?"""
 
+import os
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
@@ -8,19 +11,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.core.labels import VOID
+from fcn.core.names import shown
 from fcn.data.census import Census, count_values
 from fcn.data.split import Split
 
 MODES = ("auto", "all", "none")
 _SAMPLE = 500  # pairs that "auto" looks at
-_SHOWN = 5  # faults that are told in full
+_SHOWN = 5  # kinds of faults that are told
+_ALIKE = 3  # samples that are named beside the first of a kind
 
 
 def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census:
     """Reads samples of a split as training will and returns what their label maps hold.
 
     ``all`` reads every one, ``none`` none, ``auto`` every one of up to 500 and an evenly spread 500 of more. Raises ValueError for an empty
-    split, and one that names the first faulty files and their number; with ``progress``, a bar on stderr tells how far it is.
+    split, and one that tells of the faulty samples, one of each kind in full; with ``progress``, a bar on stderr tells how far it is.
     """
     if mode not in MODES:
         raise ValueError(f"verify is one of {', '.join(MODES)}, not '{mode}'")
@@ -33,16 +38,30 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
     census, faults = Census(split.labels, len(split)), []
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
         found = pool.map(lambda index: _looked_at(split, index), indices)
-        for result in tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False):
+        shown_found = tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False)
+        for index, result in zip(indices, shown_found, strict=True):
             if isinstance(result, str):
-                faults.append(result)
+                faults.append((split.names[index], result))
             else:
                 census.add(result)
     if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        lines = list(_by_kind(faults))
+        more = f"\n  and {len(lines) - _SHOWN} other faults" if len(lines) > _SHOWN else ""
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
-        raise ValueError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
+        raise ValueError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
     return census
+
+
+def _by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
+    """Sentences on samples (name, fault): of those that differ in paths and numbers only, the first, and the names of the others."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, fault in faults:
+        kind = re.sub(r"\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
+        kinds.setdefault(kind, []).append((name, fault))
+    for (_, first), *others in kinds.values():
+        names = ", ".join(f"'{shown(name)}'" for name, _ in others[:_ALIKE])
+        more = f" and {len(others) - _ALIKE} more" if len(others) > _ALIKE else ""
+        yield f"{first} (so it is with {names}{more})" if others else first
 
 
 def _looked_at(split: Split, index: int) -> Tensor | str:

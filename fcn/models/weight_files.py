@@ -7,6 +7,7 @@ checksums.
 
 import hashlib
 import logging
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def read_archive(path: Path, kind: str) -> Any:
         packed = zipfile.is_zipfile(path)
         if packed:
             check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of sparse tensors, which are refused by name
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
     except DamagedError as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # a damaged archive raises whatever its parser meets

@@ -86,6 +86,11 @@ def create_optimizer(name: str, model: Segmenter, **options: Any) -> torch.optim
     return optimizer
 
 
+def keeps_moments(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer has a state besides its parameters, once it has made a step: SGD without momentum has none."""
+    return any(group.get("momentum", 0) or "betas" in group for group in optimizer.param_groups)
+
+
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Take over an optimizer's ``state_dict``. Raises ValueError where it is of another optimizer, or of other settings or parameters."""
     groups = saved.get("param_groups")

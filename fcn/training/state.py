@@ -11,7 +11,7 @@ from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter
 from fcn.models.weight_files import is_state_dict
 from fcn.training.batches import Plan
-from fcn.training.optim import load_optimizer
+from fcn.training.optim import keeps_moments, load_optimizer
 
 
 @dataclass
@@ -52,9 +52,11 @@ class State:
         if (training["average"] is None) != (self.average is None):
             changed.append("ema (now none)" if self.average is None else "no ema (now with it)")
         if changed:
-            raise ValueError(f"the run cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
+            raise ValueError(f"{origin} cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
         fit_state_dict(self.model, state["weights"], origin)
         try:
+            if training["step"] and not training["optimizer"].get("state") and keeps_moments(self.optimizer):
+                raise ValueError(f"it lacks the moments of {training['step']} steps")
             load_optimizer(self.optimizer, training["optimizer"])
         except ValueError as error:
             raise ValueError(f"the optimizer in {origin} is not the one of this run: {error}; start it the same way, or anew") from error
@@ -72,7 +74,7 @@ def check_training(training: Any, plan: Plan, origin: str) -> None:
         if key == "step":
             return type(value) is int and value >= 0
         if key == "best":
-            return isinstance(value, float) and not math.isnan(value)
+            return isinstance(value, float) and (value == -math.inf or 0 <= value <= 1)
         if key == "average":
             return value is None or is_state_dict(value)
         if key == "losses":

@@ -10,11 +10,13 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ QUIET = 5.0  # seconds, of one wait for a delivery
 WAITS = 120  # with nothing delivered, after which the workers are given up; counted, so that a stopped and continued process goes on
 
 T = TypeVar("T")
+
+# What torch asks when it takes an iterator away, and has not set yet where its workers could not be started: a traceback would be printed.
+_MultiProcessingDataLoaderIter._shutdown = True
 
 
 class LostWorkerError(ChildProcessError):
@@ -56,8 +62,15 @@ def worker_loader(dataset: Dataset[Any], *, workers: int, collate: Callable[[Any
 
 
 def one_thread(_: int) -> None:
-    """Workers share the cores with the training: one thread each."""
+    """Workers share the cores with the training: one thread each. And what ends is told by the main process alone."""
     torch.set_num_threads(1)
+    sys.excepthook = unless_cut_off
+
+
+def unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A worker's hook for errors: the thread that hands its tensors over calls it where the other end of a connection is gone."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 # --- in the worker ---

@@ -302,6 +302,7 @@ class TestResume:
             (lambda text: text.replace("batch_size: 4", "batch_size: ${nothing}"), "of fcn: batch_size: Value '${nothing}'"),
             (lambda text: text.replace("batch_size: 4", "batch_size: ${seed"), "batch_size: "),
             (lambda text: text.replace("batch_size: 4", "batch_size: ${seed}"), "of fcn: batch_size: Value '${seed}'"),
+            (lambda text: text.replace("batch_size: 4", "batch_size: 4\nbatch_size: 8"), "it gives batch_size twice"),
             (lambda text: text.replace("name: fcn8s", "name: fcn9s"), "Could not find 'model/fcn9s'"),
             (lambda text: text.replace("name: fcn8s", "name: [1]"), ""),
             (lambda text: f"{text}more: 3\n", "more"),

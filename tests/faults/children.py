@@ -3,6 +3,7 @@
 A server process imports the toolkit once and is forked for each attempt (multiprocessing's "forkserver"): 20 ms instead of 3 s.
 """
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -15,6 +16,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 MEMORY = 1 << 30  # bytes that an attempt may take on top of the imports
 PATIENCE = 180.0  # seconds on the clock, for what waits without end; what computes without end meets its CPU seconds first
@@ -33,6 +36,7 @@ class Ended:
     asked: bool = False  # whether that is a kind that tells of bad input: ValueError, OSError, or the command line's own
     text: str = ""  # the exception's words, or the signal
     hungry: bool = False  # whether memory ran out on the way
+    told: tuple[str, ...] = ()  # the warnings on the way
     grown: int = 0  # bytes that its resident memory grew by at the most
     seconds: float = 0.0  # of the CPU
 
@@ -81,6 +85,8 @@ def child(sender: Connection, cpu: int, memory: int, function: Callable[..., Any
     resource.setrlimit(resource.RLIMIT_AS, (virtual_memory() + memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = Warnings(logging.WARNING)
+    logging.getLogger("fcn").addHandler(told)
     try:
         ended: dict[str, Any] = {"how": "gave", "value": function(*arguments)}
     except BaseException as error:
@@ -88,7 +94,24 @@ def child(sender: Connection, cpu: int, memory: int, function: Callable[..., Any
         asked = bool(kinds & {"ValueError", "OSError", "WrongCallError"})
         ended = {"how": "raised", "error": type(error).__name__, "asked": asked, "text": str(error), "hungry": ran_out(error)}
     used = resource.getrusage(resource.RUSAGE_SELF)
-    sender.send(Ended(**ended, grown=1024 * (used.ru_maxrss - start), seconds=used.ru_utime + used.ru_stime))
+    sender.send(Ended(**ended, told=tuple(told.lines), grown=1024 * (used.ru_maxrss - start), seconds=used.ru_utime + used.ru_stime))
+
+
+class Warnings(logging.Handler):
+    """Keeps the warnings of the toolkit's log."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def cpu_seconds() -> float:
+    """Seconds of the CPU that all attempts of this process have taken so far: of the server, and of what it forked and has waited for."""
+    times = [process.cpu_times() for process in psutil.Process().children()]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def virtual_memory() -> int:

@@ -8,8 +8,8 @@ from shutil import rmtree
 
 import pytest
 
-from tests.faults.children import attempt, command
-from tests.faults.outcomes import ELSE, REFUSED, RIGHT, SEED, Outcome
+from tests.faults.children import attempt, command, cpu_seconds
+from tests.faults.outcomes import ELSE, REFUSED, RIGHT, SEED, TOLD, Outcome
 from tests.faults.subjects import TRAIN, save_subjects
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the children
@@ -52,6 +52,24 @@ def judged(record_property):
     return judge
 
 
+KNOWN = (RIGHT, TOLD, REFUSED, ELSE)
+_seconds: list[float] = []  # of the CPU, of each process that ran tests
+
+
+def pytest_sessionfinish(session) -> None:
+    used = os.times()
+    seconds = cpu_seconds() + used.user + used.system
+    if hasattr(session.config, "workeroutput"):  # of pytest-xdist
+        session.config.workeroutput["seconds"] = seconds
+    else:
+        _seconds.append(seconds)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    _seconds.append(getattr(node, "workeroutput", {}).get("seconds", 0.0))
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     hidden: Counter[str] = Counter()
@@ -65,18 +83,19 @@ def pytest_terminal_summary(terminalreporter) -> None:
             for name, value in report.user_properties if report.when == "call" else []:
                 if name == "fault":
                     kind, what, words = value
-                    counts[kind][what if what in (RIGHT, REFUSED, ELSE) else "undetectable"] += 1
-                    hidden[what] += what not in (RIGHT, REFUSED, ELSE)
+                    counts[kind][what if what in KNOWN else "undetectable"] += 1
+                    hidden[what] += what not in KNOWN
                     if what == ELSE:
                         wrong.append(f"{words}\n    FCN_FAULTS_SEED={SEED} .venv/bin/python -m pytest -m faults '{report.nodeid}'")
     if not counts or "not faults" in terminalreporter.config.option.markexpr:
         return
-    columns = (RIGHT, REFUSED, "undetectable", ELSE)
+    columns = (RIGHT, TOLD, REFUSED, "undetectable", ELSE)
     write = terminalreporter.write_line
     terminalreporter.section(f"faults, seed {SEED}")
     write(f"{'':24}{''.join(f'{column:>15}' for column in (*columns, 'all'))}")
     for kind, count in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
         write(f"{kind:24}{''.join(f'{count[column]:15}' for column in columns)}{count.total():15}")
+    write(f"{sum(_seconds):.0f} seconds of the CPU, those of the children included")
     for name, count in hidden.most_common():
         if count:
             write(f"    undetectable, {name}: {count}")

@@ -1,13 +1,20 @@
-"""Checkpoints that are whole as files, and hold what no training writes: an entry is missing, of another kind, or out of range."""
+"""Checkpoints that are whole as files, and hold what no training writes: an entry is missing, of another kind, or out of range.
+
+``fcn train`` writes a digest of all tensors beside them. It is written anew after a change (``contents``), so that the checks behind it are
+met, and left as it was (``stale``), so that it is met itself.
+"""
 
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fcn.models.weight_files import digest
 
 
 def contents(data: bytes, rng: Random, number: int) -> bytes:
@@ -17,6 +24,20 @@ def contents(data: bytes, rng: Random, number: int) -> bytes:
     if "training" in state:
         changes = TRAINING
     changes[number % len(changes)](state, rng)
+    if "digest" in state:
+        with suppress(ValueError):  # of sparse tensors there is none
+            state["digest"] = digest(state)
+    return saved(state)
+
+
+def stale(data: bytes, rng: Random, number: int) -> bytes:
+    """The checkpoint in ``data`` with the change of a tensor of that number, and the digest of before."""
+    state = torch.load(io.BytesIO(data), weights_only=True)
+    TENSORS[number % len(TENSORS)](state, rng)
+    return saved(state)
+
+
+def saved(state: dict[str, Any]) -> bytes:
     written = io.BytesIO()
     torch.save(state, written)
     return written.getvalue()
@@ -118,6 +139,13 @@ def fewer_names(state: dict[str, Any], rng: Random) -> None:
 
 STATE_DICT: list[Change] = [*tensors(), renamed]
 
+TENSORS: list[Change] = [
+    *tensors("weights"),
+    renamed,
+    of_one_tensor(spoiled(0.5), "weights"),
+    without("digest"),
+]  # the last has none at all
+
 CHECKPOINT: list[Change] = [
     *(without(key) for key in ("format", "spec", "labels", "weights")),
     *(without("labels", key) for key in ("names", "colors")),
@@ -136,6 +164,16 @@ CHECKPOINT: list[Change] = [
     *(put(value, "weights") for value in (None, [], {}, torch.zeros(3))),
     renamed,
     *tensors("weights"),
+]
+
+DATA: list[Change] = [
+    without("data"),
+    *(put(value, "data") for value in (None, [], {}, "shapes")),
+    *(without("data", key) for key in ("name", "val")),
+    *(put(value, "data", "name") for value in (5, "nothing", None)),
+    *(put(value, "data", "val") for value in (5, None, "nothing")),
+    *(put(value, "data", "val_count") for value in (0, "many", None, 1.5, float("nan"))),
+    put(1, "data", "surplus"),
 ]
 
 TRAINING: list[Change] = [

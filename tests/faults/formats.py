@@ -14,12 +14,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+WRONG = (ValueError, IndexError, KeyError, struct.error, zlib.error, ZeroDivisionError, OverflowError)  # what a broken promise raises
+
 
 def whole(form: str, data: bytes) -> bool:
     readers = {"png": png, "jpeg": jpeg, "tiff": tiff, "bmp": bmp, "gif": gif, "webp": webp}
     try:
         return readers[form](data)
-    except (ValueError, IndexError, KeyError, struct.error, zlib.error, ZeroDivisionError, OverflowError):
+    except WRONG:
         return False
 
 
@@ -31,29 +33,45 @@ PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), 
 
 
 def png(data: bytes) -> bool:
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
+    found, expected, _ = png_bytes(data)
+    return found == expected
+
+
+def png_of_fewer_rows(data: bytes) -> bool:
+    """Whether everything is right, its checksums too, but that a header claims fewer rows than are stored (and nothing is interlaced)."""
+    try:
+        found, expected, row = png_bytes(data)
+    except WRONG:
         return False
+    return row > 0 and found > expected and found % row == 0
+
+
+def png_bytes(data: bytes) -> tuple[int, int, int]:
+    """How many bytes the pixels of a PNG with right checksums are, how many they should be, and how many a row is (0: interlaced)."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("no PNG")
     place, chunks = 8, []
     while not chunks or chunks[-1][0] != b"IEND":
         (length,) = struct.unpack_from(">I", data, place)
         content = data[place + 8 : place + 8 + length]
         (crc,) = struct.unpack_from(">I", data, place + 8 + length)
         if crc != zlib.crc32(data[place + 4 : place + 8 + length]):
-            return False
+            raise ValueError("a wrong checksum")
         chunks.append((data[place + 4 : place + 8], content))
         place += 12 + length
     if chunks[0][0] != b"IHDR":
-        return False
+        raise ValueError("no header")
     width, height, depth, color, compression, filters, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
     if not (width and height and depth in DEPTHS[color] and compression == filters == 0 and interlace < 2):
-        return False
+        raise ValueError("no such header")
     bits = depth * CHANNELS[color]
     if interlace:
         sizes = [(-(-(height - row) // down), -(-(width - column) // across)) for row, column, down, across in PASSES]
     else:
         sizes = [(height, width)]
     expected = sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in sizes if rows > 0 and columns > 0)
-    return len(zlib.decompress(b"".join(content for name, content in chunks if name == b"IDAT"))) == expected
+    found = len(zlib.decompress(b"".join(content for name, content in chunks if name == b"IDAT")))
+    return found, expected, 0 if interlace else 1 + -(-width * bits // 8)
 
 
 # --- JPEG (ITU-T T.81) ---

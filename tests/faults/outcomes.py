@@ -1,6 +1,7 @@
 """What may become of a damaged file, and what may not.
 
 - right: the same values as of the undamaged file;
+- told: it goes on with a warning that names the file and all that was left out of it, or taken in place of it; nothing else is another;
 - refused: one sentence that names the file (ValueError or OSError; of the command one line on standard error and exit status 1 or 2);
 - undetectable: other values, where no check could see it (``unseen.py``), under the name of what hid it;
 - anything else, of which there must be none: other values without a word, another kind of exception, a traceback, a hang, several lines,
@@ -8,6 +9,7 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +18,15 @@ from typing import Any
 from tests.faults.children import Ended
 from tests.faults.unseen import unseen
 
-RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
+RIGHT, TOLD, REFUSED, ELSE = "right", "told", "refused", "anything else"
 GROWTH = 600 << 20  # bytes; a model of these tests and its passes take a tenth
-LONGEST = 700  # characters of one sentence, long paths among them
+LONGEST = 800  # characters of a message, which may tell of two splits, less the path of the place that the test runs in
 SEED = int(os.environ.get("FCN_FAULTS_SEED", "0"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """what: ``RIGHT``, ``REFUSED``, ``ELSE``, or the name of undetectable damage. words: how it was refused, or what was wrong."""
+    """what: ``RIGHT``, ``TOLD``, ``REFUSED``, ``ELSE``, or the name of undetectable damage. words: what was said, or what was wrong."""
 
     what: str
     words: str = ""
@@ -42,6 +44,8 @@ def of_library(path: Path, form: str, ended: Ended, damaged: bytes, undamaged: A
         return Outcome(ELSE, f"{wrong}: {ended.error}: {ended.text[:300]}") if wrong else Outcome(REFUSED, ended.text)
     if ended.value == undamaged:
         return Outcome(RIGHT)
+    if form == "yaml" and any(is_told(line, path.name, differing(undamaged, ended.value)) for line in ended.told):
+        return Outcome(TOLD, " ".join(ended.told))
     if ended.value in (others or {}).values():
         return Outcome("another whole file in its place")
     hidden = unseen(form, damaged, ended.value, undamaged)
@@ -56,9 +60,23 @@ def wrong_sentence(text: str, name: str) -> str:
         return "several lines"
     if not text.replace("\t", " ").isprintable():
         return "characters that cannot be shown"
-    if len(text) > LONGEST:
-        return f"{len(text)} characters"
+    length = len(re.sub(r"\S*/place/", "", text))
+    if length > LONGEST:
+        return f"{length} characters"
     return ""
+
+
+def is_told(line: str, name: str, changed: list[str]) -> bool:
+    """Whether a warning is a sentence about the file that names all that is another."""
+    words = line.replace(",", " ").replace(";", " ").split()
+    return not wrong_sentence(line, name) and all(key in words for key in changed)
+
+
+def differing(one: Any, other: Any, place: str = "") -> list[str]:
+    """The keys, dotted, of the plain values that differ in two nested dicts."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return [] if one == other else [place]
+    return [key for name in {*one, *other} for key in differing(one.get(name), other.get(name), f"{place}.{name}".lstrip("."))]
 
 
 def difference(one: Any, other: Any, place: str = "") -> str:
@@ -77,9 +95,12 @@ def short(value: Any) -> str:
     return text if len(text) < 100 else text[:97] + "..."
 
 
-def of_command(status: int, errors: str, name: str, *, same: bool, hidden: str | None, broken: list[str]) -> Outcome:
+def of_command(
+    status: int, errors: str, name: str, *, same: bool, hidden: str | None, broken: list[str], changed: list[str] | None = None
+) -> Outcome:
     """The outcome of a call of the command. errors: its standard error; name: of the damaged file; same: whether it left what it leaves
-    with the undamaged file; hidden: what hid the damage, if something could; broken: files that are half-written, or changed wrongly."""
+    with the undamaged file; hidden: what hid the damage, if something could; broken: files that are half-written, or changed wrongly;
+    changed: the words that a warning about the file has to have, None where no warning makes another result right."""
     if broken:
         return Outcome(ELSE, f"half-written or changed: {', '.join(broken)}")
     if "Traceback" in errors:
@@ -87,6 +108,8 @@ def of_command(status: int, errors: str, name: str, *, same: bool, hidden: str |
     if status == 0:
         if same:
             return Outcome(RIGHT)
+        if changed is not None and any(is_told(line, name, changed) for line in errors.splitlines()):
+            return Outcome(TOLD)
         return Outcome(hidden) if hidden else Outcome(ELSE, "exit status 0 and another result, without a word")
     lines = told(errors)
     if status not in (1, 2):

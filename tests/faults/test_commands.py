@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from shutil import copytree
@@ -17,10 +18,10 @@ from fcn.data.shapes import LABELS
 from fcn.models.compact import Compact
 from tests.faults import readers
 from tests.faults.children import attempt, command, killed_at
-from tests.faults.contents import CHECKPOINT, TRAINING, contents
+from tests.faults.contents import CHECKPOINT, DATA, TENSORS, TRAINING, contents, saved, stale
 from tests.faults.formats import png
 from tests.faults.mutations import BYTES, TEXT, YAML, claims
-from tests.faults.outcomes import ELSE, SEED, Outcome, of_command
+from tests.faults.outcomes import ELSE, SEED, Outcome, differing, of_command
 from tests.faults.subjects import SUBJECTS, TRAIN, save_data
 from tests.faults.unseen import unseen
 
@@ -44,8 +45,10 @@ MIXED = ("flip", "noise", "cut", "zeros", "insert", "swap", "double", "empty")
 TINY = ("epochs=1", "batch_size=2", "augment.crop_size=32", "workers=0", "device=cpu", "precision=fp32")
 PREDICT = ("predict", "checkpoint=run/best.pt", "input=pictures", "output=out", "device=cpu")
 EVALUATE = ("evaluate", "checkpoint=run/best.pt", "data=folder", "data.root=data", "output=out", "workers=0", "device=cpu")
+EVALUATE_AS_TRAINED = ("evaluate", "checkpoint=run/best.pt", "output=out", "workers=0", "device=cpu")
 OWN = ("train", "model=fcn8s", "backbone=compact", "data=folder", "data.root=data", *TINY, "output=out")
 RESUME = ("train", "resume=cut")
+GO_ON = ("predict", "resume=part", "device=cpu")
 
 CASES: dict[str, Case] = {
     **{
@@ -56,11 +59,12 @@ CASES: dict[str, Case] = {
             strict=True,
         )
     },
-    "predict-checkpoint": Case(PREDICT, "run/best.pt", "zip", (*MIXED, *["contents"] * 4), ("run", "pictures")),
+    "predict-checkpoint": Case(PREDICT, "run/best.pt", "zip", (*MIXED, *["contents"] * 4, *["stale"] * 2), ("run", "pictures")),
     "evaluate-image": Case(EVALUATE, "data/images/street4.png", "png", ("flip", "zeros", "claims"), ("run", "data"), readers.image),
     "evaluate-map": Case(EVALUATE, "data/masks/street4.png", "png", ("flip", "zeros", "claims"), ("run", "data"), readers.label_map),
     "evaluate-list": Case(EVALUATE, "data/val.txt", "split", ("nul", "wide", "flip"), ("run", "data"), readers.split_list),
-    "evaluate-checkpoint": Case(EVALUATE, "run/best.pt", "zip", ("flip", "zeros", "contents"), ("run", "data")),
+    "evaluate-checkpoint": Case(EVALUATE, "run/best.pt", "zip", ("flip", "zeros", *["contents"] * 4, "stale"), ("run", "data")),
+    "evaluate-data": Case(EVALUATE_AS_TRAINED, "run/best.pt", "zip", ("data",) * len(DATA), ("run",)),
     "train-classes": Case(
         OWN, "data/classes.txt", "classes", ("nul", "latin", "wide", "drop_line"), ("data",), readers.classes, "list of classes"
     ),
@@ -78,7 +82,9 @@ CASES: dict[str, Case] = {
     ),
     "resume-config": Case(RESUME, "cut/config.yaml", "yaml", (*YAML, "drop_line", "cut"), ("cut",), readers.configuration),
     "resume-checkpoint": Case(RESUME, "cut/last.pt", "zip", ("flip", "noise", "cut", "zeros"), ("cut",)),
-    "resume-contents": Case(RESUME, "cut/last.pt", "zip", ("contents",) * len(TRAINING), ("cut",)),
+    "resume-contents": Case(RESUME, "cut/last.pt", "zip", ("contents",) * len(TRAINING) + ("stale",) * 3, ("cut",)),
+    "predict-plan": Case(GO_ON, "part/predict.json", "json", ("flip", "cut", "noise", "zeros", "nul", "double", "empty"), ("part",)),
+    "predict-settings": Case(GO_ON, "part/config.yaml", "yaml", (*YAML, "drop_line", "cut"), ("part",)),
     "resume-metrics": Case(RESUME, "cut/metrics.jsonl", "jsonl", ("flip", "latin", "nul", "noise", "cut", "null_line"), ("cut",)),
 }
 ITEMS = [
@@ -105,6 +111,12 @@ def desk(tmp_path_factory, originals: Path, run_folder: Path) -> Path:
     assert every.how == "gave", every
     ended = attempt(killed_at, every.value * 6 // 10, str(folder), "cut", (*words, "output=cut"), cpu=120)
     assert ended.how == "died", ended
+    words = (*PREDICT[:-2], "output=part", "device=cpu")
+    ended = attempt(command, str(folder), *words, cpu=60)
+    assert (ended.how, ended.value) == ("gave", 0), ended
+    for suffix in ("gif", "tif"):  # as if it was cut before the last two
+        for path in (folder / "part").glob(f"{suffix}*"):
+            path.unlink()
     return folder
 
 
@@ -131,10 +143,13 @@ def test_a_damaged_file_and_the_command(name: str, way: str, number: int, desk: 
     if ended.value:  # what was there stays, and what could be done is right
         broken += [f"{file} (changed)" for file, content in held.items() if changed(place / file, content)]
         broken += [f"{file} (changed)" for file, value in result.items() if file.endswith(".png") and value != whole[file]]
-    hidden = hides(case, path, damaged, before) if ended.value == 0 and result != whole else None
+    another = ended.value == 0 and result != whole
+    words = warned(case, path, before, result, whole) if another else None
+    path.write_bytes(damaged)
+    hidden = hides(case, path, damaged, before) if another else None
     errors = Path(f"{place}.stderr").read_text(errors="replace")
     called = case.called if case.called and case.called in errors else path.name
-    judged(kind, of_command(ended.value, errors, called, same=result == whole, hidden=hidden, broken=broken))
+    judged(kind, of_command(ended.value, errors, called, same=result == whole, hidden=hidden, broken=broken, changed=words))
 
 
 def lay(case: Case, desk: Path, place: Path) -> None:
@@ -151,6 +166,12 @@ def damage(data: bytes, case: Case, name: str, way: str, number: int) -> bytes:
         return claims(data, rng, case.form)
     if way == "contents":
         return contents(data, rng, number if name == "resume-contents" else rng.randrange(len(CHECKPOINT)))
+    if way == "data":
+        state = torch.load(BytesIO(data), weights_only=True)
+        DATA[number](state, rng)
+        return saved(state)
+    if way == "stale":
+        return stale(data, rng, rng.randrange(len(TENSORS)))
     if way == "null_line":
         return data.replace(b"\n", b"\nnull\n", 1)
     return {**BYTES, **TEXT, **YAML}[way](data, rng)
@@ -168,13 +189,16 @@ def changed(path: Path, content: bytes) -> bool:
 def results(place: Path) -> dict[str, Any]:
     """What a call leaves, less times and places: by the names of the files."""
     found: dict[str, Any] = {}
-    for folder in ("out", "cut"):
+    for folder in ("out", "cut", "part"):
         for path in sorted((place / folder).glob("*")):
             if path.suffix == ".png" and path.name != "curves.png":
                 found[path.name] = path.read_bytes()
             elif path.suffix == ".pt" and sound(path):
-                state = readers.checkpoint(path)
-                found[path.name] = {key: value for key, value in state.items() if key != "data"}
+                try:
+                    state = readers.checkpoint(path)
+                    found[path.name] = {key: value for key, value in state.items() if key != "data"}
+                except ValueError:  # the damaged one, which is left as it was
+                    found[path.name] = path.read_bytes()
             elif path.name == "metrics.jsonl":
                 found[path.name] = records(path)
             elif path.name == "metrics.json":
@@ -221,6 +245,20 @@ def undamaged(name: str, desk: Path, place: Path) -> dict[str, Any]:
         assert (ended.how, ended.value) == ("gave", 0), (ended, Path(f"{place}.stderr").read_text()[-500:])
         _results[key] = results(place)
     return _results[key]
+
+
+def warned(case: Case, path: Path, before: bytes, result: dict[str, Any], whole: dict[str, Any]) -> list[str] | None:
+    """What a warning has to name so that another result is as good as the damage lets it be."""
+    if case.form == "jsonl":
+        lines = result["metrics.jsonl"]
+        fewer = isinstance(lines, list) and all(line in whole["metrics.jsonl"] for line in lines)
+        return ["left", "out"] if fewer and {**result, "metrics.jsonl": whole["metrics.jsonl"]} == whole else None
+    if case.form != "yaml" or case.read is None:
+        return None
+    ended = attempt(case.read, path)
+    path.write_bytes(before)
+    undamaged = attempt(case.read, path)
+    return differing(undamaged.value, ended.value) if ended.how == undamaged.how == "gave" else None
 
 
 def hides(case: Case, path: Path, damaged: bytes, before: bytes) -> str | None:

@@ -7,7 +7,7 @@ from shutil import copytree
 import pytest
 
 from tests.faults.children import Ended, attempt
-from tests.faults.contents import CHECKPOINT, STATE_DICT, contents, header
+from tests.faults.contents import CHECKPOINT, STATE_DICT, TENSORS, contents, header, stale
 from tests.faults.mutations import BYTES, TEXT, YAML, claims
 from tests.faults.outcomes import SEED, of_library
 from tests.faults.subjects import SUBJECTS, Subject
@@ -27,6 +27,8 @@ def ways(subject: Subject) -> list[str]:
     first = list(ONCE)
     if subject.form == "zip" and subject.file != "last.pt":
         first += ["contents"] * len(CHECKPOINT if subject.file == "best.pt" else STATE_DICT)
+    if subject.file == "best.pt":
+        first += ["stale"] * len(TENSORS)
     if subject.form == "safetensors":
         first += ["header"] * 14
     rounds = ROUNDS[by_form.get(subject.form, "picture")]
@@ -53,6 +55,8 @@ def damage(name: str, way: str, number: int, originals: Path) -> bytes:
         return claims(data, rng, subject.form)
     if way == "contents":
         return contents(data, rng, number - len(ONCE))
+    if way == "stale":
+        return stale(data, rng, number)
     if way == "header":
         return header(data, rng)
     return {**BYTES, **TEXT, **YAML}[way](data, rng)

@@ -1,5 +1,6 @@
 """The suite itself: that it finds planted faults, and a few of its items, in the tests that everybody runs."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.faults import planted
 from tests.faults.children import attempt
 from tests.faults.formats import whole
-from tests.faults.outcomes import ELSE, REFUSED, RIGHT, of_command, of_library
+from tests.faults.outcomes import ELSE, REFUSED, RIGHT, TOLD, differing, of_command, of_library
 from tests.faults.subjects import SUBJECTS, save_pictures
 from tests.faults.test_files import check
 from tests.faults.unseen import unseen
@@ -55,6 +56,20 @@ def test_answers_of_the_command_are_judged(status: int, errors: str, broken: lis
     assert of_command(status, errors, "a.png", same=True, hidden=None, broken=broken).what == what
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("config.yaml lacks optim.lr, seed; the default is taken", TOLD),
+        ("config.yaml lacks seed; the default is taken", ELSE),
+        ("the file lacks optim.lr, seed; the default is taken", ELSE),
+        ("", ELSE),
+    ],
+)
+def test_only_a_warning_that_names_all_makes_another_result_right(line: str, what: str) -> None:
+    changed = differing({"optim": {"lr": 1}, "seed": 2, "epochs": 3}, {"optim": {"lr": 0}, "seed": 0, "epochs": 3})
+    assert of_command(0, f"{line}\n", "config.yaml", same=False, hidden=None, broken=[], changed=changed).what == what
+
+
 def test_whole_pictures_are_known_from_cut_ones(tmp_path: Path) -> None:
     save_pictures(tmp_path)
     for path in tmp_path.glob("*/*"):
@@ -69,6 +84,17 @@ def test_every_flipped_bit_of_a_png_is_seen_and_no_one_of_a_bitmap_s_pixels(tmp_
     assert not any(whole("png", flipped(data, place)) for place in range(len(data)))
     data = (tmp_path / "mask-bmp" / "picture.bmp").read_bytes()
     assert unseen("bmp", flipped(data, len(data) - 1), "other", "value") == "bmp: sound, other content"
+
+
+def test_only_a_photograph_may_claim_fewer_rows_under_a_right_checksum(tmp_path: Path) -> None:
+    save_pictures(tmp_path)
+    data = bytearray((tmp_path / "rgb-png" / "picture.png").read_bytes())
+    data[23] -= 1
+    photograph, label_map = ("torch.uint8", (3, 27, 40), ""), ("torch.uint8", (27, 40), "")
+    assert unseen("png", bytes(data), photograph, None) is None
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    assert unseen("png", bytes(data), photograph, None) == "png: a photograph's header of fewer rows, its checksum put right"
+    assert unseen("png", bytes(data), label_map, None) is None
 
 
 def flipped(data: bytes, place: int) -> bytes:

@@ -1,6 +1,8 @@
 """What no check can see: damage after which a file is as sound as before, though it says something else. The one place that excuses it.
 
 - a picture that keeps every promise of its format (``formats.py`` says what each hides);
+- a photograph in a PNG whose header claims fewer rows than are stored, under a checksum that was put right: no accident does that, and
+  counting the pixels takes a third as long as decoding them. Label maps are counted, and their sizes held against the photographs';
 - a list of classes whose lines are other printable names, a list of a split whose lines are other samples of the folder;
 - a configuration with the same keys, of which one has another value of its type that the command takes, and uses as it stands there;
 - a safetensors file, which has no checksum, with the same names, types and shapes, and finite numbers;
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tests.faults.formats import whole
+from tests.faults.formats import png_of_fewer_rows, whole
 
 LINE = re.compile(r"(?P<name>.*?)(?:\s+#(?P<color>[0-9a-fA-F]{6}))?(?:\s+#\s.*)?")
 
@@ -29,6 +31,8 @@ def unseen(form: str, damaged: bytes, value: Any, undamaged: Any) -> str | None:
     if form in ("classes", "split", "yaml", "safetensors"):
         rules = {"classes": other_names, "split": other_samples, "yaml": other_setting, "safetensors": other_numbers}
         return rules[form](damaged, value, undamaged)
+    if form == "png" and len(value[1]) == 3 and png_of_fewer_rows(damaged):
+        return "png: a photograph's header of fewer rows, its checksum put right"
     return f"{form}: sound, other content" if form != "zip" and whole(form, damaged) else None
 
 

@@ -1,4 +1,4 @@
-"""``fcn evaluate`` on real photographs, where they are there."""
+"""``fcn evaluate``: on real photographs, where they are there, and of checkpoints that name no data set as a training does."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from fcn.cli.main import run
 from fcn.data.camvid import CAMVID_LABELS
 from fcn.models.segmenter import create_model
 from fcn.tools.benchmark.strategies import randomized
-from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.training.checkpoint import model_state, read_checkpoint, save_checkpoint
 
 CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
 
@@ -29,3 +29,23 @@ def test_streamed_bands_and_whole_images_have_the_same_confusion(tmp_path):
     whole, stream = found
     assert (whole.sum(0) > 0).sum() > 3  # classes that are predicted
     assert np.abs(whole - stream).sum() <= 2e-6 * whole.sum()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (None, "does not say what data it was trained on; give data=NAME"),
+        ({"name": "shapes", "val_count": 2}, "does not say which split it was scored on; give split=NAME"),
+        ({"name": "nothing", "val": "val"}, "cannot be read (data=nothing is not known"),
+        ({"name": "shapes", "val": "val", "val_count": "two"}, "cannot be read ("),
+        ({"name": "shapes", "val": "val", "surplus": 1}, "cannot be read ("),
+    ],
+)
+def test_a_checkpoint_that_does_not_name_its_data(data, reason, tiny_run, tmp_path, capsys):
+    path = tmp_path / "model.pt"
+    save_checkpoint({**read_checkpoint(tiny_run / "best.pt"), "data": data}, path)
+    assert run(["evaluate", f"checkpoint={path}", "device=cpu", "workers=0", f"output={tmp_path / 'out'}"]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("fcn:"))
+    assert str(path) in line
+    assert reason in line
+    assert not (tmp_path / "out").exists()

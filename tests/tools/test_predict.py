@@ -105,6 +105,13 @@ class TestPredict:
         shutil.copy(tiny_run / "last.pt", tmp_path / "best.pt")
         assert run(["predict", f"resume={out}", "device=cpu"]) == 1
         assert "best.pt has changed since; start again with another output=" in capsys.readouterr().err
+        for name, before, after in (("predict.json", "z_overlay", "y_overlay"), ("config.yaml", "alpha: 0.5", "alpha: 0.4")):
+            kept = (out / name).read_text()
+            (out / name).write_text(kept.replace(before, after))
+            assert (out / name).read_text() != kept
+            assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+            assert f"{out / 'config.yaml'} is not as it was written; start again with another output=" in capsys.readouterr().err
+            (out / name).write_text(kept)
         (out / "predict.json").write_text("{")
         assert run(["predict", f"resume={out}", "device=cpu"]) == 1
         assert "predict.json is missing or damaged" in capsys.readouterr().err

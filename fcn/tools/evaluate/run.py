@@ -4,7 +4,9 @@ import json
 import logging
 import time
 from dataclasses import asdict
+from typing import Any
 
+from fcn.core.names import first_line
 from fcn.core.registry import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.folders import new_folder, refuse_used
@@ -32,13 +34,15 @@ def run(config: EvaluateConfig) -> int:
     check_plugins(state.get("plugins", ()), config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
-    elif "data" in state:
+    elif state.get("data"):
         data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
     else:
         raise ValueError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
-    name = config.split or data["val"]
+    name = config.split or data.get("val")
+    if not isinstance(name, str):
+        raise ValueError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
-        split = load_split(data, name)
+        split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
     model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     if model.labels.names != split.labels.names:
@@ -90,3 +94,11 @@ def run(config: EvaluateConfig) -> int:
     if submission and accelerator.is_main_process:
         print(f"checked, for the VOC server: {submission.pack()}")
     return 0
+
+
+def named_split(data: dict[str, Any], name: str, checkpoint: str) -> Any:
+    """A split of the data set that a checkpoint names. ValueError, naming the checkpoint, where its entry describes none."""
+    try:
+        return load_split(data, name)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give data=NAME") from error

@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fcn.tools.folders import PREDICTIONS, new_folder, refuse_used
 from fcn.tools.predict.inputs import input_images, output_names
@@ -33,7 +34,7 @@ def run(config: PredictConfig) -> int:
 
     if config.resume is None:
         refuse_used(config.output)
-    images = begun(Path(config.resume)) if config.resume else planned(config)
+    images = begun(config, Path(config.resume)) if config.resume else planned(config)
     accelerator = create_accelerator(config.device, config.precision)
     model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
     label_set = model.labels
@@ -93,18 +94,34 @@ def begin(config: PredictConfig, images: Planned) -> Path:
     kinds = ("labels", "overlay", "confidence")
     files = [{"image": os.path.abspath(path), **dict(zip(kinds, results, strict=False))} for path, results in images]
     with written(folder / PREDICTIONS) as temporary:
-        temporary.write_text(json.dumps({"checkpoint": digest(config.checkpoint), "files": files}, indent=1) + "\n")
+        plan = {"checkpoint": digest(config.checkpoint), "files": files}
+        temporary.write_text(json.dumps({**plan, "digest": digest_of_plan(config, plan)}, indent=1) + "\n")
     return folder
 
 
-def begun(folder: Path) -> Planned:
-    """What a run that was cut had to do. ValueError where its list cannot be read."""
+def begun(config: PredictConfig, folder: Path) -> Planned:
+    """What a run that was cut had to do. ValueError where its list or its settings cannot be read, or are not those of its start."""
     file = folder / PREDICTIONS
     try:
-        entries = json.loads(file.read_text())["files"]
-        return [(str(entry.pop("image")), [str(name) for name in entry.values()]) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        plan = json.loads(file.read_text())
+        digest_then = plan.pop("digest")
+        planned = [(str(entry["image"]), [str(name) for key, name in entry.items() if key != "image"]) for entry in plan["files"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"resume={folder} cannot go on: {file} is missing or damaged; start again with another output=") from error
+    if digest_then != digest_of_plan(config, plan):
+        raise ValueError(
+            f"resume={folder} cannot go on: {file} or {folder / 'config.yaml'} is not as it was written; start again with another output="
+        )
+    return planned
+
+
+def digest_of_plan(config: PredictConfig, plan: dict[str, Any]) -> str:
+    """SHA-256 of what decides over the results: the list of images and the settings, but for the device and the folder."""
+    from hashlib import sha256
+
+    settings = {key: value for key, value in asdict(config).items() if key not in ("device", "output", "resume")}
+    settings |= {key: os.path.abspath(settings[key]) for key in ("checkpoint", "input")}
+    return sha256(json.dumps([plan, settings], sort_keys=True).encode()).hexdigest()
 
 
 def go_on(config: PredictConfig, folder: Path, images: Planned) -> Path:

@@ -92,5 +92,6 @@ def check_same(config: TrainConfig, state: dict[str, Any], labels: "LabelSet") -
         changed.append(f"the classes {', '.join(names)} (now {', '.join(labels.names)})")
     if changed:
         raise ValueError(
-            f"{file} is not of this run as it is set and as its data are: it has {'; '.join(changed)}; put back what was changed"
+            f"{file} is not of this run as it is set ({config.resume}/config.yaml) and as its data are: "
+            f"it has {'; '.join(changed)}; put back what was changed"
         )

@@ -1,0 +1,26 @@
+"""What messages quote."""
+
+import pytest
+
+from fcn.core.names import first_line, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("straße, 道路 #1", "straße, 道路 #1"),
+        ("a\0b\x1b[31mc\td\n", r"a\x00b\x1b[31mc\td\n"),
+        ("\ufeffroad\u202e", r"\ufeffroad\u202e"),
+        ("x" * 1_000_000, "x" * 60 + "..."),
+        ("\udc80", r"\udc80"),
+    ],
+)
+def test_what_a_file_holds_is_one_line_that_can_be_printed(text: str, words: str) -> None:
+    assert shown(text) == words
+    assert shown(text).isprintable()
+
+
+def test_the_first_line_of_an_error_is_cut() -> None:
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(KeyError()) == "KeyError"
+    assert len(first_line(ValueError("x" * 1_000_000))) < 400
