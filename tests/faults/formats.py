@@ -14,7 +14,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-
 WRONG = (ValueError, IndexError, KeyError, struct.error, zlib.error, ZeroDivisionError, OverflowError)  # what a broken promise raises
 
 
