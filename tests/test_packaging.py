@@ -22,7 +22,7 @@ def test_import_is_cheap_and_names_come_when_used():
 def test_every_public_name_is_there():
     for name in fcn.__all__:
         assert getattr(fcn, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'predikt'; it has convolutionalize"):
+    with pytest.raises(AttributeError, match="has no attribute 'predikt'; it has LabelSet"):
         _ = fcn.predikt
 
 

@@ -304,7 +304,7 @@ def store_schemas(command: str, chosen: list[Any]) -> None:
     words |= {(override.key_or_group, word) for override in chosen for word in values(override) if word != "null"}
     for kind, word in words:
         filed = (conf_folder() / kind / f"{word}.yaml").is_file()
-        store.store(group=kind, name=f"{word}_schema" if filed else file_name(word), node=part_schema(kind, word))
+        store.store(group=kind, name=f"{word}_schema" if filed else file_name(word), node=part_schema(kind, word, without_references(word)))
     if any(field.name == "loss" for field in fields(schema.COMMANDS[command])):
         store.store(group="loss", name="terms", node=loss_schema())
 

@@ -34,7 +34,7 @@ from fcn.core.settings import REQUIRED, Setting, check_options, settings_of
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FACTS = {"output_stride", "whole"}  # what a registration may say beside values for parameters
+FACTS = {"output_stride", "whole", "sound"}  # what a registration may say beside values for parameters
 ANY = "*"  # the name of the part that stands for every name which nobody registered
 
 
@@ -143,7 +143,8 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
 
     kind: model, backbone, upsample, data, loss, optim, schedule or inference. names: one or more; a function with several takes the one
     that was chosen as its parameter ``name``. facts: values for keyword-only parameters, which then are no settings, and facts that the
-    kind knows: ``output_stride`` of a model, the one that it asks its backbone for.
+    kind knows: ``output_stride`` of a model, the one that it asks its backbone for; ``sound`` of a data set whose samples need no looking
+    at before a training.
 
     Raises UserError for an unknown kind, a name that another part has, and a setting of a type that cannot be set.
     """

@@ -164,7 +164,8 @@ class Setting:
         if not (fits and all(one.holds(value) for one in self.ranges)):
             endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
             more = ", and finite" if endless and not self.infinite else ""
-            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {self.allowed}{more}", name=self.name, part=part)
+            kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{KINDS[self.type][0]}, "
+            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {kind}{self.allowed}{more}", name=self.name, part=part)
 
     def _is_one(self, value: Any) -> bool:
         if self.type is bool or isinstance(value, bool):

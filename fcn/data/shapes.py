@@ -61,7 +61,7 @@ def shapes(split: str, *, count: int, size: tuple[int, int] = (96, 160), seed: i
     return Shapes(split, count, (size[0], size[1]), seed, keep)
 
 
-@register("data", "shapes")
+@register("data", "shapes", sound=True)
 def drawn(
     split: str,
     *,

@@ -11,7 +11,7 @@ the first of these that there is memory for. Test-time augmentation (``flip``, `
 
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -125,6 +125,7 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
     part = find("inference", name)
+    scales = list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str | bytes | dict) else scales
     check_options(part.settings, {"flip": flip, "scales": scales} | options, ("inference", name))
     function = function_of(part)
     views = {"views": len(scales) * (1 + flip)} if "views" in inspect.signature(function).parameters else {}  # they share the memory

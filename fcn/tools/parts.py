@@ -26,8 +26,9 @@ def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
     is told once for all of them."""
     from fcn.data.sets import create_split
 
-    own = find("data", data["name"]).own
-    options = {key: value for key, value in data.items() if key in own}
+    part = find("data", data["name"])
+    aside = {"name", "recipe", *(setting.name for setting in part.settings)} - part.own  # what is not for the data set's function
+    options = {key: value for key, value in data.items() if key not in aside}
     loaded = all_of([partial(create_split, data["name"], split, **options) for split in splits])
     for note in dict.fromkeys(note for split in loaded for note in getattr(split, "notes", ())):
         log.warning("note: %s", note)
@@ -51,13 +52,14 @@ def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
     return results
 
 
-def look_at(training: Any, validation: Any, verify_mode: str | None) -> None:
+def look_at(data: PartConfig, training: Any, validation: Any) -> None:
     """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
-    nothing to score. verify_mode: how many files are read, see ``fcn.data.verify``; None for a data set that has none."""
+    nothing to score. data: which says how many samples are read, see ``fcn.data.verify``."""
     from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
     from fcn.data.verify import verify
 
-    if verify_mode not in (None, "none"):
+    verify_mode = data.options()["verify"]
+    if verify_mode != "none" and not find("data", data.name).facts.get("sound"):
         train_census, val_census = all_of([partial(verify, split, verify_mode) for split in (training, validation)])
         all_of(
             [

@@ -1,6 +1,7 @@
 """The schemas of parts, made of what the parts declare: one dataclass for each word."""
 
 from dataclasses import dataclass, field, make_dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from fcn.core.registry import find, list_parts
@@ -51,13 +52,24 @@ class Recipe:
     color: float = 0.3
 
 
-def part_schema(kind: str, name: str) -> type[PartConfig]:
-    """The dataclass of the part ``kind=name``."""
+_schemas: dict[tuple[str, str], tuple[object, type[PartConfig]]] = {}  # by part, as long as it is the same
+
+
+def part_schema(kind: str, name: str, spelled: str | None = None) -> type[PartConfig]:
+    """The dataclass of the part ``kind=name``. spelled: the name as omegaconf reads it to the letter."""
+    part = find(kind, name)
+    known = _schemas.get((kind, name))
+    if known is None or known[0] != part.settings:
+        known = _schemas[kind, name] = part.settings, _part_schema(kind, name, spelled or name)
+    return known[1]
+
+
+def _part_schema(kind: str, name: str, spelled: str) -> type[PartConfig]:
     settings = find(kind, name).settings
     more: list[Any] = [("recipe", Recipe, field(default_factory=Recipe))] if kind == "data" else []
     return make_dataclass(
         f"{kind}_{name}",
-        [("name", str, field(default=name)), *map(as_field, settings), *more],
+        [("name", str, field(default=spelled)), *map(as_field, settings), *more],
         bases=(PartConfig,),
         namespace={"kind": kind, "settings": settings, "__module__": __name__},
     )
@@ -94,9 +106,14 @@ class LossConfig:
 
 def loss_schema() -> type[LossConfig]:
     """The dataclass of the loss, from all registered terms."""
+    return _loss_schema(tuple(list_parts("loss")))
+
+
+@cache
+def _loss_schema(names: tuple[str, ...]) -> type[LossConfig]:
     settings: list[Setting] = []
     shared: dict[str, Setting] = {}
-    for name in list_parts("loss"):
+    for name in names:
         part = find("loss", name)
         weight = 1.0 if name == "cross_entropy" else 0.0
         settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {part.summary}"))

@@ -134,8 +134,8 @@ def test_flipping_the_image_flips_the_labels_of_the_mirrored_average(model):
 
 @pytest.mark.parametrize("scales", [[], [0], [-1.0], [17]])
 def test_wrong_scales_are_refused(scales):
-    with pytest.raises(ValueError, match=r"inference.scales is a list of factors above 0 and up to 16"):
-        augmented(lambda view: pytest.fail("computed"), picture(4, 4), scales=scales)
+    with pytest.raises(ValueError, match=r"scales is a list, each above 0 and up to 16"):
+        create_strategy("whole", scales=scales)
 
 
 def test_labels_are_the_arg_max_of_the_mean(model):

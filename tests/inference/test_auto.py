@@ -135,7 +135,7 @@ def test_a_network_that_refuses_the_image_is_heard(model, image, monkeypatch):
 @pytest.mark.parametrize("name", ["auto", "stream"])
 @pytest.mark.parametrize(("option", "value"), [("memory", 0), ("memory", -1.0), ("passes", 0)])
 def test_settings_out_of_range_are_no_reason_for_windows(model, image, name, option, value):
-    with pytest.raises(ValueError, match=f"inference.{option}={value} is not allowed; inference.{option} is "):
+    with pytest.raises(ValueError, match=f"{option}={value} is not allowed; {option} is "):
         create_strategy(name, **{option: value})(model, image)
 
 

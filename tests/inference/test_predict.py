@@ -59,7 +59,7 @@ def test_what_is_no_model_is_refused(model, strategy):
 
 @pytest.mark.parametrize("scales", [1.0, 16, None, [], "1", [1, "2"], [[1]], {1: 1}, [True], [float("nan")], [-1], [float("inf")], [0]])
 def test_scales_that_are_no_factors_are_refused(model, scales):
-    with pytest.raises(ValueError, match=r"inference\.scales=.* is a list of factors above 0 and up to 16"):
+    with pytest.raises(ValueError, match=r"scales=.* is a list, each above 0 and up to 16"):
         fcn.predict(model, ARRAY, scales=scales)
 
 
@@ -74,11 +74,11 @@ def test_any_sequence_of_factors_is_one(model):
     ("options", "message"),
     [
         ({"strategy": None}, "inference=None is not known; allowed: auto, stream, whole, windows"),
-        ({"flip": "false"}, "inference.flip=false is not allowed; inference.flip is True or False"),
-        ({"strategy": "windows", "size": 10.5}, "inference.size=10.5 is not allowed; inference.size is a whole number"),
-        ({"strategy": "windows", "overlap": float("nan")}, "inference.overlap=nan is not allowed"),
-        ({"memory": float("inf")}, "inference.memory=inf is not allowed; inference.memory is a finite number or None"),
-        ({"strategy": "stream", "band": "x"}, "inference.band=x is not allowed; inference.band is a whole number or None"),
+        ({"flip": "false"}, "flip=false is not allowed; flip is true or false"),
+        ({"strategy": "windows", "size": 10.5}, "size=10.5 is not allowed; size is a whole number, 1 or more"),
+        ({"strategy": "windows", "overlap": float("nan")}, "overlap=nan is not allowed"),
+        ({"memory": float("inf")}, "memory=inf is not allowed; memory is above 0, or null, and finite"),
+        ({"strategy": "stream", "band": "x"}, "band=x is not allowed; band is a whole number, 1 or more, or null"),
     ],
 )
 def test_options_of_another_type_are_refused(model, options, message):

@@ -8,6 +8,7 @@ from torch import nn
 
 from fcn.inference.predict import predict
 from fcn.inference.scores import label
+from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import positions, window_profile, windows
 
 KERNEL = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 50
@@ -98,8 +99,8 @@ def test_of_a_dict_the_scores_are_out():
 
 @pytest.mark.parametrize(("option", "value"), [("size", 0), ("overlap", 1.0), ("overlap", -0.5), ("batch_size", 0)])
 def test_wrong_settings_are_refused(option, value):
-    with pytest.raises(ValueError, match=f"inference.{option}={value} is not allowed; inference.{option} is "):
-        windows(network, picture(4, 4), **{option: value})
+    with pytest.raises(ValueError, match=f"{option}={value} is not allowed; {option} is "):
+        create_strategy("windows", **{option: value})
 
 
 def test_python_takes_any_callable_in_windows_only():

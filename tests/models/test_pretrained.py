@@ -90,7 +90,7 @@ class TestOtherClasses:
         network = scored(model, upsample)
         path = saved(network, tmp_path / "first.pt")
         names = ("sky", "ground", "road")
-        again = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, weights=path, class_names=names).eval()
+        again = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, weights=path, classes=names).eval()
         image = torch.randn(1, 3, 64, 96)
         with torch.no_grad():
             expected = network(image)
@@ -103,7 +103,7 @@ class TestOtherClasses:
         names = ("car", "sky", "pole", "ground", "tree")
         state = torch.random.get_rng_state()
         with caplog.at_level("INFO"):
-            larger = create_model("fcn32s", backbone="resnet18", num_classes=5, weights=path, class_names=names).eval()
+            larger = create_model("fcn32s", backbone="resnet18", num_classes=5, weights=path, classes=names).eval()
         assert "2 of 5 classes are taken over by name; new: car, pole, tree" in caplog.text
         after = torch.random.get_rng_state()
         torch.random.set_rng_state(state)
@@ -121,7 +121,7 @@ class TestOtherClasses:
         network = scored("unet")
         path = saved(network, tmp_path / "first.pt")
         with caplog.at_level("INFO"):
-            other = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=5, weights=path, class_names=names)
+            other = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=5, weights=path, classes=names)
         assert "the layers that score classes start anew" in caplog.text
         ours, theirs = other.state_dict(), network.state_dict()
         new = [name for name in ours if ours[name].shape != theirs[name].shape]

@@ -8,7 +8,8 @@ import torchvision
 from torch import nn
 
 from fcn.models.pretrained import renamed
-from fcn.models.segmenter import create_model
+from fcn.models.segmenter import assemble, create_model
+from fcn.models.spec import ModelSpec
 
 QUICK = ["deeplabv3_resnet50", "lraspp_mobilenet_v3_large"]  # the auxiliary head of the first is an FCN
 SLOW = ["fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"]
@@ -57,7 +58,7 @@ def test_a_checkpoints_words_carry_how_they_were_trained(name, tmp_path):
     theirs = randomized(name)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     ours = create_model(**words(name), weights=str(tmp_path / "theirs.pth")).eval()
-    again = create_model(**asdict(ours.spec)).eval()
+    again = assemble(ModelSpec(**asdict(ours.spec))).eval()
     again.load_state_dict(ours.state_dict())
     image = torch.randn(1, 3, 40, 57)
     with torch.no_grad():

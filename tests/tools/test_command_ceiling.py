@@ -27,7 +27,7 @@ def test_it_leaves_a_table_its_numbers_and_a_plot(tmp_path, capsys):
 def test_strides_that_are_none_are_refused_in_one_line(strides, capsys):
     assert run(["ceiling", f"strides={strides}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("strides is a list of whole numbers, each once, 1 to 65536, as [32,16,8,4]")
+    assert line.endswith("strides is a list, each 1 to 65536, none twice, as [32,16,8,4]")
 
 
 def test_a_stride_larger_than_every_map_is_drawn_as_any_other(tmp_path):

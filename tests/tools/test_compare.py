@@ -56,7 +56,7 @@ def course(tmp_path_factory, one_thread):
                 run(list(call))
 
     config = compose("compare", [*WORDS, f"upsample=[{','.join(METHODS)}]", "seeds=[0]", f"output={folder}"])
-    assert command.compare(config, launch=one_fails) == 1
+    assert command.run(config, launch=one_fails) == 1
     first = {path.name: path.read_text() for path in folder.glob("compare.*") if path.suffix != ".png"}
     times = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/result.json")}
 
@@ -69,7 +69,7 @@ def course(tmp_path_factory, one_thread):
     assert process.wait() == 128 + signal.SIGTERM
     cut = torch.load(checkpoint, weights_only=True)
 
-    assert command.compare(compose("compare", [f"resume={folder}"]), launch=in_this_process) == 0
+    assert command.run(compose("compare", [f"resume={folder}"]), launch=in_this_process) == 0
     return folder, first, times, cut
 
 
@@ -171,7 +171,7 @@ def test_a_comparison_can_be_added_to_and_not_taken_from(course, tmp_path, capsy
     before = (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns
     begun = []
     config = compose("compare", [f"resume={folder}", "upsample=[bilinear,transposed,nearest]"])
-    assert command.compare(config, launch=lambda calls, jobs: begun.extend(calls)) == 1
+    assert command.run(config, launch=lambda calls, jobs: begun.extend(calls)) == 1
     assert [call[2] for call in begun] == ["cell=nearest-0"]
     assert compose("compare", [f"resume={folder}", "cell=nearest-0"]).upsample == ["bilinear", "transposed", "nearest"]
     assert json.loads((folder / "compare.json").read_text())["failed"] == {"nearest-0": "it was not begun"}

@@ -22,7 +22,7 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.core.names import suggest
 from fcn.core.registry import build, find, is_part, list_parts
-from fcn.core.settings import check_options, one_of
+from fcn.core.settings import at_least, check_options
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.measured import measured
 
@@ -33,7 +33,7 @@ def create_backbone(
     name: str,
     *,
     weights: str | None = None,
-    output_stride: Annotated[int, one_of(1, 2, 4, 8, 16, 32)] | None = None,
+    output_stride: Annotated[int, at_least(1)] | None = None,
     dilate_first: bool | None = None,
     **options: Any,
 ) -> Backbone:

@@ -107,7 +107,7 @@ def prepare(config: CompareConfig) -> None:
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    look_at(training, validation, config.data.options()["verify"])
+    look_at(config.data, training, validation)
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])

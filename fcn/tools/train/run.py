@@ -58,7 +58,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = load_splits(asdict(config.data), *(config.data.options()[split] for split in ("train", "val")))
         if accelerator.is_main_process and not resumed:
-            look_at(training, validation, config.data.options()["verify"])
+            look_at(config.data, training, validation)
     torch.manual_seed(config.seed)
     classes = training.labels.num_classes
     if resumed:

@@ -10,7 +10,7 @@ from torch import nn
 
 from fcn.core.labels import VOID, LabelSet
 from fcn.models.segmenter import create_model
-from fcn.models.upsample import TransposedConv
+from fcn.models.upsample import create_upsampler
 from fcn.tools.compare import cells
 from fcn.tools.compare.cells import QUALITY, costs, final_model, multiply_adds, read_results, score_cell, spread, summarize
 from fcn.tools.measure import Timing
@@ -147,7 +147,8 @@ class TestCosts:
         lines = [{"kind": "train", **at, "loss": 1.0, "lr": 0.1, "images_per_second": speed} for speed in speeds]
         lines.insert(2, {"kind": "val", **at, "miou": 0.5, "pixel_accuracy": 0.5, "mean_accuracy": 0.5})
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        model, image, passes = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), TransposedConv(2, 2, 2)), torch.zeros(3, 6, 8), []
+        up = create_upsampler("transposed")(2, 2, 2)
+        model, image, passes = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), up), torch.zeros(3, 6, 8), []
 
         def in_turns(calls, **_):
             calls["pass"]()

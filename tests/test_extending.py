@@ -1,0 +1,118 @@
+"""The page on parts of one's own: every example is trained with, scored, used for labels and compared."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import fcn
+from fcn.cli.main import run
+from fcn.core import registry
+from fcn.core.registry import KINDS, find, is_part
+from tests.conftest import TINY
+
+PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+WORDS = (*(word for word in TINY if not word.startswith(("data.", "model=", "backbone="))), "plugins=[page_parts]")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """The blocks of the page as a module that can be imported."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "page_parts.py").write_text("\n\n".join(BLOCKS))
+    sys.path.insert(0, str(folder))
+    known = dict(registry._registered)
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("page_parts", None)
+    registry._registered.clear()
+    registry._registered.update(known)
+
+
+def test_each_kind_is_shown_in_a_few_lines():
+    kinds = [re.search(r'register\("(\w+)"', block)[1] for block in BLOCKS]
+    assert sorted(kinds) == sorted(KINDS)
+    for block in BLOCKS:
+        lines = [line for line in block.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+        assert len(lines) <= 20
+
+
+def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
+    monkeypatch.chdir(parts)  # as a user does: trainings in processes of their own find the module there
+    chosen = ["upsample=gain", "upsample.start=0.5", "backbone=steps", "model=fcn2s", "model.stride=1", "data=stripes", "loss.tversky=1",
+              "loss.tversky_alpha=0.4", "optim=rmsprop", "schedule=steps", "inference=cropped", "inference.multiple=4"]  # fmt: skip
+    assert run(["train", *WORDS, *chosen, "output=run"]) == 0
+    assert run(["train", *WORDS, "model=head", "backbone=steps", "data=stripes", "output=head"]) == 0
+    assert run(["evaluate", "checkpoint=run/best.pt", "plugins=[page_parts]", "inference=cropped", "device=cpu", "workers=0"]) == 0
+    model = fcn.load("run/best.pt")
+    assert model.labels.names == ("dark", "light")
+    labels = fcn.predict(model, (torch.rand(20, 30, 3) * 255).byte().numpy())
+    assert labels.shape == (20, 30)
+    compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
+    assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
+    capsys.readouterr()
+
+
+def test_a_checkpoint_names_the_module_that_it_needs(parts, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", *WORDS, "upsample=gain", "backbone=steps", "model=fcn2s", "data=stripes", "output=run"]) == 0
+    monkeypatch.delitem(sys.modules, "page_parts")
+    capsys.readouterr()
+    assert run(["evaluate", "checkpoint=run/best.pt", "device=cpu"]) == 1
+    assert "give plugins=[page_parts] too (in Python: import page_parts first)" in capsys.readouterr().err
+
+
+def test_wrong_words_are_answered_and_help_lists_the_part(parts, capsys):
+    assert run(["train", "plugins=[page_parts]", "upsample=gain", "upsample.strat=1"]) == 2
+    assert "did you mean upsample.start?" in capsys.readouterr().err
+    assert run(["train", "plugins=[page_parts]", "upsample=gain", "upsample.start=high"]) == 2
+    assert "upsample.start: Value 'high'" in capsys.readouterr().err
+    assert run(["train", "plugins=[no_parts]"]) == 2
+    assert "there is no module no_parts" in capsys.readouterr().err
+    assert run(["train", "plugins=[page_parts]", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "upsample.start=1.0" in text
+    assert "gain before training" in text
+    assert is_part("upsample", "gain")
+    assert find("upsample", "gain").plugin == "page_parts"
+
+
+def test_a_name_belongs_to_one_part():
+    with pytest.raises(fcn.UserError, match="upsample=bilinear is registered already, by Bilinear of fcn"):
+
+        @fcn.register("upsample", "bilinear")
+        class Mine(torch.nn.Module):
+            """Another one."""
+
+    with pytest.raises(fcn.UserError, match="there is no kind of part 'upsampler'; did you mean upsample"):
+        fcn.register("upsampler", "mine")
+
+
+@pytest.mark.parametrize(("gives", "message"), [
+    (lambda x, factor: x, r"made \(1, 3, 3, 2\) of \(1, 3, 3, 2\) with factor 2; it must give \(1, 3, 6, 4\)"),
+    (lambda x, factor: x.repeat_interleave(factor, 2).repeat_interleave(factor, 3), None),
+])  # fmt: skip
+def test_an_upsampler_that_does_not_keep_to_its_word_is_refused(gives, message, monkeypatch):
+    from fcn.models.upsample import create_upsampler
+
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+    @fcn.register("upsample", "trial")
+    class Trial(torch.nn.Module):
+        """On trial."""
+
+        def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x):
+            return gives(x, self.factor)
+
+    if message is None:
+        create_upsampler("trial")(3, 3, 2)
+    else:
+        with pytest.raises(fcn.UserError, match=message):
+            create_upsampler("trial")(3, 3, 2)
