@@ -181,9 +181,7 @@ def test_what_does_not_fit_is_refused():
         create_model("unet", backbone="resnet18", num_classes=2, aux=True, aux_level=-9)
     with pytest.raises(ValueError, match="num_classes=1"):
         create_model("fcn8s", num_classes=1)
-    with pytest.raises(
     with pytest.raises(ValueError, match=r"num_classes=256; a network tells 2 to 255 classes apart \(background is one"):
-    ):
         create_model("fcn8s", num_classes=256)
     with pytest.raises(ValueError, match="stride=16 does not fit scores of 8 pixels a cell; give a divisor of 8"):
         create_model("fcn8s", num_classes=2, stride=16)
