@@ -14,7 +14,15 @@ from tests.conftest import TINY
 GROUPS = [kind for kind in KINDS if kind != "loss"]
 
 
-@pytest.mark.parametrize(("group", "word"), [(group, word) for group in GROUPS for word in list_parts(group)])
+def every_word():
+    """Every word of every kind; of the backbones, which share three sets of settings, one of each set is quick."""
+    for group in GROUPS:
+        for word in list_parts(group):
+            usual = group == "backbone" and word not in ("compact", "resnet18", "vgg16", "efficientnet_b5")
+            yield pytest.param(group, word, marks=pytest.mark.slow if usual else ())
+
+
+@pytest.mark.parametrize(("group", "word"), every_word())
 def test_every_word_composes_into_its_declared_settings(group, word):
     words = [f"{group}={word}"] + (["data.root=somewhere"] if word == "folder" else [])
     part = getattr(compose("train", words), group)
