@@ -31,6 +31,7 @@ def test_without_padding_windows_the_unrolled_and_the_dilated_network_agree():
     assert ours.macs == 9 * section.cases()[0][0].macs / 4
 
 
+@pytest.mark.slow
 def test_shift_and_stitch_stands_beside_the_dilated_network_at_stride_1():
     section = sliding_rows("vgg11_valid", size=154, strides=[1], windows=2, turns=1, **PLAIN)
     shifted, dilated = (next(row for row in section.rows if row.way == way) for way in ("shift-and-stitch", "dilated"))
