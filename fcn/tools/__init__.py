@@ -10,7 +10,7 @@ from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.predict.settings import PredictConfig
-from fcn.tools.settings import Checked
+from fcn.tools.schema import Checked
 from fcn.tools.train.settings import TrainConfig
 
 COMMANDS: dict[str, type[Checked]] = {

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field, make_dataclass, replace
 from functools import cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fcn.core.registry import find, list_parts
-from fcn.core.settings import REQUIRED, Setting, between
+from fcn.core.settings import REQUIRED, Setting, at_least, between, interval, items, settings_of
 from fcn.models.spec import check_auxiliary
 from fcn.training.terms import check_terms
 
@@ -33,7 +33,25 @@ class PartConfig:
 
 
 @dataclass
-class Recipe:
+class Checked:
+    """Settings that are checked when they are made.
+
+    ``SECTION`` stands before their names on the command line. ``SUMMARY`` and ``EXAMPLES`` are what the help of a command begins with.
+    """
+
+    SECTION: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
+    EXAMPLES: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for setting in settings_of(type(self)):
+            value = getattr(self, setting.name)
+            if value != REQUIRED:
+                setting.check(value, key=f"{self.SECTION}{setting.name}")
+
+
+@dataclass
+class Recipe(Checked):
     """What ``fcn train`` uses on a data set unless told otherwise; a data set's own stands in ``conf/data``.
 
     epochs: passes over the training split.
@@ -44,12 +62,14 @@ class Recipe:
     color: largest relative change of brightness, contrast and saturation.
     """
 
-    epochs: int = 50
-    compare_epochs: int = 10
-    batch_size: int = 8
-    crop_size: int = 320
-    scale: list[float] = field(default_factory=lambda: [0.5, 2.0])
-    color: float = 0.3
+    SECTION: ClassVar[str] = "data.recipe."
+
+    epochs: Annotated[int, at_least(1)] = 50
+    compare_epochs: Annotated[int, at_least(1)] = 10
+    batch_size: Annotated[int, at_least(1)] = 8
+    crop_size: Annotated[int, at_least(1)] = 320
+    scale: Annotated[list[float], items(interval(0, 16), count=2)] = field(default_factory=lambda: [0.5, 2.0])
+    color: Annotated[float, between(0, 1)] = 0.3
 
 
 _schemas: dict[tuple[str, str], tuple[object, type[PartConfig]]] = {}  # by part, as long as it is the same

@@ -4,29 +4,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.settings import INFINITE, REQUIRED, above, at_least, between, choice, inside, interval, items, settings_of
-from fcn.tools.schema import LossConfig, PartConfig
+from fcn.core.settings import INFINITE, REQUIRED, above, at_least, between, choice, inside, interval, items
+from fcn.tools.schema import Checked, LossConfig, PartConfig
 
 AUTO_DEVICE = choice("auto", "cpu", "cuda", "mps")
 PRECISIONS = choice("auto", "fp32", "bf16", "fp16")
-
-
-@dataclass
-class Checked:
-    """Settings that are checked when they are made.
-
-    ``SECTION`` stands before their names on the command line. ``SUMMARY`` and ``EXAMPLES`` are what the help of a command begins with.
-    """
-
-    SECTION: ClassVar[str] = ""
-    SUMMARY: ClassVar[str] = ""
-    EXAMPLES: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        for setting in settings_of(type(self)):
-            value = getattr(self, setting.name)
-            if value != REQUIRED:
-                setting.check(value, key=f"{self.SECTION}{setting.name}")
 
 
 @dataclass

@@ -84,8 +84,20 @@ def other_setting(damaged: bytes, value: Any, undamaged: Any) -> str | None:
         return None
     if not isinstance(tree, dict):
         return None
-    tree = {key: item for key, item in tree.items() if key not in ("resume", "output")}
+    tree = as_numbers({key: item for key, item in tree.items() if key not in ("resume", "output")}, value)
     return "configuration: another allowed value" if tree == value and alike(tree, undamaged) else None
+
+
+def as_numbers(tree: Any, value: Any) -> Any:
+    """``tree`` with what stands where ``value`` has fractions as fractions, as omegaconf reads it: 1e30, and whole numbers."""
+    if isinstance(tree, dict) and isinstance(value, dict):
+        return {key: as_numbers(item, value.get(key)) for key, item in tree.items()}
+    if isinstance(tree, list) and isinstance(value, list) and len(tree) == len(value):
+        return [as_numbers(*pair) for pair in zip(tree, value, strict=True)]
+    try:
+        return float(tree) if isinstance(tree, str | int) and isinstance(value, float) else tree
+    except (ValueError, OverflowError):
+        return tree
 
 
 def alike(one: Any, other: Any) -> bool:

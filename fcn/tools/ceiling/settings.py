@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fcn.core.settings import REQUIRED, at_least, between, choice, items
-from fcn.tools.schema import PartConfig
-from fcn.tools.settings import Checked
+from fcn.tools.schema import Checked, PartConfig
 
 
 @dataclass

@@ -5,8 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from fcn.core.errors import SettingError, UserError
 from fcn.core.settings import at_least, choice
-from fcn.tools.schema import PartConfig
-from fcn.tools.settings import Checked
+from fcn.tools.schema import Checked, PartConfig
 
 
 @dataclass
