@@ -5,8 +5,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from fcn.cli.composing import WrongCallError, compose
+from fcn.cli.composing import compose
 from fcn.cli.main import run
+from fcn.cli.words import WrongCallError
 
 PATHS = [
     "o\\9",

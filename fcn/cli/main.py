@@ -15,9 +15,11 @@ from itertools import product
 from typing import Any, NoReturn
 
 from fcn import tools as schema
-from fcn.cli.composing import WrongCallError, build, check_brackets, compose, read, text_of, use_plugins, values
+from fcn.cli.composing import build, compose, read
 from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
+from fcn.cli.tree import use_plugins
+from fcn.cli.words import WrongCallError, check_brackets, text_of, values
 from fcn.core.names import shown, suggest
 
 LONGEST = 3000  # characters of a message: a few long paths, and no line of a file that has no ends of lines

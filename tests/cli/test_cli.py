@@ -14,8 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from fcn.cli.composing import BESIDE_RESUME, compose
+from fcn.cli.composing import compose
 from fcn.cli.main import run
+from fcn.cli.saved import BESIDE_RESUME
 from fcn.core.names import suggest
 from fcn.data.images import open_image
 from fcn.tools import COMMANDS

@@ -1,0 +1,145 @@
+"""The settings that a run was started with, read from its ``config.yaml``, for ``resume=``."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fcn.cli.tree import composed, describe, store_schemas, to_object, use_plugins
+from fcn.cli.words import WrongCallError, parse, without_references
+from fcn.core.conf import default_parts
+from fcn.core.names import first_line, shown
+
+log = logging.getLogger(__name__)
+
+BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
+    "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
+    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample"),
+    "predict": ("resume", "device"),
+}
+LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
+DEEPEST_SETTINGS = 10  # levels; what is written has three
+
+
+def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
+    """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
+    from omegaconf import OmegaConf
+
+    file = folder / "config.yaml"
+    if not file.is_file():
+        kept = next((folder / name for name in ("best.pt", "last.pt") if (folder / name).is_file()), None)
+        lost = f"; to start anew from what was learnt there, fcn train ... model.weights={kept} output=NEW" if kept else ""
+        raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}{lost}")
+    for override in overrides:
+        if override.key_or_group not in BESIDE_RESUME[command]:
+            raise WrongCallError(
+                f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
+                f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
+            )
+    tree = saved_settings(command, folder, file)
+    tree.output = None
+    for override in overrides:
+        OmegaConf.update(tree, override.key_or_group, override.value())
+    return to_object(tree)
+
+
+def saved_settings(command: str, folder: Path, file: Path) -> Any:
+    """The settings in a ``config.yaml``, each of them checked. Raises WrongCallError, naming the file, for what no run has written."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError, safe_load
+
+    try:
+        if file.stat().st_size > LARGEST_SETTINGS:
+            raise ValueError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
+        text = file.read_text(encoding="utf-8")
+        check_plain(text)
+        saved: Any = OmegaConf.create(literal(safe_load(text)))
+        check_kind(command, folder, set(saved))
+        use_plugins([f"plugins={','.join(saved.get('plugins') or [])}"])
+        parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
+        store_schemas(command, parse(parts))
+        settings = composed(command, parts)
+        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
+        empty = sorted(OmegaConf.missing_keys(saved))
+        if empty:
+            raise ValueError(f"{empty[0]} has no value")
+        tree = OmegaConf.merge(settings, saved)
+        tree.resume, tree.output = None, None
+        OmegaConf.to_object(tree)
+        if lacking:
+            log.warning("%s lacks %s; the default is taken", file, ", ".join(lacking))
+        return tree
+    except WrongCallError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = describe(error)
+    except OSError as error:
+        raise WrongCallError(f"{file} cannot be read ({error.strerror or error}); change its permissions") from error
+    except (YAMLError, AttributeError, TypeError, ValueError, RecursionError, KeyError) as error:
+        reason = first_line(error)
+    raise WrongCallError(f"{file} is damaged, or of another version of fcn: {reason}")
+
+
+def check_plain(text: str) -> None:
+    """ValueError where a YAML text is no mapping of a few levels, gives a key twice, or where a few of its bytes stand for many values."""
+    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
+    from yaml import compose as yaml_nodes
+    from yaml import parse as yaml_events
+
+    depth, begun = 0, False
+    for event in yaml_events(text):
+        if isinstance(event, NodeEvent) and not begun:
+            begun = True
+            if not isinstance(event, MappingStartEvent):
+                raise ValueError("it holds no settings by name")
+        if isinstance(event, AliasEvent):
+            raise ValueError("it holds a reference (*name), which no command writes")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST_SETTINGS:
+            raise ValueError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
+    check_keys_once(yaml_nodes(text))
+
+
+def check_keys_once(node: Any) -> None:
+    """ValueError where a mapping of a YAML text gives a key twice, of which the last would be taken."""
+    from yaml import MappingNode
+
+    if isinstance(node, MappingNode):
+        given = [key.value for key, _ in node.value]
+        twice = [key for key in given if given.count(key) > 1]
+        if twice:
+            raise ValueError(f"it gives {shown(twice[0])} twice")
+        for _, value in node.value:
+            check_keys_once(value)
+
+
+def flat(settings: Any) -> set[str]:
+    """The keys of all settings, dotted."""
+    from omegaconf import OmegaConf
+
+    def walk(node: dict[Any, Any], prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            yield from walk(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+    return set(walk(OmegaConf.to_container(settings), ""))  # type: ignore[arg-type]
+
+
+def literal(value: Any) -> Any:
+    """Values in which nothing refers to anything any more."""
+    if isinstance(value, dict):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return without_references(value) if isinstance(value, str) else value
+
+
+def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
+    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    whole = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
+        raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")
+    for key, other in (("seed", "train"), ("seeds", "compare"), ("input", "predict")):
+        if key in saved and other != command:
+            raise WrongCallError(f"resume={folder} is an output folder of fcn {other}; fcn {other} resume={folder} goes on with it")

@@ -1,0 +1,113 @@
+"""The configuration of a command as a tree: its schemas in Hydra's store, the keys that can be set, and the checked object of it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from fcn import tools as schema
+from fcn.cli.words import WrongCallError, parse, values, without_references
+from fcn.core.conf import conf_folder, default_parts
+from fcn.core.errors import UserError
+from fcn.core.names import first_line
+from fcn.core.registry import KINDS, load_plugins
+from fcn.tools.schema import loss_schema, part_schema
+
+
+def use_plugins(words: list[str]) -> None:
+    """Import the modules that ``plugins=[...]`` names, so that their parts can be chosen. Raises WrongCallError where that fails."""
+    given = [word.partition("=")[2] for word in words if word.partition("=")[0] == "plugins"]
+    try:
+        load_plugins([name.strip(" '\"") for value in given for name in value.strip("[]").split(",") if name.strip() not in ("", "null")])
+    except UserError as error:
+        raise WrongCallError(str(error)) from error
+
+
+def store_schemas(command: str, chosen: list[Any]) -> None:
+    """Put the schemas of the command, of its parts and of those that are ``chosen`` into Hydra's store.
+
+    A part that has a file in ``conf`` names its schema there; for any other its name stands for the schema itself.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name=f"{command}_schema", node=schema.COMMANDS[command])
+    words = {(kind, word) for kind, word in default_parts(command).items() if word != "null"}
+    words |= {(override.key_or_group, word) for override in chosen for word in values(override) if word != "null"}
+    for kind, word in words:
+        filed = (conf_folder() / kind / f"{word}.yaml").is_file()
+        store.store(group=kind, name=f"{word}_schema" if filed else file_name(word), node=part_schema(kind, word, without_references(word)))
+    if any(field.name == "loss" for field in fields(schema.COMMANDS[command])):
+        store.store(group="loss", name="terms", node=loss_schema())
+
+
+def file_name(word: str) -> str:
+    """A backbone's word as the name of a file of its group, which Hydra looks for: without what would lead into another folder."""
+    return word if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", word) else f"x{word.encode(errors='surrogateescape').hex()}"
+
+
+def keys(command: str, overrides: list[str]) -> dict[str, bool]:
+    """Every key that can be set, dotted, with the parts that ``overrides`` choose, and whether it is a list."""
+    from omegaconf import DictConfig, OmegaConf
+
+    def walk(node: DictConfig, prefix: str) -> Iterator[tuple[str, bool]]:
+        for name in map(str, node):
+            child = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
+            if isinstance(child, DictConfig):
+                yield from walk(child, f"{prefix}{name}.")
+            elif not (prefix and name == "name"):  # a part is chosen by its own word
+                yield f"{prefix}{name}", OmegaConf.get_type(node, name) is list
+
+    return dict(walk(composed(command, overrides), ""))
+
+
+def composed(command: str, overrides: list[str]) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    lists = [word for word in overrides if is_setting(command, word.partition("=")[0])]
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
+        tree = hydra_compose(command, [with_file_name(word) for word in overrides if word not in lists])
+    for override in parse(lists):
+        OmegaConf.update(tree, override.key_or_group, override.value())
+    return tree
+
+
+def with_file_name(word: str) -> str:
+    """A word of the call as Hydra composes it: a backbone by its ``file_name``."""
+    key = word.partition("=")[0]
+    return f"{key}={file_name(values(parse([word])[0])[0])}" if key == "backbone" else word
+
+
+def is_setting(command: str, key: str) -> bool:
+    """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
+    return key in KINDS and key not in default_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
+
+
+def to_object(tree: Any) -> Any:
+    """The dataclass object of a composed tree. Raises WrongCallError for what is missing, of a wrong type or out of range."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise WrongCallError(f"{missing[0]} must be given; write {missing[0]}=...")
+    try:
+        return OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        raise WrongCallError(describe(error)) from error
+    except ValueError as error:
+        raise WrongCallError(str(error)) from error
+
+
+def describe(error: Exception) -> str:
+    """Hydra's and omegaconf's errors in one line, with the key that they are about."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not getattr(cause, "full_key", None):
+        cause = cause.__cause__
+    key = getattr(cause, "full_key", None)
+    if not key:
+        return first_line(error)
+    told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
+    return f"{key}: {told}"
