@@ -101,4 +101,6 @@ def named_split(data: dict[str, Any], name: str, checkpoint: str) -> Any:
     try:
         return load_split(data, name)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give another split, or data=NAME") from error
+        raise ValueError(
+            f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give another split, or data=NAME"
+        ) from error
