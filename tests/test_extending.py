@@ -63,6 +63,10 @@ def test_a_checkpoint_names_the_module_that_it_needs(parts, tmp_path, capsys, mo
     capsys.readouterr()
     assert run(["evaluate", "checkpoint=run/best.pt", "device=cpu"]) == 1
     assert "give plugins=[page_parts] too (in Python: import page_parts first)" in capsys.readouterr().err
+    assert run(["train", "resume=run"]) == 2
+    assert "give plugins=[page_parts] too" in capsys.readouterr().err
+    assert "page_parts" not in sys.modules
+    assert run(["train", "resume=run", "plugins=[page_parts]"]) == 0
 
 
 def test_wrong_words_are_answered_and_help_lists_the_part(parts, capsys):

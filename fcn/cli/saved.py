@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fcn.cli.tree import composed, describe, store_schemas, to_object, use_plugins
+from fcn.cli.tree import composed, describe, store_schemas, to_object
 from fcn.cli.words import WrongCallError, parse, without_references
 from fcn.core.conf import default_parts
+from fcn.core.errors import UserError
 from fcn.core.names import first_line, shown
+from fcn.core.registry import check_plugins
 
 log = logging.getLogger(__name__)
 
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
-    "train": ("resume", "device", "workers", "save_seconds", "tensorboard"),
-    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample"),
-    "predict": ("resume", "device"),
+    "train": ("resume", "device", "workers", "save_seconds", "tensorboard", "plugins"),
+    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample", "plugins"),
+    "predict": ("resume", "device", "plugins"),
 }
 LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
 DEEPEST_SETTINGS = 10  # levels; what is written has three
@@ -57,7 +59,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         check_plain(text)
         saved: Any = OmegaConf.create(literal(safe_load(text)))
         check_kind(command, folder, set(saved))
-        use_plugins([f"plugins={','.join(saved.get('plugins') or [])}"])
+        need_plugins(saved.get("plugins") or [], file)
         parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
         store_schemas(command, parse(parts))
         settings = composed(command, parts)
@@ -80,6 +82,14 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
     except (YAMLError, AttributeError, TypeError, ValueError, RecursionError, KeyError) as error:
         reason = first_line(error)
     raise WrongCallError(f"{file} is damaged, or of another version of fcn: {reason}")
+
+
+def need_plugins(modules: list[str], file: Path) -> None:
+    """WrongCallError where parts of a module are needed that the call does not name: no file chooses what code runs."""
+    try:
+        check_plugins(modules, str(file))
+    except UserError as error:
+        raise WrongCallError(str(error)) from error
 
 
 def check_plain(text: str) -> None:

@@ -57,6 +57,7 @@ def run(config: CompareConfig, *, launch: Launch | None = None) -> int:
         "%d trainings to do, %d done; cut, it goes on with: fcn compare resume=%s", len(waiting), len(config.cells) - len(waiting), folder
     )
     machine = [f"{key}={getattr(config, key)}" for key in ("device", "workers", "save_seconds")]
+    machine += [f"plugins=[{','.join(config.plugins)}]"] if config.plugins else []
     calls = [["compare", f"resume={folder.absolute()}", f"cell={name}", *machine] for name in waiting]
     try:
         if calls:
