@@ -56,6 +56,15 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     capsys.readouterr()
 
 
+def test_runs_with_several_values_find_the_parts_too(parts, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "page_parts", raising=False)
+    monkeypatch.setattr(registry, "_registered", {key: part for key, part in registry._registered.items() if part.plugin is None})
+    swept = ["-m", "upsample=bilinear,gain", "backbone=steps", "model=fcn2s", "data=stripes", f"output={tmp_path / 'runs'}"]
+    assert run(["train", *WORDS, *swept]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["upsample=bilinear", "upsample=gain"]
+    del sys.modules["page_parts"]  # whose parts are forgotten with this test
+
+
 def test_a_checkpoint_names_the_module_that_it_needs(parts, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(["train", *WORDS, "upsample=gain", "backbone=steps", "model=fcn2s", "data=stripes", "output=run"]) == 0
