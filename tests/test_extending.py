@@ -1,5 +1,6 @@
 """The page on parts of one's own: every example is trained with, scored, used for labels and compared."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,11 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     assert labels.shape == (20, 30)
     compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
     assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
+    capsys.readouterr()
+    few = ["networks=[]", "strategies=[whole]", "image_sizes=[64]", "labelmap_size=null", "turns=1", "device=cpu", "output=costs"]
+    assert run(["benchmark", "plugins=[page_parts]", "upsample=gain", "backbone=steps", "model=fcn2s", *few]) == 0
+    (row,) = json.loads(Path("costs/benchmark.json").read_text())["sections"][0]["rows"]
+    assert row["seconds"] is not None, row["note"]
     capsys.readouterr()
 
 
