@@ -18,7 +18,7 @@ from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import suggest
-from fcn.core.registry import Part, build, find
+from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, check_options
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
@@ -229,7 +229,7 @@ def assemble(
     if part.facts.get("whole"):
         if of_backbone:
             raise UserError(f"model={spec.model} takes encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
-        features, decoder = build("model", spec.model, spec.backbone, count, upsampler, asked, backbone_weights, **own)
+        features, decoder = bound(part)(spec.backbone, count, upsampler, asked, backbone_weights, **own)
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
@@ -237,7 +237,7 @@ def assemble(
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} (model={spec.model} asks for it unless output_stride is given)") from error
-        decoder = build("model", spec.model, features, count, upsampler, **own)
+        decoder = bound(part)(features, count, upsampler, **own)
         if part.plugin:
             check_decoder(decoder, features, count, spec.model)
     level = AUX_LEVEL if head["aux_level"] is None else head["aux_level"]
