@@ -192,7 +192,7 @@ def settings_of(declared: Any) -> tuple[Setting, ...]:
     nothing that can be set."""
     if isinstance(declared, type) and is_dataclass(declared):
         return _fields_of(declared)
-    function = vars(declared).get("__init__", object.__init__) if isinstance(declared, type) else declared
+    function = declared.__init__ if isinstance(declared, type) else declared  # type: ignore[misc]
     parameters = [each for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
     annotated = {each.name: each.annotation for each in parameters if each.annotation is not each.empty}
     hints = get_type_hints(types.SimpleNamespace(__annotations__=annotated), getattr(function, "__globals__", {}), include_extras=True)
