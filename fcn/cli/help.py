@@ -35,7 +35,7 @@ def command_help(command: str) -> str:
         for name, default, text in command_settings(AugmentConfig):
             lines += entry(f"augment.{name}", default, text)
         lines += ["", "The loss, a sum of terms, each times its weight:"]
-        for setting in loss_schema().settings:
+        for setting in loss_schema().SETTINGS:
             lines += entry(f"loss.{setting.name}", setting.default, setting.help)
     for kind, word in kinds.items():
         lines += ["", f"{kind}={word}", *words_of(kind)]
