@@ -16,24 +16,21 @@ Its keyword-only parameters are its settings (``settings.py``). Its positional o
 """
 
 import inspect
-import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from keyword import iskeyword
 from typing import Any, TypeVar
 
 from fcn.core.declared import Declaration, declarations, declared_settings
 from fcn.core.errors import UserError
-from fcn.core.names import first_line, suggest
+from fcn.core.names import suggest
+from fcn.core.plugins import load_packages
 from fcn.core.settings import REQUIRED, Setting, check_options, settings_of
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 TAKEN = ("options", "recipe")  # names that the configuration of a part has for itself
 ANY = "*"  # the name of the part that stands for every name which nobody registered
@@ -214,7 +211,7 @@ def check_names(kind: str, name: str, settings: Sequence[Setting], facts: Mappin
 def find(kind: str, name: str) -> Part:
     """The part of that name. Raises UserError naming the close or allowed words where there is none."""
     name = str(name)
-    _from_packages()
+    load_packages()
     own = _own(kind)
     part = _registered.get((kind, name)) or own.get(name)
     if part is None and ANY in own:
@@ -231,7 +228,7 @@ def is_part(kind: str, name: str) -> bool:
 
 def list_parts(kind: str) -> list[str]:
     """The names of all registered parts of a kind, sorted."""
-    _from_packages()
+    load_packages()
     return sorted({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY})
 
 
@@ -264,50 +261,6 @@ def bound(part: Part) -> Callable[..., Any]:
         return function(*arguments, **fixed, **options)
 
     return call
-
-
-# --- modules of users ---
-
-
-def load_plugins(modules: Sequence[str]) -> None:
-    """Import the modules of users that register parts. Raises UserError for one that is not there or fails."""
-    for module in modules:
-        if module in sys.modules:
-            continue
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-                raise UserError(f"plugins=[{module}] cannot be imported: {first_line(error)}; install what it needs") from error
-            hint = f"; write plugins=[{module[:-3].replace('/', '.')}]" if module.endswith(".py") else ""
-            raise UserError(
-                f"plugins=[{module}]: there is no module {module} in {os.getcwd()} or among the installed packages{hint}"
-            ) from error
-        except Exception as error:  # the user's own code runs
-            raise UserError(f"plugins=[{module}] fails while it is imported: {type(error).__name__}: {first_line(error)}") from error
-
-
-def check_plugins(modules: Sequence[str], origin: str) -> None:
-    """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
-    must not choose what code runs."""
-    missing = [module for module in modules if module not in sys.modules]
-    if missing:
-        names = ", ".join(missing)
-        raise UserError(f"{origin} was made with parts of {names}; give plugins=[{names}] too (in Python: import {names} first)")
-
-
-@cache
-def _from_packages() -> None:
-    """Import what installed packages name as plugins; one that fails costs no other."""
-    for point in entry_points(group="fcn.plugins"):
-        try:
-            point.load()
-        except Exception as error:
-            log.warning(
-                "the plugin %s of an installed package cannot be used: %s: %s", point.value, type(error).__name__, first_line(error)
-            )
 
 
 @cache

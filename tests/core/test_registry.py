@@ -10,6 +10,7 @@ from torch import nn
 import fcn
 from fcn.cli.composing import compose
 from fcn.core import registry
+from fcn.core.plugins import load_plugins
 from fcn.core.registry import build, find
 from fcn.training.optim import create_schedule
 
@@ -39,7 +40,7 @@ def test_a_part_belongs_to_the_module_that_registers_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "elsewhere.py").write_text("def slow(progress, *, last: float = 0.1):\n    return last\n")
     (tmp_path / "registering.py").write_text("import elsewhere\nimport fcn\nfcn.register('schedule', 'slow')(elsewhere.slow)\n")
-    registry.load_plugins(["registering"])
+    load_plugins(["registering"])
     assert find("schedule", "slow").plugin == "registering"
     for name in ("registering", "elsewhere"):
         monkeypatch.delitem(sys.modules, name)

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fcn.core.registry import build, load_plugins
+from fcn.core.plugins import load_plugins
+from fcn.core.registry import build
 from fcn.inference.kept import unchanged
 from fcn.inference.scores import Reader, Scores, Strips
 from fcn.inference.scoring import ScoresOf
