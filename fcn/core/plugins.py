@@ -36,7 +36,8 @@ def load_plugins(modules: Sequence[str]) -> None:
 
 def check_plugins(modules: Sequence[str], origin: str) -> None:
     """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
-    must not choose what code runs."""
+    must not choose what code runs. What installed packages name is imported, as everywhere."""
+    load_packages()
     missing = [module for module in modules if module not in sys.modules]
     if missing:
         names = ", ".join(missing)

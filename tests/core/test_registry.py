@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from importlib.metadata import EntryPoint
 from typing import Literal
 
 import pytest
@@ -9,8 +10,7 @@ from torch import nn
 
 import fcn
 from fcn.cli.composing import compose
-from fcn.core import registry
-from fcn.core.plugins import load_plugins
+from fcn.core import plugins, registry
 from fcn.core.registry import build, find
 from fcn.training.optim import create_schedule
 
@@ -40,10 +40,25 @@ def test_a_part_belongs_to_the_module_that_registers_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "elsewhere.py").write_text("def slow(progress, *, last: float = 0.1):\n    return last\n")
     (tmp_path / "registering.py").write_text("import elsewhere\nimport fcn\nfcn.register('schedule', 'slow')(elsewhere.slow)\n")
-    load_plugins(["registering"])
+    plugins.load_plugins(["registering"])
     assert find("schedule", "slow").plugin == "registering"
     for name in ("registering", "elsewhere"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_part_of_an_installed_package_needs_no_word(tmp_path, monkeypatch):
+    """A checkpoint asks for its module before any part is looked for."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "installed_parts.py").write_text("import fcn\nfcn.register('schedule', 'theirs')(lambda progress: 0.5)\n")
+    point = EntryPoint("theirs", "installed_parts", "fcn.plugins")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    plugins.load_packages.cache_clear()
+    try:
+        plugins.check_plugins(["installed_parts"], "best.pt")
+        assert find("schedule", "theirs").plugin == "installed_parts"
+    finally:
+        plugins.load_packages.cache_clear()
+        sys.modules.pop("installed_parts", None)
 
 
 def test_inherited_settings_are_settings():
