@@ -232,6 +232,11 @@ def list_parts(kind: str) -> list[str]:
     return sorted({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY})
 
 
+def common_settings(kind: str) -> tuple[Setting, ...]:
+    """The settings that every part of a kind has."""
+    return declared_settings(KINDS[kind].common)
+
+
 def function_of(part: Part) -> Callable[..., Any]:
     """The function or class itself, which imports its module."""
     if part.function is not None:
@@ -278,7 +283,7 @@ def _completed(setting: Setting, of_kind: Setting | None) -> Setting:
 
 
 def _parts_of(declaration: Declaration) -> Iterator[Part]:
-    common = {setting.name: setting for setting in declared_settings(KINDS[declaration.kind].common)}
+    common = {setting.name: setting for setting in common_settings(declaration.kind)}
     own = {
         setting.name: _completed(setting, common.get(setting.name)) for setting in declaration.settings if setting.name != "name"
     }  # which is the one that was chosen

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from fcn.core.registry import find, list_parts
+from fcn.core.errors import SettingError
+from fcn.core.registry import common_settings, find, list_parts
 from fcn.core.settings import REQUIRED, Setting, at_least, between, interval, items, settings_of
 from fcn.models.spec import AUXILIARY, check_auxiliary
 from fcn.training.terms import CROSS_ENTROPY, check_terms
@@ -126,16 +127,29 @@ class LossConfig:
             setting.check(getattr(self, setting.name), key=f"loss.{setting.name}")
         given = self.arguments()
         check_terms(given["terms"], given["options"], class_weights=given["class_weights"] is not None)
+        for name, weight in given["terms"].items():
+            for setting in own_settings(name):
+                if weight and setting.default == REQUIRED and setting.name not in given["options"].get(name, {}):
+                    key = f"loss.{name}_{setting.name}"
+                    raise SettingError(f"{key} must be given; write {key}=...", name=setting.name, part=("loss", name))
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of ``SegmentationLoss``: weights, settings that differ from their defaults, and class weights."""
+        """The arguments of ``SegmentationLoss``: weights, settings of terms that differ from their defaults, and what all terms share."""
+        defaults = {setting.name: setting.default for setting in self.SETTINGS}
         terms = {name: getattr(self, name) for name in list_parts("loss")}
         options: dict[str, dict[str, Any]] = {}
         for name in terms:
-            for setting in find("loss", name).settings:
-                if setting.name != "class_weights" and getattr(self, f"{name}_{setting.name}") != setting.default:
-                    options.setdefault(name, {})[setting.name] = getattr(self, f"{name}_{setting.name}")
-        return {"terms": terms, "options": options, "class_weights": self.class_weights}  # type: ignore[attr-defined]
+            for setting in own_settings(name):
+                value = getattr(self, f"{name}_{setting.name}")
+                if value != defaults[f"{name}_{setting.name}"]:
+                    options.setdefault(name, {})[setting.name] = value
+        return {"terms": terms, "options": options} | {setting.name: getattr(self, setting.name) for setting in common_settings("loss")}
+
+
+def own_settings(term: str) -> list[Setting]:
+    """The settings of a term of the loss that not every term has."""
+    shared = {setting.name for setting in common_settings("loss")}
+    return [setting for setting in find("loss", term).settings if setting.name not in shared]
 
 
 def loss_schema() -> type[LossConfig]:
@@ -146,17 +160,14 @@ def loss_schema() -> type[LossConfig]:
 @cache
 def _loss_schema(names: tuple[str, ...]) -> type[LossConfig]:
     settings: list[Setting] = []
-    shared: dict[str, Setting] = {}
     for name in names:
-        part = find("loss", name)
         weight = 1.0 if name == CROSS_ENTROPY else 0.0
-        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {part.summary}"))
-        for each in part.settings:
-            if each.name == "class_weights":
-                shared[each.name] = each
-            else:
-                settings.append(replace(each, name=f"{name}_{each.name}"))
-    settings += shared.values()
+        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {find('loss', name).summary}"))
+        for each in own_settings(name):
+            if each.default == REQUIRED:  # where the term has a weight, see LossConfig
+                each = replace(each, default=None, optional=True)
+            settings.append(replace(each, name=f"{name}_{each.name}"))
+    settings += common_settings("loss")
     return make_dataclass(
         "loss", map(as_field, settings), bases=(LossConfig,), namespace={"SETTINGS": tuple(settings), "__module__": __name__}
     )

@@ -10,6 +10,7 @@ from torch import nn
 
 import fcn
 from fcn.cli.composing import compose
+from fcn.cli.words import WrongCallError
 from fcn.core import plugins, registry
 from fcn.core.registry import build, find
 from fcn.training.optim import create_schedule
@@ -156,3 +157,14 @@ def test_defaults_are_not_shared_with_what_is_made_of_them():
 
     compose("train", ["schedule=listed"]).schedule.steps.append(0.7)
     assert compose("train", ["schedule=listed"]).schedule.steps == [0.5]
+
+
+def test_a_term_that_must_be_told_something_asks_for_it_only_where_it_counts():
+    @fcn.register("loss", "told")
+    def told(*, alpha: float):
+        """A term."""
+
+    assert compose("train", []).loss.told == 0
+    assert compose("train", ["loss.told=1", "loss.told_alpha=2"]).loss.arguments()["options"] == {"told": {"alpha": 2.0}}
+    with pytest.raises(WrongCallError, match="told_alpha must be given; write"):
+        compose("train", ["loss.told=1"])
