@@ -1,5 +1,6 @@
 """The page on parts of one's own: every example is trained with, scored, used for labels and compared."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -54,6 +55,20 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
     assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
     capsys.readouterr()
+    few = ["networks=[]", "strategies=[whole]", "image_sizes=[64]", "labelmap_size=null", "turns=1", "device=cpu", "output=costs"]
+    assert run(["benchmark", "plugins=[page_parts]", "upsample=gain", "backbone=steps", "model=fcn2s", *few]) == 0
+    (row,) = json.loads(Path("costs/benchmark.json").read_text())["sections"][0]["rows"]
+    assert row["seconds"] is not None, row["note"]
+    capsys.readouterr()
+
+
+def test_runs_with_several_values_find_the_parts_too(parts, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "page_parts", raising=False)
+    monkeypatch.setattr(registry, "_registered", {key: part for key, part in registry._registered.items() if part.plugin is None})
+    swept = ["-m", "upsample=bilinear,gain", "backbone=steps", "model=fcn2s", "data=stripes", f"output={tmp_path / 'runs'}"]
+    assert run(["train", *WORDS, *swept]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["upsample=bilinear", "upsample=gain"]
+    del sys.modules["page_parts"]  # whose parts are forgotten with this test
 
 
 def test_a_checkpoint_names_the_module_that_it_needs(parts, tmp_path, capsys, monkeypatch):

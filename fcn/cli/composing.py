@@ -21,7 +21,6 @@ from fcn.core.registry import KINDS, find, list_parts
 
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``fcn.tools.COMMANDS[command]``. Raises WrongCallError."""
-    use_plugins(words)
     unchosen = [f"{part}=null" for part, word in default_parts(command).items() if word == "null"]
     given, overrides = read(command, [word for word in words if word not in unchosen])
     for override in overrides:
@@ -38,8 +37,9 @@ def compose(command: str, words: list[str]) -> Any:
 def read(command: str, words: list[str], *, several: bool = False) -> tuple[list[Any], list[Any]]:
     """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError.
 
-    several: whether a comma stands between the values of several runs in a path, too.
+    several: whether a comma stands between the values of several runs in a path, too. The plugins that the words name are imported first.
     """
+    use_plugins(words)
     groups = default_parts(command)
     chosen = parse([word for word in words if word.partition("=")[0].lstrip("+") in groups])
     for override in chosen:

@@ -1,15 +1,14 @@
 """The help of the command line: every setting with its default and its line, from where it is declared."""
 
-import inspect
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from textwrap import wrap
 from typing import Any
 
 from fcn import tools as schema
 from fcn.core.conf import default_parts
 from fcn.core.registry import find, list_parts
-from fcn.core.settings import REQUIRED, Setting, help_lines
+from fcn.core.settings import REQUIRED, Setting, default_of, inherited_lines
 from fcn.tools.schema import loss_schema
 from fcn.tools.settings import AugmentConfig
 
@@ -35,7 +34,7 @@ def command_help(command: str) -> str:
         for name, default, text in command_settings(AugmentConfig):
             lines += entry(f"augment.{name}", default, text)
         lines += ["", "The loss, a sum of terms, each times its weight:"]
-        for setting in loss_schema().settings:
+        for setting in loss_schema().SETTINGS:
             lines += entry(f"loss.{setting.name}", setting.default, setting.help)
     for kind, word in kinds.items():
         lines += ["", f"{kind}={word}", *words_of(kind)]
@@ -47,10 +46,10 @@ def command_help(command: str) -> str:
 
 def command_settings(declared: type) -> Iterator[tuple[str, Any, str]]:
     """Name, default and line of each setting of a command; its parts and sections are left out."""
-    texts = {name: text for each in reversed(declared.__mro__) for name, text in help_lines(inspect.getdoc(each) or "").items()}
+    texts = inherited_lines(declared)
     for field in fields(declared):
         if field.name in texts:
-            made = field.default_factory() if field.default_factory is not MISSING else field.default
+            made = default_of(field)
             yield field.name, "from the data set" if made == REQUIRED and field.name in FROM_DATA else made, texts[field.name]
 
 

@@ -10,7 +10,7 @@ from fcn.cli.words import WrongCallError, parse, without_references
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import first_line, shown
-from fcn.core.registry import check_plugins
+from fcn.core.plugins import check_plugins
 
 log = logging.getLogger(__name__)
 

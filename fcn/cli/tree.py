@@ -10,7 +10,8 @@ from fcn.cli.words import WrongCallError, parse, values, without_references
 from fcn.core.conf import conf_folder, default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
-from fcn.core.registry import KINDS, load_plugins
+from fcn.core.plugins import load_plugins
+from fcn.core.registry import KINDS
 from fcn.tools.schema import loss_schema, part_schema
 
 

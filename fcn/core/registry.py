@@ -16,25 +16,23 @@ Its keyword-only parameters are its settings (``settings.py``). Its positional o
 """
 
 import inspect
-import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from keyword import iskeyword
 from typing import Any, TypeVar
 
 from fcn.core.declared import Declaration, declarations, declared_settings
 from fcn.core.errors import UserError
-from fcn.core.names import first_line, suggest
+from fcn.core.names import suggest
+from fcn.core.plugins import load_packages
 from fcn.core.settings import REQUIRED, Setting, check_options, settings_of
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
-FACTS = {"output_stride", "whole", "sound"}  # what a registration may say beside values for parameters
+TAKEN = ("options", "recipe")  # names that the configuration of a part has for itself
 ANY = "*"  # the name of the part that stands for every name which nobody registered
 
 
@@ -43,13 +41,16 @@ class Kind:
     """What parts of a kind have in common.
 
     modules: where the toolkit's own are. common: ``module:function`` whose keyword-only parameters are settings of every part of the kind.
-    takes: the positional parameters of a part, in words. gives: what it returns, in words.
+    takes: the positional parameters of a part, in words. gives: what it returns, in words. facts: what a registration may say beside values
+    for parameters. keyed: whether a part's name is a setting itself, as ``loss.dice=1``.
     """
 
     modules: tuple[str, ...]
     common: str
     takes: str
     gives: str
+    facts: tuple[str, ...] = ()
+    keyed: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -64,6 +65,7 @@ KINDS: dict[str, Kind] = {
         "fcn.models.segmenter:assemble",
         "(features, num_classes, upsample)",
         "a decoder: forward(features) -> scores (N, num_classes, h, w) at decoder.stride pixels per cell",
+        facts=("output_stride", "whole"),
     ),
     "backbone": Kind(
         ("fcn.models.backbones.torchvision", "fcn.models.backbones.compact", "fcn.models.backbones.encoders"),
@@ -82,12 +84,14 @@ KINDS: dict[str, Kind] = {
         "fcn.data.sets:create_splits",
         "(split)",
         "a Split: split[i] -> image uint8 (3, H, W) and labels uint8 (H, W); .labels, .names, len()",
+        facts=("sound",),
     ),
     "loss": Kind(
         ("fcn.training.losses",),
         "fcn.training.losses:SegmentationLoss",
         "()",
         "a function: (logits (N, C, H, W), labels (N, H, W)) -> mean loss of the batch, a scalar",
+        keyed=True,
     ),
     "optim": Kind(
         ("fcn.training.optim",),
@@ -146,21 +150,31 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
     kind knows: ``output_stride`` of a model, the one that it asks its backbone for; ``sound`` of a data set whose samples need no looking
     at before a training.
 
-    Raises UserError for an unknown kind, a name that another part has, and a setting of a type that cannot be set.
+    The part belongs to the module that calls this, wherever the function is from: that is what loading a checkpoint asks for.
+
+    Raises UserError for an unknown kind or fact, a name that another part has, and a setting that cannot be set.
     """
     if kind not in KINDS:
         raise UserError(f"there is no kind of part '{kind}'; {suggest(kind, KINDS)}")
-    if not names or not all(isinstance(name, str) and (name == ANY or name.replace("-", "_").isidentifier()) for name in names):
-        raise UserError(
-            f"register('{kind}', ...) takes names of letters, digits, _ and -, and was given {', '.join(map(repr, names)) or 'none'}"
-        )
+    keyed = KINDS[kind].keyed
+    if not names or not all(isinstance(name, str) and (name == ANY or is_name(name, keyed)) for name in names):
+        letters = "letters, digits and _" if keyed else "letters, digits, _ and -"
+        raise UserError(f"register('{kind}', ...) takes names of {letters}, and was given {', '.join(map(repr, names)) or 'none'}")
+    module = sys._getframe(1).f_globals.get("__name__", "__main__")
 
     def registered(function: T) -> T:
         settings = settings_of(function)
-        module, attribute = getattr(function, "__module__", "__main__"), getattr(function, "__qualname__", str(function))
+        attribute = getattr(function, "__qualname__", str(function))
+        check_names(kind, names[0], settings, facts)
         document = inspect.getdoc(function) or ""
         declaration = Declaration(
-            module, attribute, kind, names, facts, _open(settings, facts), document.split("\n\n")[0].replace("\n", " ")
+            module,
+            attribute,
+            kind,
+            names,
+            facts,
+            tuple(setting for setting in settings if setting.name not in facts),
+            document.split("\n\n")[0].replace("\n", " "),
         )
         for part in _parts_of(declaration):
             known = _registered.get((kind, part.name)) or _own(kind).get(part.name)
@@ -172,10 +186,32 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
     return registered
 
 
+def is_name(name: str, keyed: bool) -> bool:
+    """Whether a part can have that name. keyed: a setting as well."""
+    return name.isidentifier() and not iskeyword(name) if keyed else name.replace("-", "_").isidentifier()
+
+
+def check_names(kind: str, name: str, settings: Sequence[Setting], facts: Mapping[str, Any]) -> None:
+    """UserError for a setting whose name is taken, and for a fact that is neither one of the kind nor a value for a parameter."""
+    own = [setting.name for setting in settings]
+    taken = [word for word in own if word in TAKEN]
+    if taken:
+        raise UserError(
+            f"{kind}={name} has a setting '{taken[0]}', a name that every part's configuration has already; choose another name"
+        )
+    allowed = (*KINDS[kind].facts, *own)
+    unknown = [fact for fact in facts if fact not in allowed]
+    if unknown:
+        raise UserError(
+            f"register('{kind}', '{name}', {unknown[0]}=...) says nothing that is known; "
+            f"{suggest(unknown[0], allowed) if allowed else 'it has no keyword-only parameters'}"
+        )
+
+
 def find(kind: str, name: str) -> Part:
     """The part of that name. Raises UserError naming the close or allowed words where there is none."""
     name = str(name)
-    _from_packages()
+    load_packages()
     own = _own(kind)
     part = _registered.get((kind, name)) or own.get(name)
     if part is None and ANY in own:
@@ -187,13 +223,18 @@ def find(kind: str, name: str) -> Part:
 
 def is_part(kind: str, name: str) -> bool:
     """Whether a part of that very name is registered."""
-    return name != ANY and name in list_parts(kind)
+    return name in list_parts(kind)
 
 
 def list_parts(kind: str) -> list[str]:
     """The names of all registered parts of a kind, sorted."""
-    _from_packages()
+    load_packages()
     return sorted({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY})
+
+
+def common_settings(kind: str) -> tuple[Setting, ...]:
+    """The settings that every part of a kind has."""
+    return declared_settings(KINDS[kind].common)
 
 
 def function_of(part: Part) -> Callable[..., Any]:
@@ -218,61 +259,13 @@ def bound(part: Part) -> Callable[..., Any]:
     function = function_of(part)
     fixed = dict(part.fixed)
     parameters = inspect.signature(function).parameters
-    if "name" in parameters and "name" not in part.own:
+    if "name" in parameters:
         fixed["name"] = part.name
 
     def call(*arguments: Any, **options: Any) -> Any:
         return function(*arguments, **fixed, **options)
 
     return call
-
-
-# --- modules of users ---
-
-
-def load_plugins(modules: Sequence[str]) -> None:
-    """Import the modules of users that register parts. Raises UserError for one that is not there or fails."""
-    for module in modules:
-        if module in sys.modules:
-            continue
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-                raise UserError(f"plugins=[{module}] cannot be imported: {first_line(error)}; install what it needs") from error
-            hint = f"; write plugins=[{module[:-3].replace('/', '.')}]" if module.endswith(".py") else ""
-            raise UserError(
-                f"plugins=[{module}]: there is no module {module} in {os.getcwd()} or among the installed packages{hint}"
-            ) from error
-        except Exception as error:  # the user's own code runs
-            raise UserError(f"plugins=[{module}] fails while it is imported: {type(error).__name__}: {first_line(error)}") from error
-
-
-def check_plugins(modules: Sequence[str], origin: str) -> None:
-    """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
-    must not choose what code runs."""
-    missing = [module for module in modules if module not in sys.modules]
-    if missing:
-        names = ", ".join(missing)
-        raise UserError(f"{origin} was made with parts of {names}; give plugins=[{names}] too (in Python: import {names} first)")
-
-
-@cache
-def _from_packages() -> None:
-    """Import what installed packages name as plugins; one that fails costs no other."""
-    for point in entry_points(group="fcn.plugins"):
-        try:
-            point.load()
-        except Exception as error:
-            log.warning(
-                "the plugin %s of an installed package cannot be used: %s: %s", point.value, type(error).__name__, first_line(error)
-            )
-
-
-def _open(settings: Sequence[Setting], facts: dict[str, Any]) -> tuple[Setting, ...]:
-    return tuple(setting for setting in settings if setting.name not in facts)
 
 
 @cache
@@ -290,11 +283,14 @@ def _completed(setting: Setting, of_kind: Setting | None) -> Setting:
 
 
 def _parts_of(declaration: Declaration) -> Iterator[Part]:
-    common = {setting.name: setting for setting in declared_settings(KINDS[declaration.kind].common)}
-    own = {setting.name: _completed(setting, common.get(setting.name)) for setting in declaration.settings}
+    common = {setting.name: setting for setting in common_settings(declaration.kind)}
+    own = {
+        setting.name: _completed(setting, common.get(setting.name)) for setting in declaration.settings if setting.name != "name"
+    }  # which is the one that was chosen
     settings = tuple((common | own).values())
-    fixed = {key: value for key, value in declaration.facts.items() if key not in FACTS}
-    facts = {key: value for key, value in declaration.facts.items() if key in FACTS}
+    known = KINDS[declaration.kind].facts
+    fixed = {key: value for key, value in declaration.facts.items() if key not in known}
+    facts = {key: value for key, value in declaration.facts.items() if key in known}
     for name in declaration.names:
         yield Part(
             declaration.kind, name, declaration.module, declaration.attribute, frozenset(own), settings, declaration.summary, fixed, facts

@@ -18,7 +18,7 @@ import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
 from os import PathLike
@@ -165,7 +165,11 @@ class Setting:
             endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
             more = ", and finite" if endless and not self.infinite else ""
             kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{KINDS[self.type][0]}, "
-            raise SettingError(f"{key}={shown(value)} is not allowed; {key} is {kind}{self.allowed}{more}", name=self.name, part=part)
+            raise SettingError(
+                f"{key}={list(value) if isinstance(value, tuple) else value} is not allowed; {key} is {kind}{self.allowed}{more}",
+                name=self.name,
+                part=part,
+            )
 
     def _is_one(self, value: Any) -> bool:
         if self.type is bool or isinstance(value, bool):
@@ -183,16 +187,12 @@ KINDS = {
 }
 
 
-def shown(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
 def settings_of(declared: Any) -> tuple[Setting, ...]:
     """The settings of a function, a class or a dataclass, in the order of their declaration. Raises UserError for one whose annotation says
     nothing that can be set."""
     if isinstance(declared, type) and is_dataclass(declared):
         return _fields_of(declared)
-    function = vars(declared).get("__init__", object.__init__) if isinstance(declared, type) else declared
+    function = declared.__init__ if isinstance(declared, type) else declared  # type: ignore[misc]
     parameters = [each for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
     annotated = {each.name: each.annotation for each in parameters if each.annotation is not each.empty}
     hints = get_type_hints(types.SimpleNamespace(__annotations__=annotated), getattr(function, "__globals__", {}), include_extras=True)
@@ -207,13 +207,23 @@ def settings_of(declared: Any) -> tuple[Setting, ...]:
 def _fields_of(declared: type) -> tuple[Setting, ...]:
     """The fields of a dataclass that hold plain values; those that hold other settings are left out."""
     hints = get_type_hints(declared, include_extras=True)
-    lines = {name: text for each in reversed(declared.__mro__) for name, text in help_lines(inspect.getdoc(each) or "").items()}
+    lines = inherited_lines(declared)
     found = []
     for field in fields(declared):
-        made = field.default_factory() if field.default_factory is not MISSING else field.default
         with suppress(UserError):
-            found.append(setting(field.name, hints[field.name], REQUIRED if made is MISSING else made, lines.get(field.name, "")))
+            found.append(setting(field.name, hints[field.name], default_of(field), lines.get(field.name, "")))
     return tuple(found)
+
+
+def default_of(field: Field[Any]) -> Any:
+    """What a field of a dataclass holds unless told otherwise; ``REQUIRED`` where it must be given."""
+    made = field.default_factory() if field.default_factory is not MISSING else field.default
+    return REQUIRED if made is MISSING else made
+
+
+def inherited_lines(declared: type) -> dict[str, str]:
+    """The help lines of a dataclass and of those it inherits from."""
+    return {name: text for each in reversed(declared.__mro__) for name, text in help_lines(inspect.getdoc(each) or "").items()}
 
 
 def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
@@ -234,7 +244,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
         rest, *more = get_args(rest)
         parts += more
     ranges = tuple(part for part in parts if isinstance(part, Range))
-    listed = get_origin(rest) in (list, tuple, Sequence) or get_origin(rest) is getattr(Sequence, "__origin__", Sequence)
+    listed = get_origin(rest) in (list, tuple, Sequence)
     if listed:
         given = [each for each in get_args(rest) if each is not ...]
         rest = given[0] if given and all(each == given[0] for each in given) else None

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fcn.core.registry import find, function_of, register
+from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
 from fcn.inference.kept import unchanged
@@ -127,9 +127,10 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     part = find("inference", name)
     scales = list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str | bytes | dict) else scales
     check_options(part.settings, {"flip": flip, "scales": scales} | options, ("inference", name))
-    function = function_of(part)
-    views = {"views": len(scales) * (1 + flip)} if "views" in inspect.signature(function).parameters else {}  # they share the memory
-    compute = partial(function, **part.fixed, **views, **options)
+    views = (
+        {"views": len(scales) * (1 + flip)} if "views" in inspect.signature(function_of(part)).parameters else {}
+    )  # they share the memory
+    compute = partial(bound(part), **views, **options)
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:

@@ -18,7 +18,7 @@ from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import suggest
-from fcn.core.registry import Part, build, find
+from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, check_options
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
@@ -26,11 +26,12 @@ from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
-from fcn.models.spec import ModelSpec
+from fcn.models.spec import AUXILIARY, ModelSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
 AUX_LEVEL = -2  # torchvision's
+ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts that ``create_model`` takes as arguments of its own
 
 
 class Outputs(NamedTuple):
@@ -141,7 +142,7 @@ def create_model(
     weights: of the whole network: None (random), "torchvision" (downloaded; the settings that those were trained with then hold unless
         others are given) or a file, see ``network_weights``.
     backbone_weights: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
-    options: settings of the parts, as ``fcn.describe("upsample", "nearest")`` lists them. One that several parts have is written with the
+    options: settings of the parts, as ``fcn train --help`` lists them. One that several parts have is written with the
         part before it: ``upsample_channels=64``.
 
     Returns the network in training mode. Raises UserError, naming what there is, for unknown words and for parts that do not fit together.
@@ -155,7 +156,8 @@ def create_model(
     found = by_part(parts, options)
     found["backbone"] |= {"output_stride": output_stride} if output_stride is not None else {}
     stride = found["backbone"].pop("output_stride", None)
-    head = {key: found["model"].pop(key) for key in ("aux", "aux_weight", "aux_level") if key in found["model"]}
+    head = {key: found["model"].pop(key) for key in AUXILIARY if key in found["model"]}
+    check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
     spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)  # type: ignore[arg-type]
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
@@ -165,7 +167,7 @@ def create_model(
 
 def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Options sorted by the kind of the part that has them. UserError where none has one, or several."""
-    settings = {part.kind: {setting.name for setting in part.settings} - {"weights"} for part in parts}
+    settings = {part.kind: {setting.name for setting in part.settings if (part.kind, setting.name) not in ARGUMENTS} for part in parts}
     found: dict[str, dict[str, Any]] = {part.kind: {} for part in parts}
     for key, value in options.items():
         kind, _, rest = key.partition("_")
@@ -208,7 +210,7 @@ def assemble(
     part = find("model", spec.model)
     stride = spec.output_stride
     head: dict[str, Any] = {"aux": aux, "aux_weight": aux_weight, "aux_level": aux_level}
-    given = set_options(spec.model_options | {key: value for key, value in head.items() if value != HEAD[key]})
+    given = set_options(spec.model_options | {key: value for key, value in head.items() if value != AUXILIARY[key]})
     of_backbone = set_options(spec.backbone_options)
     loaded: Weights | None = None
     if weights is not None:
@@ -220,8 +222,8 @@ def assemble(
             stride = theirs_stride if stride is None else stride
             given, of_backbone = theirs | given, of_theirs | of_backbone
     check_options(part.settings, given, ("model", spec.model))
-    head = HEAD | {key: given[key] for key in HEAD if key in given}
-    own = {key: value for key, value in given.items() if key not in HEAD}
+    head = AUXILIARY | {key: given[key] for key in AUXILIARY if key in given}
+    own = {key: value for key, value in given.items() if key not in AUXILIARY}
     upsampler = create_upsampler(spec.upsample, **spec.upsample_options)
     asked = part.facts.get("output_stride") if stride is None else stride
     features: Backbone
@@ -229,7 +231,7 @@ def assemble(
     if part.facts.get("whole"):
         if of_backbone:
             raise UserError(f"model={spec.model} takes encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
-        features, decoder = build("model", spec.model, spec.backbone, count, upsampler, asked, backbone_weights, **own)
+        features, decoder = bound(part)(spec.backbone, count, upsampler, asked, backbone_weights, **own)
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
@@ -237,7 +239,7 @@ def assemble(
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} (model={spec.model} asks for it unless output_stride is given)") from error
-        decoder = build("model", spec.model, features, count, upsampler, **own)
+        decoder = bound(part)(features, count, upsampler, **own)
         if part.plugin:
             check_decoder(decoder, features, count, spec.model)
     level = AUX_LEVEL if head["aux_level"] is None else head["aux_level"]
@@ -258,9 +260,6 @@ def with_other_classes(spec: ModelSpec) -> Segmenter:
     classes = spec.num_classes + 1 if spec.num_classes < VOID else spec.num_classes - 1
     with torch.random.fork_rng(devices=[]):
         return assemble(replace(spec, num_classes=classes))
-
-
-HEAD: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
 
 
 @torch.no_grad()

@@ -24,9 +24,12 @@ class ModelSpec:
     plugins: tuple[str, ...] = ()
 
 
-def check_auxiliary(aux: bool, aux_weight: float, aux_level: int | None) -> None:
+AUXILIARY: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
+
+
+def check_auxiliary(aux: bool, **rest: Any) -> None:
     """UserError for settings of an auxiliary head that is off."""
-    if not aux and (aux_weight, aux_level) != (0.5, None):
+    if not aux and any(value != AUXILIARY[name] for name, value in rest.items()):
         raise UserError("aux_weight and aux_level belong to the auxiliary head, which is off; add aux=true")
 
 

@@ -32,7 +32,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from fcn.core.errors import UserError
-from fcn.core.registry import build, find, register
+from fcn.core.registry import Part, bound, find, register
 from fcn.core.settings import at_least, check_options, odd
 from fcn.graph.networks import evaluating
 
@@ -246,22 +246,23 @@ def create_upsampler(name: str, **options: Any) -> Upsampler:
 
     Raises UserError, with the names or options that there are, where one is unknown.
     """
-    check_options(find("upsample", name).settings, options, ("upsample", name))
-    return apart(name, partial(build, "upsample", name, **options))
+    part = find("upsample", name)
+    check_options(part.settings, options, ("upsample", name))
+    return apart(part, partial(bound(part), **options))
 
 
-def apart(name: str, build: Upsampler) -> Upsampler:
-    """``build`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
+def apart(part: Part, make: Upsampler) -> Upsampler:
+    """``make`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
     built after it starts the same with every up-sampler."""
 
     def built(in_channels: int, out_channels: int, factor: int) -> nn.Module:
         seed = int(torch.randint(2**62, ()))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build(in_channels, out_channels, factor)
-        if find("upsample", name).plugin:
-            check_upsampler(module, name, in_channels, out_channels, factor)
-        module.upsampler = name  # type: ignore[assignment]  # what a comparison tells the networks apart by
+            module = make(in_channels, out_channels, factor)
+        if part.plugin:
+            check_upsampler(module, part.name, in_channels, out_channels, factor)
+        module.upsampler = part.name  # type: ignore[assignment]  # what a comparison tells the networks apart by
         return module
 
     return built

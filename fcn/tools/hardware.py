@@ -37,9 +37,9 @@ def processor() -> str:
 
 def environment(accelerator: "Accelerator") -> str:
     """The versions and the hardware of a run, for its folder."""
-    packages = ("fcn", "torch", "torchvision", "segmentation-models-pytorch", "timm", "accelerate", "hydra-core", "pillow", "numpy")
+    packages = "fcn-toolkit torch torchvision segmentation-models-pytorch timm accelerate hydra-core pillow numpy"
     lines = [f"python {platform.python_version()} on {platform.platform()}", machine(accelerator)]
-    for package in packages:
+    for package in packages.split():
         try:
             lines.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -79,21 +79,16 @@ def model_of(
     model: PartConfig, backbone: PartConfig, upsample: PartConfig, num_classes: int, class_names: Sequence[str] | None = None
 ) -> "Segmenter":
     """The network of these three parts, with the weights that they name."""
-    from fcn.models.segmenter import assemble, set_options
-    from fcn.models.spec import ModelSpec
+    from fcn.models.segmenter import ARGUMENTS, create_model
 
-    of_model, of_backbone = model.options("weights"), backbone.options("weights", "output_stride")
-    head = {key: of_model.pop(key) for key in ("aux", "aux_weight", "aux_level")}
-    plugins = tuple(sorted({found.plugin for part in (model, backbone, upsample) if (found := find(part.kind, part.name)).plugin}))
-    spec = ModelSpec(
+    parts = (model, backbone, upsample)
+    options = {f"{part.KIND}_{key}": value for part in parts for key, value in part.options().items() if (part.KIND, key) not in ARGUMENTS}
+    return create_model(
         model.name,
-        backbone.name,
-        upsample.name,
-        num_classes,
-        backbone.options()["output_stride"],
-        set_options(of_model),
-        set_options(of_backbone),
-        upsample.options(),
-        plugins,
+        backbone=backbone.name,
+        upsample=upsample.name,
+        classes=class_names or num_classes,
+        weights=model.options()["weights"],
+        backbone_weights=backbone.options()["weights"],
+        **options,
     )
-    return assemble(spec, backbone.options()["weights"], class_names, weights=model.options()["weights"], **head)

@@ -4,32 +4,39 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from fcn.core.registry import find, list_parts
+from fcn.core.errors import SettingError
+from fcn.core.registry import common_settings, find, list_parts
 from fcn.core.settings import REQUIRED, Setting, at_least, between, interval, items, settings_of
-from fcn.models.spec import check_auxiliary
-from fcn.training.terms import check_terms
+from fcn.models.spec import AUXILIARY, check_auxiliary
+from fcn.training.terms import CROSS_ENTROPY, check_terms
 
 
 @dataclass
 class PartConfig:
-    """One part: its word and its settings."""
+    """One part: its word and its settings, which are the fields of a class made for it (``part_schema``)."""
 
     name: str = REQUIRED
-    kind: ClassVar[str] = ""
-    settings: ClassVar[tuple[Setting, ...]] = ()
+    KIND: ClassVar[str] = ""
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def __post_init__(self) -> None:
-        for setting in self.settings:
+        for setting in self.SETTINGS:
             value = getattr(self, setting.name)
             if value != REQUIRED:
-                setting.check(value, key=f"{self.kind}.{setting.name}", part=(self.kind, self.name))
-        if self.kind == "model":
-            given = self.options()
-            check_auxiliary(**{key: given[key] for key in ("aux", "aux_weight", "aux_level")})
+                setting.check(value, key=f"{self.KIND}.{setting.name}", part=(self.KIND, self.name))
 
     def options(self, *left_out: str) -> dict[str, Any]:
         """The settings as keyword arguments, less some."""
-        return {setting.name: getattr(self, setting.name) for setting in self.settings if setting.name not in left_out}
+        return {setting.name: getattr(self, setting.name) for setting in self.SETTINGS if setting.name not in left_out}
+
+
+@dataclass
+class ModelConfig(PartConfig):
+    """A model, whose settings of the auxiliary head belong together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_auxiliary(**{name: value for name, value in self.options().items() if name in AUXILIARY})
 
 
 @dataclass
@@ -72,6 +79,15 @@ class Recipe(Checked):
     color: Annotated[float, between(0, 1)] = 0.3
 
 
+@dataclass
+class DataConfig(PartConfig):
+    """A data set, with what is trained on it."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+BASES: dict[str, type[PartConfig]] = {"model": ModelConfig, "data": DataConfig}
+
 _schemas: dict[tuple[str, str], tuple[object, type[PartConfig]]] = {}  # by part, as long as it is the same
 
 
@@ -86,12 +102,11 @@ def part_schema(kind: str, name: str, spelled: str | None = None) -> type[PartCo
 
 def _part_schema(kind: str, name: str, spelled: str) -> type[PartConfig]:
     settings = find(kind, name).settings
-    more: list[Any] = [("recipe", Recipe, field(default_factory=Recipe))] if kind == "data" else []
     return make_dataclass(
         f"{kind}_{name}",
-        [("name", str, field(default=spelled)), *map(as_field, settings), *more],
-        bases=(PartConfig,),
-        namespace={"kind": kind, "settings": settings, "__module__": __name__},
+        [("name", str, field(default=spelled)), *map(as_field, settings)],
+        bases=(BASES.get(kind, PartConfig),),
+        namespace={"KIND": kind, "SETTINGS": settings, "__module__": __name__},
     )
 
 
@@ -105,23 +120,36 @@ def as_field(setting: Setting) -> tuple[str, Any, Any]:
 class LossConfig:
     """The loss: the sum of its terms, each times its weight. A term's own settings have its name before them."""
 
-    settings: ClassVar[tuple[Setting, ...]] = ()
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def __post_init__(self) -> None:
-        for setting in self.settings:
+        for setting in self.SETTINGS:
             setting.check(getattr(self, setting.name), key=f"loss.{setting.name}")
         given = self.arguments()
         check_terms(given["terms"], given["options"], class_weights=given["class_weights"] is not None)
+        for name, weight in given["terms"].items():
+            for setting in own_settings(name):
+                if weight and setting.default == REQUIRED and setting.name not in given["options"].get(name, {}):
+                    key = f"loss.{name}_{setting.name}"
+                    raise SettingError(f"{key} must be given; write {key}=...", name=setting.name, part=("loss", name))
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of ``SegmentationLoss``: weights, settings that differ from their defaults, and class weights."""
+        """The arguments of ``SegmentationLoss``: weights, settings of terms that differ from their defaults, and what all terms share."""
+        defaults = {setting.name: setting.default for setting in self.SETTINGS}
         terms = {name: getattr(self, name) for name in list_parts("loss")}
         options: dict[str, dict[str, Any]] = {}
         for name in terms:
-            for setting in find("loss", name).settings:
-                if setting.name != "class_weights" and getattr(self, f"{name}_{setting.name}") != setting.default:
-                    options.setdefault(name, {})[setting.name] = getattr(self, f"{name}_{setting.name}")
-        return {"terms": terms, "options": options, "class_weights": self.class_weights}  # type: ignore[attr-defined]
+            for setting in own_settings(name):
+                value = getattr(self, f"{name}_{setting.name}")
+                if value != defaults[f"{name}_{setting.name}"]:
+                    options.setdefault(name, {})[setting.name] = value
+        return {"terms": terms, "options": options} | {setting.name: getattr(self, setting.name) for setting in common_settings("loss")}
+
+
+def own_settings(term: str) -> list[Setting]:
+    """The settings of a term of the loss that not every term has."""
+    shared = {setting.name for setting in common_settings("loss")}
+    return [setting for setting in find("loss", term).settings if setting.name not in shared]
 
 
 def loss_schema() -> type[LossConfig]:
@@ -132,17 +160,14 @@ def loss_schema() -> type[LossConfig]:
 @cache
 def _loss_schema(names: tuple[str, ...]) -> type[LossConfig]:
     settings: list[Setting] = []
-    shared: dict[str, Setting] = {}
     for name in names:
-        part = find("loss", name)
-        weight = 1.0 if name == "cross_entropy" else 0.0
-        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {part.summary}"))
-        for each in part.settings:
-            if each.name == "class_weights":
-                shared[each.name] = each
-            else:
-                settings.append(replace(each, name=f"{name}_{each.name}"))
-    settings += shared.values()
+        weight = 1.0 if name == CROSS_ENTROPY else 0.0
+        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {find('loss', name).summary}"))
+        for each in own_settings(name):
+            if each.default == REQUIRED:  # where the term has a weight, see LossConfig
+                each = replace(each, default=None, optional=True)
+            settings.append(replace(each, name=f"{name}_{each.name}"))
+    settings += common_settings("loss")
     return make_dataclass(
-        "loss", map(as_field, settings), bases=(LossConfig,), namespace={"settings": tuple(settings), "__module__": __name__}
+        "loss", map(as_field, settings), bases=(LossConfig,), namespace={"SETTINGS": tuple(settings), "__module__": __name__}
     )

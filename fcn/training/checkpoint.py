@@ -18,7 +18,7 @@ from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
 from fcn.core.names import first_line
-from fcn.core.registry import check_plugins
+from fcn.core.plugins import check_plugins
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
 from fcn.models.spec import ModelSpec

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 
 from fcn.core.errors import UserError
-from fcn.core.registry import bound, build, find, register
+from fcn.core.registry import bound, find, register
 from fcn.core.settings import above, at_least, check_options, items, share
 from fcn.models.segmenter import Segmenter
 
@@ -82,7 +82,7 @@ def create_optimizer(name: str, model: Segmenter, **options: Any) -> torch.optim
     values = {setting.name: setting.default for setting in part.settings} | options
     common = {key: values[key] for key in ("lr", "head_lr_factor", "weight_decay")}
     own = {key: value for key, value in options.items() if key in part.own}
-    optimizer: torch.optim.Optimizer = build("optim", name, parameter_groups(model, **common), **own)
+    optimizer: torch.optim.Optimizer = bound(part)(parameter_groups(model, **common), **own)
     return optimizer
 
 

@@ -177,6 +177,8 @@ def test_what_does_not_fit_is_refused():
         create_model("unet", backbone="resnet18", num_classes=2, rates=[1])
     with pytest.raises(ValueError, match=r"channels=\[8\] does not fit a U-Net on 5 features; give 4 numbers"):
         create_model("unet", backbone="resnet18", num_classes=2, channels=[8])
+    with pytest.raises(ValueError, match="aux_weight and aux_level belong to the auxiliary head, which is off; add aux=true"):
+        create_model("unet", backbone="resnet18", num_classes=2, aux_weight=0.9)
     with pytest.raises(ValueError, match="aux_level=-9 is not allowed; backbone=resnet18 has the features"):
         create_model("unet", backbone="resnet18", num_classes=2, aux=True, aux_level=-9)
     with pytest.raises(ValueError, match="num_classes=1"):

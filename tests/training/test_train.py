@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ class TestWhatARunLeavesBehind:
     def test_all_files(self, tiny_run):
         left = {path.name for path in tiny_run.iterdir()}
         assert left == {"last.pt", "best.pt", "metrics.jsonl", "config.yaml", "environment.txt", "curves.png", "samples.png"}
+        assert f"fcn-toolkit {version('fcn-toolkit')}\n" in (tiny_run / "environment.txt").read_text()
 
     def test_metrics_of_every_epoch(self, tiny_run):
         assert [line["epoch"] for line in lines(tiny_run, "val")] == [1, 2]

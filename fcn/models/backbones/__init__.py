@@ -21,7 +21,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.names import suggest
-from fcn.core.registry import build, find, is_part, list_parts
+from fcn.core.registry import bound, find, is_part, list_parts
 from fcn.core.settings import at_least, check_options
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.measured import measured
@@ -56,7 +56,7 @@ def create_backbone(
     if dilate_first and output_stride is None:
         raise UserError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
     try:
-        built = build("backbone", here, **{key: value for key, value in common.items() if key in part.own}, **options)
+        built = bound(part)(**{key: value for key, value in common.items() if key in part.own}, **options)
         if isinstance(built, Backbone):
             return built
         if not isinstance(built, nn.Module):

@@ -13,8 +13,6 @@ from fcn.models.decoders.settings import Align, Dropout, Stride
 from fcn.models.layers import conv_norm, crop_like
 from fcn.models.upsample import Upsampler
 
-CHANNELS = (256, 128, 64, 32)
-
 
 @register("model", "unet")
 class UNet(Decoder):

@@ -23,10 +23,13 @@ def write_report(sections: Sequence[Section], machine: str, settings: dict[str, 
 
 
 def draw(sections: Sequence[Section], machine: str, path: Path) -> None:
-    """A panel for each case: the seconds of each way on a logarithmic scale, and a line to them from those of the first."""
+    """A panel for each case: the seconds of each way on a logarithmic scale, and a line to them from those of the first. Without a time
+    there is no picture."""
     from matplotlib.figure import Figure
 
     cases = [rows for section in sections for rows in section.cases() if any(row.seconds is not None for row in rows)]
+    if not cases:
+        return
     heights = [0.55 + 0.25 * len(rows) for rows in cases]
     figure = Figure(figsize=(8.5, sum(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(cases), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]

@@ -50,5 +50,5 @@ def run(config: BenchmarkConfig) -> int:
     if config.labelmap_size is not None:
         size = config.labelmap_size
         add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns))
-    print(f"\n{folder / 'benchmark.md'}, .json and .png")
+    print(f"\n{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return 0

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fcn.core.plugins import load_plugins
 from fcn.core.registry import build
 from fcn.inference.kept import unchanged
 from fcn.inference.scores import Reader, Scores, Strips
@@ -155,6 +156,7 @@ def make(
     spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], Any]:
     """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
+    load_plugins(spec["plugins"])  # this is called in a process of its own
     network, picture = randomized(ModelSpec(**spec), device, channels_last), pixels(size)
     strategy = create_strategy(name, **options)
     run = ExitStack()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fcn.core.names import first_line
-from fcn.core.registry import check_plugins
+from fcn.core.plugins import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.parts import load_split

@@ -11,6 +11,7 @@ from fcn.cli.main import run
 from fcn.core.registry import build
 from fcn.models.segmenter import create_model
 from fcn.tools.benchmark.labels import patchwork
+from fcn.tools.benchmark.report import write_report
 from fcn.tools.benchmark.rows import Row, Section, tables
 from fcn.tools.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
 from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, randomized, read, strategy_rows
@@ -93,6 +94,12 @@ def test_tables_leave_out_what_nothing_was_measured_of():
     assert "50 %" in text
     assert "no room" in text
     assert tables(Section("Title", rows), markdown=True).startswith("## Title\n\ncase\n\n| way")
+
+
+def test_a_report_in_which_nothing_could_be_measured_has_its_tables(tmp_path):
+    write_report([Section("Title", [Row("case", "whole", None, note="no room")])], "a machine", {}, tmp_path)
+    assert "no room" in (tmp_path / "benchmark.md").read_text()
+    assert not (tmp_path / "benchmark.png").exists()
 
 
 @pytest.mark.parametrize(

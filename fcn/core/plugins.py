@@ -1,0 +1,56 @@
+"""Modules of users that register parts: those that a call names, and those of installed packages."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from fcn.core.errors import UserError
+from fcn.core.names import first_line
+
+log = logging.getLogger(__name__)
+
+
+def load_plugins(modules: Sequence[str]) -> None:
+    """Import the modules of users that register parts. Raises UserError for one that is not there or fails."""
+    for module in modules:
+        if module in sys.modules:
+            continue
+        if os.getcwd() not in sys.path and "" not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+                raise UserError(f"plugins=[{module}] cannot be imported: {first_line(error)}; install what it needs") from error
+            hint = f"; write plugins=[{module[:-3].replace('/', '.')}]" if module.endswith(".py") else ""
+            raise UserError(
+                f"plugins=[{module}]: there is no module {module} in {os.getcwd()} or among the installed packages{hint}"
+            ) from error
+        except Exception as error:  # the user's own code runs
+            raise UserError(f"plugins=[{module}] fails while it is imported: {type(error).__name__}: {first_line(error)}") from error
+
+
+def check_plugins(modules: Sequence[str], origin: str) -> None:
+    """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
+    must not choose what code runs. What installed packages name is imported, as everywhere."""
+    load_packages()
+    missing = [module for module in modules if module not in sys.modules]
+    if missing:
+        names = ", ".join(missing)
+        raise UserError(f"{origin} was made with parts of {names}; give plugins=[{names}] too (in Python: import {names} first)")
+
+
+@cache
+def load_packages() -> None:
+    """Import what installed packages name as plugins; one that fails costs no other."""
+    for point in entry_points(group="fcn.plugins"):
+        try:
+            point.load()
+        except Exception as error:
+            log.warning(
+                "the plugin %s of an installed package cannot be used: %s: %s", point.value, type(error).__name__, first_line(error)
+            )
