@@ -32,16 +32,14 @@ _periods: "weakref.WeakKeyDictionary[nn.Module, object]" = weakref.WeakKeyDictio
 @contextmanager
 def unchanged(network: object) -> Iterator[None]:
     """Within it the caller changes nothing about ``network``, so that it is looked at once and not again for every image."""
-    if not isinstance(network, nn.Module):  # a function, of which nothing is kept
+    if not isinstance(network, nn.Module) or network in _periods:  # a function, of which nothing is kept; or within another period
         yield
         return
-    outer = _periods.get(network)
-    _periods[network] = object() if outer is None else outer
+    _periods[network] = object()
     try:
         yield
     finally:
-        if outer is None:
-            _periods.pop(network, None)
+        _periods.pop(network, None)
 
 
 @dataclass(frozen=True)
