@@ -121,6 +121,9 @@ def _read_sbd(path: str | PathLike[str]) -> Tensor:
         values = np.asarray(loadmat(BytesIO(data), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0])
         if values.ndim != 2:
             raise ValueError(f"GTcls.Segmentation has the shape {values.shape}")
+        labels = values.astype(np.uint8)
+        if not np.array_equal(labels, values):
+            raise ValueError("GTcls.Segmentation holds more than whole numbers from 0 to 255")
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
-    return torch.from_numpy(values.astype(np.uint8))
+    return torch.from_numpy(labels)
