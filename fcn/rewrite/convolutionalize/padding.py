@@ -12,7 +12,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.rewrite.convolutionalize.head import names_of, where
-from fcn.rewrite.convolutionalize.shapes import Facts
+from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.trace import arguments
 
 SAME = {"Conv2dSame": nn.Conv2d, "AvgPool2dSame": nn.AvgPool2d, "MaxPool2dSame": nn.MaxPool2d}  # timm's, which add the padding to these
 
@@ -83,10 +84,6 @@ def _settings(network: fx.GraphModule, node: fx.Node) -> tuple[tuple[int, int], 
     if node.op == "call_module":
         layer: Any = network.get_submodule(str(node.target))
         value = float("-inf") if isinstance(layer, nn.MaxPool2d) else 0.0
-        return _pair(layer.kernel_size), _pair(layer.stride), _pair(getattr(layer, "dilation", 1)), value
-    given: Any = dict(zip(("x", "kernel_size", "stride", "dilation", "value"), node.args, strict=False)) | dict(node.kwargs)
-    return _pair(given["kernel_size"]), _pair(given["stride"]), _pair(given.get("dilation", 1)), given.get("value", 0.0)
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+        return pair(layer.kernel_size), pair(layer.stride), pair(getattr(layer, "dilation", 1)), value
+    given = arguments(node, ("x", "kernel_size", "stride", "dilation", "value"))
+    return pair(given["kernel_size"]), pair(given["stride"]), pair(given.get("dilation", 1)), given.get("value", 0.0)
