@@ -6,7 +6,6 @@ hooks, methods that were replaced, plain attributes, tensors that no module has 
 well. For a run over many images, ``unchanged`` spares both.
 """
 
-import copy
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fcn.inference.scoring import ScoresOf, one_at_a_time
+from fcn.inference.scoring import ScoresOf, beside, one_at_a_time
 from fcn.models.segmenter import Segmenter
 
 WORDS = {"cpu": 2**16}  # words of four bytes that are summed up at once: on a CPU as many as fit its cache
@@ -118,15 +117,11 @@ class Kept(Generic[T]):
 
 def recording(network: nn.Module, stand: Stand) -> tuple[list[object], list[Tensor]]:
     """What ``network`` does in evaluation mode, line by line, and the tensors with numbers that it reads."""
-    registered = [*network.parameters(), *network.buffers()]
-    if isinstance(network, Segmenter):
-        copied: nn.Module = ScoresOf(network)
-    else:
-        copied = copy.deepcopy(network, {id(tensor): tensor for tensor in registered})
-    copied.eval()
-    recorder = Recorder({tensor.data_ptr() for tensor in registered})
+    copy = ScoresOf(network) if isinstance(network, Segmenter) else beside(network)
+    copy.eval()
+    recorder = Recorder({tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())})
     with FakeTensorMode(allow_non_fake_inputs=True), recorder:
-        outputs = copied(torch.empty(stand.shape, dtype=stand.dtype, device=stand.device))
+        outputs = copy(torch.empty(stand.shape, dtype=stand.dtype, device=stand.device))
     recorder.lines.append(recorder.described(outputs))
     return recorder.lines, recorder.tensors
 
