@@ -42,7 +42,7 @@ def unchanged(network: object) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Stand:
+class ImageSpec:
     """The image that a network is run on: its shape, type and device."""
 
     shape: tuple[int, ...]
@@ -50,14 +50,14 @@ class Stand:
     device: torch.device
 
     @classmethod
-    def of(cls, image: Tensor) -> "Stand":
+    def of(cls, image: Tensor) -> "ImageSpec":
         return cls(tuple(image.shape), image.dtype, image.device)
 
 
 @dataclass
 class Entry(Generic[T]):
     value: T
-    stand: Stand
+    image: ImageSpec
     lines: list[object]  # what the network does
     content: Tensor  # sums of the tensors that it reads
     period: object | None
@@ -74,7 +74,7 @@ class Kept(Generic[T]):
         self.found.clear()
 
     @one_at_a_time
-    def get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, Stand]]) -> T:
+    def get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
         """The value of that ``key``, made anew where there is none or the network has changed.
 
         make: given the network, or for a segmenter that of its scores, gives the value and the image that it is for. It is called without
@@ -84,27 +84,27 @@ class Kept(Generic[T]):
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             return self._get(network, key, make)
 
-    def _get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, Stand]]) -> T:
+    def _get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
         entries, period = self.found.setdefault(network, {}), _periods.get(network)
         entry = entries.get(key)
         if entry is not None:
             if period is not None and entry.period is period:
                 return entry.value
-            if self._same(entry, self._record(network, entry.stand)):
+            if self._same(entry, self._record(network, entry.image)):
                 entry.period = period
                 return entry.value
             entries.clear()  # the others are as old
-        value, stand = make(ScoresOf(network) if isinstance(network, Segmenter) else network)
-        recorded = self._record(network, stand)
+        value, image = make(ScoresOf(network) if isinstance(network, Segmenter) else network)
+        recorded = self._record(network, image)
         if recorded is not None:
             while len(entries) >= self.count:
                 entries.pop(next(iter(entries)))
-            entries[key] = Entry(value, stand, *recorded, period)
+            entries[key] = Entry(value, image, *recorded, period)
         return value
 
-    def _record(self, network: nn.Module, stand: Stand) -> tuple[list[object], Tensor] | None:
+    def _record(self, network: nn.Module, image: ImageSpec) -> tuple[list[object], Tensor] | None:
         try:
-            lines, tensors = recording(network, stand)
+            lines, tensors = recording(network, image)
             return lines, digest(tensors if self.weights else [])
         except Exception:  # what cannot be recorded is not kept
             return None
@@ -115,13 +115,13 @@ class Kept(Generic[T]):
         return recorded[1].device == entry.content.device and torch.equal(recorded[1], entry.content)
 
 
-def recording(network: nn.Module, stand: Stand) -> tuple[list[object], list[Tensor]]:
+def recording(network: nn.Module, image: ImageSpec) -> tuple[list[object], list[Tensor]]:
     """What ``network`` does in evaluation mode, line by line, and the tensors with numbers that it reads."""
     copy = ScoresOf(network) if isinstance(network, Segmenter) else beside(network)
     copy.eval()
     recorder = Recorder({tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())})
     with FakeTensorMode(allow_non_fake_inputs=True), recorder:
-        outputs = copy(torch.empty(stand.shape, dtype=stand.dtype, device=stand.device))
+        outputs = copy(torch.empty(image.shape, dtype=image.dtype, device=image.device))
     recorder.lines.append(recorder.described(outputs))
     return recorder.lines, recorder.tensors
 
