@@ -32,6 +32,12 @@ def shown(text: object, most: int = 60) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in cut)
 
 
+def listed(words: Iterable[str], most: int) -> str:
+    """The first ``most`` words with commas between, and how many more there are."""
+    words = list(words)
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its kind where it says nothing."""
     return shown(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__

@@ -7,8 +7,8 @@ Here it is alpha only where the file says so. Files with other bands are refused
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL
 
-_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 258, 262, 277, 338
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands by TIFF's photometric interpretation
 _ALPHA = (1, 2, 999)  # TIFF's extra samples: premultiplied, not premultiplied, Corel's own number
 _MEND = "save the bands that are meant as a file of their own (gray, RGB, or RGB with alpha)"
@@ -20,9 +20,9 @@ def strange_bands(picture: Image.Image, file: BinaryIO | None) -> str | None:
     Only TIFF's can be judged without the file.
     """
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        samples = int(picture.tag_v2.get(_SAMPLES, 1))
-        colors = _COLORS.get(int(picture.tag_v2.get(_PHOTOMETRIC, 1)), samples)
-        extra = tuple(picture.tag_v2.get(_EXTRA, ()))
+        samples = int(picture.tag_v2.get(SAMPLESPERPIXEL, 1))
+        colors = _COLORS.get(int(picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1)), samples)
+        extra = tuple(picture.tag_v2.get(EXTRASAMPLES, ()))
         if samples > colors and not (samples == colors + 1 and extra and extra[0] in _ALPHA):
             return f"holds {samples} bands, and does not say that those beyond the first {colors} are transparency: {_MEND}"
     if (
@@ -45,8 +45,8 @@ def unread_tiff(file: BinaryIO) -> str | None:
         tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if head[2:4] in (b"+\0", b"\0+") else b""))
         file.seek(tags.next)
         tags.load(file)
-        bits = sorted({int(value) for value in tags.get(_BITS, (1,))})
-        samples = int(tags.get(_SAMPLES, 1))
+        bits = sorted({int(value) for value in tags.get(BITSPERSAMPLE, (1,))})
+        samples = int(tags.get(SAMPLESPERPIXEL, 1))
         bands = "1 band" if samples == 1 else f"{samples} bands"
         mend = "save it with 8 or 16 bits a channel" if samples in (1, 3) else _MEND
         return f"is a TIFF of {bands} of {' and '.join(map(str, bits))} bits, of a kind that is not read, or damaged; {mend}"

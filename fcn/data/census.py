@@ -5,7 +5,7 @@ one class and void. A network that learns "background" everywhere then scores 1.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import listed
 from fcn.data.split import Split
 
 _SHOWN = 8  # classes that a sentence lists before "and so on"
@@ -111,12 +112,12 @@ def training_warnings(census: Census) -> Iterator[str]:
     names = census.labels.names
     suspects = [name for name in names if name.lower() in _NO_CLASSES]
     if suspects:
-        yield f"{_listed(suspects)}: a class like any other here, trained and scored; only the value 255 is left out"
+        yield f"{listed(suspects, _SHOWN)}: a class like any other here, trained and scored; only the value 255 is left out"
     missing = [name for index, name in enumerate(names) if index not in census.classes]
     if missing:
         where = "no mask" if census.samples == census.of else f"none of {census.samples} masks looked at (of {census.of})"
         void = f"; is the value 255 ({_percent(census.void)} of the pixels) meant to be it?" if len(missing) == 1 and census.void else ""
-        yield f"{where} to train on holds {_listed(missing)}: what does not occur cannot be learnt{void}"
+        yield f"{where} to train on holds {listed(missing, _SHOWN)}: what does not occur cannot be learnt{void}"
     if census.void > _MUCH_VOID:
         yield f"{_percent(census.void)} of the pixels to train on is void (255), which is not learnt from"
     yield from _mixed(census, "train on")
@@ -129,7 +130,7 @@ def scoring_warnings(census: Census) -> Iterator[str]:
     if census.samples == census.of and len(found) == 1:
         yield f"the masks to score on hold {names[found[0]]} alone: a network that says it everywhere has a mean IoU of 1.0"
     elif census.samples == census.of and absent:
-        yield f"no mask to score on holds {_listed(absent)}: left out of the mean IoU, or 0 where the network predicts it"
+        yield f"no mask to score on holds {listed(absent, _SHOWN)}: left out of the mean IoU, or 0 where the network predicts it"
     yield from _mixed(census, "score on")
 
 
@@ -158,8 +159,3 @@ def _why_one(census: Census) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

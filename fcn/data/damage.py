@@ -22,6 +22,23 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    FILLORDER,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
+    STRIPBYTECOUNTS,
+    STRIPOFFSETS,
+    TILEBYTECOUNTS,
+    TILELENGTH,
+    TILEOFFSETS,
+    TILEWIDTH,
+)
 
 from fcn.core.names import shown
 from fcn.data.lengths import check_lengths, check_tiff_lzw
@@ -204,11 +221,7 @@ def _interlaced(width: int, height: int, bits: int) -> int:
     return total
 
 
-# --- TIFF ---
-
-_WIDTH, _HEIGHT = 256, 257  # as stored: the picture's own are those of the turned one
-_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR = 258, 259, 262, 266, 277, 278, 284
-_STRIP_AT, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_AT, _TILE_BYTES = 273, 279, 322, 323, 324, 325
+# --- TIFF, whose tags have the size as stored: the picture's own is that of the turned one ---
 
 
 def _check_directory(file: BinaryIO) -> None:
@@ -230,31 +243,31 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
     JPEG of the old style (6) may be stored elsewhere. Old files state wrong lengths of raw strips, so that 0 and what reaches beyond the
     end do not count. Of LZW the last part is looked at.
     """
-    if picture.tag_v2.get(_COMPRESSION) == 6:
+    if picture.tag_v2.get(COMPRESSION) == 6:
         return
-    tags, tiled = picture.tag_v2, _TILE_AT in picture.tag_v2
-    rows = tags[_TILE_HEIGHT] if tiled else min(tags.get(_ROWS, tags[_HEIGHT]), tags[_HEIGHT])
-    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
-    wanted = (ceil(tags[_WIDTH] / tags[_TILE_WIDTH]) if tiled else 1) * ceil(tags[_HEIGHT] / max(1, rows)) * planes
+    tags, tiled = picture.tag_v2, TILEOFFSETS in picture.tag_v2
+    rows = tags[TILELENGTH] if tiled else min(tags.get(ROWSPERSTRIP, tags[IMAGELENGTH]), tags[IMAGELENGTH])
+    planes = tags.get(SAMPLESPERPIXEL, 1) if tags.get(PLANAR_CONFIGURATION, 1) == 2 else 1
+    wanted = (ceil(tags[IMAGEWIDTH] / tags[TILEWIDTH]) if tiled else 1) * ceil(tags[IMAGELENGTH] / max(1, rows)) * planes
     parts, kind = _parts(picture), "tiles" if tiled else "strips"
     if len(parts) > wanted:
-        raise ValueError(f"it has {len(parts)} {kind}, and its {tags[_WIDTH]}x{tags[_HEIGHT]} pixels take {wanted}")
+        raise ValueError(f"it has {len(parts)} {kind}, and its {tags[IMAGEWIDTH]}x{tags[IMAGELENGTH]} pixels take {wanted}")
     missing = wanted - sum(1 for offset, count in parts if offset and count)
     if missing > 0:
         raise ValueError(f"{missing} of its {wanted} {kind} are missing")
     beyond = sum(1 for offset, count in parts if offset + count > size)
     if beyond:
         raise ValueError(f"{beyond} of its {wanted} {kind} lie beyond its end: it was cut off")
-    bits = sum(tags.get(_BITS, (1,))) if planes == 1 else int(tags.get(_BITS, (1,))[0])
-    row = ceil((tags[_TILE_WIDTH] if tiled else tags[_WIDTH]) * bits / 8)
-    left = rows if tiled else (tags[_HEIGHT] - 1) % max(1, rows) + 1  # rows of the last part
-    if tags.get(_PHOTOMETRIC) == 6 or tags.get(_FILL_ORDER, 1) != 1:
+    bits = sum(tags.get(BITSPERSAMPLE, (1,))) if planes == 1 else int(tags.get(BITSPERSAMPLE, (1,))[0])
+    row = ceil((tags[TILEWIDTH] if tiled else tags[IMAGEWIDTH]) * bits / 8)
+    left = rows if tiled else (tags[IMAGELENGTH] - 1) % max(1, rows) + 1  # rows of the last part
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == 6 or tags.get(FILLORDER, 1) != 1:
         return
-    if tags.get(_COMPRESSION, 1) == 5:
+    if tags.get(COMPRESSION, 1) == 5:
         file.seek(parts[-1][0])
         check_tiff_lzw(file.read(parts[-1][1]), left * row, rows * row)
-    elif tags.get(_COMPRESSION, 1) == 1:
-        stated: tuple[int, ...] = (tags.get(_TILE_BYTES) if tiled else tags.get(_STRIP_BYTES)) or ()
+    elif tags.get(COMPRESSION, 1) == 1:
+        stated: tuple[int, ...] = (tags.get(TILEBYTECOUNTS) if tiled else tags.get(STRIPBYTECOUNTS)) or ()
         if len(stated) == wanted and stated[-1] not in (0, left * row, rows * row) and parts[-1][0] + stated[-1] <= size:
             raise ValueError(f"its last {kind[:-1]} has {stated[-1]:,} bytes, and {left * row:,} by the size that it claims")
 
@@ -265,9 +278,10 @@ def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
     1 is all that is known of the bytes where old files leave them out, and where pixels are stored raw, since nobody looks at them then.
     """
     tags = picture.tag_v2
-    offsets, counts = (tags.get(_TILE_AT), tags.get(_TILE_BYTES)) if _TILE_AT in tags else (tags.get(_STRIP_AT), tags.get(_STRIP_BYTES))
+    places, lengths = (TILEOFFSETS, TILEBYTECOUNTS) if TILEOFFSETS in tags else (STRIPOFFSETS, STRIPBYTECOUNTS)
+    offsets, counts = tags.get(places), tags.get(lengths)
     offsets = offsets or ()
-    if counts is None or tags.get(_COMPRESSION, 1) == 1:
+    if counts is None or tags.get(COMPRESSION, 1) == 1:
         counts = (1,) * len(offsets)
     return list(zip(offsets, counts, strict=False))
 
@@ -275,14 +289,14 @@ def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
 def _unpacked(picture: TiffImagePlugin.TiffImageFile) -> int:
     """Bytes of all pixels without compression; a lower bound where chroma is stored at half the size."""
     tags = picture.tag_v2
-    bits = 8 if tags.get(_PHOTOMETRIC) == 6 else int(tags.get(_BITS, (1,))[0]) * int(tags.get(_SAMPLES, 1))
-    return int(tags[_HEIGHT]) * (int(tags[_WIDTH]) * bits // 8)
+    bits = 8 if tags.get(PHOTOMETRIC_INTERPRETATION) == 6 else int(tags.get(BITSPERSAMPLE, (1,))[0]) * int(tags.get(SAMPLESPERPIXEL, 1))
+    return int(tags[IMAGELENGTH]) * (int(tags[IMAGEWIDTH]) * bits // 8)
 
 
 def _check_deflate(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> None:
     """Unpacks each deflated strip or tile to its end, where its checksum is."""
     tags = picture.tag_v2
-    if tags.get(_COMPRESSION) not in (8, 32946) or tags.get(_FILL_ORDER, 1) != 1:
+    if tags.get(COMPRESSION) not in (8, 32946) or tags.get(FILLORDER, 1) != 1:
         return
     position = file.tell()
     for number, (offset, count) in enumerate(_parts(picture)):

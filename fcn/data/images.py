@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
 from fcn.data.bands import strange_bands
@@ -39,7 +40,6 @@ _TURNS = {  # what shows a picture of that orientation; from 5 on, its rows are 
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # of TIFF
 _LARGEST = (281, 341)  # TIFF's MaxSampleValue and SMaxSampleValue
 _RANGES = tuple(2**bits - 1 for bits in range(8, 16))
 _DARK = 1 << 14  # 16-bit pictures with no value from here on are suspicious
@@ -70,7 +70,7 @@ class Shown:
         self.deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
         self.levels = np.empty(0, np.uint8)
         tags = _tags(picture)
-        if (picture.mode in ("I", "F") and not self.deep) or tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:
+        if (picture.mode in ("I", "F") and not self.deep) or tags.get(SAMPLEFORMAT, (1,))[0] != 1:
             raise ValueError(f"{name} holds signed, 32-bit or floating-point values of unknown range: save it with 8 or 16 bits a channel")
         if 0 in picture.size:
             raise ValueError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
@@ -172,7 +172,7 @@ def _levels(picture: Image.Image, layout: str, name: str | PathLike[str]) -> np.
     if top == 65535:
         _say_dark(largest, name)
     steps = np.arange(65536, dtype=np.uint32).clip(max=top)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is 0
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == 0:  # white is 0
         steps = top - steps
     return ((steps * 255 + top // 2) // top).astype(np.uint8)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
@@ -17,8 +18,6 @@ from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".pbm", ".pnm", ".tga")
 _LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "WEBP": "WebP", "AVIF": "AVIF"}
 _LOSSY_IN_TIFF = {"jpeg": "JPEG", "tiff_jpeg": "JPEG", "webp": "WebP"}
-_PHOTOMETRIC = 262
-_SAMPLE_FORMAT = 339
 _MEND = "convert it to a palette or grayscale PNG whose values are the indices of the classes"
 
 
@@ -71,9 +70,9 @@ def _no_label_map(picture: Image.Image) -> str | None:
         return f"is a {lossy}, which may smear the class indices of a label map"
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         tags = picture.tag_v2
-        if tags.get(_PHOTOMETRIC) == 0 and picture.mode != "1":
+        if tags.get(PHOTOMETRIC_INTERPRETATION) == 0 and picture.mode != "1":
             return "counts from white (TIFF's WhiteIsZero), so that 0 may mean the first class or the last"
-        if tags.get(_SAMPLE_FORMAT, (1,))[0] == 2 and picture.mode == "L":
+        if tags.get(SAMPLEFORMAT, (1,))[0] == 2 and picture.mode == "L":
             return "holds signed values of 8 bits"
     if picture.mode == "F":
         return "holds fractions (floating point) where class indices are expected"
@@ -121,6 +120,9 @@ def _read_sbd(path: str | PathLike[str]) -> Tensor:
         values = np.asarray(loadmat(BytesIO(data), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0])
         if values.ndim != 2:
             raise ValueError(f"GTcls.Segmentation has the shape {values.shape}")
+        labels = values.astype(np.uint8)
+        if not np.array_equal(labels, values):
+            raise ValueError("GTcls.Segmentation holds more than whole numbers from 0 to 255")
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
-    return torch.from_numpy(values.astype(np.uint8))
+    return torch.from_numpy(labels)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcn.core.labels import VOID
+from fcn.core.names import listed
 from fcn.data.labelmaps import read_labels
 from fcn.data.pairs import Files, files_by_stem
 
@@ -132,7 +133,7 @@ def _values(root: Path) -> Iterator[str]:
         yield str(error)
         return
     if found:
-        first = ", ".join(map(str, found[:_SHOWN])) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+        first = listed(map(str, found), _SHOWN)
         meaning = "they look like binary masks: write 1 in place of 255" if found == [0, VOID] else "the others are indices of classes"
         yield f"The first {len(paths)} label maps in {folder} hold the values {first} (255 is void; {meaning})"
     elif maps.passed:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import shown
+from fcn.core.names import listed, shown
 from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
 from fcn.data.labelmaps import read_labels
 
@@ -221,8 +221,7 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"'{shown(name)}'" for name in names[:_SHOWN]) + more
+    return listed([f"'{shown(name)}'" for name in names], _SHOWN)
 
 
 def _folder(files: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fcn.core.labels import VOID
-from fcn.core.names import shown
+from fcn.core.names import listed, shown
 from fcn.data.census import Census, count_values
 from fcn.data.split import Split
 
@@ -59,9 +59,8 @@ def _by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
         kind = re.sub(r"\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
         kinds.setdefault(kind, []).append((name, fault))
     for (_, first), *others in kinds.values():
-        names = ", ".join(f"'{shown(name)}'" for name, _ in others[:_ALIKE])
-        more = f" and {len(others) - _ALIKE} more" if len(others) > _ALIKE else ""
-        yield f"{first} (so it is with {names}{more})" if others else first
+        names = listed([f"'{shown(name)}'" for name, _ in others], _ALIKE)
+        yield f"{first} (so it is with {names})" if others else first
 
 
 def _looked_at(split: Split, index: int) -> Tensor | str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from fcn.graph.networks import unwrapped, without_data
+from fcn.graph.networks import float_type, unwrapped, without_data
 
 DEFAULT_SIZES = {1: (256,), 2: (224, 224), 3: (32, 64, 64)}
 CONVOLUTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3, F.conv_transpose1d: 1, F.conv_transpose2d: 2, F.conv_transpose3d: 3}
@@ -51,7 +51,7 @@ def image_shape(network: nn.Module, sizes: Mapping[int, Sequence[int]], in_chann
     sizes: for each number of axes of space that may be, the image's size in pixels.
     """
     hollow = without_data(network).eval()
-    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
+    dtype = float_type(network)
     ranks = [rank for rank in _ranks(network) if rank in sizes]
     likely = [
         (1, channels, *sizes[rank]) for rank in ranks for channels in ([in_channels] if in_channels else _likely_channels(network, rank))

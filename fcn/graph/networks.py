@@ -167,6 +167,11 @@ def without_data(network: N) -> N:
     return copied(network, memo)
 
 
+def float_type(network: nn.Module) -> torch.dtype:
+    """The type of the weights, which that of the image has to be; float32 where there are none."""
+    return next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
+
+
 def _tensors_beside(module: nn.Module) -> list[Tensor]:
     """Those among a module's attributes that are neither parameters nor buffers, in lists and dicts as well."""
     rest = {name: value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")}

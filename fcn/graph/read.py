@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from fcn.graph.image import input_shape
 from fcn.graph.layout import Atom, NoLayoutError, axis_of, dim_size, plain
-from fcn.graph.networks import unwrapped
+from fcn.graph.networks import float_type, unwrapped
 from fcn.graph.nodes import Edge, Graph, Node
 from fcn.graph.rules import RULES, Call, Result, Value
 from fcn.graph.rules.layouts import part
@@ -47,8 +47,7 @@ def read_graph(
     network = unwrapped(network)
     shape = input_shape(network, input_size, in_channels)
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
-    return _walk(trace(network, random_image(shape, dtype, device), record=record), shape)
+    return _walk(trace(network, random_image(shape, float_type(network), device), record=record), shape)
 
 
 def random_image(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

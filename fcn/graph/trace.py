@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fcn.core.names import first_line
 from fcn.graph.networks import at_rest, unwrapped
 
 
@@ -47,7 +48,7 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
             with _quiet():
                 return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+            cause = first_line(error)
         if not record:
             raise NotExportedError(
                 f"torch.export cannot read the network ({cause}), and a recording of one run would take the same branches for all images"

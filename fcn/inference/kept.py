@@ -6,7 +6,6 @@ hooks, methods that were replaced, plain attributes, tensors that no module has 
 well. For a run over many images, ``unchanged`` spares both.
 """
 
-import copy
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fcn.inference.scoring import ScoresOf, one_at_a_time
+from fcn.inference.scoring import ScoresOf, beside, one_at_a_time
 from fcn.models.segmenter import Segmenter
 
 WORDS = {"cpu": 2**16}  # words of four bytes that are summed up at once: on a CPU as many as fit its cache
@@ -32,20 +31,18 @@ _periods: "weakref.WeakKeyDictionary[nn.Module, object]" = weakref.WeakKeyDictio
 @contextmanager
 def unchanged(network: object) -> Iterator[None]:
     """Within it the caller changes nothing about ``network``, so that it is looked at once and not again for every image."""
-    if not isinstance(network, nn.Module):  # a function, of which nothing is kept
+    if not isinstance(network, nn.Module) or network in _periods:  # a function, of which nothing is kept; or within another period
         yield
         return
-    outer = _periods.get(network)
-    _periods[network] = object() if outer is None else outer
+    _periods[network] = object()
     try:
         yield
     finally:
-        if outer is None:
-            _periods.pop(network, None)
+        _periods.pop(network, None)
 
 
 @dataclass(frozen=True)
-class Stand:
+class ImageSpec:
     """The image that a network is run on: its shape, type and device."""
 
     shape: tuple[int, ...]
@@ -53,14 +50,14 @@ class Stand:
     device: torch.device
 
     @classmethod
-    def of(cls, image: Tensor) -> "Stand":
+    def of(cls, image: Tensor) -> "ImageSpec":
         return cls(tuple(image.shape), image.dtype, image.device)
 
 
 @dataclass
 class Entry(Generic[T]):
     value: T
-    stand: Stand
+    image: ImageSpec
     lines: list[object]  # what the network does
     content: Tensor  # sums of the tensors that it reads
     period: object | None
@@ -77,7 +74,7 @@ class Kept(Generic[T]):
         self.found.clear()
 
     @one_at_a_time
-    def get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, Stand]]) -> T:
+    def get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
         """The value of that ``key``, made anew where there is none or the network has changed.
 
         make: given the network, or for a segmenter that of its scores, gives the value and the image that it is for. It is called without
@@ -87,27 +84,27 @@ class Kept(Generic[T]):
         with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
             return self._get(network, key, make)
 
-    def _get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, Stand]]) -> T:
+    def _get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
         entries, period = self.found.setdefault(network, {}), _periods.get(network)
         entry = entries.get(key)
         if entry is not None:
             if period is not None and entry.period is period:
                 return entry.value
-            if self._same(entry, self._record(network, entry.stand)):
+            if self._same(entry, self._record(network, entry.image)):
                 entry.period = period
                 return entry.value
             entries.clear()  # the others are as old
-        value, stand = make(ScoresOf(network) if isinstance(network, Segmenter) else network)
-        recorded = self._record(network, stand)
+        value, image = make(ScoresOf(network) if isinstance(network, Segmenter) else network)
+        recorded = self._record(network, image)
         if recorded is not None:
             while len(entries) >= self.count:
                 entries.pop(next(iter(entries)))
-            entries[key] = Entry(value, stand, *recorded, period)
+            entries[key] = Entry(value, image, *recorded, period)
         return value
 
-    def _record(self, network: nn.Module, stand: Stand) -> tuple[list[object], Tensor] | None:
+    def _record(self, network: nn.Module, image: ImageSpec) -> tuple[list[object], Tensor] | None:
         try:
-            lines, tensors = recording(network, stand)
+            lines, tensors = recording(network, image)
             return lines, digest(tensors if self.weights else [])
         except Exception:  # what cannot be recorded is not kept
             return None
@@ -118,17 +115,13 @@ class Kept(Generic[T]):
         return recorded[1].device == entry.content.device and torch.equal(recorded[1], entry.content)
 
 
-def recording(network: nn.Module, stand: Stand) -> tuple[list[object], list[Tensor]]:
+def recording(network: nn.Module, image: ImageSpec) -> tuple[list[object], list[Tensor]]:
     """What ``network`` does in evaluation mode, line by line, and the tensors with numbers that it reads."""
-    registered = [*network.parameters(), *network.buffers()]
-    if isinstance(network, Segmenter):
-        copied: nn.Module = ScoresOf(network)
-    else:
-        copied = copy.deepcopy(network, {id(tensor): tensor for tensor in registered})
-    copied.eval()
-    recorder = Recorder({tensor.data_ptr() for tensor in registered})
+    copy = ScoresOf(network) if isinstance(network, Segmenter) else beside(network)
+    copy.eval()
+    recorder = Recorder({tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())})
     with FakeTensorMode(allow_non_fake_inputs=True), recorder:
-        outputs = copied(torch.empty(stand.shape, dtype=stand.dtype, device=stand.device))
+        outputs = copy(torch.empty(image.shape, dtype=image.dtype, device=image.device))
     recorder.lines.append(recorder.described(outputs))
     return recorder.lines, recorder.tensors
 

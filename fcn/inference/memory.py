@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fcn.graph import Graph, UnknownOperationError, may_alias, read_graph
-from fcn.inference.kept import Kept, Stand
+from fcn.inference.kept import ImageSpec, Kept
 from fcn.models.segmenter import Segmenter
 
 PROBE = 256  # side, pixels, of the image at which the graph is read
@@ -46,13 +46,13 @@ def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     with an operation that no rule understands."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    stand = Stand((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)
+    image = ImageSpec((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)
 
-    def make(read: nn.Module) -> tuple[float | None, Stand]:
+    def make(read: nn.Module) -> tuple[float | None, ImageSpec]:
         try:
-            return live_bytes(read_graph(read, (PROBE, PROBE)), dtype) / PROBE**2, stand
+            return live_bytes(read_graph(read, (PROBE, PROBE)), dtype) / PROBE**2, image
         except UnknownOperationError:
-            return None, stand
+            return None, image
 
     found = per_pixel.get(model, dtype, make)
     return None if found is None else int(found * height * width)

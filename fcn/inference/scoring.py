@@ -14,16 +14,22 @@ PREFIX = "segmenter."  # of the layers' names
 
 P = ParamSpec("P")
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 _reading = RLock()
 
 
+def beside(network: N) -> N:
+    """A copy of the layers with the very tensors of ``network``: while it is traced, stand-ins lie in the place of its weights, and another
+    thread may be running the network."""
+    return copied(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
+
+
 class ScoresOf(nn.Module):
-    """``forward(images)`` is ``segmenter.scores(images)``, by layers of its own with the segmenter's tensors: while a network is traced,
-    stand-ins lie in the place of its weights, and another thread may be running it."""
+    """``forward(images)`` is ``segmenter.scores(images)``, by layers that lie ``beside`` the segmenter's."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.segmenter: Segmenter = copied(segmenter, {id(tensor): tensor for tensor in (*segmenter.parameters(), *segmenter.buffers())})
+        self.segmenter = beside(segmenter)
         self.in_channels = segmenter.in_channels
 
     def forward(self, images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ What looks the same in modules and in ``forward`` is told apart by nothing but t
 import inspect
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import fx, nn
@@ -255,6 +255,11 @@ def free_name(network: nn.Module, name: str) -> str:
     while hasattr(network, name):
         name += "_"
     return name
+
+
+def arguments(node: fx.Node, names: Sequence[str]) -> dict[str, Any]:
+    """What ``node`` is called with, by name; ``names``: of what is given by place."""
+    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
 def _asks_for_mode(module: nn.Module) -> bool:

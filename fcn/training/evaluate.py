@@ -30,8 +30,7 @@ def evaluate(
     """The confusion matrix (num_classes, num_classes), int64, of a model on a split, summed over all processes.
 
     Process ``r`` of ``p`` takes the images ``r, r + p, ...``: each is counted once, whatever their number. The model is used in evaluation
-    mode and left as it was. visit: called with each sample's index, image, true and predicted
-    label map.
+    mode and left as it was. visit: called with each sample's index, image, true and predicted label map.
     """
     indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
     matrix = torch.zeros(split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)

@@ -14,6 +14,8 @@ from fcn.models.segmenter import Segmenter
 
 Schedule = Callable[[int], float]  # step (0-based) -> factor of the peak rate
 
+MOMENTS = ("momentum_buffer", "exp_avg", "exp_avg_sq")  # of a parameter's shape; an optimizer from outside may hold others of any shape
+
 
 def parameter_groups(
     model: Segmenter,
@@ -109,11 +111,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> N
         if index not in range(len(parameters)) or not isinstance(values, dict):
             raise ValueError(f"it has an entry for the parameter {index!r:.60}, which is none")
         for key, value in values.items():
-            if isinstance(value, torch.Tensor):
-                if not value.is_floating_point() or (value.ndim and value.shape != parameters[index].shape):
-                    raise ValueError(f"its {key} of parameter {index} is {value.dtype} {tuple(value.shape)}")
-                if not torch.isfinite(value).all():
-                    raise ValueError(f"its {key} of parameter {index} holds nan or infinity")
+            if not isinstance(value, torch.Tensor):
+                continue
+            shape = () if key == "step" else parameters[index].shape if key in MOMENTS else value.shape
+            if value.shape != shape or (key in MOMENTS and not value.is_floating_point()):
+                raise ValueError(f"its {key} of parameter {index} is {value.dtype} {tuple(value.shape)}")
+            if not torch.isfinite(value).all():
+                raise ValueError(f"its {key} of parameter {index} holds nan or infinity")
     optimizer.load_state_dict(saved)
 
 

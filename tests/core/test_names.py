@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcn.core.names import first_line, shown
+from fcn.core.names import first_line, listed, shown
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_the_first_line_of_an_error_is_cut() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(KeyError()) == "KeyError"
     assert len(first_line(ValueError("x" * 1_000_000))) < 400
+
+
+def test_a_list_says_how_many_it_leaves_out() -> None:
+    assert listed(iter("abc"), 3) == "a, b, c"
+    assert listed(iter("abc"), 2) == "a, b and 1 more"
+    assert listed([], 2) == ""

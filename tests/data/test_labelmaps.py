@@ -142,6 +142,10 @@ class TestLabels:
         for name in ("b.mat", "c.mat"):
             with pytest.raises(ValueError, match=rf"{name} cannot be read as a class map of SBD"):
                 read_labels(tmp_path / name)
+        for value in (300, -1, 0.5):  # which would become 44, 255 and 0
+            savemat(tmp_path / "d.mat", {"GTcls": {"Segmentation": np.array([[1, value]])}})
+            with pytest.raises(ValueError, match=r"d\.mat cannot be read .* holds more than whole numbers from 0 to 255"):
+                read_labels(tmp_path / "d.mat")
 
     def test_sbd_without_scipy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "a.mat").write_bytes(b"x")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.children import command
+from tests.faults.results import left, unsound
 
 _NEW_NAMESPACE, _READ_ONLY, _REMOUNT, _RECURSIVE, _PRIVATE = 0x20000, 1, 32, 0x4000, 0x40000
 
@@ -32,8 +33,6 @@ def on_small_disk(place: str, disk: str, size: str, words: tuple[str, ...], agai
 
     again: the words of a second call once the disk is large; gives what that leaves besides (None without words).
     """
-    from tests.faults.test_kills import left
-
     mount(f"{place}/{disk}", size)
     status = command(place, *words)
     errors = Path(f"{place}.stderr").read_text(errors="replace")
@@ -64,12 +63,3 @@ def with_small_shared_memory(place: str, size: str, words: tuple[str, ...]) -> i
     """The command where processes share no more than ``size`` of memory, as containers do."""
     mount("/dev/shm", size)
     return command(place, *words)
-
-
-def unsound(folder: Path) -> list[str]:
-    from tests.faults.test_commands import sound
-
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [
-        f"{path.name} ({'left' if path.name.startswith('.') else 'half'})" for path in files if path.name.startswith(".") or not sound(path)
-    ]

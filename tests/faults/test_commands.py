@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 
 from fcn.data.shapes import LABELS
@@ -19,9 +18,9 @@ from fcn.models.compact import Compact
 from tests.faults import readers
 from tests.faults.children import attempt, command, killed_at
 from tests.faults.contents import CHECKPOINT, DATA, TENSORS, TRAINING, contents, saved, stale
-from tests.faults.formats import png
 from tests.faults.mutations import BYTES, TEXT, YAML, claims
 from tests.faults.outcomes import ELSE, SEED, Outcome, differing, of_command
+from tests.faults.results import records, sound
 from tests.faults.subjects import SUBJECTS, TRAIN, save_data
 from tests.faults.unseen import unseen
 
@@ -204,31 +203,6 @@ def results(place: Path) -> dict[str, Any]:
             elif path.name == "metrics.json":
                 found[path.name] = json.loads(path.read_text())
     return found
-
-
-def records(path: Path) -> Any:
-    """The lines of a ``metrics.jsonl``, less times; its bytes where they cannot be read."""
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-    except (ValueError, AttributeError):
-        return path.read_bytes()
-
-
-def sound(path: Path) -> bool:
-    """Whether a file that a call left under its final name is whole."""
-    try:
-        if path.suffix == ".png":
-            return png(path.read_bytes())
-        if path.suffix == ".pt":
-            return "weights" in torch.load(path, weights_only=True)
-        if path.suffix == ".jsonl":
-            return all(json.loads(line) for line in path.read_text().splitlines())
-        if path.suffix == ".json":
-            return bool(json.loads(path.read_text()))
-        return path.suffix != ".yaml" or bool(yaml.safe_load(path.read_text()))
-    except Exception:
-        return False
 
 
 _results: dict[str, dict[str, Any]] = {}

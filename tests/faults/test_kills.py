@@ -4,7 +4,6 @@ Half are killed at a random moment, half at a random file operation on their out
 its final name are met as well. Some are killed a second time.
 """
 
-import json
 import time
 from pathlib import Path
 from random import Random
@@ -13,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults import readers
 from tests.faults.children import attempt, begin, command, finish, kill, killed_at
 from tests.faults.outcomes import ELSE, RIGHT, SEED, Outcome
+from tests.faults.results import left, said
 from tests.faults.subjects import TRAIN, photo
 
 TRAININGS = {
@@ -92,26 +91,6 @@ def uninterrupted(name: str, table: Path, place: Path) -> tuple[dict[str, Any], 
         assert ended.how == "gave", (ended, said(place))
         _uninterrupted[name] = left(place / OUTPUT), time.monotonic() - start, ended.value
     return _uninterrupted[name]
-
-
-def left(folder: Path) -> dict[str, Any]:
-    """All files of an output folder, by name, less times."""
-    found: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.suffix == ".pt":
-            found[name] = readers.plain(readers.checkpoint(path))
-        elif path.name == "metrics.jsonl":
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-            found[name] = [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-        else:  # curves tell of images per second, and an environment of the time
-            found[name] = path.read_bytes() if path.suffix == ".png" and path.name != "curves.png" else None
-    return found
-
-
-def said(place: Path) -> str:
-    errors = Path(f"{place}.stderr")
-    return " ".join(errors.read_text(errors="replace")[-300:].split()) if errors.exists() else ""
 
 
 def present(place: Path) -> str:

@@ -14,8 +14,9 @@ import pytest
 from tests.faults import machine
 from tests.faults.children import Ended, attempt, begin, command, finish
 from tests.faults.outcomes import ELSE, REFUSED, RIGHT, SEED, Outcome, of_command
+from tests.faults.results import left, said, unsound
 from tests.faults.subjects import TRAIN, save_data
-from tests.faults.test_kills import PREDICTION, left, said
+from tests.faults.test_kills import PREDICTION
 
 pytestmark = pytest.mark.faults
 READERS = (*TRAIN, "data.train_count=32", "augment.crop_size=64", "batch_size=4", "workers=2", "save_seconds=0")
@@ -70,7 +71,7 @@ def one_line(ended: Ended, place: Path, name: str) -> Outcome:
     if ended.how != "gave":
         return Outcome(ELSE, f"{ended.how}: {ended.error} {ended.text[:300]}")
     errors = Path(f"{place}.stderr").read_text(errors="replace")
-    return of_command(ended.value, errors, name, same=True, hidden=None, broken=machine.unsound(place / "out"))
+    return of_command(ended.value, errors, name, same=True, hidden=None, broken=unsound(place / "out"))
 
 
 @pytest.mark.parametrize("size", ["64k", "1m", "2m", "5m", "7m"])

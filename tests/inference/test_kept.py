@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import fcn
 from fcn.inference import kept
@@ -149,6 +150,18 @@ def test_a_run_over_many_images_looks_at_the_network_once(monkeypatch):
         assert prepare(network, 12, 12) is first
         assert len(looks) == 2
     network.scale = 3.0
+    assert prepare(network, 12, 12) is not first
+
+
+def test_a_network_with_computed_weights_is_looked_at_like_any_other():
+    """Weights that a hook computed cannot be copied by ``copy.deepcopy``."""
+    network = lively(Block())
+    prune.l1_unstructured(network.conv, "weight", 0.5)
+    assert not network.conv.weight.is_leaf
+    first = prepare(network, 12, 12)
+    assert prepare(network, 12, 12) is first
+    with torch.no_grad():
+        network.conv.weight_orig *= 2
     assert prepare(network, 12, 12) is not first
 
 

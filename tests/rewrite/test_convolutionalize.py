@@ -9,6 +9,7 @@ import torch
 from timm.layers import Conv2dSame, create_pool2d
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 from torchvision import models
 
 from fcn import convolutionalize, receptive_field
@@ -383,6 +384,15 @@ def test_cells_keep_their_places_where_padding_is_the_windows(name):
             assert receptive_field(fixed, (height, width)).offset == places
             differ.append((moving(part)[..., 1:rows, 1:columns] - moving(images)[..., 1:rows, 1:columns]).abs().max() > 1e-3)
     assert any(differ)
+
+
+def test_padding_of_a_parametrized_layer_is_not_overlooked():
+    classifier = tensorflows().eval()
+    weight_norm(classifier[0])
+    with pytest.warns(UserWarning, match="pads by the size of the image"):
+        convolutionalize(classifier, input_size=32)
+    with pytest.raises(ValueError, match=r"layer '0' \(ParametrizedConv2dSame\) pads by the size of the image, and is not timm's own"):
+        convolutionalize(classifier, input_size=32, padding="window")
 
 
 def test_padding_of_the_window_or_the_image():

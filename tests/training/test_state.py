@@ -73,6 +73,19 @@ def test_what_is_damaged_is_named(change, reason, kept):
     assert reason in str(raised.value)
 
 
+def test_an_optimizer_from_outside_may_keep_what_has_no_parameter_s_shape():
+    """Adafactor keeps means over rows and columns."""
+    state = begun()
+    state.optimizer = torch.optim.Adafactor(state.model.parameters(), lr=0.01)
+    state.optimizer.step()
+    checkpoint = {"weights": state.model.state_dict(), "training": copy.deepcopy(state.checkpoint(PLAN))}
+    again = begun()
+    again.optimizer = torch.optim.Adafactor(again.model.parameters(), lr=0.01)
+    again.restore(checkpoint, PLAN, "last.pt")
+    for index, values in again.optimizer.state_dict()["state"].items():
+        assert all(torch.equal(value, checkpoint["training"]["optimizer"]["state"][index][key]) for key, value in values.items())
+
+
 @pytest.mark.parametrize(
     ("other", "plan", "reason"),
     [

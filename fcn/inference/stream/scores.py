@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
-from fcn.inference.kept import Kept, Stand
+from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
@@ -94,12 +94,12 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
-    def make(read: nn.Module) -> tuple[Prepared, Stand]:
+    def make(read: nn.Module) -> tuple[Prepared, ImageSpec]:
         try:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
             raise ValueError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
-        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), Stand.of(graph.input.fx.meta["val"])
+        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), ImageSpec.of(graph.input.fx.meta["val"])
 
     return programs.get(network, (height, width, dtype), make)
 

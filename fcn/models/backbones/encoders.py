@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fcn.core.names import suggest
+from fcn.core.names import first_line, suggest
 from fcn.core.registry import ANY, list_parts, register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
@@ -55,7 +55,7 @@ def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tens
             with evaluating(network):
                 return probe, network(torch.zeros(1, 3, *probe))
         except (RuntimeError, AssertionError, ValueError) as error:
-            errors.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            errors.append(first_line(error))
     raise ValueError(f"backbone={name} does not take images of different sizes ({errors[0]}); choose another one")
 
 

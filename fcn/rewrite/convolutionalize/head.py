@@ -83,9 +83,7 @@ class Head:
         self.windows = False
         self.flattened: list[str] = []
         self.curved: list[str] = []
-        self.made: dict[
-            nn.Parameter, tuple[nn.Parameter, Any]
-        ] = {}  # of parameters of linear layers: those of convolutions, and their form
+        self.made: dict[nn.Parameter, tuple[nn.Parameter, Any]] = {}  # for those of linear layers: those of convolutions, and their form
         self._placed: dict[str, nn.Module] = {}
         self._called_before = {node.target for node in self.graph.nodes if node.op == "call_module" and node not in set(nodes)}
 

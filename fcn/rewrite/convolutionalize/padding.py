@@ -11,8 +11,9 @@ from timm.layers import pad_same
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.rewrite.convolutionalize.head import names_of
-from fcn.rewrite.convolutionalize.shapes import Facts
+from fcn.rewrite.convolutionalize.head import names_of, where
+from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.trace import arguments
 
 SAME = {"Conv2dSame": nn.Conv2d, "AvgPool2dSame": nn.AvgPool2d, "MaxPool2dSame": nn.MaxPool2d}  # timm's, which add the padding to these
 
@@ -24,7 +25,16 @@ def moving_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts]) -> list[fx
 
 
 def fix_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[fx.Node]) -> None:
-    """Lets ``nodes`` pad by what they pad at the trained size, whatever the size of the image. ``facts`` are out of date thereafter."""
+    """Lets ``nodes`` pad by what they pad at the trained size, whatever the size of the image. ``facts`` are out of date thereafter.
+
+    Raises ValueError, naming the layer, for a class that was made from one of timm's: by a parametrization, or by the user.
+    """
+    for node in nodes:
+        if node.op == "call_module" and names_of(network, node)[0] not in SAME:
+            raise ValueError(
+                f"{where(network, node)} pads by the size of the image, and is not timm's own layer, which alone can be replaced by one "
+                "that does not; remove its parametrization, or take padding='image'"
+            )
     for node in nodes:
         if _is_same(network, node):
             _fix_same(network, node, facts)
@@ -35,7 +45,7 @@ def fix_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[f
     for node in nodes:
         if node.op == "call_module":
             layer = network.get_submodule(str(node.target))
-            layer.__class__ = SAME.get(type(layer).__name__, type(layer))
+            layer.__class__ = SAME.get(type(layer).__name__, type(layer))  # of a layer that is called twice only once
     network.recompile()
 
 
@@ -57,7 +67,8 @@ def _fix_same(network: fx.GraphModule, node: fx.Node, facts: dict[fx.Node, Facts
 
 
 def _is_same(network: fx.GraphModule, node: fx.Node) -> bool:
-    return node.target is pad_same or (node.op == "call_module" and type(network.get_submodule(str(node.target))).__name__ in SAME)
+    """Also for a layer of a class that was made from timm's, as a parametrization makes one."""
+    return node.target is pad_same or (node.op == "call_module" and not SAME.keys().isdisjoint(names_of(network, node)))
 
 
 def _is_computed(network: fx.GraphModule, facts: dict[fx.Node, Facts], node: fx.Node) -> bool:
@@ -73,10 +84,6 @@ def _settings(network: fx.GraphModule, node: fx.Node) -> tuple[tuple[int, int], 
     if node.op == "call_module":
         layer: Any = network.get_submodule(str(node.target))
         value = float("-inf") if isinstance(layer, nn.MaxPool2d) else 0.0
-        return _pair(layer.kernel_size), _pair(layer.stride), _pair(getattr(layer, "dilation", 1)), value
-    given: Any = dict(zip(("x", "kernel_size", "stride", "dilation", "value"), node.args, strict=False)) | dict(node.kwargs)
-    return _pair(given["kernel_size"]), _pair(given["stride"]), _pair(given.get("dilation", 1)), given.get("value", 0.0)
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+        return pair(layer.kernel_size), pair(layer.stride), pair(getattr(layer, "dilation", 1)), value
+    given = arguments(node, ("x", "kernel_size", "stride", "dilation", "value"))
+    return pair(given["kernel_size"]), pair(given["stride"]), pair(given.get("dilation", 1)), given.get("value", 0.0)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from fcn.graph.axis import Bins
 from fcn.rewrite.convolutionalize.head import Head, NotConvertibleError, Rule, Value, names_of, where
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
-from fcn.rewrite.convolutionalize.shapes import Facts, Shape
+from fcn.rewrite.convolutionalize.shapes import Facts, Shape, pair
+from fcn.rewrite.trace import arguments
 
 RULES: dict[str, Rule] = {}
 POOLS = ("avg_pool2d", "AvgPool2d", "max_pool2d", "MaxPool2d")
@@ -139,13 +140,9 @@ def covers(network: fx.GraphModule, facts: dict[fx.Node, Facts], node: fx.Node, 
         layer = network.get_submodule(str(node.target))
         kernel, padding = layer.kernel_size, layer.padding
     else:
-        given = dict(zip(("input", "kernel_size", "stride", "padding"), node.args, strict=False)) | dict(node.kwargs)
+        given = arguments(node, ("input", "kernel_size", "stride", "padding"))
         kernel, padding = (fx.node.map_arg(given.get(name, 0), lambda source: facts[source].value) for name in ("kernel_size", "padding"))
-    return _pair(kernel) == cells and _pair(padding) == (0, 0)
-
-
-def _pair(size: Any) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else tuple(size) * (2 if len(size) == 1 else 1)
+    return pair(kernel) == cells and pair(padding) == (0, 0)
 
 
 # layers

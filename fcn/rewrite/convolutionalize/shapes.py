@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from fcn.graph.networks import without_data
+from fcn.core.names import first_line
+from fcn.graph.networks import float_type, without_data
 
 BATCH = 2  # not 1: the batch must not look like a dimension of one cell
 
@@ -81,6 +82,11 @@ def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Fa
     return facts
 
 
+def pair(size: Any) -> tuple[int, int]:
+    """A kernel or a step as torch takes it, one number for both axes or two, as two."""
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
 def only_for(head: list[fx.Node], facts: dict[fx.Node, Facts]) -> list[fx.Node]:
     """The nodes that may be of no use without those of ``head``: these, what is computed from them, weights, and sizes of tensors."""
     members = set(head)
@@ -112,14 +118,13 @@ class _Shapes(fx.Interpreter):
         try:
             value = failures[0] if failures else super().run_node(n)
         except Exception as error:  # the operation's own complaint
-            value = _Failure((str(error).strip() or type(error).__name__).splitlines()[0])
+            value = _Failure(first_line(error))
         self.found[n] = pytree.tree_map(lambda leaf: Shape(leaf.shape) if isinstance(leaf, Tensor) else leaf, value)
         return value
 
 
 def _run(network: fx.GraphModule, hollow: nn.Module, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
-    dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), None)
     shapes = _Shapes(network, hollow)
     with torch.no_grad(), torch.device("meta"):  # what the network makes on its way has no data either
-        shapes.run(torch.empty(shape, dtype=dtype))
+        shapes.run(torch.empty(shape, dtype=float_type(network)))
     return shapes.found

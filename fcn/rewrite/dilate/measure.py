@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
+from fcn.core.names import first_line
 from fcn.graph.image import image_shape
-from fcn.graph.networks import without_data
+from fcn.graph.networks import float_type, without_data
 from fcn.rewrite.dilate.grid import Grid
 
-CONV_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
 STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
 SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
 
@@ -82,7 +81,7 @@ def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.
     except Exception as error:  # the network's own code runs, and may raise anything
         raise ValueError(
             f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); only a network that takes any size can be read "
+            f"({type(error).__name__}: {first_line(error)}); only a network that takes any size can be read "
             "as grids of cells; if it is the channels that are wrong, give in_channels"
         ) from error
     return {
@@ -93,13 +92,12 @@ def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.
 
 
 def shapes_at(network: fx.GraphModule, channels: int, sizes: list[list[int]]) -> list[dict[fx.Node, list[tuple[int, ...]]]]:
-    dtype = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
     hollow = without_data(network).eval()
     found = []
     with torch.no_grad(), torch.device("meta"):  # what the network makes on its way, such as coordinates, has no data either
         for size in sizes:
             run = ShapeRun(hollow, network.graph)
-            run.run(torch.empty(1, channels, *size, dtype=dtype))
+            run.run(torch.empty(1, channels, *size, dtype=float_type(network)))
             found.append(run.found)
     return found
 

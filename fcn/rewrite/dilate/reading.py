@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from fcn.rewrite.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
 from fcn.rewrite.dilate.grid import IMAGE, Axis
-from fcn.rewrite.dilate.layers import CropToCommon, SamePad, flat_padding
-from fcn.rewrite.dilate.measure import CONV_FUNCTIONS, Spread, measure
+from fcn.rewrite.dilate.layers import CONV, CropToCommon, SamePad, flat_padding
+from fcn.rewrite.dilate.measure import Spread, measure
 from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
-from fcn.rewrite.dilate.windows import Window, arguments, per_axis, read_window
+from fcn.rewrite.dilate.windows import Window, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
+from fcn.rewrite.trace import arguments
 
 PADS = {
     "ZeroPad": "constant",
@@ -161,7 +162,7 @@ class Reading:
 
     def window_of(self, node: fx.Node) -> Window | None:
         kernel: tuple[int, ...] = ()
-        if node.op == "call_function" and node.target in CONV_FUNCTIONS:
+        if node.op == "call_function" and node.target in CONV:
             weight: Any = node.args[1] if len(node.args) > 1 else node.kwargs["weight"]
             kernel = self.spreads[weight][0].shape[2:]
         return read_window(self.network, node, kernel)

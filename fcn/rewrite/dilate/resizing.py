@@ -18,8 +18,8 @@ from fcn.rewrite.dilate.cellwise import operation
 from fcn.rewrite.dilate.grid import Axis, Grid
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
 from fcn.rewrite.dilate.measure import Spread
-from fcn.rewrite.dilate.windows import arguments
 from fcn.rewrite.dilate.writing import add_layer
+from fcn.rewrite.trace import arguments
 
 if TYPE_CHECKING:
     from fcn.rewrite.dilate.reading import Reading

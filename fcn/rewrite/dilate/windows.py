@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from fcn.rewrite.dilate.measure import CONV_FUNCTIONS
+from fcn.rewrite.dilate.layers import CONV
+from fcn.rewrite.trace import arguments
 
 MAX_FUNCTIONS = {"max_pool1d": 1, "max_pool2d": 2, "max_pool3d": 3}
 AVG_FUNCTIONS = {"avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3}
@@ -102,7 +103,7 @@ def _of_module(module: Any) -> Window | None:
 
 def _of_function(node: fx.Node, kernel: tuple[int, ...]) -> Window | None:
     name = getattr(node.target, "__name__", "")
-    if node.target in CONV_FUNCTIONS:
+    if node.target in CONV:
         given = arguments(node, ("input", "weight", "bias", "stride", "padding", "dilation", "groups"))
         return _conv(kernel, given.get("stride", 1), given.get("padding", 0), given.get("dilation", 1), len(kernel))
     for kinds, kind, order in (
@@ -133,10 +134,6 @@ def _same(window: Window) -> Window:
     """``window`` with padding that depends on the size; it pads by itself, so that sizes just round up."""
     reach = tuple(d * (k - 1) for k, d in zip(window.kernel, window.dilation, strict=True))
     return replace(window, same=True, before=(0,) * len(reach), after=reach, beyond=(0,) * len(reach), count_padding=True)
-
-
-def arguments(node: fx.Node, names: Sequence[str]) -> dict[str, Any]:
-    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
 def _conv(kernel: Sequence[int], stride: Any, padding: Any, dilation: Any, rank: int) -> Window:

@@ -8,10 +8,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.rewrite.dilate.layers import AveragePool, PowerPool, SamePad, flat_padding
-from fcn.rewrite.dilate.measure import CONV_FUNCTIONS
-from fcn.rewrite.dilate.windows import AVG_MODULES, CONV_MODULES, MAX_MODULES, Window, arguments
-from fcn.rewrite.trace import replaceable
+from fcn.rewrite.dilate.layers import CONV, AveragePool, PowerPool, SamePad, flat_padding
+from fcn.rewrite.dilate.windows import AVG_MODULES, CONV_MODULES, MAX_MODULES, Window
+from fcn.rewrite.trace import arguments, replaceable
 
 
 def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
@@ -114,7 +113,7 @@ def _as_function(network: fx.GraphModule, node: fx.Node, x: Any, settings: dict[
     with network.graph.inserting_before(node):
         weight = network.graph.get_attr(f"{node.target}.weight")
         bias = None if module.bias is None else network.graph.get_attr(f"{node.target}.bias")
-    function = list(CONV_FUNCTIONS)[len(settings["stride"]) - 1]
+    function = CONV[len(settings["stride"]) - 1]
     return put_call(network, node, function, (x, weight), {"bias": bias, **settings, "groups": module.groups})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.core.names import listed
 from fcn.data.split import Split
 from fcn.training.batches import Augmented, Plan, Transform
 
@@ -70,8 +71,7 @@ def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
         if what == "shared weights":
             here, there = one[what], other[what]
             tensors = sorted({key for key in {*here, *there} if here.get(key) != there.get(key)})
-            more = f" and {len(tensors) - SHOWN} more" if len(tensors) > SHOWN else ""
-            what = f"shared weights ({', '.join(tensors[:SHOWN])}{more})"
+            what = f"shared weights ({listed(tensors, SHOWN)})"
         raise ValueError(
             f"{names[0]} and {name} did not start equal: their {what} differ; trained so, they say nothing about up-sampling. Train all "
             f"of a seed on one kind of machine with one version of torch: delete their folders in cells/, and go on"
