@@ -1,4 +1,4 @@
-"""The help of the command line: every setting with its default and its line, from where it is declared."""
+"""The help of the command line: every setting with its default and its help line."""
 
 import inspect
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def command_help(command: str) -> str:
         lines += ["", "Training samples:"]
         for name, default, text in command_settings(AugmentConfig):
             lines += entry(f"augment.{name}", default, text)
-        lines += ["", "The loss, a sum of terms, each times its weight:"]
+        lines += ["", "Loss, a weighted sum of terms:"]
         for setting in loss_schema().settings:
             lines += entry(f"loss.{setting.name}", setting.default, setting.help)
     for kind, word in kinds.items():

@@ -73,7 +73,7 @@ def augmented(
 ) -> Scores | Strips:
     """Mean softmax probabilities, pixel by pixel, over the image at each of the ``scales`` and, with ``flip``, each of these mirrored.
 
-    flip: average with the mirrored image.
+    flip: average over the image and its mirror image.
     scales: factors of the image's size to average over.
 
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.

@@ -136,7 +136,7 @@ def _loss_schema(names: tuple[str, ...]) -> type[LossConfig]:
     for name in names:
         part = find("loss", name)
         weight = 1.0 if name == "cross_entropy" else 0.0
-        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {part.summary}"))
+        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of the term: {part.summary}"))
         for each in part.settings:
             if each.name == "class_weights":
                 shared[each.name] = each
