@@ -1,7 +1,7 @@
-"""Calls of ``fcn`` handed to a Hydra launcher: jobs of a cluster, or of several processes, instead of one after the other.
+"""Calls of ``fcn`` handed to a Hydra launcher, as jobs of a cluster or of several processes, instead of one after the other.
 
 Launchers are plugins of Hydra, chosen by ``hydra/launcher=NAME`` and set by ``hydra.launcher.KEY=VALUE``. A job is a whole call of ``fcn``
-in a process of its own, so that a launcher needs to carry nothing but words, and a job that is killed harms no other.
+in its own process. So a launcher carries only words, and a killed job harms no other.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
 
-What is wrong is answered in one line: exit status 2 for a wrong call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1``
-shows the traceback.
+An error is one line on standard error. The exit status is 2 for a wrong call, 1 for an error while the command runs. ``FCN_DEBUG=1`` shows
+the traceback.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The configuration files: where they are, and which part each command takes unless told otherwise."""
+"""The configuration files: where they are, and each command's default parts."""
 
 import re
 from functools import cache

@@ -1,8 +1,8 @@
 """Declarations read from source: what a module registers, and with which settings, without importing it.
 
-The command line lists every part and its settings in a fraction of a second, while the modules that the parts live in import torch. So the
-toolkit's own modules are read as syntax trees. What decorators, annotations and defaults name is looked up in the same file (constants)
-and in modules that cost nothing to import.
+The command line lists every part and its settings in a fraction of a second. The modules of the parts import torch, which takes longer. So
+the toolkit's own modules are read as syntax trees. Names in decorators, annotations and defaults are looked up in two places: constants of
+the same file, and modules that are cheap to import.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """Files that are either whole or not there: written under a temporary name, synced to the disk, then renamed.
 
-A rename within one folder is atomic (POSIX ``rename``, Windows ``MoveFileEx``): whoever looks at the final name sees the old file or the
-new one, also when the process is killed or the power fails in between.
+A rename within one folder is atomic (POSIX ``rename``, Windows ``MoveFileEx``). A reader of the final name sees the old file or the new
+one, even if the process is killed or the power fails in between.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Names: finding a part by its word, and answering a wrong word with the right ones."""
+"""Names: finding an entry by its name, and answering a wrong name with the right ones."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

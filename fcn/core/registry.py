@@ -1,7 +1,7 @@
 """The registry of parts: what a word on the command line or in Python stands for.
 
-A part is a function or a class with a kind and a name. The toolkit's own are registered where they are defined; a user's are registered in
-the same way, in a module that ``plugins=[my_module]`` names, or that an installed package names under the entry-point group
+A part is a function or a class with a kind and a name. The toolkit's own parts are registered where they are defined. A user's parts are
+registered in the same way. Their module is named by ``plugins=[my_module]``, or by an installed package under the entry-point group
 ``fcn.plugins``:
 
     @fcn.register("upsample", "gain")

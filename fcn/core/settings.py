@@ -1,8 +1,8 @@
 """Settings: what can be set of a part or a command, read from its own declaration.
 
-The settings of a function are its keyword-only parameters (of a class: those of ``__init__``; of a dataclass: its fields). The annotation
-gives type and range, the default is the default, and the docstring's line ``name: ...`` is the help. Nothing is written twice: the
-command line's schema, ``--help``, the checks and the documents are made of these.
+The settings of a function are its keyword-only parameters. Those of a class are the ones of ``__init__``, those of a dataclass its fields.
+The annotation gives type and range, the default is the default, and the docstring's line ``name: ...`` is the help. Nothing is written
+twice: the command line's schema, ``--help`` and the checks are made from these.
 
     def windows(model, image, *, size: Annotated[int, at_least(1)] = 512, weights: Literal["gaussian", "constant"] = "gaussian"):
         '''Overlapping windows whose scores are blended.
