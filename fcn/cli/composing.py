@@ -1,8 +1,7 @@
 """From the words of a call to the checked configuration of a command.
 
-``words.py`` reads the words, ``tree.py`` holds the schemas, ``saved.py`` reads what a run left. Only this folder imports Hydra and
-omegaconf. Hydra lets ``+key`` and some typing errors pass, so every word is checked against the schema first; a wrong one is answered by
-the words that would be right.
+``words.py`` reads the words, ``tree.py`` holds the schemas, ``saved.py`` reads the settings of an earlier run. Hydra accepts ``+key`` and
+some typing errors, so every word is checked against the schema first. The answer to a wrong word names the right ones.
 """
 
 from collections.abc import Iterable, Iterator
@@ -81,7 +80,7 @@ def check_part(group: str, words: list[str]) -> None:
     """WrongCallError for a word that the group does not have; the nearest right ones are named."""
     for word in words:
         if group == "backbone" and word in ("", "null"):
-            raise WrongCallError(f"backbone={word} names none; write a word of fcn help, or the name of an encoder, as backbone=resnet18")
+            raise WrongCallError(f"backbone={word} names no backbone; give one, as backbone=resnet18 (fcn train --help lists them)")
         try:
             find(group, word)
         except UserError as error:
@@ -94,7 +93,7 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and (key in known or key in groups):
-            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
+            raise WrongCallError(f"{override.input_line}: {key} exists already; write it without the +")
         if key in groups:
             continue
         if is_setting(command, key):
@@ -113,7 +112,7 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
 
 
 def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
-    """Every key that can be set with any combination of the parts that ``chosen`` gives, and whether it is a list with all that have it."""
+    """Every key that can be set with some combination of the ``chosen`` parts, and whether it is a list in all of them that have it."""
     found: dict[str, bool] = {}
     for combination in combinations(chosen):
         for key, listed in keys(command, combination).items():

@@ -30,12 +30,12 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
     file = folder / "config.yaml"
     if not file.is_file():
         kept = next((folder / name for name in ("best.pt", "last.pt") if (folder / name).is_file()), None)
-        lost = f"; to start anew from what was learnt there, fcn train ... model.weights={kept} output=NEW" if kept else ""
+        lost = f"; to start a new run from its weights: fcn train ... model.weights={kept} output=NEW" if kept else ""
         raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}{lost}")
     for override in overrides:
         if override.key_or_group not in BESIDE_RESUME[command]:
             raise WrongCallError(
-                f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
+                f"{override.input_line} cannot be given with resume: the run goes on with the settings in {file}; "
                 f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
     tree = saved_settings(command, folder, file)
@@ -71,7 +71,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         tree.resume, tree.output = None, None
         OmegaConf.to_object(tree)
         if lacking:
-            log.warning("%s lacks %s; the default is taken", file, ", ".join(lacking))
+            log.warning("%s has no %s; the default is used", file, ", ".join(lacking))
         return tree
     except WrongCallError:
         raise
@@ -93,7 +93,7 @@ def need_plugins(modules: list[str], file: Path) -> None:
 
 
 def check_plain(text: str) -> None:
-    """ValueError where a YAML text is no mapping of a few levels, gives a key twice, or where a few of its bytes stand for many values."""
+    """ValueError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
     from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events

@@ -1,4 +1,4 @@
-"""The words of a call: Hydra's reading of ``key=value``, of lists and of sweeps, and of paths, which are taken to the letter."""
+"""The words of a call: ``key=value``, lists and sweeps as Hydra reads them, and paths, which are taken literally."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def parse(words: list[str]) -> list[Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
-            raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
+            raise WrongCallError(f"'{word}' is not a setting; write key=value, as {key or 'epochs'}=...")
         try:
             override = parser.parse_override(word)
         except HydraException:  # blanks, brackets or '=' where none may be: taken to the letter
@@ -89,7 +89,7 @@ def elements(override: Any) -> list[Any]:
     try:
         return list(override.sweep_iterator())
     except Exception as error:  # of Hydra's kinds of sweep, intervals and globs stand for no values by themselves
-        raise WrongCallError(f"{override.input_line} is no list of values; write each of them") from error
+        raise WrongCallError(f"{override.input_line} is not a list of values; write out each value") from error
 
 
 def bracketed(overrides: list[Any], known: dict[str, bool]) -> list[Any]:
@@ -111,7 +111,7 @@ def check_brackets(given: list[Any], written: list[Any]) -> None:
     """WrongCallError for what ``bracketed`` had to write anew. Called once all else is right, so that its advice is right as well."""
     for before, after in zip(given, written, strict=True):
         if before is not after:
-            raise WrongCallError(f"{before.input_line} is no list in one pair of brackets; write {after.input_line}")
+            raise WrongCallError(f"{before.input_line} is not a list in one pair of brackets; write {after.input_line}")
 
 
 def is_list(value: Any) -> bool:

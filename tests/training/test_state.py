@@ -85,7 +85,7 @@ def test_what_is_damaged_is_named(change, reason, kept):
     ],
 )
 def test_another_run_is_refused(other, plan, reason, kept):
-    with pytest.raises(ValueError, match=r"start it the same way, or anew") as raised:
+    with pytest.raises(ValueError, match=r"resume with the same settings, or start a new run") as raised:
         begun(**other).restore(kept, plan, "last.pt")
     assert reason in str(raised.value)
 
