@@ -35,7 +35,7 @@ def compose(command: str, words: list[str]) -> Any:
 
 
 def read(command: str, words: list[str], *, several: bool = False) -> tuple[list[Any], list[Any]]:
-    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError.
+    """The settings in ``words``, all of which exist, and the same with every list in brackets. Raises WrongCallError.
 
     several: whether a comma stands between the values of several runs in a path, too.
     """
@@ -51,8 +51,8 @@ def read(command: str, words: list[str], *, several: bool = False) -> tuple[list
 
 
 def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str]) -> list[str]:
-    """``words`` with the part put before a key that has no dot, is no setting of the command, and means one setting only: ``arch=FPN``
-    becomes ``model.arch=FPN``. Raises WrongCallError, with the words that would be right, where it may mean several."""
+    """``words`` with the part written before short keys: ``arch=FPN`` becomes ``model.arch=FPN``. A short key has no dot, and is not a
+    setting of the command. Raises WrongCallError, with the right words, for a key that several parts have."""
     meanings = shorthands(known, groups)
     full = []
     for word in words:
@@ -66,8 +66,8 @@ def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str])
 
 
 def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[str]]:
-    """The settings of parts, by their names without the part. Where the command has a list of that name, as ``seeds`` is one of ``seed``,
-    the name may mean the list as well."""
+    """The settings of parts, by their names without the part. If the command has a list of that name, as ``seeds`` for ``seed``, the name
+    may also mean the list."""
     found: dict[str, list[str]] = {}
     for name in sorted(known):
         part, _, setting = name.partition(".")
@@ -77,7 +77,7 @@ def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[
 
 
 def check_part(group: str, words: list[str]) -> None:
-    """WrongCallError for a word that the group does not have; the nearest right ones are named."""
+    """Raises WrongCallError, with the nearest right words, for a word that the group does not have."""
     for word in words:
         if group == "backbone" and word in ("", "null"):
             raise WrongCallError(f"backbone={word} names no backbone; give one, as backbone=resnet18 (fcn train --help lists them)")
@@ -88,7 +88,7 @@ def check_part(group: str, words: list[str]) -> None:
 
 
 def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> None:
-    """WrongCallError for a key that does not exist, in any prefix; the nearest right ones are named."""
+    """Raises WrongCallError, with the nearest right keys, for a key that does not exist, with any prefix."""
     groups = default_parts(command)
     for override in overrides:
         key = override.key_or_group

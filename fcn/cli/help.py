@@ -58,7 +58,7 @@ FROM_DATA = ("epochs", "batch_size", "crop_size", "scale", "brightness", "contra
 
 
 def words_of(kind: str) -> Iterator[str]:
-    """The words of a kind, with what each is where they are few."""
+    """The words of a kind; if they are few, with a line about each."""
     names = list_parts(kind)
     if len(names) > MANY:
         more = "; and every encoder of smp and timm by its name" if kind == "backbone" else ""
@@ -72,7 +72,7 @@ def words_of(kind: str) -> Iterator[str]:
 
 
 def shared_settings(kind: str) -> list[tuple[Setting, list[str]]]:
-    """Each setting of a kind once, with the parts that have it so."""
+    """Each setting of a kind once, with the parts that share this form of it."""
     found: dict[str, tuple[Setting, list[str]]] = {}
     for name in list_parts(kind):
         for setting in find(kind, name).settings:
@@ -86,7 +86,7 @@ def shortened(names: list[str]) -> str:
 
 
 def entry(name: str, default: Any, text: str, *, plain: bool = False) -> list[str]:
-    """A setting and its default, beside them its line."""
+    """A setting and its default, with the help line beside them."""
     left = f"  {name}" if plain else f"  {name}={written(default)}"
     first, *rest = wrap(text, WIDTH - NAME - 2) or [""]
     lines = [f"{left:<{NAME}}  {first}".rstrip()] if len(left) <= NAME else [left, f"{'':<{NAME}}  {first}".rstrip()]

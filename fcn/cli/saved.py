@@ -24,7 +24,7 @@ DEEPEST_SETTINGS = 10  # levels; what is written has three
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
-    """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
+    """The configuration that a run was started with, for going on with it. Raises WrongCallError if there is none."""
     from omegaconf import OmegaConf
 
     file = folder / "config.yaml"
@@ -46,7 +46,7 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
 
 
 def saved_settings(command: str, folder: Path, file: Path) -> Any:
-    """The settings in a ``config.yaml``, each of them checked. Raises WrongCallError, naming the file, for what no run has written."""
+    """The checked settings in a ``config.yaml``. Raises WrongCallError, naming the file, for content that no run has written."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -85,7 +85,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
 
 
 def need_plugins(modules: list[str], file: Path) -> None:
-    """WrongCallError where parts of a module are needed that the call does not name: no file chooses what code runs."""
+    """Raises WrongCallError if the run needs a module that the call does not name: files never choose what code runs."""
     try:
         check_plugins(modules, str(file))
     except UserError as error:
@@ -93,7 +93,7 @@ def need_plugins(modules: list[str], file: Path) -> None:
 
 
 def check_plain(text: str) -> None:
-    """ValueError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
+    """Raises ValueError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
     from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events
@@ -113,7 +113,7 @@ def check_plain(text: str) -> None:
 
 
 def check_keys_once(node: Any) -> None:
-    """ValueError where a mapping of a YAML text gives a key twice, of which the last would be taken."""
+    """Raises ValueError if a mapping of a YAML text gives a key twice: YAML would use the last without a warning."""
     from yaml import MappingNode
 
     if isinstance(node, MappingNode):
@@ -137,7 +137,7 @@ def flat(settings: Any) -> set[str]:
 
 
 def literal(value: Any) -> Any:
-    """Values in which nothing refers to anything any more."""
+    """The values with all references resolved."""
     if isinstance(value, dict):
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -146,7 +146,7 @@ def literal(value: Any) -> Any:
 
 
 def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
-    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    """Raises WrongCallError, naming the right command, if the folder with the settings ``saved`` belongs to another command."""
     whole = folder.absolute().parent.parent
     if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
         raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")

@@ -33,7 +33,7 @@ class Declaration(NamedTuple):
 
 @cache
 def declarations(module: str) -> tuple[Declaration, ...]:
-    """What ``module``, one of this package, registers."""
+    """The registrations in ``module``, a module of this package."""
     tree = ast.parse(source(module))
     names = Names(tree)
     return tuple(_declared(module, tree, names))
@@ -55,7 +55,7 @@ def source(module: str) -> str:
 
 
 class Names(dict[str, Any]):
-    """What names of a module mean: builtins, its own constants, and what it imports from ``CHEAP`` modules."""
+    """The values of a module's names: builtins, its own constants, and imports from ``CHEAP`` modules."""
 
     def __init__(self, tree: ast.Module) -> None:
         super().__init__(vars(builtins))

@@ -60,7 +60,7 @@ class LabelSet:
         return [value for color in colors for value in color]
 
     def index(self, name: str) -> int:
-        """The index of a class; ValueError names the closest classes where there is none of that name."""
+        """The index of the class of that name. Raises ValueError, with the closest names, if there is none."""
         if name not in self.names:
             raise ValueError(f"there is no class '{name}'; {suggest(name, self.names)}")
         return self.names.index(name)

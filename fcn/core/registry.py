@@ -1,4 +1,4 @@
-"""The registry of parts: what a word on the command line or in Python stands for.
+"""The registry of parts: the functions and classes behind the words of the command line and of Python calls.
 
 A part is a function or a class with a kind and a name. The toolkit's own parts are registered where they are defined. A user's parts are
 registered in the same way. Their module is named by ``plugins=[my_module]``, or by an installed package under the entry-point group
@@ -40,7 +40,7 @@ ANY = "*"  # the name of the part that stands for every name which nobody regist
 
 @dataclass(frozen=True)
 class Kind:
-    """What parts of a kind have in common.
+    """The common form of all parts of one kind.
 
     modules: where the toolkit's own are. common: ``module:function`` whose keyword-only parameters are settings of every part of the kind.
     takes: the positional parameters of a part, in words. gives: what it returns, in words.
@@ -131,7 +131,7 @@ class Part:
 
     @property
     def plugin(self) -> str | None:
-        """The module of the user's that registered it; None for the toolkit's own."""
+        """The user's module that registered it; None for the toolkit's own parts."""
         return None if self.module.partition(".")[0] == "fcn" else self.module
 
 
@@ -141,10 +141,10 @@ _registered: dict[tuple[str, str], Part] = {}  # parts of users, and own ones wh
 def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
     """Make a function or a class a part: ``@fcn.register("upsample", "gain")``.
 
-    kind: model, backbone, upsample, data, loss, optim, schedule or inference. names: one or more; a function with several takes the one
-    that was chosen as its parameter ``name``. facts: values for keyword-only parameters, which then are no settings, and facts that the
-    kind knows: ``output_stride`` of a model, the one that it asks its backbone for; ``sound`` of a data set whose samples need no looking
-    at before a training.
+    kind: model, backbone, upsample, data, loss, optim, schedule or inference.
+    names: one or more names. A function with several gets the chosen one as its parameter ``name``.
+    facts: values for keyword-only parameters, which then are not settings. Also facts of the kind: ``output_stride`` of a model is the
+        default for its backbone; ``sound`` of a data set means that its samples need no check before a training.
 
     Raises UserError for an unknown kind, a name that another part has, and a setting of a type that cannot be set.
     """
@@ -173,7 +173,7 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
 
 
 def find(kind: str, name: str) -> Part:
-    """The part of that name. Raises UserError naming the close or allowed words where there is none."""
+    """The part of that name. Raises UserError, with the close or allowed names, if there is none."""
     name = str(name)
     _from_packages()
     own = _own(kind)
@@ -186,7 +186,7 @@ def find(kind: str, name: str) -> Part:
 
 
 def is_part(kind: str, name: str) -> bool:
-    """Whether a part of that very name is registered."""
+    """True if a part of exactly that name is registered."""
     return name != ANY and name in list_parts(kind)
 
 
@@ -197,14 +197,14 @@ def list_parts(kind: str) -> list[str]:
 
 
 def function_of(part: Part) -> Callable[..., Any]:
-    """The function or class itself, which imports its module."""
+    """The function or class itself. This imports its module."""
     if part.function is not None:
         return part.function
     return getattr(import_module(part.module), part.attribute)
 
 
 def build(kind: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Call a part. options: settings that its function takes itself; those of its kind are the caller's to apply.
+    """Call a part. options: settings that its own function takes. The caller applies those of its kind.
 
     Raises SettingError for an option that is unknown, or of a value that its setting does not take.
     """
@@ -214,7 +214,7 @@ def build(kind: str, name: str, *arguments: Any, **options: Any) -> Any:
 
 
 def bound(part: Part) -> Callable[..., Any]:
-    """The part's function with what its registration filled in, and with its name where it asks for that."""
+    """The part's function with the values from its registration filled in, and its name if it has a parameter ``name``."""
     function = function_of(part)
     fixed = dict(part.fixed)
     parameters = inspect.signature(function).parameters
@@ -231,7 +231,7 @@ def bound(part: Part) -> Callable[..., Any]:
 
 
 def load_plugins(modules: Sequence[str]) -> None:
-    """Import the modules of users that register parts. Raises UserError for one that is not there or fails."""
+    """Import the users' modules that register parts. Raises UserError for one that is missing or fails."""
     for module in modules:
         if module in sys.modules:
             continue
@@ -251,8 +251,8 @@ def load_plugins(modules: Sequence[str]) -> None:
 
 
 def check_plugins(modules: Sequence[str], origin: str) -> None:
-    """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
-    must not choose what code runs."""
+    """Raises UserError if ``origin`` needs parts of a module that is not imported. This never imports it: a stranger's file must not choose
+    what code runs."""
     missing = [module for module in modules if module not in sys.modules]
     if missing:
         names = ", ".join(missing)
@@ -261,7 +261,7 @@ def check_plugins(modules: Sequence[str], origin: str) -> None:
 
 @cache
 def _from_packages() -> None:
-    """Import what installed packages name as plugins; one that fails costs no other."""
+    """Import the plugins of installed packages. One that fails does not stop the others."""
     for point in entry_points(group="fcn.plugins"):
         try:
             point.load()
@@ -283,7 +283,7 @@ def _own(kind: str) -> dict[str, Part]:
 
 
 def _completed(setting: Setting, of_kind: Setting | None) -> Setting:
-    """A part's setting that its kind has as well: the kind's where it has no default of its own, else with the kind's help line."""
+    """A part's setting that its kind has as well. Without its own default it is the kind's; else it has the kind's help line."""
     if of_kind is None:
         return setting
     return of_kind if setting.default == REQUIRED else replace(setting, help=setting.help or of_kind.help)

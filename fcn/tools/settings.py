@@ -1,4 +1,4 @@
-"""Settings that several commands have, with their defaults, ranges and help lines."""
+"""Settings of several commands, with their defaults, ranges and help lines."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -58,7 +58,7 @@ class AugmentConfig(Checked):
 
 @dataclass
 class TrainingConfig(CommandConfig):
-    """What every training is told, by itself or as one of those that are compared.
+    """The settings of every training, alone or in a comparison.
 
     epochs: passes over the training split
     batch_size: samples per step and process

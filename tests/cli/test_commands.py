@@ -155,7 +155,7 @@ class TestFolder:
         score = ["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", "device=cpu", "workers=0"]
         assert run([*score, f"output={tmp_path / 'one'}"]) == 0
         shown = capsys.readouterr()
-        assert "the label maps hold ground alone" in shown.out
+        assert "the label maps hold ground only" in shown.out
         assert "the masks to score hold ground only" in shown.err
         Image.new("L", (50, 40), 255).save(root / "val" / "masks" / "p3.png")
         assert run([*score, f"output={tmp_path / 'void'}"]) == 1

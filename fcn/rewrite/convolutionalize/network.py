@@ -175,7 +175,7 @@ def _warn_of_padding(network: fx.GraphModule, moving: list[fx.Node], facts: dict
     height, width = next(iter(facts.values())).shape[-2:]
     warnings.warn(
         f"{name} pads by an amount that depends on the image's size ({len(moving)} times; the first: {where(network, moving[0])}): "
-        f"the size moves the cells. With padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
+        f"its cells move with that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
         "their places",
         stacklevel=3,
     )

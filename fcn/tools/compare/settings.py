@@ -48,10 +48,10 @@ fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job f
 
     @property
     def quick_words(self) -> tuple[str, ...]:
-        """What ``quick`` stands for; words of the call itself come after them."""
+        """The words that ``quick`` stands for. Words of the call itself come after them."""
         return ("epochs=1", "seeds=[0]", *(["data.train_count=1500"] if hasattr(self.data, "train_count") else []))
 
     @property
     def cells(self) -> list[str]:
-        """The names of the trainings, all methods of a seed before the next seed: a comparison that is cut has whole pairs."""
+        """The names of the trainings: all methods of a seed before the next seed, so that a comparison that was cut has whole pairs."""
         return [f"{method}-{seed}" for seed in self.seeds for method in self.upsample]
