@@ -261,7 +261,7 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
 def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
     """(offset, bytes) of each strip or tile.
 
-    1 is all that is known of the bytes where old files leave them out, and where pixels are stored raw, since nobody looks at them then.
+    The bytes are given as 1 if they are not known: old files leave them out. So are those of raw pixels, which are not checked here.
     """
     tags = picture.tag_v2
     offsets, counts = (tags.get(_TILE_AT), tags.get(_TILE_BYTES)) if _TILE_AT in tags else (tags.get(_STRIP_AT), tags.get(_STRIP_BYTES))

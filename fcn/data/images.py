@@ -118,10 +118,10 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     """The picture as a viewer shows it, uint8 ``(3, H, W)``, decoded, of which ``image[:, first:last]`` are rows: a tensor of JPEG, and of
     all else what :class:`Shown` reads from.
 
-    Of an animation the first frame is taken, and a warning tells so, once. There is no limit on the size.
+    Of an animation the first frame is used, with one warning. There is no limit on the size.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty, damaged, of several pages, with
-    bands beside its colours that are no transparency, or not a picture of a known range.
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty or damaged, for several pages,
+    for bands beside the colours that are not transparency, and for values of unknown range.
     """
     with opened_file(path) as file:
         jpeg = file.read(len(_JPEG)) == _JPEG

@@ -29,9 +29,11 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag is part of the
     format, and is applied.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for a damaged one, for several pages or frames, for
-    colours or fractions where indices belong, for lossy formats (JPEG smears values), for a GIF of colours (encoders number them anew), and
-    for values outside of 0..255.
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for
+
+    - a damaged file, several pages or frames,
+    - colours or fractions in place of indices, and values outside of 0..255,
+    - lossy formats (JPEG smears values), and a GIF of colours (encoders number them anew).
     """
     if Path(path).suffix.lower() == ".mat":
         return _read_sbd(path)
