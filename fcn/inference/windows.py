@@ -1,7 +1,7 @@
-"""The classical sliding window: overlapping windows, each taken through the network by itself, their scores blended.
+"""The classical sliding window: overlapping windows, each passed through the network by itself, their scores blended.
 
-It is approximate: a pixel near a window's edge is scored without what lies beyond it. What it costs in memory does not depend on the
-height of the image: scores are accumulated for the rows that windows still reach, and handed over as soon as no further window does.
+It is approximate: a pixel near a window's edge is scored without what lies beyond the edge. The memory does not depend on the height of the
+image. Scores are accumulated only for the rows that windows still reach, and yielded as soon as no further window does.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -142,7 +142,7 @@ def create_model(
     weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file, see ``network_weights``. With "torchvision",
         the settings that they were trained with are the defaults.
     backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
-    options: settings of the parts, as ``fcn.describe("upsample", "nearest")`` lists them. If several parts have a setting, write the part
+    options: settings of the parts, as ``fcn train --help`` lists them. If several parts have a setting, write the part
         before it: ``upsample_channels=64``.
 
     Returns the network in training mode. Raises UserError for unknown names and for parts that do not fit together. The message says what
