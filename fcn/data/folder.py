@@ -39,7 +39,7 @@ def folder(
     """Your own images and label maps; data/README.md shows the layouts.
 
     val_fraction: share of the images for validation if the folder has no split lists; null: 0.2.
-    classes: file in ``root`` with one class name per line.
+    classes: file in the folder with one class name per line.
 
     Label maps hold class indices, and 255 for void. Raises
     FileNotFoundError and ValueError, naming all that is missing, what is in excess or given twice, and the splits there are.

@@ -68,7 +68,7 @@ class TrainingConfig(CommandConfig):
     workers: processes that read and augment; 0: the training process does it
     validate_every: epochs between validations
     save_seconds: time between two checkpoints within an epoch (seconds)
-    resume: output folder of an interrupted run
+    resume: output folder of an interrupted run to go on with
     """
 
     model: PartConfig = REQUIRED

@@ -14,18 +14,18 @@ class CompareConfig(TrainingConfig):
     """``fcn compare``.
 
     upsample: up-samplers to compare, with their default settings; null: all
-    seeds: seeds; each up-sampler is trained once with each
+    seeds: seeds of the trainings; each up-sampler is trained once with each
     baseline: up-sampler that the others are compared with; null: bilinear if it is among them, else the first
     thin: classes of thin structures, scored as thin IoU; null: wire on shapes, pole on camvid, else none
     quick: use a small budget: epochs=1 seeds=[0], and data.train_count=1500 on shapes
-    cell: one training of the comparison in resume, as nearest-1; runs it alone, to spread them over machines by hand
+    cell: the one training to run of the comparison in resume, as nearest-1; for spreading them over machines by hand
     """
 
     SUMMARY: ClassVar[str] = "trains a network with each up-sampler, all else equal; reports quality and cost"
     EXAMPLES: ClassVar[str] = """fcn compare                                           all methods, three seeds, on the built-in pictures
 fcn compare quick=true
 fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[transposed,bilinear] seeds=[0,1,2,3,4]
-fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; what is finished is not repeated
+fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; finished trainings are not repeated
 fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training"""
 
     upsample: Annotated[list[str], items(least=2, distinct=True, example="[bilinear,transposed]")] = field(
