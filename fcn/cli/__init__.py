@@ -1,1 +1,1 @@
-"""The command line: what its words mean, its help, clusters. Hydra and omegaconf are known here only."""
+"""The command line: the meaning of its words, its help, and clusters. Only this folder imports Hydra and omegaconf."""

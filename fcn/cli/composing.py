@@ -1,8 +1,7 @@
 """From the words of a call to the checked configuration of a command.
 
-``words.py`` reads the words, ``tree.py`` holds the schemas, ``saved.py`` reads what a run left. Only this folder imports Hydra and
-omegaconf. Hydra lets ``+key`` and some typing errors pass, so every word is checked against the schema first; a wrong one is answered by
-the words that would be right.
+``words.py`` reads the words, ``tree.py`` holds the schemas, ``saved.py`` reads the settings of an earlier run. Hydra accepts ``+key`` and
+some typing errors, so every word is checked against the schema first. The answer to a wrong word names the right ones.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ def compose(command: str, words: list[str]) -> Any:
 
 
 def read(command: str, words: list[str], *, several: bool = False) -> tuple[list[Any], list[Any]]:
-    """The settings that ``words`` give, each of which exists, and the same with every list in brackets. Raises WrongCallError.
+    """The settings in ``words``, all of which exist, and the same with every list in brackets. Raises WrongCallError.
 
     several: whether a comma stands between the values of several runs in a path, too. The plugins that the words name are imported first.
     """
@@ -52,8 +51,8 @@ def read(command: str, words: list[str], *, several: bool = False) -> tuple[list
 
 
 def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str]) -> list[str]:
-    """``words`` with the part put before a key that has no dot, is no setting of the command, and means one setting only: ``arch=FPN``
-    becomes ``model.arch=FPN``. Raises WrongCallError, with the words that would be right, where it may mean several."""
+    """``words`` with the part written before short keys: ``arch=FPN`` becomes ``model.arch=FPN``. A short key has no dot, and is not a
+    setting of the command. Raises WrongCallError, with the right words, for a key that several parts have."""
     meanings = shorthands(known, groups)
     full = []
     for word in words:
@@ -67,8 +66,8 @@ def spelled_out(words: list[str], known: dict[str, bool], groups: Iterable[str])
 
 
 def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[str]]:
-    """The settings of parts, by their names without the part. Where the command has a list of that name, as ``seeds`` is one of ``seed``,
-    the name may mean the list as well."""
+    """The settings of parts, by their names without the part. If the command has a list of that name, as ``seeds`` for ``seed``, the name
+    may also mean the list."""
     found: dict[str, list[str]] = {}
     for name in sorted(known):
         part, _, setting = name.partition(".")
@@ -78,10 +77,10 @@ def shorthands(known: dict[str, bool], groups: Iterable[str]) -> dict[str, list[
 
 
 def check_part(group: str, words: list[str]) -> None:
-    """WrongCallError for a word that the group does not have; the nearest right ones are named."""
+    """Raises WrongCallError, with the nearest right words, for a word that the group does not have."""
     for word in words:
         if group == "backbone" and word in ("", "null"):
-            raise WrongCallError(f"backbone={word} names none; write a word of fcn help, or the name of an encoder, as backbone=resnet18")
+            raise WrongCallError(f"backbone={word} names no backbone; give one, as backbone=resnet18 (fcn train --help lists them)")
         try:
             find(group, word)
         except UserError as error:
@@ -89,12 +88,12 @@ def check_part(group: str, words: list[str]) -> None:
 
 
 def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> None:
-    """WrongCallError for a key that does not exist, in any prefix; the nearest right ones are named."""
+    """Raises WrongCallError, with the nearest right keys, for a key that does not exist, with any prefix."""
     groups = default_parts(command)
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and (key in known or key in groups):
-            raise WrongCallError(f"{override.input_line}: {key} is there already; write it without the +")
+            raise WrongCallError(f"{override.input_line}: {key} exists already; write it without the +")
         if key in groups:
             continue
         if is_setting(command, key):
@@ -113,7 +112,7 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
 
 
 def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
-    """Every key that can be set with any combination of the parts that ``chosen`` gives, and whether it is a list with all that have it."""
+    """Every key that can be set with some combination of the ``chosen`` parts, and whether it is a list in all of them that have it."""
     found: dict[str, bool] = {}
     for combination in combinations(chosen):
         for key, listed in keys(command, combination).items():

@@ -1,4 +1,4 @@
-"""The help of the command line: every setting with its default and its line, from where it is declared."""
+"""The help of the command line: every setting with its default and its help line."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -33,7 +33,7 @@ def command_help(command: str) -> str:
         lines += ["", "Training samples:"]
         for name, default, text in command_settings(AugmentConfig):
             lines += entry(f"augment.{name}", default, text)
-        lines += ["", "The loss, a sum of terms, each times its weight:"]
+        lines += ["", "Loss, a weighted sum of terms:"]
         for setting in loss_schema().SETTINGS:
             lines += entry(f"loss.{setting.name}", setting.default, setting.help)
     for kind, word in kinds.items():
@@ -57,7 +57,7 @@ FROM_DATA = ("epochs", "batch_size", "crop_size", "scale", "brightness", "contra
 
 
 def words_of(kind: str) -> Iterator[str]:
-    """The words of a kind, with what each is where they are few."""
+    """The words of a kind; if they are few, with a line about each."""
     names = list_parts(kind)
     if len(names) > MANY:
         more = "; and every encoder of smp and timm by its name" if kind == "backbone" else ""
@@ -71,7 +71,7 @@ def words_of(kind: str) -> Iterator[str]:
 
 
 def shared_settings(kind: str) -> list[tuple[Setting, list[str]]]:
-    """Each setting of a kind once, with the parts that have it so."""
+    """Each setting of a kind once, with the parts that share this form of it."""
     found: dict[str, tuple[Setting, list[str]]] = {}
     for name in list_parts(kind):
         for setting in find(kind, name).settings:
@@ -85,7 +85,7 @@ def shortened(names: list[str]) -> str:
 
 
 def entry(name: str, default: Any, text: str, *, plain: bool = False) -> list[str]:
-    """A setting and its default, beside them its line."""
+    """A setting and its default, with the help line beside them."""
     left = f"  {name}" if plain else f"  {name}={written(default)}"
     first, *rest = wrap(text, WIDTH - NAME - 2) or [""]
     lines = [f"{left:<{NAME}}  {first}".rstrip()] if len(left) <= NAME else [left, f"{'':<{NAME}}  {first}".rstrip()]

@@ -1,7 +1,7 @@
-"""Calls of ``fcn`` handed to a Hydra launcher: jobs of a cluster, or of several processes, instead of one after the other.
+"""Calls of ``fcn`` handed to a Hydra launcher, as jobs of a cluster or of several processes, instead of one after the other.
 
 Launchers are plugins of Hydra, chosen by ``hydra/launcher=NAME`` and set by ``hydra.launcher.KEY=VALUE``. A job is a whole call of ``fcn``
-in a process of its own, so that a launcher needs to carry nothing but words, and a job that is killed harms no other.
+in its own process. So a launcher carries only words, and a killed job harms no other.
 """
 
 import json
@@ -24,7 +24,7 @@ PLUGINS = {  # launcher -> package
 
 
 class Launcher:
-    """The launcher that ``words`` describe. Raises ValueError, in one sentence, where its package is missing or a setting is wrong."""
+    """The launcher that ``words`` describe. Raises ValueError, in one sentence, if its package is missing or a setting is wrong."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = sorted(words, key=lambda word: not word.startswith("hydra/launcher="))
@@ -95,7 +95,7 @@ def split_launcher(command: str, words: Sequence[str], *, several: bool) -> tupl
 
 
 def job(configuration: Any) -> int:
-    """What a launcher runs, wherever it does: one call of ``fcn``; returns its exit status."""
+    """The function that a launcher runs, on any machine: one call of ``fcn``. Returns the exit status."""
     return subprocess.run(**this_fcn(unpacked(configuration.call)), check=False).returncode
 
 
@@ -109,7 +109,7 @@ def _hydra() -> Iterator[None]:
 
 
 def packed(call: Sequence[str]) -> str:
-    """Words as one value that Hydra's grammar has nothing to say about: an x, and hexadecimal digits."""
+    """Words as one value that Hydra's grammar leaves alone: an x, and hexadecimal digits."""
     return "x" + json.dumps(list(call)).encode().hex()
 
 

@@ -1,7 +1,7 @@
 """The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
 
-What is wrong is answered in one line: exit status 2 for a wrong call, 1 for whatever goes wrong while the command runs. ``FCN_DEBUG=1``
-shows the traceback.
+An error is one line on standard error. The exit status is 2 for a wrong call, 1 for an error while the command runs. ``FCN_DEBUG=1`` shows
+the traceback.
 """
 
 import errno
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """What ``main`` does, the exit status returned."""
+    """As ``main``, but returns the exit status."""
     flags = [word for word in arguments if word.startswith("-")]
     words = [word for word in arguments if not word.startswith("-")]
     if "--version" in flags:
@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
 
 
 def complain(message: str, status: int = 2) -> int:
-    """One line on standard error. A wrong call is told by the first process only, a failure by the process that met it."""
+    """One line on standard error. Only the first process reports a wrong call; a failure is reported by the process that met it."""
     rank = os.environ.get("RANK", "0")
     message = shown(message, LONGEST)
     if rank == "0" or status == 1:
@@ -79,7 +79,7 @@ def complain(message: str, status: int = 2) -> int:
 
 
 def tell(text: str) -> None:
-    """A line on standard error; a progress bar that stands there makes room for it."""
+    """Write a line to standard error, without breaking a progress bar that is shown there."""
     bars = sys.modules.get("tqdm")  # not imported for the line alone
     if bars is None:
         print(text, file=sys.stderr)
@@ -88,14 +88,14 @@ def tell(text: str) -> None:
 
 
 class Lines(logging.Handler):
-    """A log whose every record is a line that is told."""
+    """A log handler that writes each record as one line with ``tell``."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(self.format(record))
 
 
 def execute(command: str, settings: Any, **more: Any) -> int:
-    """Run a command; what goes wrong is told in one line. more: what its function takes beside the settings."""
+    """Run a command; an error is reported in one line. more: arguments of its function beside the settings."""
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", handlers=[Lines()], force=True)
     try:
@@ -120,7 +120,7 @@ def explain(error: BaseException) -> str:
 
 
 def sweep(command: str, words: list[str], launch: Any = None) -> int:
-    """One run for each combination of comma-separated values, in a folder named after them below the output; all checked before the first.
+    """One run for each combination of comma-separated values, in a folder of that name below the output. All are checked before the first.
 
     Returns 1 where runs failed, which are named; the others are not lost.
     """

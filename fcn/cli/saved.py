@@ -24,18 +24,18 @@ DEEPEST_SETTINGS = 10  # levels; what is written has three
 
 
 def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
-    """The configuration that a run was started with, for going on with it. Raises WrongCallError where there is none."""
+    """The configuration that a run was started with, for going on with it. Raises WrongCallError if there is none."""
     from omegaconf import OmegaConf
 
     file = folder / "config.yaml"
     if not file.is_file():
         kept = next((folder / name for name in ("best.pt", "last.pt") if (folder / name).is_file()), None)
-        lost = f"; to start anew from what was learnt there, fcn train ... model.weights={kept} output=NEW" if kept else ""
+        lost = f"; to start a new run from its weights: fcn train ... model.weights={kept} output=NEW" if kept else ""
         raise WrongCallError(f"resume={folder} is no run: there is no {file}; give the output folder of fcn {command}{lost}")
     for override in overrides:
         if override.key_or_group not in BESIDE_RESUME[command]:
             raise WrongCallError(
-                f"{override.input_line} cannot be given with resume, which goes on with the settings in {file}; "
+                f"{override.input_line} cannot be given with resume: the run goes on with the settings in {file}; "
                 f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
     tree = saved_settings(command, folder, file)
@@ -46,7 +46,7 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
 
 
 def saved_settings(command: str, folder: Path, file: Path) -> Any:
-    """The settings in a ``config.yaml``, each of them checked. Raises WrongCallError, naming the file, for what no run has written."""
+    """The checked settings in a ``config.yaml``. Raises WrongCallError, naming the file, for content that no run has written."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -71,7 +71,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         tree.resume, tree.output = None, None
         OmegaConf.to_object(tree)
         if lacking:
-            log.warning("%s lacks %s; the default is taken", file, ", ".join(lacking))
+            log.warning("%s has no %s; the default is used", file, ", ".join(lacking))
         return tree
     except WrongCallError:
         raise
@@ -85,7 +85,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
 
 
 def need_plugins(modules: list[str], file: Path) -> None:
-    """WrongCallError where parts of a module are needed that the call does not name: no file chooses what code runs."""
+    """Raises WrongCallError if the run needs a module that the call does not name: files never choose what code runs."""
     try:
         check_plugins(modules, str(file))
     except UserError as error:
@@ -93,7 +93,7 @@ def need_plugins(modules: list[str], file: Path) -> None:
 
 
 def check_plain(text: str) -> None:
-    """ValueError where a YAML text is no mapping of a few levels, gives a key twice, or where a few of its bytes stand for many values."""
+    """Raises ValueError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
     from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events
@@ -113,7 +113,7 @@ def check_plain(text: str) -> None:
 
 
 def check_keys_once(node: Any) -> None:
-    """ValueError where a mapping of a YAML text gives a key twice, of which the last would be taken."""
+    """Raises ValueError if a mapping of a YAML text gives a key twice: YAML would use the last without a warning."""
     from yaml import MappingNode
 
     if isinstance(node, MappingNode):
@@ -137,7 +137,7 @@ def flat(settings: Any) -> set[str]:
 
 
 def literal(value: Any) -> Any:
-    """Values in which nothing refers to anything any more."""
+    """The values with all references resolved."""
     if isinstance(value, dict):
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -146,7 +146,7 @@ def literal(value: Any) -> Any:
 
 
 def check_kind(command: str, folder: Path, saved: set[Any]) -> None:
-    """WrongCallError where another command goes on with a folder whose ``config.yaml`` has the settings ``saved``; it is named."""
+    """Raises WrongCallError, naming the right command, if the folder with the settings ``saved`` belongs to another command."""
     whole = folder.absolute().parent.parent
     if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
         raise WrongCallError(f"resume={folder} is one training of a comparison; fcn compare resume={whole} goes on with all of them")

@@ -16,7 +16,7 @@ from fcn.tools.schema import loss_schema, part_schema
 
 
 def use_plugins(words: list[str]) -> None:
-    """Import the modules that ``plugins=[...]`` names, so that their parts can be chosen. Raises WrongCallError where that fails."""
+    """Import the modules that ``plugins=[...]`` names, so that their parts can be chosen. Raises WrongCallError if that fails."""
     given = [word.partition("=")[2] for word in words if word.partition("=")[0] == "plugins"]
     try:
         load_plugins([name.strip(" '\"") for value in given for name in value.strip("[]").split(",") if name.strip() not in ("", "null")])
@@ -43,7 +43,7 @@ def store_schemas(command: str, chosen: list[Any]) -> None:
 
 
 def file_name(word: str) -> str:
-    """A backbone's word as the name of a file of its group, which Hydra looks for: without what would lead into another folder."""
+    """A backbone's word as the name of a file that Hydra looks for, without characters that would lead into another folder."""
     return word if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", word) else f"x{word.encode(errors='surrogateescape').hex()}"
 
 
@@ -76,18 +76,18 @@ def composed(command: str, overrides: list[str]) -> Any:
 
 
 def with_file_name(word: str) -> str:
-    """A word of the call as Hydra composes it: a backbone by its ``file_name``."""
+    """A word of the call in the form that Hydra composes: a backbone by its ``file_name``."""
     key = word.partition("=")[0]
     return f"{key}={file_name(values(parse([word])[0])[0])}" if key == "backbone" else word
 
 
 def is_setting(command: str, key: str) -> bool:
-    """Whether a group's name is a setting of this command, a list of the group's words, where Hydra would choose a part."""
+    """True if a group's name is a setting of this command: a list of the group's words, where Hydra would choose a part."""
     return key in KINDS and key not in default_parts(command) and key in {field.name for field in fields(schema.COMMANDS[command])}
 
 
 def to_object(tree: Any) -> Any:
-    """The dataclass object of a composed tree. Raises WrongCallError for what is missing, of a wrong type or out of range."""
+    """The dataclass object of a composed tree. Raises WrongCallError for a value that is missing, of a wrong type or out of range."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

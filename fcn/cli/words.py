@@ -1,4 +1,4 @@
-"""The words of a call: Hydra's reading of ``key=value``, of lists and of sweeps, and of paths, which are taken to the letter."""
+"""The words of a call: ``key=value``, lists and sweeps as Hydra reads them, and paths, which are taken literally."""
 
 import os
 import re
@@ -15,7 +15,7 @@ class WrongCallError(Exception):
 
 
 def parse(words: list[str]) -> list[Any]:
-    """Hydra's reading of every word, refused where it is no ``key=value``."""
+    """Every word as Hydra reads it. Raises WrongCallError for a word that is not ``key=value``."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -24,7 +24,7 @@ def parse(words: list[str]) -> list[Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
-            raise WrongCallError(f"'{word}' is no setting; write key=value, as {key or 'epochs'}=...")
+            raise WrongCallError(f"'{word}' is not a setting; write key=value, as {key or 'epochs'}=...")
         try:
             override = parser.parse_override(word)
         except HydraException:  # blanks, brackets or '=' where none may be: taken to the letter
@@ -39,8 +39,8 @@ def parse(words: list[str]) -> list[Any]:
 
 
 def word_of_path(word: str, *, several: bool = False) -> str:
-    """A word of the call, its value in quotes where it is a path that is not: what Hydra and omegaconf then read is what was written.
-    several: a path, but that of the output, is cut at its commas."""
+    """A word of the call, with a path put in quotes, so that Hydra and omegaconf read it literally.
+    several: a path is split at its commas, except that of the output."""
     key, _, value = word.partition("=")
     if key not in PATHS or value == "null" or value[:1] in ("'", '"'):
         return word
@@ -59,12 +59,12 @@ def quoted(text: str) -> str:
 
 
 def without_references(text: str) -> str:
-    """``text`` as omegaconf reads it as it is: a ``${`` in it begins no reference to another setting."""
+    """``text`` in the form that omegaconf reads literally: ``${`` begins no reference to another setting."""
     return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text)
 
 
 def text_of(override: Any) -> str:
-    """The text that an override gives to a setting, which omegaconf has read."""
+    """The text that an override gives to a setting, as omegaconf reads it."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -89,11 +89,11 @@ def elements(override: Any) -> list[Any]:
     try:
         return list(override.sweep_iterator())
     except Exception as error:  # of Hydra's kinds of sweep, intervals and globs stand for no values by themselves
-        raise WrongCallError(f"{override.input_line} is no list of values; write each of them") from error
+        raise WrongCallError(f"{override.input_line} is not a list of values; write out each value") from error
 
 
 def bracketed(overrides: list[Any], known: dict[str, bool]) -> list[Any]:
-    """``overrides`` with the values of a list in one pair of brackets, where they are in none or in several. A sweep of lists stays one."""
+    """``overrides`` with the values of a list in one pair of brackets, also if they have none or several. A sweep of lists stays one."""
     from hydra.core.override_parser.types import Transformer
 
     written = []
@@ -108,14 +108,14 @@ def bracketed(overrides: list[Any], known: dict[str, bool]) -> list[Any]:
 
 
 def check_brackets(given: list[Any], written: list[Any]) -> None:
-    """WrongCallError for what ``bracketed`` had to write anew. Called once all else is right, so that its advice is right as well."""
+    """Raises WrongCallError for lists that ``bracketed`` had to rewrite. Called when all else is right, so that its advice is right."""
     for before, after in zip(given, written, strict=True):
         if before is not after:
-            raise WrongCallError(f"{before.input_line} is no list in one pair of brackets; write {after.input_line}")
+            raise WrongCallError(f"{before.input_line} is not a list in one pair of brackets; write {after.input_line}")
 
 
 def is_list(value: Any) -> bool:
-    """Whether a value can be that of a list: plain values in brackets, null, or what stands for a value that is elsewhere or missing."""
+    """True if a value can be a list's: plain values in brackets, null, or a placeholder for a value that is elsewhere or missing."""
     if isinstance(value, list):
         return not any(isinstance(item, list | dict) for item in value)
     return value is None or str(value).startswith(("${", "???"))

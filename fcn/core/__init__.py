@@ -1,1 +1,1 @@
-"""What every part of the toolkit may use, and which uses none of them: errors, names, settings, and the registry of parts."""
+"""The basis that every part of the toolkit may use: errors, names, settings, and the registry of parts. It imports no other part."""

@@ -1,4 +1,4 @@
-"""The configuration files: where they are, and which part each command takes unless told otherwise."""
+"""The configuration files: where they are, and each command's default parts."""
 
 import re
 from functools import cache
@@ -13,7 +13,7 @@ def conf_folder() -> Path:
 
 @cache
 def default_parts(file: str) -> dict[str, str]:
-    """The kinds of part in the defaults list of ``conf/FILE.yaml``, and in the files that it names, and the word of each."""
+    """The default word of each kind of part: from the defaults list of ``conf/FILE.yaml``, and of the files that it names."""
     text = (conf_folder() / f"{file}.yaml").read_text()
     found: dict[str, str] = {}
     for name, word in re.findall(r"^\s+- (\w+)(?:: (\S+))?", text.split("_self_", 1)[0], flags=re.MULTILINE):

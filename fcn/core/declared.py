@@ -1,8 +1,8 @@
 """Declarations read from source: what a module registers, and with which settings, without importing it.
 
-The command line lists every part and its settings in a fraction of a second, while the modules that the parts live in import torch. So the
-toolkit's own modules are read as syntax trees. What decorators, annotations and defaults name is looked up in the same file (constants)
-and in modules that cost nothing to import.
+The command line lists every part and its settings in a fraction of a second. The modules of the parts import torch, which takes longer. So
+the toolkit's own modules are read as syntax trees. Names in decorators, annotations and defaults are looked up in two places: constants of
+the same file, and modules that are cheap to import.
 """
 
 import ast
@@ -33,7 +33,7 @@ class Declaration(NamedTuple):
 
 @cache
 def declarations(module: str) -> tuple[Declaration, ...]:
-    """What ``module``, one of this package, registers."""
+    """The registrations in ``module``, a module of this package."""
     tree = ast.parse(source(module))
     names = Names(tree)
     return tuple(_declared(module, tree, names))
@@ -55,7 +55,7 @@ def source(module: str) -> str:
 
 
 class Names(dict[str, Any]):
-    """What names of a module mean: builtins, its own constants, and what it imports from ``CHEAP`` modules."""
+    """The values of a module's names: builtins, its own constants, and imports from ``CHEAP`` modules."""
 
     def __init__(self, tree: ast.Module) -> None:
         super().__init__(vars(builtins))

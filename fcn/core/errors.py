@@ -2,11 +2,11 @@
 
 
 class UserError(ValueError):
-    """Something that the caller can put right. Its text is one sentence: what was given, what is allowed, what to do."""
+    """A mistake that the caller can correct. Its text is one sentence: what was given, what is allowed, what to do."""
 
 
 class SettingError(UserError):
-    """A setting with a value that it does not take.
+    """A setting with a value that is not allowed.
 
     name: the setting. part: kind and name of what it belongs to, as ("upsample", "nearest"); None: a command.
     """

@@ -1,7 +1,7 @@
 """Files that are either whole or not there: written under a temporary name, synced to the disk, then renamed.
 
-A rename within one folder is atomic (POSIX ``rename``, Windows ``MoveFileEx``): whoever looks at the final name sees the old file or the
-new one, also when the process is killed or the power fails in between.
+A rename within one folder is atomic (POSIX ``rename``, Windows ``MoveFileEx``). A reader of the final name sees the old file or the new
+one, even if the process is killed or the power fails in between.
 """
 
 import errno
@@ -35,7 +35,7 @@ _REASONS = {
 
 @contextmanager
 def written(path: str | Path) -> Iterator[Path]:
-    """A temporary name in the folder of ``path`` to write to; on success it is synced and takes the name ``path``, else it is removed.
+    """A temporary file in the folder of ``path`` to write to. On success it is synced and renamed to ``path``; else it is removed.
 
         with written("labels.png") as temporary:
             picture.save(temporary)
@@ -72,7 +72,7 @@ def written(path: str | Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: str | Path) -> None:
-    """Removes what killed processes left in ``folder``; only for the one who owns it, since a file being written is hit as well."""
+    """Remove temporary files of killed processes in ``folder``. Only its owner may call this: a file that is being written goes as well."""
     for path in Path(folder).iterdir():
         if unfinished(path):
             path.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def _sync(path: Path) -> None:
 
 
 def _cause(error: BaseException | None, temporary: Path) -> OSError | None:
-    """The failure to write ``temporary`` that ``error`` is, or was raised upon; None where there is none."""
+    """The failure to write ``temporary`` among ``error`` and its causes; None if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _REASONS and str(error.filename or temporary) == str(temporary):
             return error

@@ -1,7 +1,7 @@
 """Labels: the names, colours and indices of the classes, and the one value that means "do not count this pixel".
 
-A label map is an integer array (H, W) whose values are class indices ``0 .. num_classes - 1`` or ``VOID``. Every reader
-of this package delivers maps in that form, whatever the files held; every picture that is written takes its colours here.
+A label map is an integer array (H, W). Its values are class indices ``0 .. num_classes - 1``, or ``VOID``. All readers of this package
+return maps in this form, whatever the files hold. All pictures that are written take their colours from here.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class LabelSet:
         return [value for color in colors for value in color]
 
     def index(self, name: str) -> int:
-        """The index of a class; ValueError names the closest classes where there is none of that name."""
+        """The index of the class of that name. Raises ValueError, with the closest names, if there is none."""
         if name not in self.names:
             raise ValueError(f"there is no class '{name}'; {suggest(name, self.names)}")
         return self.names.index(name)

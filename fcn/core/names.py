@@ -1,4 +1,4 @@
-"""Names: finding a part by its word, and answering a wrong word with the right ones."""
+"""Names: finding an entry by its name, and answering a wrong name with the right ones."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def suggest(word: str, words: Iterable[str]) -> str:
-    """What to say of a wrong word: 'did you mean X?' for close ones, else all that there are, or some if they are many."""
+    """The hint for a wrong name: 'did you mean X?' if a name is close, else all names, or some of many."""
     known = sorted(set(words))
     close = get_close_matches(word, known, n=3, cutoff=0.6)
     if close:
@@ -19,14 +19,14 @@ def suggest(word: str, words: Iterable[str]) -> str:
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
-    """``table[name]``; ValueError naming the close or allowed words where it is not there."""
+    """``table[name]``. Raises ValueError, with the close or allowed names, if it is not there."""
     if not isinstance(name, str) or name not in table:
         raise ValueError(f"{kind}={name} is not known; {suggest(str(name), table)}")
     return table[name]
 
 
 def shown(text: object, most: int = 60) -> str:
-    """What a file holds, or a library says of it, for a message: cut after ``most`` characters, what cannot be printed escaped."""
+    """Text from a file or a library, made fit for a message: cut after ``most`` characters, unprintable characters escaped."""
     words = str(text)
     cut = words if len(words) <= most else words[:most] + "..."
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in cut)
@@ -39,5 +39,5 @@ def listed(words: Iterable[str], most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
+    """The first line of an error's text, or the name of its class if the text is empty."""
     return shown(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__

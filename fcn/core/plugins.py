@@ -1,4 +1,4 @@
-"""Modules of users that register parts: those that a call names, and those of installed packages."""
+"""Users' modules that register parts: those that a call names, and those of installed packages."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def load_plugins(modules: Sequence[str]) -> None:
-    """Import the modules of users that register parts. Raises UserError for one that is not there or fails."""
+    """Import the users' modules that register parts. Raises UserError for one that is missing or fails."""
     for module in modules:
         if module in sys.modules:
             continue
@@ -35,8 +35,8 @@ def load_plugins(modules: Sequence[str]) -> None:
 
 
 def check_plugins(modules: Sequence[str], origin: str) -> None:
-    """UserError where a module whose parts ``origin`` is made of is not imported. It is never imported from here: a file from a stranger
-    must not choose what code runs. What installed packages name is imported, as everywhere."""
+    """Raises UserError if ``origin`` needs parts of a module that is not imported. This never imports it: a stranger's file must not choose
+    what code runs. Plugins of installed packages are imported, as everywhere."""
     load_packages()
     missing = [module for module in modules if module not in sys.modules]
     if missing:
@@ -46,7 +46,7 @@ def check_plugins(modules: Sequence[str], origin: str) -> None:
 
 @cache
 def load_packages() -> None:
-    """Import what installed packages name as plugins; one that fails costs no other."""
+    """Import the plugins of installed packages. One that fails does not stop the others."""
     for point in entry_points(group="fcn.plugins"):
         try:
             point.load()

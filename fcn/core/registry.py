@@ -1,7 +1,7 @@
-"""The registry of parts: what a word on the command line or in Python stands for.
+"""The registry of parts: the functions and classes behind the words of the command line and of Python calls.
 
-A part is a function or a class with a kind and a name. The toolkit's own are registered where they are defined; a user's are registered in
-the same way, in a module that ``plugins=[my_module]`` names, or that an installed package names under the entry-point group
+A part is a function or a class with a kind and a name. The toolkit's own parts are registered where they are defined. A user's parts are
+registered in the same way. Their module is named by ``plugins=[my_module]``, or by an installed package under the entry-point group
 ``fcn.plugins``:
 
     @fcn.register("upsample", "gain")
@@ -38,7 +38,7 @@ ANY = "*"  # the name of the part that stands for every name which nobody regist
 
 @dataclass(frozen=True)
 class Kind:
-    """What parts of a kind have in common.
+    """The common form of all parts of one kind.
 
     modules: where the toolkit's own are. common: ``module:function`` whose keyword-only parameters are settings of every part of the kind.
     takes: the positional parameters of a part, in words. gives: what it returns, in words. facts: what a registration may say beside values
@@ -135,7 +135,7 @@ class Part:
 
     @property
     def plugin(self) -> str | None:
-        """The module of the user's that registered it; None for the toolkit's own."""
+        """The user's module that registered it; None for the toolkit's own parts."""
         return None if self.module.partition(".")[0] == "fcn" else self.module
 
 
@@ -145,10 +145,10 @@ _registered: dict[tuple[str, str], Part] = {}  # parts of users, and own ones wh
 def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
     """Make a function or a class a part: ``@fcn.register("upsample", "gain")``.
 
-    kind: model, backbone, upsample, data, loss, optim, schedule or inference. names: one or more; a function with several takes the one
-    that was chosen as its parameter ``name``. facts: values for keyword-only parameters, which then are no settings, and facts that the
-    kind knows: ``output_stride`` of a model, the one that it asks its backbone for; ``sound`` of a data set whose samples need no looking
-    at before a training.
+    kind: model, backbone, upsample, data, loss, optim, schedule or inference.
+    names: one or more names. A function with several gets the chosen one as its parameter ``name``.
+    facts: values for keyword-only parameters, which then are not settings. Also facts of the kind: ``output_stride`` of a model is the
+        default for its backbone; ``sound`` of a data set means that its samples need no check before a training.
 
     The part belongs to the module that calls this, wherever the function is from: that is what loading a checkpoint asks for.
 
@@ -209,7 +209,7 @@ def check_names(kind: str, name: str, settings: Sequence[Setting], facts: Mappin
 
 
 def find(kind: str, name: str) -> Part:
-    """The part of that name. Raises UserError naming the close or allowed words where there is none."""
+    """The part of that name. Raises UserError, with the close or allowed names, if there is none."""
     name = str(name)
     load_packages()
     own = _own(kind)
@@ -222,7 +222,7 @@ def find(kind: str, name: str) -> Part:
 
 
 def is_part(kind: str, name: str) -> bool:
-    """Whether a part of that very name is registered."""
+    """True if a part of exactly that name is registered."""
     return name in list_parts(kind)
 
 
@@ -238,14 +238,14 @@ def common_settings(kind: str) -> tuple[Setting, ...]:
 
 
 def function_of(part: Part) -> Callable[..., Any]:
-    """The function or class itself, which imports its module."""
+    """The function or class itself. This imports its module."""
     if part.function is not None:
         return part.function
     return getattr(import_module(part.module), part.attribute)
 
 
 def build(kind: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Call a part. options: settings that its function takes itself; those of its kind are the caller's to apply.
+    """Call a part. options: settings that its own function takes. The caller applies those of its kind.
 
     Raises SettingError for an option that is unknown, or of a value that its setting does not take.
     """
@@ -255,7 +255,7 @@ def build(kind: str, name: str, *arguments: Any, **options: Any) -> Any:
 
 
 def bound(part: Part) -> Callable[..., Any]:
-    """The part's function with what its registration filled in, and with its name where it asks for that."""
+    """The part's function with the values from its registration filled in, and its name if it has a parameter ``name``."""
     function = function_of(part)
     fixed = dict(part.fixed)
     parameters = inspect.signature(function).parameters
@@ -276,7 +276,7 @@ def _own(kind: str) -> dict[str, Part]:
 
 
 def _completed(setting: Setting, of_kind: Setting | None) -> Setting:
-    """A part's setting that its kind has as well: the kind's where it has no default of its own, else with the kind's help line."""
+    """A part's setting that its kind has as well. Without its own default it is the kind's; else it has the kind's help line."""
     if of_kind is None:
         return setting
     return of_kind if setting.default == REQUIRED else replace(setting, help=setting.help or of_kind.help)

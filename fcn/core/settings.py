@@ -1,8 +1,8 @@
 """Settings: what can be set of a part or a command, read from its own declaration.
 
-The settings of a function are its keyword-only parameters (of a class: those of ``__init__``; of a dataclass: its fields). The annotation
-gives type and range, the default is the default, and the docstring's line ``name: ...`` is the help. Nothing is written twice: the
-command line's schema, ``--help``, the checks and the documents are made of these.
+The settings of a function are its keyword-only parameters. Those of a class are the ones of ``__init__``, those of a dataclass its fields.
+The annotation gives type and range, the default is the default, and the docstring's line ``name: ...`` is the help. Nothing is written
+twice: the command line's schema, ``--help`` and the checks are made from these.
 
     def windows(model, image, *, size: Annotated[int, at_least(1)] = 512, weights: Literal["gaussian", "constant"] = "gaussian"):
         '''Overlapping windows whose scores are blended.
@@ -32,7 +32,7 @@ PLAIN = (bool, int, float, str)
 
 
 class Range(NamedTuple):
-    """What values a setting takes: ``allowed`` in words, ``holds`` for one value."""
+    """The allowed values of a setting: ``allowed`` in words, ``holds`` as a test of one value."""
 
     allowed: str
     holds: Callable[[Any], bool]
@@ -52,7 +52,7 @@ def choice(*words: str) -> Choice:
 
 
 class Help(NamedTuple):
-    """The help line of a setting, in its annotation: for one that several parts have."""
+    """The help line of a setting, in its annotation. It is for settings that several parts have."""
 
     text: str
 
@@ -89,7 +89,7 @@ def share() -> Range:
 
 
 def nonnegative() -> Range:
-    """Of a list of weights, whose products with pixels and classes stay finite in float32."""
+    """For a list of weights: their products with pixels and classes stay finite in float32."""
     return Range("a list of numbers, 0 to 1e9, not all 0", lambda values: all(0 <= value <= 1e9 for value in values) and sum(values) > 0)
 
 
@@ -106,7 +106,7 @@ def multiple(step: int, low: int) -> Range:
 
 
 def items(each: Range | None = None, *, count: int | None = None, least: int = 1, distinct: bool = False, example: str = "") -> Range:
-    """Of a list: every item in ``each``, ``count`` of them (None: ``least`` or more), ``distinct``: none twice."""
+    """For a list. each: range of every item. count: number of items (None: ``least`` or more). distinct: no item twice."""
     number = f"a list of {count}" if count is not None else f"a list of {least} or more" if least > 1 else "a list"
     item = f", each {each.allowed}" if each else ""
     words = f"{number}{item}{', none twice' if distinct else ''}{f', as {example}' if example else ''}"
@@ -144,7 +144,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What it takes, in words."""
+        """The allowed values, in words."""
         texts = [one.allowed for one in self.ranges]
         if self.words:
             texts = [f"one of {', '.join(self.words)}"]
@@ -153,7 +153,7 @@ class Setting:
         return " and ".join(texts) + (", or null" if self.optional else "")
 
     def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
-        """SettingError where it does not take ``value``. key: what the caller calls the setting."""
+        """Raises SettingError if ``value`` is not allowed. key: the caller's name of the setting."""
         key = key or self.name
         if value is None and self.optional:
             return
@@ -188,8 +188,8 @@ KINDS = {
 
 
 def settings_of(declared: Any) -> tuple[Setting, ...]:
-    """The settings of a function, a class or a dataclass, in the order of their declaration. Raises UserError for one whose annotation says
-    nothing that can be set."""
+    """The settings of a function, a class or a dataclass, in the order of their declaration. Raises UserError for an annotation that is not
+    the type of a setting."""
     if isinstance(declared, type) and is_dataclass(declared):
         return _fields_of(declared)
     function = declared.__init__ if isinstance(declared, type) else declared  # type: ignore[misc]
@@ -227,7 +227,7 @@ def inherited_lines(declared: type) -> dict[str, str]:
 
 
 def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
-    """A setting from its declaration. annotation: None where there is none, so that the default says the type."""
+    """A setting from its declaration. annotation: type and range; None: the type is that of the default."""
     ranges: tuple[Range, ...] = ()
     words: tuple[str, ...] = ()
     if annotation is None and default not in (None, REQUIRED):
@@ -262,7 +262,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
 
 
 def help_lines(document: str) -> dict[str, str]:
-    """The lines ``name: text`` of a docstring, by name; what is indented under one goes on with it."""
+    """The lines ``name: text`` of a docstring, by name. Lines indented under one belong to it."""
     lines: dict[str, str] = {}
     name = ""
     for line in document.splitlines():
@@ -278,7 +278,7 @@ def help_lines(document: str) -> dict[str, str]:
 
 
 def check_options(settings: Sequence[Setting], options: Mapping[str, Any], part: tuple[str, str]) -> None:
-    """SettingError where an option is unknown, missing, or of a value that its setting does not take."""
+    """Raises SettingError for an option that is unknown or missing, or whose value is not allowed."""
     known = {setting.name: setting for setting in settings}
     kind, name = part
     for key, value in options.items():

@@ -1,7 +1,7 @@
 """Which bands of a picture file are colours, which is transparency, and which the file says nothing about.
 
-A fourth band beside red, green and blue may be near infrared as well as alpha. Pillow takes it for alpha, or leaves it out, without a word.
-Here it is alpha only where the file says so. Files with other bands are refused: three of five bands are not what was stored.
+A fourth band beside red, green and blue may be alpha, or near infrared. Pillow takes it for alpha, or drops it, without a warning. Here it
+is alpha only if the file says so. Files with other bands are refused: three of five bands are not the picture that was stored.
 """
 
 from typing import BinaryIO
@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPR
 
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands by TIFF's photometric interpretation
 _ALPHA = (1, 2, 999)  # TIFF's extra samples: premultiplied, not premultiplied, Corel's own number
-_MEND = "save the bands that are meant as a file of their own (gray, RGB, or RGB with alpha)"
+_MEND = "save the bands that you need as a file of their own (gray, RGB, or RGB with alpha)"
 
 
 def strange_bands(picture: Image.Image, file: BinaryIO | None) -> str | None:
@@ -24,14 +24,14 @@ def strange_bands(picture: Image.Image, file: BinaryIO | None) -> str | None:
         colors = _COLORS.get(int(picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1)), samples)
         extra = tuple(picture.tag_v2.get(EXTRASAMPLES, ()))
         if samples > colors and not (samples == colors + 1 and extra and extra[0] in _ALPHA):
-            return f"holds {samples} bands, and does not say that those beyond the first {colors} are transparency: {_MEND}"
+            return f"holds {samples} bands, and does not mark those after the first {colors} as transparency: {_MEND}"
     if (
         file is not None
         and picture.mode in ("LA", "RGBA")
         and ((picture.format == "JPEG2000" and not _alpha_of_jp2(file)) or (picture.format == "TGA" and not _alpha_of_tga(file)))
     ):
         colors = len(picture.mode) - 1
-        return f"holds {colors + 1} bands, and does not say that those beyond the first {colors} are transparency: {_MEND}"
+        return f"holds {colors + 1} bands, and does not mark those after the first {colors} as transparency: {_MEND}"
     return None
 
 

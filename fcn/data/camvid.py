@@ -1,8 +1,8 @@
 """CamVid (Brostow, Fauqueur, Cipolla 2009) as 11 classes at 480x360, in the folders of the SegNet tutorial: 367 / 101 / 233 images.
 
-``train``, ``trainannot`` and so on beside one list per split, whose lines hold the paths of an image and its map as they were on the
-author's disk (``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``): folder and stem are taken, the rest is not. The published
-images are PNG; JPEG is taken as well. In the maps 11 is void.
+The folders ``train``, ``trainannot`` and so on stand beside one list per split. A line holds the paths of an image and its map on the
+author's disk (``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``). Only folder and stem are used. The published images are PNG;
+JPEG is read as well. In the maps 11 is void.
 """
 
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,7 @@
-"""What the label maps of a split hold: pixels of each class and of void, and whether there is anything to learn or to score.
+"""The census of a split's label maps: pixels of each class and of void, and whether there is anything to learn or to score.
 
-Void (255) is the trap: masks of 0 and 255 are what most tools write for "background and object", and read as class indices they hold
-one class and void. A network that learns "background" everywhere then scores 1.0.
+Binary masks of 0 and 255 are a trap. Most tools write them for "background and object". Read as class indices, they hold one class and
+void (255). A network that predicts "background" everywhere then scores 1.0.
 """
 
 from collections import Counter
@@ -104,7 +104,7 @@ def refuse_scoring(census: Census, what: str) -> None:
         try:
             refuse_too_few(census, 2, what)
         except ValueError as error:
-            raise ValueError(f"{error}. (Where 255 does mean void, verify=none scores it as it is)") from None
+            raise ValueError(f"{error}. (If 255 does mean void, verify=none scores the masks as they are)") from None
 
 
 def training_warnings(census: Census) -> Iterator[str]:
@@ -112,14 +112,14 @@ def training_warnings(census: Census) -> Iterator[str]:
     names = census.labels.names
     suspects = [name for name in names if name.lower() in _NO_CLASSES]
     if suspects:
-        yield f"{listed(suspects, _SHOWN)}: a class like any other here, trained and scored; only the value 255 is left out"
+        yield f"{listed(suspects, _SHOWN)}: counted as a class, trained and scored; only the value 255 (void) is left out"
     missing = [name for index, name in enumerate(names) if index not in census.classes]
     if missing:
-        where = "no mask" if census.samples == census.of else f"none of {census.samples} masks looked at (of {census.of})"
-        void = f"; is the value 255 ({_percent(census.void)} of the pixels) meant to be it?" if len(missing) == 1 and census.void else ""
-        yield f"{where} to train on holds {listed(missing, _SHOWN)}: what does not occur cannot be learnt{void}"
+        where = "no training mask" if census.samples == census.of else f"none of {census.samples} training masks looked at (of {census.of})"
+        void = f"; does the value 255 ({_percent(census.void)} of the pixels) mean it?" if len(missing) == 1 and census.void else ""
+        yield f"{where} holds {listed(missing, _SHOWN)}: a class that does not occur cannot be learnt{void}"
     if census.void > _MUCH_VOID:
-        yield f"{_percent(census.void)} of the pixels to train on is void (255), which is not learnt from"
+        yield f"{_percent(census.void)} of the training pixels are void (255): nothing is learnt from them"
     yield from _mixed(census, "train on")
 
 
@@ -128,9 +128,9 @@ def scoring_warnings(census: Census) -> Iterator[str]:
     names, found = census.labels.names, census.classes
     absent = [name for index, name in enumerate(names) if index not in found]
     if census.samples == census.of and len(found) == 1:
-        yield f"the masks to score on hold {names[found[0]]} alone: a network that says it everywhere has a mean IoU of 1.0"
+        yield f"the masks to score hold {names[found[0]]} only: a network that predicts it everywhere has a mean IoU of 1.0"
     elif census.samples == census.of and absent:
-        yield f"no mask to score on holds {listed(absent, _SHOWN)}: left out of the mean IoU, or 0 where the network predicts it"
+        yield f"no mask to score holds {listed(absent, _SHOWN)}: left out of the mean IoU, or 0 where the network predicts it"
     yield from _mixed(census, "score on")
 
 
@@ -154,7 +154,7 @@ def _why_one(census: Census) -> str:
         )
     if census.classes == [1]:
         return f"no pixel is 0 ({names[0]}). If the values of the masks begin at 1, or 0 was made void, write 0 where it is meant"
-    return "there is nothing to tell it from. Check the masks' values against the list of classes"
+    return "a network needs two or more. Check the masks' values against the list of classes"
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,7 @@
-"""The list of classes of a person's own data: one name a line, and a refusal of the lists that other tools write.
+"""The list of classes of a user's own data: one name per line. Lists in the form of another tool are refused.
 
-A list of another form reads as a list of strange names, and a header or a line for "ignore" shifts every class by one. So a line that
-looks like another tool's is never taken for a name: the message says which line, what it looks like, and the form that is read.
+A list of another form would be read as strange names. A header or a line for "ignore" would shift every class by one. So a line that looks
+like another tool's is never taken for a name. The message says which line, what it looks like, and which form is allowed.
 """
 
 import re
@@ -45,10 +45,10 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def read_classes(path: str | PathLike[str]) -> LabelSet:
-    """A list of classes: one name a line in the order of the indices, a colour ``#rrggbb`` after it if you like; ``#`` begins a comment.
+    """A list of classes: one name per line, in the order of the indices. A colour ``#rrggbb`` may follow. ``#`` begins a comment.
 
-    Classes without colour take that of their index in VOC's palette. Raises FileNotFoundError, and ValueError naming file and line, also
-    for what looks like the list of another tool (an index or a colour in numbers beside the name, a header, JSON, YAML).
+    A class without a colour has the colour of its index in VOC's palette. Raises FileNotFoundError, and ValueError naming file and line.
+    Lists that look like another tool's are refused too: an index or a numeric colour beside the name, a header, JSON, YAML.
     """
     path = Path(path)
     if not path.is_file():

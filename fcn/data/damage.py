@@ -1,17 +1,16 @@
-"""What a picture file shows of its own damage, beyond what Pillow looks at.
+"""Damage in a picture file, beyond what Pillow checks.
 
-Decoders are lenient: a zeroed tail, a flipped bit or a size that is not true gives pixels, and a label map of wrong classes. So before the
-pixels are decoded
+Decoders are lenient. A zeroed tail, a flipped bit or a wrong size still gives pixels, and so a label map of wrong classes. These checks
+come before the pixels are decoded:
 
-- the size that a header claims is held against the bytes there are. Each coding has a smallest number of bytes for a number of pixels:
-  deflate yields at most 1032 bytes for one (RFC 1951: 258 bytes for 2 bits), and JPEG codes each block of 8x8 in 2 bits or more;
-- the checksums are compared: PNG's CRC of each chunk (of all that is stored, for 1 % of the time that decoding takes), and zlib's of each
-  strip of a TIFF, which its decoder does not reach where damage lengthens the data;
-- the parts of a TIFF must lie within the file, and a PNG must end with its end mark;
-- the markers of a JPEG must follow each other, and lengths that a file states twice must agree (``lengths``).
+- Size. The size in the header is compared with the number of bytes. Each coding has a smallest number of bytes for a number of pixels:
+  one byte of deflate gives at most 1032 (RFC 1951: 258 bytes for 2 bits), and JPEG codes each block of 8x8 in 2 bits or more.
+- Checksums. PNG has a CRC for each chunk; checking them takes 1 % of the time of decoding. A TIFF has zlib's checksum for each strip. Its
+  decoder does not reach it if damage lengthens the data.
+- Parts. The parts of a TIFF must lie within the file, and a PNG must end with its end mark.
+- Order. The markers of a JPEG must follow each other, and lengths that a file states twice must agree (``lengths``).
 
-JPEG, WebP, AVIF, JPEG 2000, LZW and raw pixels have no checksum: damage that leaves them decodable, and their lengths right, cannot be
-seen.
+JPEG, WebP, AVIF, JPEG 2000, LZW and raw pixels have no checksum. Damage that leaves them decodable, with right lengths, cannot be seen.
 """
 
 import re
@@ -275,7 +274,7 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
 def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
     """(offset, bytes) of each strip or tile.
 
-    1 is all that is known of the bytes where old files leave them out, and where pixels are stored raw, since nobody looks at them then.
+    The bytes are given as 1 if they are not known: old files leave them out. So are those of raw pixels, which are not checked here.
     """
     tags = picture.tag_v2
     places, lengths = (TILEOFFSETS, TILEBYTECOUNTS) if TILEOFFSETS in tags else (STRIPOFFSETS, STRIPBYTECOUNTS)

@@ -1,8 +1,8 @@
-"""Large archives from the net, whole or not at all.
+"""Downloads of large archives: whole, or not there at all.
 
-A file is fetched into ``NAME.part``, continued where it was cut, and takes its name only when its checksum is right; an archive is unpacked
-beside its place and moved there when it is complete. So whatever bears its final name is finished, after any crash, and two processes that
-want the same file wait for each other (a file lock, where the system has them).
+A file is downloaded to ``NAME.part``. A download that was cut goes on there. The file gets its final name only if its checksum is right. An
+archive is unpacked beside its place, and moved there when it is complete. So a file with its final name is complete, after any crash. Two
+processes that want the same file wait for each other (a file lock, if the system has them).
 """
 
 import errno

@@ -1,13 +1,13 @@
-"""A person's own images and label maps, paired by stem (``street.jpg`` with ``street.png``), with the classes in ``classes.txt``.
+"""A user's own images and label maps, paired by stem (``street.jpg`` with ``street.png``), with the classes in ``classes.txt``.
 
-Three layouts are known by their folders:
+Three layouts are recognised by their folders:
 
 - ``ImageSets/Segmentation/SPLIT.txt``, ``JPEGImages``, ``SegmentationClass``: Pascal VOC's;
 - ``SPLIT/images`` and ``SPLIT/masks`` for each split;
-- ``images`` and ``masks`` with a list of stems ``SPLIT.txt`` for each split; or with no list at all: then every image goes to ``train`` or
-  ``val`` by a hash of its stem, so that it stays where it is when others are added.
+- ``images`` and ``masks``, with a list of stems ``SPLIT.txt`` for each split. Without any list, every image goes to ``train`` or
+  ``val`` by a hash of its stem. So it stays in its split when others are added.
 
-A text file beside ``images`` is a list where it has a split's usual name or one of its lines names an image: notes are no split.
+A text file beside ``images`` is a list if it has a usual name of a split, or if one of its lines names an image. Notes are not lists.
 """
 
 from hashlib import sha256
@@ -36,10 +36,10 @@ def folder(
     val_fraction: Annotated[float, inside(0, 1)] | None = None,
     classes: str = "classes.txt",
 ) -> Pairs:
-    """A folder of your own images and label maps; see data/README.md for the layouts.
+    """Your own images and label maps; data/README.md shows the layouts.
 
-    val_fraction: share kept for validation where the folder has no split lists; null: 0.2.
-    classes: file in ``root`` with one class name a line.
+    val_fraction: share of the images for validation if the folder has no split lists; null: 0.2.
+    classes: file in the folder with one class name per line.
 
     Label maps hold class indices, and 255 for void. Raises
     FileNotFoundError and ValueError, naming all that is missing, what is in excess or given twice, and the splits there are.

@@ -1,13 +1,13 @@
-"""From one photograph to one tensor, RGB, or to rows that are read when asked for.
+"""From one photograph to one RGB tensor, or to rows that are read on demand.
 
-What a file may hold is settled here, once, so that nothing later meets anything but ``uint8``. An image is what a viewer shows: its EXIF
-orientation is applied, 16 bits are scaled to 8 (never clipped), and what is transparent shows white paper behind it (a hidden colour under
-full transparency is an accident of the drawing program). What cannot be known is refused, or said once: which of several pages is meant,
-and whether 16 bits hold values of 12.
+All kinds of files become ``uint8`` here, so that later code meets nothing else. An image is what a viewer shows. EXIF orientation is
+applied. 16 bits are scaled to 8, never clipped. Transparent pixels are blended with white: a hidden colour under full transparency is an
+accident of the drawing program. What cannot be known is refused, or warned of once: which of several pages is meant, and whether 16 bits
+hold 12-bit values.
 
-JPEG goes through torchvision's decoder, faster than Pillow's, as long as torchvision has it: 0.29 announces that it will
-go. All else goes through Pillow, PNG too: torchvision's PNG decoder ends the process on some corrupted files, where one broken picture must
-not cost the others.
+JPEG is decoded by torchvision, which is faster than Pillow, as long as torchvision can: 0.29 announces the end of its decoder. All other
+formats are decoded by Pillow, PNG too. Torchvision's PNG decoder ends the process on some corrupted files, and one broken picture must not
+cost the others.
 """
 
 from collections.abc import Mapping
@@ -50,9 +50,9 @@ class Shown:
     """A picture as a viewer shows it, of ``shape`` (3, H, W); ``shown[:, first:last]`` makes these rows, uint8 ``(3, rows, W)``, RGB, in
     channels-last memory.
 
-    The picture itself stays as Pillow holds it, at 4 bytes a pixel, or 1 where it is gray or has a palette. Grayscale, palette, CMYK,
-    transparent (over white) and 16-bit pictures (scaled) are converted, EXIF orientation is applied. Gray values of 16 bits are scaled by
-    the range that the file gives (TIFF's bits or largest value, PNG's significant bits), else by 65535; a warning tells, once, where they
+    The picture itself stays as Pillow holds it: 4 bytes a pixel, or 1 if it is gray or has a palette. Grayscale, palette, CMYK,
+    transparent (over white) and 16-bit pictures (scaled) are converted, and EXIF orientation is applied. Gray values of 16 bits are scaled
+    by the range that the file gives (TIFF's bits or largest value, PNG's significant bits), else by 65535. A warning is given once if they
     use less than a quarter of it.
 
     Raises ValueError, which calls it ``name``, for values of unknown range, for bands that are neither colours nor transparency, and for no
@@ -118,10 +118,10 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     """The picture as a viewer shows it, uint8 ``(3, H, W)``, decoded, of which ``image[:, first:last]`` are rows: a tensor of JPEG, and of
     all else what :class:`Shown` reads from.
 
-    Of an animation the first frame is taken, and a warning tells so, once. There is no limit on the size.
+    Of an animation the first frame is used, with one warning. There is no limit on the size.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty, damaged, of several pages, with
-    bands beside its colours that are no transparency, or not a picture of a known range.
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty or damaged, for several pages,
+    for bands beside the colours that are not transparency, and for values of unknown range.
     """
     with opened_file(path) as file:
         jpeg = file.read(len(_JPEG)) == _JPEG
@@ -138,9 +138,9 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     with opened(path) as picture:
         count = frames(picture, path)
         if count > 1 and picture.format == "TIFF":
-            raise ValueError(f"{path} holds {count} pages, and which is meant is not known: save each as a file of its own")
+            raise ValueError(f"{path} holds {count} pages, and only one can be used: save each as a file of its own")
         if count > 1:
-            say_once("frames", f"{path} holds {count} frames: the first is taken as the picture, here and of other animations")
+            say_once("frames", f"{path} holds {count} frames: the first is used, here and in other animations")
         decode(picture, path)
         return Shown(picture, path)
 
@@ -188,8 +188,8 @@ def _say_dark(largest: int, name: str | PathLike[str]) -> None:
     if 0 < largest < _DARK:
         say_once(
             "dark",
-            f"{name} has 16 bits a channel, but no value above {largest} of 65535: it is taken as nearly black, here and in other files. "
-            "Where 16 bits hold values of 10, 12 or 14, multiply them by 64, 16 or 4, or save 8 bits",
+            f"{name} has 16 bits a channel, but no value above {largest} of 65535: it is read as nearly black, here and in other files. "
+            "If the values have 10, 12 or 14 bits, multiply them by 64, 16 or 4, or save 8 bits",
         )
 
 
@@ -198,8 +198,8 @@ def _say_translucent(picture: Image.Image, name: str | PathLike[str]) -> None:
     if 2 * sum(counts[1:255]) > sum(counts):
         say_once(
             "alpha",
-            f"{name} marks its last band as transparency, and most of it is translucent: white is shown behind it, here and elsewhere. "
-            "Where that band is something else (near infrared), save the colours alone",
+            f"{name} marks its last band as transparency, and most of it is translucent: it is blended with white. "
+            "If that band is something else (near infrared), save the colours alone",
         )
 
 

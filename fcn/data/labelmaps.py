@@ -1,6 +1,6 @@
 """From one label map in a file to one tensor of raw indices.
 
-A label map is what the file stores: the *indices* of a palette picture, not its colours, and never anything lossy.
+A label map is what the file stores: the *indices* of a palette picture, not its colours. Lossy formats are refused.
 """
 
 from io import BytesIO
@@ -24,13 +24,15 @@ _MEND = "convert it to a palette or grayscale PNG whose values are the indices o
 def read_labels(path: str | PathLike[str]) -> Tensor:
     """The raw values of a label map: uint8 ``(H, W)``, the indices of a palette picture, the gray values of any other.
 
-    Of one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits are taken if they fit in 0..255; ``.mat`` is read as SBD's
-    ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant (TIFF's own orientation tag is part of its
-    format, and is).
+    With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits are read if they fit in 0..255. ``.mat`` is read as SBD's
+    ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag is part of the
+    format, and is applied.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for a damaged one, for several pages or frames, for
-    colours or fractions where indices belong, for lossy formats (JPEG smears values), for a GIF of colours (encoders number them anew), and
-    for values outside of 0..255.
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for
+
+    - a damaged file, several pages or frames,
+    - colours or fractions in place of indices, and values outside of 0..255,
+    - lossy formats (JPEG smears values), and a GIF of colours (encoders number them anew).
     """
     if Path(path).suffix.lower() == ".mat":
         return _read_sbd(path)

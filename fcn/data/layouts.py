@@ -1,6 +1,6 @@
-"""What a folder looks like that is not laid out as ``data=folder`` reads it, and all that it lacks, told at once.
+"""A folder in another layout than those of ``data=folder``: what it looks like, and all that it lacks, in one message.
 
-Each annotation tool has its own folders. A person who brings one should meet one message with everything to change, not one a run.
+Each annotation tool has its own folders. A user should get one message with everything to change, not one message per run.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""What picture files say of their lengths, held against each other: BMP, GIF and WebP, and what is coded by LZW.
+"""Lengths that a picture file states twice, compared with each other: BMP, GIF and WebP, and data coded by LZW.
 
-Decoders take as many bytes as they need, wherever these lie. So bytes that were put in or doubled, and a header of another width or fewer
-rows, give other pixels without a word, though the file says twice how long it is.
+Decoders take as many bytes as they need, wherever these are. So inserted or doubled bytes, or a header with another width or fewer rows,
+give wrong pixels without an error. The file itself says twice how long it is.
 """
 
 import struct

@@ -1,7 +1,7 @@
-"""Picture files, opened and decoded: what goes wrong on the way is one sentence that names the file.
+"""Picture files, opened and decoded. An error is one sentence that names the file.
 
-What a file shows of its own damage is looked at (``damage``), and whether its bands are what they are taken for (``bands``). Photographs
-and label maps differ in what they make of the picture (``images``, ``labelmaps``).
+``damage`` checks the file for damage, ``bands`` checks the meaning of its bands. ``images`` and ``labelmaps`` turn the picture into a
+photograph or a label map.
 """
 
 import threading

@@ -1,11 +1,10 @@
-"""Images and label maps in files, paired by name: the one data set class behind VOC, CamVid and a person's own folder.
+"""Images and label maps in files, paired by name: the one data set class behind VOC, CamVid and a user's own folder.
 
-A reader of a data set only says which files belong together and what its raw values mean; finding the files by stem, checking that none is
-missing and reading them is done here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter.
+The reader of a data set says which files belong together, and what the raw values mean. Files are found by stem, checked for missing ones
+and read here. Names are compared in Unicode's composed form (NFC): a Mac writes an accent apart from its letter.
 
-The image is taken as shown (EXIF orientation applied), the label map as stored. A photograph that its EXIF turns by a quarter, with a map
-drawn on the unturned pixels, is refused rather than guessed at: for a half turn or a mirror image the sizes would not tell, and one rule
-must hold for all.
+EXIF orientation is applied to the image, not to the label map. A quarter turn with a map of the unturned pixels is refused, not guessed at.
+For a half turn or a mirror image the sizes would not show it, and one rule must hold for all.
 """
 
 import unicodedata
@@ -140,8 +139,8 @@ class Files(dict[str, str]):
 def read_text(path: str | PathLike[str]) -> str:
     """A text file in UTF-8, with or without a byte order mark, in composed Unicode (NFC).
 
-    Raises FileNotFoundError for a missing file and ValueError, naming the file, for one that cannot be read, is in another coding or holds
-    NUL bytes (UTF-16 without a mark is valid UTF-8, with a NUL after each letter).
+    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that cannot be read, is in another coding, or
+    holds NUL bytes. (UTF-16 without a mark is valid UTF-8, with a NUL after each letter.)
     """
     try:
         data = Path(path).read_bytes()

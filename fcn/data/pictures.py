@@ -1,7 +1,7 @@
 """Label maps as pictures: palette PNGs that keep the indices, overlays on the image, legends, and sheets of samples side by side.
 
-Arrays and CPU tensors are taken alike: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
-Large ones are worked on in bands of rows, and an image may be read as they come (``Shown``).
+Arrays and CPU tensors are both accepted: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
+Large ones are processed in bands of rows. An image may be read band by band (``Shown``).
 """
 
 from collections.abc import Collection, Iterator, Sequence

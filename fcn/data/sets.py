@@ -20,7 +20,7 @@ def create_splits(
 
     train: split to train on.
     val: split to score.
-    verify: samples that are read before the training; auto: all of a small set, 500 of a large one.
+    verify: samples that are checked before the training; auto: all up to 500, else 500 of them.
 
     options: the data set's own settings. Raises UserError for unknown names, and one that names what is wrong with the first samples.
     """

@@ -6,4 +6,4 @@ from typing import Annotated
 from fcn.core.settings import Help
 
 Root = Annotated[str | PathLike[str], Help("folder that holds the data set")]
-Download = Annotated[bool, Help("fetch what is missing (VOC 2012: 2 GB, SBD: 1.4 GB)")]
+Download = Annotated[bool, Help("download missing files (VOC 2012: 2 GB, SBD: 1.4 GB)")]

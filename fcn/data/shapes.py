@@ -1,12 +1,12 @@
 """Shapes: a data set that the project draws itself, so that training, scoring and comparing need no download.
 
-A picture is a textured ground on which objects lie, later ones over earlier ones, some cut by the border, each casting a shadow. Size,
-colour and texture are drawn without regard to the class: only the outline, and the relief that follows it, tell a disk from a star. The
-class ``wire`` is 1.5 to 3 pixels wide and crosses the picture; it is what coarse scores lose first.
+A picture is a textured ground with objects on it. Later objects cover earlier ones, some are cut by the border, and each casts a shadow.
+Size, colour and texture do not depend on the class. Only the outline, and the relief that follows it, tell a disk from a star. The class
+``wire`` is 1.5 to 3 pixels wide and crosses the picture. Coarse scores lose it first.
 
-Every object is a signed distance to its outline (negative inside), in pixels, at the pixel centres. One function thus gives the
-anti-aliased edge (coverage falls from 1 to 0 within the pixel that the outline cuts), the label (inside or not), the void band along the
-outline, as in Pascal VOC, the relief and the shadow. The band takes 1.5 pixels on both sides of an outline; round a wire it lies outside
+Every object is a signed distance to its outline (negative inside), in pixels, at the pixel centres. This one function gives everything: the
+anti-aliased edge (coverage falls from 1 to 0 within the pixel that the outline cuts), the label (inside or not), the relief, the shadow,
+and a void band along the outline, as in Pascal VOC. The band is 1.5 pixels wide on both sides of an outline. Around a wire it is outside
 only, so that nothing of the wire is lost.
 
 Distance to a polygon: Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d.
@@ -69,11 +69,11 @@ def drawn(
     val_count: Annotated[int, at_least(1)] = 200,
     seed: Annotated[int, between(0, 2**63 - 1)] = 0,
 ) -> "Shapes":
-    """Pictures that the project draws itself, held in memory: nothing to download.
+    """Built-in pictures, drawn by the project and held in memory: nothing to download.
 
-    train_count: pictures of the training split.
-    val_count: pictures of every other split.
-    seed: number that the pictures follow from.
+    train_count: number of pictures in the training split.
+    val_count: number of pictures in every other split.
+    seed: seed of the pictures.
     """
     return shapes(split, count=train_count if split == "train" else val_count, seed=seed, keep=True)
 

@@ -1,7 +1,7 @@
-"""The archive that the Pascal VOC evaluation server takes: one palette PNG of class indices per test image.
+"""The archive for the Pascal VOC evaluation server: one palette PNG of class indices per test image.
 
-``results/VOC2012/Segmentation/comp6_test_cls/<id>.png``, each of its image's original size with values 0..20, no void, as a gzipped tar
-(comp6: any training data; comp5: VOC's own alone). Source: the VOC2012 development kit, section 9.2.
+The archive is a gzipped tar of ``results/VOC2012/Segmentation/comp6_test_cls/<id>.png``. Each PNG has its image's original size and the
+values 0..20, without void. (comp6: any training data; comp5: only VOC's own.) Source: the VOC2012 development kit, section 9.2.
 """
 
 import tarfile

@@ -1,12 +1,12 @@
 """Training augmentation: random scale, crop and flip of image and label map together, then colour; all on uint8.
 
-Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result is that of resizing
-the whole image and cropping it: the source region is cut with the support of the filter around it, and begins where an output pixel lies on
-the source grid as the first one of the whole image does. For that the *step*, source pixels per output pixel, is a fraction p / q of small
-whole numbers: the pattern of weights repeats each q output and p source pixels.
+Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result equals resizing the
+whole image and then cropping it. For that, the source region includes the support of the filter. It begins where an output pixel lies on
+the source grid as the first one of the whole image does. So the *step*, source pixels per output pixel, is a fraction p / q of small whole
+numbers: the pattern of weights repeats each q output and p source pixels.
 
-Images are resized with the anti-aliasing bilinear filter (as Pillow's; without it a halved image keeps every second pixel's noise), for
-which torch has a fast uint8 channels-last kernel; label maps take the nearest source pixel on the same grid of pixel centres.
+Images are resized with an anti-aliasing bilinear filter, like Pillow's. Without it a halved image keeps every second pixel's noise. Torch
+has a fast uint8 channels-last kernel for it. Label maps take the nearest source pixel on the same grid of pixel centres.
 """
 
 import math
@@ -55,12 +55,14 @@ class ColorJitter:
 class TrainingTransform:
     """A random crop of ``crop_size`` (height, width, or one number for both) of the randomly scaled, flipped and coloured image.
 
-    ``scale`` bounds the factor, drawn uniformly (to the nearest step p / q, see above), relative to the image's own size; ``flip`` is the
-    probability of mirroring left and right; ``color`` is a ``ColorJitter``, or None for none. Where the scaled image is smaller than the
-    crop it lies at a random place in it, amid ``fill`` (r, g, b in 0..255) in the image and ``VOID`` in the label map.
+    scale: smallest and largest factor, relative to the image's own size; drawn uniformly, to the nearest step p / q (see above).
+    flip: probability of mirroring left and right.
+    color: a ``ColorJitter``; None: none.
+    fill: colour around an image that is smaller than the crop (r, g, b in 0..255); the label map is ``VOID`` there. The image then lies at
+        a random place in the crop.
 
-    Called with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, from which alone it draws, it returns the
-    crop of both; the image lies in channels-last memory. Raises ValueError when built with a value out of range.
+    Call it with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, its only source of random numbers. It
+    returns the crop of both; the image is in channels-last memory. Raises ValueError when built with a value out of range.
     """
 
     def __init__(

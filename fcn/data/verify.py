@@ -1,4 +1,4 @@
-"""Looking at the samples of a split before a long run needs them: does every pair exist, decode, match in size and hold known labels?"""
+"""The check of a split's samples before a long run: does every pair exist, decode, match in size, and hold known labels?"""
 
 import os
 import re
@@ -24,8 +24,10 @@ _ALIKE = 3  # samples that are named beside the first of a kind
 def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census:
     """Reads samples of a split as training will and returns what their label maps hold.
 
-    ``all`` reads every one, ``none`` none, ``auto`` every one of up to 500 and an evenly spread 500 of more. Raises ValueError for an empty
-    split, and one that tells of the faulty samples, one of each kind in full; with ``progress``, a bar on stderr tells how far it is.
+    mode: ``all`` reads every sample, ``none`` none, ``auto`` all up to 500, else 500 that are evenly spread.
+    progress: show a progress bar on stderr.
+
+    Raises ValueError for an empty split, and for faulty samples. The message gives one fault of each kind in full.
     """
     if mode not in MODES:
         raise ValueError(f"verify is one of {', '.join(MODES)}, not '{mode}'")
@@ -60,7 +62,7 @@ def _by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
         kinds.setdefault(kind, []).append((name, fault))
     for (_, first), *others in kinds.values():
         names = listed([f"'{shown(name)}'" for name, _ in others], _ALIKE)
-        yield f"{first} (so it is with {names})" if others else first
+        yield f"{first} (the same with {names})" if others else first
 
 
 def _looked_at(split: Split, index: int) -> Tensor | str:

@@ -1,7 +1,7 @@
 """Pascal VOC 2012 (Everingham et al.) and its larger training set with the masks of SBD (Hariharan et al. 2011).
 
-Masks are palette pictures whose indices are the classes, 255 being void. SBD's masks have no void. The usual "augmented" training set is
-all that SBD and VOC annotate but for VOC's validation images, which SBD's own training split contains: training on it as it is would leak.
+Masks are palette pictures. Their indices are the classes, and 255 is void. SBD's masks have no void. The usual "augmented" training set is
+all that SBD and VOC annotate, without VOC's validation images. SBD's own training split contains some of these: training on it would leak.
 """
 
 from importlib.util import find_spec

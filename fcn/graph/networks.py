@@ -39,7 +39,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
     if not isinstance(network, nn.Module):
         if type(network).__name__ == "ExportedProgram":
             raise ValueError(f"an exported program cannot be read; {_GIVE}")
-        raise ValueError(f"{network!r} is no network; give a module, such as torchvision.models.resnet50()")
+        raise ValueError(f"{network!r} is not a network; give a module, such as torchvision.models.resnet50()")
     while (inner := wrapped_in(network)) is not None:
         network = inner
     for path, module in network.named_modules():
@@ -82,7 +82,7 @@ def _unreadable(module: nn.Module) -> str:
     if exported or home.startswith("torch.export"):
         return f"comes from torch.export, and holds for the sizes and the mode of its export only; {_GIVE}"
     if home.startswith(QUANTIZED) or any(tensor.is_quantized for tensor in tensors):
-        return f"is quantised ({kind}), and its integers cannot be read as layers; give the network as it was before"
+        return f"is quantised ({kind}), and its integers cannot be read as layers; give the network before quantisation"
     if any(map(is_lazy, tensors)):
         return f"has no weights yet ({kind}); run the network once on an image first"
     return ""

@@ -1,10 +1,11 @@
-"""Test-time augmentation: the image also mirrored and resized, each view taken through the network, and the softmax probabilities averaged.
+"""Test-time augmentation: mirrored and resized views of the image pass through the network, and their softmax probabilities are averaged.
 
-It composes with every strategy: a view is an image whose rows are made when they are asked for (``Mirrored``, ``Resized``), and the
-strategy's scores of it are put back on the image's own grid band by band, in one bilinear interpolation from the network's grid. All views
-go down the image side by side, so that no full-size scores are held; a strategy that works within a budget of memory shares it out among
-them, and does not cut them into strips. Probabilities are averaged, not logits, as the field does (Chen et al. 2018, section 4.1,
-arXiv:1802.02611, and the toolkits): a view that is sure counts more than one that is not, but never for more than 1.
+It works with every strategy. A view is an image whose rows are made on demand (``Mirrored``, ``Resized``). Its scores are put back on the
+image's own grid band by band, in one bilinear interpolation from the network's grid. All views go down the image side by side, so that no
+full-size scores are stored. A strategy with a budget of memory divides it among the views, and does not cut them into strips.
+
+Probabilities are averaged, not logits, as usual (Chen et al. 2018, section 4.1, arXiv:1802.02611). A confident view counts more than one
+that is not, but never for more than 1.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ def augmented(
 ) -> Scores | Strips:
     """Mean softmax probabilities, pixel by pixel, over the image at each of the ``scales`` and, with ``flip``, each of these mirrored.
 
-    flip: average with the mirrored image.
+    flip: average over the image and its mirror image.
     scales: factors of the image's size to average over.
 
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.

@@ -1,8 +1,8 @@
 """How much memory a pass over an image takes, and how much there is.
 
-What a pass takes is read from the network's graph: the operations in their order, each tensor alive from the operation that makes it to the
-last one that reads it. The sum of what is alive is largest at one of them; it grows with the area of the image. Under autocast, what is
-computed in float32 otherwise counts in its type.
+The memory of a pass is estimated from the network's graph. A tensor is alive from the operation that makes it to the last one that reads
+it. The peak is the largest sum of live tensors. It grows with the area of the image. Under autocast, tensors that would be float32 count in
+the type of autocast.
 """
 
 from math import prod

@@ -23,10 +23,13 @@ def predict(
 ) -> NDArray[np.uint8]:
     """The label map, uint8 (H, W) of class indices, of one image at its own size.
 
-    image: a PIL image of any mode, an (H, W, 3) uint8 array in RGB order, or the path of a file. strategy and options: as
-    ``inference=NAME`` and its settings. The model is used in evaluation mode and left as it was. With ``strategy="windows"`` it may be any
-    callable that makes scores (N, C, h, w) of uint8 windows (N, 3, h, w). Raises ValueError for arrays of another shape or type and files
-    that are no pictures, FileNotFoundError for a missing file, TypeError for anything else that is no image, or no model.
+    model: a network from ``fcn.load`` or ``fcn.create_model``. It runs in evaluation mode, and is left as it was. With
+        ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
+    image: a PIL image of any mode, an (H, W, 3) uint8 array in RGB order, or the path of a file.
+    strategy, options: as ``inference=NAME`` and its settings.
+
+    Raises ValueError for arrays of another shape or type and files that are not pictures, FileNotFoundError for a missing file, and
+    TypeError for anything else that is not an image or a model.
     """
     run = create_strategy(strategy, **options)
     if isinstance(model, str | PathLike) or not callable(model):

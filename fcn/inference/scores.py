@@ -1,8 +1,8 @@
-"""Class scores of one image as bands of rows: what every strategy hands over, and what becomes of it.
+"""Class scores of one image as bands of rows: the output of every strategy, and its use.
 
-A strategy yields the rows of its score map from the top to the bottom, as many at a time as it likes, on a grid whose first cell is at the
-top left of the image. ``label`` makes the label map of them; a ``Reader`` gives rows of pixels, interpolated, to whoever goes on with the
-scores (test-time augmentation). Neither holds more than the rows that are still needed.
+A strategy yields the rows of its score map from top to bottom, any number at a time. The first cell of the grid is at the top left of the
+image. ``label`` turns the rows into a label map. A ``Reader`` returns interpolated rows of pixels, for test-time augmentation. Both keep
+only the rows that are still needed.
 """
 
 from collections import deque

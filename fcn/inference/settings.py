@@ -6,9 +6,9 @@ from fcn.core.settings import Help, above, at_least
 
 PASSES = 12
 
-Memory = Annotated[float | None, above(0), Help("memory that a pass may take (GiB); null: half of what is free")]
+Memory = Annotated[float | None, above(0), Help("upper bound of the memory of a pass (GiB); null: half of the free memory")]
 Passes = Annotated[
     int,
     at_least(1),
-    Help("most passes over the image, for networks with layers that see all of it: one more for image pooling, one for each gate"),
+    Help("upper bound of passes over the image; a network needs one more for each layer that sees all of it (image pooling, gates)"),
 ]

@@ -74,7 +74,7 @@ def auto(
     passes: Passes = PASSES,
     memory: Memory = None,
 ) -> Scores | Strips:
-    """``whole`` where it fits into the memory, else ``stream``, else, with a warning, ``windows``.
+    """``whole`` if it fits into memory, else ``stream``, else ``windows`` with a warning.
 
     views: number of images that are computed side by side, see ``stream``.
     """

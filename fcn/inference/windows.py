@@ -1,7 +1,7 @@
-"""The classical sliding window: overlapping windows, each taken through the network by itself, their scores blended.
+"""The classical sliding window: overlapping windows, each passed through the network by itself, their scores blended.
 
-It is approximate: a pixel near a window's edge is scored without what lies beyond it. What it costs in memory does not depend on the
-height of the image: scores are accumulated for the rows that windows still reach, and handed over as soon as no further window does.
+It is approximate: a pixel near a window's edge is scored without what lies beyond the edge. The memory does not depend on the height of the
+image. Scores are accumulated only for the rows that windows still reach, and yielded as soon as no further window does.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,12 +30,12 @@ def windows(
     batch_size: Annotated[int, at_least(1)] = 1,
     weights: Literal["gaussian", "constant"] = "gaussian",
 ) -> Scores:
-    """Blended scores, pixel by pixel, of an image by overlapping windows.
+    """Overlapping windows, each passed through the network, their scores blended: approximate.
 
-    size: side of a window (pixels); the image's own where that is smaller.
-    overlap: share of a window's side that the next one covers too.
+    size: side of a window (pixels); a smaller image is one window.
+    overlap: overlap of two neighbouring windows, as a share of the side.
     batch_size: number of windows per pass.
-    weights: weights of a window's pixels in the blend; gaussian: the middle counts most, deviation a quarter of the side.
+    weights: weights of a window's pixels in the blend; gaussian: the middle counts most (deviation: a quarter of the side).
 
     network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
     its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". A pixel's score is the weighted mean

@@ -110,7 +110,7 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, missing: 
     if missing:
         problems.append(f"it lacks {len(missing)} of {len(own)} tensors ({some(missing, ', ')})")
     if surplus:
-        problems.append(f"it has {len(surplus)} that are not ours ({some(surplus, ', ')})")
+        problems.append(f"it has {len(surplus)} that this network lacks ({some(surplus, ', ')})")
     if shapes:
         problems.append(f"{len(shapes)} differ in shape ({some(shapes, '; ')})")
     if kinds:
@@ -272,7 +272,7 @@ def reclassed(
         result[name] = with_classes_of(own[name], tensors[name], axes[name], counts, pairs)
     if pairs and ours and theirs:
         new = [name for name in ours if name not in theirs]
-        log.info("%s: %d of %d classes are taken over by name; new: %s", origin, len(pairs), len(ours), ", ".join(new) or "none")
+        log.info("%s: %d of %d classes keep their weights, by name; new: %s", origin, len(pairs), len(ours), ", ".join(new) or "none")
     else:
         why = "no class has the same name" if ours and theirs else "the names of the classes are not known on both sides"
         log.info("%s: the layers that score classes start anew (%s): %s", origin, why, ", ".join(scoring) or "none")

@@ -1,9 +1,9 @@
 """The segmenter: a backbone and a decoder, from images to class scores at the images' own size.
 
-Images of any height and width from 1 up go in. Where the backbone asks for multiples of a size, zeros (the mean colour) are added at the
-bottom and the right. The decoder's scores stand on a grid of ``stride`` pixels a cell whose first cell is at the top left; the last step
-interpolates them by that whole factor and crops the image's size from the top left, so that a cell lies over the same pixels whatever the
-size of the image (one convention for the whole toolkit: bilinear, ``align_corners=False``).
+Images may have any height and width from 1 up. If the backbone needs multiples of a size, zeros (the mean colour) are added at the bottom
+and the right. The decoder's scores are on a grid of ``stride`` pixels per cell; the first cell is at the top left. The last step
+interpolates them by that whole factor, and crops the image's size from the top left. So a cell lies over the same pixels in an image of any
+size. The whole toolkit has one convention: bilinear, ``align_corners=False``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts
 
 
 class Outputs(NamedTuple):
-    """What a network with an auxiliary head gives in training: two sets of logits (N, num_classes, H, W)."""
+    """The outputs of a network with an auxiliary head in training mode: two sets of logits (N, num_classes, H, W)."""
 
     logits: Tensor
     auxiliary: Tensor
@@ -44,8 +44,9 @@ class Outputs(NamedTuple):
 class Segmenter(nn.Module):
     """``forward(images)``: normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
-    auxiliary: a head on the feature ``aux_level`` of which only the loss knows: in training mode ``forward`` then gives ``Outputs``.
-    aux_weight: of its loss.
+    auxiliary: auxiliary head on the feature ``aux_level``, for the loss only. With it, ``forward`` returns ``Outputs`` in training mode.
+    aux_weight: weight of the auxiliary head's loss.
+    aux_level: index of the feature, -1 the deepest.
     """
 
     mean: Tensor
@@ -88,8 +89,8 @@ class Segmenter(nn.Module):
         return self.decoder(self.backbone(pad_to_multiple(images, self.backbone.divisor)))
 
     def cell(self, height: int, width: int) -> tuple[float, float]:
-        """Pixels per cell of the scores of an image of that size, down and across: ``stride``, but for scores that are interpolated to the
-        size of the image."""
+        """Pixels per cell of the scores of an image of that size, down and across. It is ``stride``, unless the scores are interpolated to
+        the size of the image."""
         if self.resize != SIZE:
             return self.stride, self.stride
         padded = [side + -side % self.backbone.divisor for side in (height, width)]
@@ -132,20 +133,21 @@ def create_model(
     backbone_weights: str | None = None,
     **options: Any,
 ) -> Segmenter:
-    """A segmentation network from three words.
+    """A segmentation network from the names of a model, a backbone and an up-sampler.
 
     >>> fcn.create_model("deeplabv3plus", backbone="resnet50", classes=["road", "car", "other"], output_stride=16, aux=True)
 
-    num_classes: number of classes, 2 to 255, background among them.
-    classes: the same, or the names of the classes, which then are the model's ``labels``.
-    output_stride: stride of the deepest feature (pixels per cell), by dilation; None: what the model asks for, else the backbone's own.
-    weights: of the whole network: None (random), "torchvision" (downloaded; the settings that those were trained with then hold unless
-        others are given) or a file, see ``network_weights``.
-    backbone_weights: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
-    options: settings of the parts, as ``fcn train --help`` lists them. One that several parts have is written with the
-        part before it: ``upsample_channels=64``.
+    num_classes: number of classes, 2 to 255, background included.
+    classes: number of classes, or their names. Names become the model's ``labels``.
+    output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
+    weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file, see ``network_weights``. With "torchvision",
+        the settings that they were trained with are the defaults.
+    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
+    options: settings of the parts, as ``fcn train --help`` lists them. If several parts have a setting, write the part
+        before it: ``upsample_channels=64``.
 
-    Returns the network in training mode. Raises UserError, naming what there is, for unknown words and for parts that do not fit together.
+    Returns the network in training mode. Raises UserError for unknown names and for parts that do not fit together. The message says what
+    is allowed.
     """
     labels = None if classes is None or isinstance(classes, int) else LabelSet(tuple(classes))
     count = labels.num_classes if labels else classes if classes is not None else num_classes
@@ -166,7 +168,7 @@ def create_model(
 
 
 def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options sorted by the kind of the part that has them. UserError where none has one, or several."""
+    """Options by the kind of the part that has them. Raises UserError for an option that no part has, or more than one."""
     settings = {part.kind: {setting.name for setting in part.settings if (part.kind, setting.name) not in ARGUMENTS} for part in parts}
     found: dict[str, dict[str, Any]] = {part.kind: {} for part in parts}
     for key, value in options.items():
@@ -194,19 +196,18 @@ def assemble(
 ) -> Segmenter:
     """The network that ``spec`` describes.
 
-    weights: whole network: null (random), torchvision (downloaded) or the file of a checkpoint or a state dict.
-    aux: an auxiliary head for the training.
+    weights: weights of the whole network: null (random), torchvision (downloaded), or the file of a checkpoint or a state dict.
+    aux: add an auxiliary head during training.
     aux_weight: weight of the auxiliary head's loss.
-    aux_level: feature that the auxiliary head stands on, -1 the deepest; null: -2, or what the weights were trained with.
+    aux_level: feature that feeds the auxiliary head, -1 the deepest; null: -2, or as the weights need it.
 
-    ``backbone_weights`` as in ``create_model``, whose errors are raised too. class_names: in the order of the scores; a checkpoint of
-    other classes given as weights is matched by them, and classes that it does not have start anew.
+    backbone_weights: as in ``create_model``, whose errors are raised too.
+    class_names: names of the classes, in the order of the scores. They are matched with those of a checkpoint that is given as weights.
+        Classes that it does not have start anew.
     """
     count = spec.num_classes
     if not 2 <= count <= VOID:
-        raise UserError(
-            f"num_classes={count}; a network tells 2 to {VOID} classes apart (background is one; {VOID} in a label map is void)"
-        )
+        raise UserError(f"num_classes={count} is not allowed; give 2 to {VOID}, background included ({VOID} in a label map is void)")
     part = find("model", spec.model)
     stride = spec.output_stride
     head: dict[str, Any] = {"aux": aux, "aux_weight": aux_weight, "aux_level": aux_level}
@@ -215,7 +216,7 @@ def assemble(
     loaded: Weights | None = None
     if weights is not None:
         if backbone_weights is not None:
-            raise UserError("the weights of the network and those of its backbone are both given; the first hold the second: leave one out")
+            raise UserError("weights of the network and of its backbone are both given; the first include the second: leave one out")
         loaded = network_weights(weights, spec.model, spec.backbone)
         if loaded.torchvision:
             theirs_stride, theirs, of_theirs = torchvision_settings(spec.model, spec.backbone)
@@ -230,7 +231,7 @@ def assemble(
     decoder: Decoder
     if part.facts.get("whole"):
         if of_backbone:
-            raise UserError(f"model={spec.model} takes encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
+            raise UserError(f"model={spec.model} uses the encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
         features, decoder = bound(part)(spec.backbone, count, upsampler, asked, backbone_weights, **own)
     else:
         try:
@@ -238,7 +239,7 @@ def assemble(
         except ValueError as error:
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
-            raise UserError(f"{error} (model={spec.model} asks for it unless output_stride is given)") from error
+            raise UserError(f"{error} ({asked} is the default of model={spec.model}; give another output_stride)") from error
         decoder = bound(part)(features, count, upsampler, **own)
         if part.plugin:
             check_decoder(decoder, features, count, spec.model)
@@ -256,7 +257,7 @@ def assemble(
 
 
 def with_other_classes(spec: ModelSpec) -> Segmenter:
-    """The network of ``spec`` for another number of classes. The random numbers to come are not changed by it."""
+    """The network of ``spec`` with another number of classes. The global random stream is not changed."""
     classes = spec.num_classes + 1 if spec.num_classes < VOID else spec.num_classes - 1
     with torch.random.fork_rng(devices=[]):
         return assemble(replace(spec, num_classes=classes))
@@ -264,9 +265,9 @@ def with_other_classes(spec: ModelSpec) -> Segmenter:
 
 @torch.no_grad()
 def check_decoder(decoder: Any, features: Backbone, num_classes: int, name: str) -> None:
-    """UserError where a decoder of a user's does not keep to the contract: scores (N, num_classes, h, w) at ``decoder.stride``."""
+    """Raises UserError for a user's decoder that breaks the contract: scores (N, num_classes, h, w) at ``decoder.stride``."""
     if not isinstance(decoder, nn.Module) or not isinstance(getattr(decoder, "stride", None), int):
-        raise UserError(f"model={name} gave a {type(decoder).__name__} without a whole number 'stride'; a decoder is a module that says it")
+        raise UserError(f"model={name} gave a {type(decoder).__name__} without a whole number 'stride'; a decoder has one")
     side = 2 * features.strides[-1]
     with evaluating(decoder):
         scores: Any = decoder(

@@ -77,7 +77,7 @@ class TransposedConv(nn.Module):
 
 @register("upsample", "bilinear")
 class Bilinear(nn.Module):
-    """Bilinear interpolation, after a 1x1 convolution where the number of channels changes.
+    """Bilinear interpolation, after a 1x1 convolution if the number of channels changes.
 
     conv: add a 3x3 convolution after the interpolation.
     """
@@ -95,7 +95,7 @@ class Bilinear(nn.Module):
 
 @register("upsample", "pixelshuffle")
 class PixelShuffle(nn.Module):
-    """Sub-pixel convolution: ``factor^2`` maps per channel, laid side by side; all of them start equal (ICNR).
+    """Sub-pixel convolution: ``factor^2`` maps per channel, interleaved into one; all start equal (ICNR).
 
     kernel_size: side of the convolution's kernel (cells).
     """
@@ -111,7 +111,7 @@ class PixelShuffle(nn.Module):
 
 @register("upsample", "nearest")
 class ResizeConv(nn.Module):
-    """Every cell repeated ``factor`` times per axis, then a convolution.
+    """Nearest neighbour: every cell repeated ``factor`` times per axis, then a convolution.
 
     kernel_size: side of the convolution's kernel (cells).
     """
@@ -127,9 +127,9 @@ class ResizeConv(nn.Module):
 
 @register("upsample", "carafe")
 class Carafe(nn.Module):
-    """Content-aware reassembly: every output cell is a mean of the 5x5 input cells round it, with weights that are predicted from them.
+    """Content-aware reassembly: each output cell is a weighted mean of 5x5 input cells; the weights are predicted from the input.
 
-    channels: number of maps that the weights are predicted from; null: 64, or as many as come in.
+    channels: number of channels that the weights are predicted from; null: 64, or the input's if fewer.
 
     ``channels`` maps are made of the input, a 3x3 convolution makes of them 25 scores for each output
     cell, and their softmax weighs the neighbours. So the weights add up to 1, and a constant stays constant through all of the training;

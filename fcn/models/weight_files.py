@@ -93,12 +93,12 @@ def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
     state = content[inside[0]] if inside else content
     if not is_state_dict(state):
         raise ValueError(
-            f"{path} holds no state dict (tensors by name), also not as {', '.join(WRAPPERS)}; "
+            f"{path} holds no state dict (tensors by name), neither itself nor as {', '.join(WRAPPERS)}; "
             f"save one with torch.save(model.state_dict(), path)"
         )
     prefix = shared_holders(state)
     if inside or prefix:
-        parts = [f"its entry '{key}' is taken" for key in inside[:1]] + [f"the names lose '{prefix}'"] * bool(prefix)
+        parts = [f"its entry '{key}' is read" for key in inside[:1]] + [f"'{prefix}' is cut off the names"] * bool(prefix)
         log.info("%s: %s", path, ", ".join(parts))
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 

@@ -78,9 +78,13 @@ def measured(
 ) -> dict[str, Measured | RuntimeError]:
     """The time and the peak memory of each call, every one made and called in a process of its own, one after the other, in turns.
 
-    What a maker prepares is there before and does not count. least, most: seconds up to which turns are added to several, and after
-    which none is begun, though there are fewer than ``turns``; where some are added, the first, which warms up, does not count.
-    on_gpu: the memory is that of tensors on the GPU, otherwise of the process. A call that fails has its error in place of its figures.
+    What a maker prepares is not measured.
+
+    least: keep adding repeats until this much time has passed (seconds). The first repeat is then a warm-up, and is not counted.
+    most: start no further repeat after this much time (seconds), even with fewer than ``turns``.
+    on_gpu: measure the memory of tensors on the GPU, else that of the process.
+
+    A call that fails has its error in place of its figures.
     """
     workers = {name: _Worker(make, arguments, on_gpu) for name, (make, arguments) in makers.items()}
     found: dict[str, list[Called]] = {name: [] for name in workers}

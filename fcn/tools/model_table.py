@@ -1,7 +1,7 @@
-"""The models side by side, as README shows them: what each is, what it costs, and what one of its cells sees, from the code itself.
+"""The table of models in README, computed from the code: what each model is, what it costs, and what one of its cells sees.
 
-Parameters and multiply-adds are those of the network with its output stride, on ``BACKBONE``, with bilinear up-sampling and 21 classes;
-the multiply-adds of one ``SIDE`` x ``SIDE`` image, interpolations left out; the field is that of one cell of the scores, in pixels.
+Each network has its own output stride, ``BACKBONE``, bilinear up-sampling and 21 classes. Multiply-adds are for one ``SIDE`` x ``SIDE``
+image, without interpolations. The receptive field is that of one cell of the scores, in pixels.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ BACKBONE, SIDE, CLASSES = "resnet50", 512, 21
 HEADER = ("`model=`", "what it is", "output stride", "scores every", "parameters", "multiply-adds", "one score sees")
 WORDS = {
     "fcn32s": "the paper's FCN: scores of the deepest feature",
-    "fcn16s": "and of the one before",
-    "fcn8s": "and of the one before that",
-    "fcn4s": "the same sum carried on",
-    "fcn2s": "and on",
+    "fcn16s": "adds the scores of the feature at 16 pixels a cell",
+    "fcn8s": "adds those at 8",
+    "fcn4s": "adds those at 4 (not in the paper)",
+    "fcn2s": "adds those at 2 (not in the paper)",
     "fcn": "torchvision's FCN: one head on a dilated backbone",
     "deeplabv3": "atrous spatial pyramid",
     "deeplabv3plus": "the pyramid beside a fine feature, separable convolutions",

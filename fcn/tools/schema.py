@@ -162,7 +162,8 @@ def _loss_schema(names: tuple[str, ...]) -> type[LossConfig]:
     settings: list[Setting] = []
     for name in names:
         weight = 1.0 if name == CROSS_ENTROPY else 0.0
-        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), f"weight of: {find('loss', name).summary}"))
+        line = f"weight of the term: {find('loss', name).summary}"
+        settings.append(Setting(name, float, False, False, weight, (), (between(0, 1e9),), line))
         for each in own_settings(name):
             if each.default == REQUIRED:  # where the term has a weight, see LossConfig
                 each = replace(each, default=None, optional=True)

@@ -1,4 +1,4 @@
-"""Settings that several commands have, with their defaults, ranges and help lines."""
+"""Settings of several commands, with their defaults, ranges and help lines."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -15,10 +15,10 @@ PRECISIONS = choice("auto", "fp32", "bf16", "fp16")
 class CommandConfig(Checked):
     """
     output: folder to write to, new or empty; null: a dated one under outputs/
-    device: where the network runs
-    precision: number format of the network; auto: bf16 where the hardware computes in it
-    channels_last: memory layout of images and features
-    plugins: modules of yours that register parts, as [my_parts]
+    device: device that the network runs on
+    precision: number format of the network; auto: bf16 if the hardware computes in it
+    channels_last: store images and features in channels-last memory
+    plugins: your own modules that register parts, as [my_parts]
     """
 
     output: str | None = None
@@ -37,7 +37,7 @@ class AugmentConfig(Checked):
     brightness: largest relative change of brightness
     contrast: largest relative change of contrast
     saturation: largest relative change of saturation
-    hue: largest turn of the hue, as a share of the circle
+    hue: largest shift of the hue, as a share of the colour circle
     """
 
     SECTION: ClassVar[str] = "augment."
@@ -58,17 +58,17 @@ class AugmentConfig(Checked):
 
 @dataclass
 class TrainingConfig(CommandConfig):
-    """What every training is told, by itself or as one of those that are compared.
+    """The settings of every training, alone or in a comparison.
 
     epochs: passes over the training split
     batch_size: samples per step and process
     accumulate: batches per optimizer step
-    clip_norm: largest norm of the gradient; null: no limit
-    ema: decay of a moving average of the weights, as 0.999, which is then what is scored and kept; null: none
-    workers: processes that read and augment; 0: none beside the training itself
+    clip_norm: upper bound of the gradient's norm; null: no bound
+    ema: decay of a moving average of the weights, as 0.999, which is scored and saved instead of them; null: no average
+    workers: processes that read and augment; 0: the training process does it
     validate_every: epochs between validations
-    save_seconds: time between checkpoints within an epoch (seconds)
-    resume: output folder of an interrupted run
+    save_seconds: time between two checkpoints within an epoch (seconds)
+    resume: output folder of an interrupted run to go on with
     """
 
     model: PartConfig = REQUIRED

@@ -30,7 +30,7 @@ Term = Callable[[Tensor, Tensor], Tensor]  # (logits (N, C, H, W), labels (N, H,
 class SegmentationLoss(nn.Module):
     """A weighted sum of terms; see the head of this file for how the parts add up.
 
-    class_weights: weight of each class in the cross entropy, with or without mining, as [0.5,1,1]; null: all equal.
+    class_weights: weight of each class in cross_entropy and ohem, as [0.5,1,1]; null: all equal.
 
     terms: weight of each term, by its name. options: settings of the terms, as ``{"ohem": {"keep": 0.1}}``. Raises UserError for unknown
     terms and options, where the number of class weights is not ``num_classes``, and where nothing would be learnt from.
@@ -89,7 +89,7 @@ class SegmentationLoss(nn.Module):
 
 @register("loss", "cross_entropy")
 class CrossEntropy(nn.Module):
-    """Cross entropy, the mean over the valid pixels."""
+    """Cross entropy, averaged over the valid pixels."""
 
     weights: Tensor | None
 
@@ -103,10 +103,10 @@ class CrossEntropy(nn.Module):
 
 @register("loss", "ohem")
 class HardExamples(nn.Module):
-    """Cross entropy of the hardest pixels alone.
+    """Cross entropy of the hardest pixels only.
 
-    threshold: pixels whose true class has a probability above this are left out.
-    keep: share of the pixels that is kept at least.
+    threshold: upper bound of the true class's probability; easier pixels are left out.
+    keep: lower bound of the share of pixels that are kept.
     """
 
     weights: Tensor | None
@@ -134,7 +134,7 @@ class HardExamples(nn.Module):
 
 @register("loss", "dice")
 def dice() -> Term:
-    """One minus the soft Dice coefficient, the mean over the classes that occur."""
+    """One minus the soft Dice coefficient, averaged over the classes that occur."""
     from segmentation_models_pytorch.losses import DiceLoss
 
     return DiceLoss("multiclass", ignore_index=VOID)
@@ -142,7 +142,7 @@ def dice() -> Term:
 
 @register("loss", "focal")
 def focal() -> Term:
-    """Cross entropy that counts a pixel the less the surer the network is of it."""
+    """Focal loss: cross entropy in which pixels with a confident, right prediction count less."""
     from segmentation_models_pytorch.losses import FocalLoss
 
     return FocalLoss("multiclass", ignore_index=VOID)

@@ -92,7 +92,7 @@ def remark(matrix: Tensor, names: Sequence[str]) -> str:
     if not found:
         return "the label maps hold nothing but void (255): there is nothing to score\n"
     if len(found) == 1:
-        return f"the label maps hold {found[0]} alone: a network that says it everywhere scores 100\n"
+        return f"the label maps hold {found[0]} only: a network that predicts it everywhere scores 100\n"
     return ""
 
 

@@ -26,9 +26,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Four groups: backbone and heads (at ``head_lr_factor`` times the rate), each with and without weight decay.
 
-    lr: learning rate of the backbone at its peak.
+    lr: peak learning rate of the backbone.
     head_lr_factor: learning rate of the decoder, as a multiple of the backbone's.
-    weight_decay: decay of matrices and kernels; biases, norms' weights and every other vector do not decay.
+    weight_decay: weight decay of matrices and kernels; biases, norms and other vectors do not decay.
 
     Each group keeps its peak rate as ``peak_lr``.
     """
@@ -54,11 +54,11 @@ def sgd(
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent.
 
-    momentum: share of the last step that goes on.
-    nesterov: look ahead along the momentum.
+    momentum: share of the last step that is kept.
+    nesterov: use Nesterov momentum.
     """
     if nesterov and not momentum:
-        raise UserError("nesterov=True looks ahead along the momentum, and momentum=0; give momentum above 0, or leave nesterov out")
+        raise UserError("nesterov=True needs momentum, and momentum=0; give momentum above 0, or leave nesterov out")
     return torch.optim.SGD(groups, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, fused=True)
 
 
@@ -72,7 +72,7 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101).
 
-    betas: decay of the running means of the gradient and of its square.
+    betas: decays of the running means of the gradient and of its square.
     """
     return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(betas[0], betas[1]), fused=True)
 
@@ -125,7 +125,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> N
 def poly(progress: float, *, power: Annotated[float, above(0)] = 0.9) -> float:
     """(1 - progress)^power, as in DeepLab (Chen et al. 2016, section 4.1, arXiv:1606.00915).
 
-    power: exponent.
+    power: exponent of the decay.
     """
     return (1 - progress) ** power
 
@@ -138,14 +138,14 @@ def cosine(progress: float) -> float:
 
 @register("schedule", "constant")
 def constant(progress: float) -> float:
-    """The peak rate throughout."""
+    """The peak rate from start to end."""
     return 1.0
 
 
 def create_schedule(name: str, total_steps: int, *, warmup: Annotated[float, share()] = 0.05, **options: Any) -> Schedule:
     """The factor of the rate at every step: a linear rise, then the named decay over the rest.
 
-    warmup: share of the steps in which the rate rises from zero.
+    warmup: length of the warm-up, in which the rate rises from zero (share of the steps).
 
     Raises UserError for unknown names and options.
     """

@@ -13,6 +13,8 @@ from fcn.models.weight_files import is_state_dict
 from fcn.training.batches import Plan
 from fcn.training.optim import keeps_moments, load_optimizer
 
+_AGAIN = "resume with the same settings, or start a new run"
+
 
 @dataclass
 class State:
@@ -52,14 +54,14 @@ class State:
         if (training["average"] is None) != (self.average is None):
             changed.append("ema (now none)" if self.average is None else "no ema (now with it)")
         if changed:
-            raise ValueError(f"{origin} cannot be resumed as it was begun, with {', '.join(changed)}; start it the same way, or anew")
+            raise ValueError(f"{origin} cannot be resumed: it began with {', '.join(changed)}; {_AGAIN}")
         fit_state_dict(self.model, state["weights"], origin)
         try:
             if training["step"] and not training["optimizer"].get("state") and keeps_moments(self.optimizer):
                 raise ValueError(f"it lacks the moments of {training['step']} steps")
             load_optimizer(self.optimizer, training["optimizer"])
         except ValueError as error:
-            raise ValueError(f"the optimizer in {origin} is not the one of this run: {error}; start it the same way, or anew") from error
+            raise ValueError(f"the optimizer in {origin} is not the one of this run: {error}; {_AGAIN}") from error
         if self.average is not None:
             fit_state_dict(self.average, training["average"], origin)
         self.step, self.best, self.losses = training["step"], training["best"], list(training.get("losses", []))

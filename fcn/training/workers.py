@@ -166,7 +166,7 @@ def delivered(loader: DataLoader[Any]) -> Iterator[Any]:
             parts = delivery if isinstance(delivery, tuple | list) else (delivery,)
             if not piped and any(isinstance(part, Piped) for part in parts):
                 piped = True
-                log.info("%s is full: what finds no room there goes through a pipe, which is slower; %s", SHARED, mend())
+                log.info("%s is full: batches that do not fit go through a pipe, which is slower; %s", SHARED, mend())
             parts = tuple(part.tensor() if isinstance(part, Piped) else part for part in parts)
             yield parts if isinstance(delivery, tuple | list) else parts[0]
     finally:
@@ -226,7 +226,7 @@ def tell_of_little_shared_memory(batch_bytes: int, workers: int) -> None:
     if needed > free - RESERVE:
         log.info(
             "%s has %.0f MiB free, and the batches that %d worker processes hold ready take %.0f MiB: "
-            "what finds no room there goes through a pipe, which is slower; %s",
+            "batches that do not fit go through a pipe, which is slower; %s",
             SHARED,
             free / 2**20,
             workers * processes,

@@ -149,14 +149,14 @@ class TestFolder:
         error = capsys.readouterr().err
         assert error.count("passed over 1 .xyz ('p9.xyz')") == 1
         assert "training split: 3 label maps: 2 of 3 classes occur, 0.0 % of the pixels is void" in error
-        assert "no mask to train on holds sky" in error
-        assert "the masks to score on hold ground alone" in error
-        assert "the label maps hold ground alone: a network that says it everywhere scores 100" in error
+        assert "no training mask holds sky" in error
+        assert "the masks to score hold ground only" in error
+        assert "the label maps hold ground only: a network that predicts it everywhere scores 100" in error
         score = ["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", "device=cpu", "workers=0"]
         assert run([*score, f"output={tmp_path / 'one'}"]) == 0
         shown = capsys.readouterr()
-        assert "the label maps hold ground alone" in shown.out
-        assert "the masks to score on hold ground alone" in shown.err
+        assert "the label maps hold ground only" in shown.out
+        assert "the masks to score hold ground only" in shown.err
         Image.new("L", (50, 40), 255).save(root / "val" / "masks" / "p3.png")
         assert run([*score, f"output={tmp_path / 'void'}"]) == 1
         assert "of data=folder val hold nothing but void (255): no pixel counts" in capsys.readouterr().err

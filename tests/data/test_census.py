@@ -59,9 +59,9 @@ class TestTooFewClasses:
                 [[0, VOID, VOID, 0]] * 3,
                 r"one class only, 0 \(ground\) and void \(50\.0 % .*binary masks of 0 and 255, in which 255 means road",
             ),
-            (TWO, [[0, 0]], r"one class only, 0 \(ground\): there is nothing to tell it from"),
+            (TWO, [[0, 0]], r"one class only, 0 \(ground\): a network needs two or more"),
             (TWO, [[1, VOID], [1, 1]], r"one class only, 1 \(road\) .*If the values of the masks begin at 1"),
-            (THREE, [[0, VOID]], r"one class only, 0 \(ground\) and void .* nothing to tell it from"),
+            (THREE, [[0, VOID]], r"one class only, 0 \(ground\) and void .* a network needs two or more"),
             (TWO, [[VOID, VOID]], r"nothing but void \(255\): no pixel counts"),
             (TWO, [], r"the split is empty"),
         ],
@@ -89,7 +89,7 @@ def looked_at(labels: LabelSet, *maps: list[int]) -> Census:
 
 class TestScoring:
     def test_masks_of_0_and_255_are_refused_with_the_way_on(self) -> None:
-        with pytest.raises(ValueError, match=r"write 1 in place of 255.*verify=none scores it as it is"):
+        with pytest.raises(ValueError, match=r"write 1 in place of 255.*verify=none scores the masks as they are"):
             refuse_scoring(looked_at(TWO, [0, VOID], [0, 0]), "val")
         with pytest.raises(ValueError, match="the label maps of val hold nothing but void"):
             refuse_scoring(looked_at(THREE, [VOID, VOID]), "val")
@@ -106,16 +106,16 @@ class TestWarnings:
 
     def test_classes_that_never_occur(self) -> None:
         census = looked_at(THREE, [0, 1], [0, 0])
-        assert list(training_warnings(census)) == ["no mask to train on holds sky: what does not occur cannot be learnt"]
-        assert "no mask to score on holds sky" in next(scoring_warnings(census))
+        assert list(training_warnings(census)) == ["no training mask holds sky: a class that does not occur cannot be learnt"]
+        assert "no mask to score holds sky" in next(scoring_warnings(census))
         (warning,) = training_warnings(looked_at(THREE, [0, 1, 1, VOID]))
-        assert warning.endswith("is the value 255 (25.0 % of the pixels) meant to be it?")
+        assert warning.endswith("does the value 255 (25.0 % of the pixels) mean it?")
 
     def test_one_class_to_score_on(self) -> None:
-        assert "hold ground alone: a network that says it everywhere" in next(scoring_warnings(looked_at(THREE, [0, 0])))
+        assert "hold ground only: a network that predicts it everywhere" in next(scoring_warnings(looked_at(THREE, [0, 0])))
 
     def test_much_void(self) -> None:
-        assert "66.7 % of the pixels to train on is void" in next(training_warnings(looked_at(TWO, [0, 1, *[VOID] * 4])))
+        assert "66.7 % of the training pixels are void" in next(training_warnings(looked_at(TWO, [0, 1, *[VOID] * 4])))
 
     def test_masks_of_two_conventions(self) -> None:
         (warning,) = training_warnings(looked_at(TWO, [0, 1], [0, VOID], [0, 0]))
@@ -124,12 +124,12 @@ class TestWarnings:
 
     def test_a_class_called_void(self) -> None:
         labels = LabelSet(("Void", "road"))
-        assert "Void: a class like any other here" in next(training_warnings(looked_at(labels, [0, 1])))
+        assert "Void: counted as a class" in next(training_warnings(looked_at(labels, [0, 1])))
 
     def test_a_sample_of_the_maps_is_said_to_be_one(self) -> None:
         census = Census(THREE, of=9)
         census.add(count_values(torch.tensor([[0, 1]], dtype=torch.uint8)))
-        assert "none of 1 masks looked at (of 9) to train on holds sky" in next(training_warnings(census))
+        assert "none of 1 training masks looked at (of 9) holds sky" in next(training_warnings(census))
         assert list(scoring_warnings(census)) == []
 
 

@@ -158,7 +158,7 @@ class TestPages:
     def test_an_animation_is_said_once(self, tmp_path: Path) -> None:
         first, second = (Image.new("RGB", (5, 4), color) for color in ("red", "blue"))
         paths = [save(first, tmp_path / f"{name}.png", save_all=True, append_images=[second]) for name in "ab"]
-        with pytest.warns(UserWarning, match=r"a\.png holds 2 frames: the first is taken") as said:
+        with pytest.warns(UserWarning, match=r"a\.png holds 2 frames: the first is used") as said:
             shown = [hwc(read_image(path)) for path in paths]
         assert len(said) == 1
         assert (np.stack(shown) == [255, 0, 0]).all()

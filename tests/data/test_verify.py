@@ -56,7 +56,7 @@ def test_every_fault_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 of 12 samples") as error:
         verify(split, "all", progress=False)
     assert str(error.value).count("holds the value 7") == 1
-    assert "(so it is with '10', '11')" in str(error.value)
+    assert "(the same with '10', '11')" in str(error.value)
     assert verify(split, "none").samples == 0
 
 

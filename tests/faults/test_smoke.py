@@ -59,9 +59,9 @@ def test_answers_of_the_command_are_judged(status: int, errors: str, broken: lis
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("config.yaml lacks optim.lr, seed; the default is taken", TOLD),
-        ("config.yaml lacks seed; the default is taken", ELSE),
-        ("the file lacks optim.lr, seed; the default is taken", ELSE),
+        ("config.yaml has no optim.lr, seed; the default is used", TOLD),
+        ("config.yaml has no seed; the default is used", ELSE),
+        ("the file has no optim.lr, seed; the default is used", ELSE),
         ("", ELSE),
     ],
 )

@@ -68,7 +68,7 @@ def test_hooks_on_a_wrapper_are_not_lost():
         (exported, "an exported program cannot be read; give the nn.Module that it was made from"),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 3)), r"layer '0' of Sequential has no weights yet \(LazyConv2d\); run the network once"),
         (Asking, r"the forward\(image, mask\) of Asking cannot be called with an image alone"),
-        (lambda: "resnet50", "'resnet50' is no network"),
+        (lambda: "resnet50", "'resnet50' is not a network"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_cause(make, message):

@@ -260,7 +260,7 @@ def test_wrong_words_and_weights_are_answered(tmp_path):
         create_backbone("resnet18", taps="middle")
     with pytest.raises(ValueError, match=r"backbone=resnet18 with output_stride=64: .* can have 1, 2, 4, 8, 16, 32"):
         create_backbone("resnet18", output_stride=64)
-    with pytest.raises(ValueError, match="dilate_first=true says how strides are lost, but none is; give an output_stride"):
+    with pytest.raises(ValueError, match="dilate_first=true needs strides that become dilation; give output_stride=8"):
         create_backbone("resnet18", dilate_first=True)
     with pytest.raises(ValueError, match="backbone=mit_b0 with output_stride=16: Encoder cannot be read as a graph"):
         create_backbone("mit_b0", output_stride=16)

@@ -59,7 +59,7 @@ def test_timms_own_state_dict_gives_its_features(prefix, wrapper, lite, tmp_path
     with torch.no_grad():
         torch.testing.assert_close(backbone(image)[-1], expected)
     assert "left out: conv_head, bn2, classifier" in caplog.text
-    assert wrapper is None or f"its entry '{wrapper}' is taken" in caplog.text
+    assert wrapper is None or f"its entry '{wrapper}' is read" in caplog.text
     assert not prefix or prefix in caplog.text
 
 

@@ -104,7 +104,7 @@ class TestOtherClasses:
         state = torch.random.get_rng_state()
         with caplog.at_level("INFO"):
             larger = create_model("fcn32s", backbone="resnet18", num_classes=5, weights=path, classes=names).eval()
-        assert "2 of 5 classes are taken over by name; new: car, pole, tree" in caplog.text
+        assert "2 of 5 classes keep their weights, by name; new: car, pole, tree" in caplog.text
         after = torch.random.get_rng_state()
         torch.random.set_rng_state(state)
         fresh = create_model("fcn32s", backbone="resnet18", num_classes=5).eval()
@@ -143,5 +143,5 @@ def test_wrong_weights_are_answered(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt holds no state dict"):
         create_model("fcn8s", num_classes=3, weights=str(tmp_path / "list.pt"))
-    with pytest.raises(ValueError, match="are both given; the first hold the second"):
+    with pytest.raises(ValueError, match="are both given; the first include the second"):
         create_model("fcn8s", num_classes=3, weights="a.pt", backbone_weights="imagenet")

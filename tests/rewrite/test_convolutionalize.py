@@ -330,7 +330,7 @@ def test_refuses_by_name_what_does_not_slide(name):
 def test_refuses_a_wrong_word():
     with pytest.raises(ValueError, match="dense='pixels' is not known; allowed: window, pixel"):
         convolutionalize(models.resnet18(), dense="pixels")
-    with pytest.raises(ValueError, match="'resnet18' is no network; give a module"):
+    with pytest.raises(ValueError, match="'resnet18' is not a network; give a module"):
         convolutionalize("resnet18")
 
 
@@ -370,7 +370,10 @@ def test_cells_keep_their_places_where_padding_is_the_windows(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fixed = convolutionalize(classifier, input_size=32, padding="window")
-    with pytest.warns(UserWarning, match="pads by the size of the image .* with padding='window' every image is padded as one of 32 x 32"):
+    with pytest.warns(
+        UserWarning,
+        match="pads by an amount that depends on the image's size .* with padding='window' every image is padded as one of 32 x 32",
+    ):
         moving = convolutionalize(classifier, input_size=32)
     images, differ = torch.randn(2, 3, 80, 72, dtype=torch.float64), []
     with torch.no_grad():

@@ -98,7 +98,7 @@ def test_an_optimizer_from_outside_may_keep_what_has_no_parameter_s_shape():
     ],
 )
 def test_another_run_is_refused(other, plan, reason, kept):
-    with pytest.raises(ValueError, match=r"start it the same way, or anew") as raised:
+    with pytest.raises(ValueError, match=r"resume with the same settings, or start a new run") as raised:
         begun(**other).restore(kept, plan, "last.pt")
     assert reason in str(raised.value)
 

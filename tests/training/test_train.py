@@ -165,7 +165,8 @@ class TestResume:
 
     def test_a_run_without_its_last_checkpoint_does_not_begin_again_over_what_it_learnt(self, copied, capsys):
         (copied / "last.pt").write_bytes((copied / "last.pt").read_bytes()[:-999])
-        assert "without it the run cannot go on: to start from what it learnt, fcn train ... model.weights=" in self.refused(copied, capsys)
+        start_anew = "to start a new run from its weights: fcn train ... model.weights="
+        assert f"without it the run cannot go on: {start_anew}" in self.refused(copied, capsys)
         (copied / "last.pt").unlink()
         sentence = self.refused(copied, capsys)
         assert f"{copied} has no last.pt to go on from, and still holds best.pt (epoch 1, mIoU 0." in sentence
@@ -189,7 +190,7 @@ class TestResume:
             (
                 "  name: fcn8s",
                 "  name: fcn16s",
-                "it has model=fcn8s (now fcn16s); put back what was changed",
+                "it has model=fcn8s (now fcn16s); undo the change",
             ),
             ("  weight_decay: 0.01", "  weight_decay: 0.5", "its weight_decay is 0.01 (now 0.5)"),
         ],
@@ -313,7 +314,7 @@ def test_a_run_is_resumed_only_as_it_was_begun(tiny_run, tmp_path, capsys):
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("train_count: 8", "train_count: 10"))
     assert run(["train", f"resume={folder}"]) == 1
-    assert "cannot be resumed as it was begun, with samples 8 (now 10)" in capsys.readouterr().err
+    assert "cannot be resumed: it began with samples 8 (now 10)" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, capsys):

@@ -41,10 +41,10 @@ def stream(
     passes: Passes = PASSES,
     memory: Memory = None,
 ) -> Scores | Strips:
-    """Scores equal to those of the whole image in one pass, up to rounding, in bands of rows through the network's graph.
+    """Bands of rows through the network's graph; the scores are those of one pass, up to rounding.
 
-    band: rows of the image that are taken in at a time (pixels); null: as the memory allows.
-    strip: columns of the image that are computed at a time (pixels); null: all, or as the memory allows.
+    band: rows of the image per band (pixels); null: as many as fit into memory.
+    strip: columns of the image per strip (pixels); null: all, or as many as fit into memory.
 
     What the cells of a strip see beside it is computed twice. Where both ``band`` and ``strip`` are given, they are taken as they are,
     unless they need more than a ``memory`` that is given too. views: number of images that are computed side by side, as for test-time

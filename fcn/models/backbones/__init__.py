@@ -41,9 +41,9 @@ def create_backbone(
 
     ``torchvision/NAME`` and ``timm/NAME`` are of that library.
 
-    weights: null (random), imagenet (downloaded, verified) or the file of a state dict of the classifier.
+    weights: weights of the backbone: null (random), imagenet (downloaded, verified), or the file of the classifier's state dict.
     output_stride: stride of the deepest feature (pixels per cell), by dilation; null: the network's own.
-    dilate_first: also dilate the convolution that loses its stride; null: no, or what the model's weights need.
+    dilate_first: also dilate the convolution that loses its stride; null: no, or as the model's weights need it.
 
     Raises UserError for unknown names and options, and for what cannot be dilated.
     """
@@ -54,7 +54,7 @@ def create_backbone(
     common: dict[str, Any] = {"weights": weights, "output_stride": output_stride, "dilate_first": dilate_first}
     check_options(part.settings, common | options, ("backbone", name))
     if dilate_first and output_stride is None:
-        raise UserError("dilate_first=true says how strides are lost, but none is; give an output_stride (8 or 16) with it")
+        raise UserError("dilate_first=true needs strides that become dilation; give output_stride=8 or 16 with it")
     try:
         built = bound(part)(**{key: value for key, value in common.items() if key in part.own}, **options)
         if isinstance(built, Backbone):

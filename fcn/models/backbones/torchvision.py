@@ -48,7 +48,7 @@ def classifier(
 ) -> Backbone:
     """Any convolutional classifier of torchvision.
 
-    taps: block of each stage whose output is its feature; null: last, or what the model's weights need.
+    taps: block of each stage whose output is the feature; null: last, or as the model's weights need it.
 
     The first block of a stage is the one that strides: torchvision's segmentation networks take that on MobileNetV3. The deepest feature
     is the last one either way.
@@ -67,7 +67,7 @@ def vgg(
 ) -> Backbone:
     """VGG, a feature after each of its five pools, which round sizes up so that no row or column of the image is dropped.
 
-    classifier: keep fc6 and fc7 as convolutions (the deepest feature then has 4096 channels), else end with pool5; null: keep them.
+    classifier: keep fc6 and fc7 as convolutions (4096 channels); false: end with pool5; null: keep them.
     """
     whole = torchvision_classifier(name, weights)
     kept = classifier is not False

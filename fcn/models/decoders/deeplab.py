@@ -15,7 +15,7 @@ from fcn.models.upsample import Upsampler
 
 @register("model", "deeplabv3", output_stride=16)
 class DeepLabV3(Decoder):
-    """ASPP on the deepest feature, a 3x3 convolution, scores. See ``ASPP`` and ``last_step``."""
+    """Atrous spatial pyramid (ASPP) on the deepest feature, a 3x3 convolution, scores."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class DeepLabV3(Decoder):
 
 @register("model", "deeplabv3plus", output_stride=16)
 class DeepLabV3Plus(Decoder):
-    """DeepLabV3's pyramid, up-sampled to 4 pixels a cell and put beside ``low_channels`` channels made of the feature there; two 3x3
+    """DeepLabV3's pyramid at 4 pixels a cell, concatenated with ``low_channels`` channels of the feature there; two 3x3
     convolutions, scores.
 
-    low_channels: channels made of the feature at 4 pixels a cell; 48 in the paper, fewer than the pyramid's so that these outweigh them.
+    low_channels: channels that the feature at 4 pixels a cell is reduced to; 48 in the paper, so that the pyramid's 256 outweigh them.
 
     The rest as in ``DeepLabV3`` and ``FCN``.
     """

@@ -22,14 +22,13 @@ FINEST = (32, 16, 8, 4, 2)  # strides of the finest skip, with a word each
 @register("model", "fcn4s", skip_stride=4)
 @register("model", "fcn2s", skip_stride=2)
 class FCN(Decoder):
-    """The paper's FCN: scores of the deepest feature, up-sampled and added to the scores of shallower ones, down to the stride in its name.
+    """The paper's FCN: scores of the deepest feature, added to those of shallower features down to the stride in the name.
 
-    Every scoring layer starts at zero. FCN-4s and -2s carry the same sum on to shallower features, for small pictures and thin structures.
+    Every scoring layer starts at zero. FCN-4s and -2s add still shallower features, for small pictures and thin structures.
 
-    With ``align`` each map is moved onto the grid that it is added to (the paper crops for that), and the scores onto the image's. VGG's
-    maps are there by themselves; a ResNet's, whose first cells all lie on the image's first pixel, are half a cell away at each doubling,
-    and by (stride - 1) / 2 pixels at the end. Off by default: a network trained from the start makes up for it, and moving by half cells
-    costs sharpness.
+    ``align`` moves each map onto the grid that it is added to, and the scores onto the image's grid. (The paper crops instead.) VGG's maps
+    need no move. In a ResNet all first cells lie on the image's first pixel: maps are off by half a cell at each doubling, and the scores
+    by (stride - 1) / 2 pixels. The default is off: training from scratch makes up for it, and moving by half a cell costs sharpness.
 
     A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """
@@ -96,9 +95,9 @@ def fcn_head(in_channels: int, num_classes: int, *, channels: int | None = None,
 
 @register("model", "fcn", output_stride=8)
 class PlainFCN(Decoder):
-    """One head on the deepest feature, without skips: what torchvision and others call FCN, on a dilated backbone.
+    """torchvision's FCN: one head on the deepest feature of a dilated backbone, without skips.
 
-    channels: channels inside the head; null: a quarter of the feature's.
+    channels: channels inside the head; null: a quarter of the feature's channels.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ from fcn.models.upsample import Upsampler
 
 @register("model", "lraspp", output_stride=16)
 class LRASPP(Decoder):
-    """The deepest feature, weighted channel by channel by gates that see the whole image, scored, up-sampled, and added to the scores of
-    the feature at 8 pixels a cell.
+    """MobileNetV3's light decoder: the deepest feature times a gate per channel that sees the whole image. Its scores are up-sampled and
+    added to those of the feature at 8 pixels a cell.
 
     channels: channels of the branch and its gates.
 

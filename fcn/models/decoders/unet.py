@@ -16,10 +16,10 @@ from fcn.models.upsample import Upsampler
 
 @register("model", "unet")
 class UNet(Decoder):
-    """From the deepest feature up, level by level: up-sampled, put beside the next shallower feature, two 3x3 convolutions. Scores at the
-    shallowest feature.
+    """From the deepest feature up: at each level up-sampled, concatenated with the next shallower feature, two 3x3 convolutions. Scores at
+    the shallowest feature.
 
-    channels: channels of each step, deep to shallow, one less than the backbone has features; null: 256, 128, 64, 32, ...
+    channels: channels of each level, deep to shallow, one number fewer than the backbone has features; null: 256, 128, 64, 32, ...
 
     Raises UserError where the number of channels does not fit.
     """

@@ -174,8 +174,8 @@ def _refuse_smaller(network: fx.GraphModule, images: fx.Node, size: tuple[int, i
 def _warn_of_padding(network: fx.GraphModule, moving: list[fx.Node], facts: dict[fx.Node, Facts], name: str) -> None:
     height, width = next(iter(facts.values())).shape[-2:]
     warnings.warn(
-        f"{name} pads by the size of the image ({len(moving)} times; the first: {where(network, moving[0])}), so on which pixels a cell "
-        f"lies depends on that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
+        f"{name} pads by an amount that depends on the image's size ({len(moving)} times; the first: {where(network, moving[0])}): "
+        f"its cells move with that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
         "their places",
         stacklevel=3,
     )

@@ -12,20 +12,20 @@ from fcn.tools.settings import PRECISIONS, CommandConfig
 class BenchmarkConfig(CommandConfig):
     """``fcn benchmark``.
 
-    networks: classifiers of torchvision; NAME_valid: without padding, where windows and the unrolled network are equal
+    networks: classifiers of torchvision; NAME_valid: without padding, so that windows and the unrolled network agree
     size: side of the image (pixels)
-    strides: distances of the windows (pixels)
-    dense_size: side of an image on which windows stand 1 pixel apart as well, as 256; null: left out
-    windows: number of windows that are timed, for all
-    strategies: ways to take an image through the network that are compared: whole, stream, windows
+    strides: steps from one window to the next (pixels)
+    dense_size: side of an image that is also covered with a window at every pixel, as 256; null: skip this
+    windows: number of windows that are timed; the time of all is scaled up from it
+    strategies: inference strategies to compare: whole, stream, windows
     image_sizes: sides of the images on which the strategies are compared (pixels)
     window: side of the blended windows (pixels)
-    labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: left out
-    boundary: share of the label map's cells that lie at boundaries
-    turns: measurements of each time
+    labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: skip this
+    boundary: share of the label map's cells at region boundaries
+    turns: number of repeats of each measurement
     """
 
-    SUMMARY: ClassVar[str] = "measures sliding windows against the unrolled network, and the ways to run large images: cost and agreement"
+    SUMMARY: ClassVar[str] = "compares sliding windows with the unrolled network, and the strategies for large images: cost and agreement"
     EXAMPLES: ClassVar[str] = """fcn benchmark                                         a quick one, on any machine
 fcn benchmark networks=[vgg16,vgg16_valid,resnet50] size=1024 strides=[32,16,8] dense_size=256 windows=32
 fcn benchmark networks=[] image_sizes=[512,1024,2048,4096] window=1024 model=fcn8s backbone=mobilenet_v2

@@ -1,12 +1,12 @@
-"""The ceiling: what the truth of a data set keeps of itself on the grid of a network's output stride.
+"""The ceiling: the mIoU that the truth of a data set keeps on the grid of a network's output stride.
 
-It is taken down to cells of ``stride`` pixels and up again, and scored against itself; the loss is what the grid alone costs (Long et al.
-2015, appendix A, arXiv:1411.4038). It is what the field calls a ceiling, and no bound that is proven: scores that overstate what is thin,
-or that say where in a cell it lies, could do better. A cell can be right in two ways:
+The truth is reduced to cells of ``stride`` pixels, interpolated back, and scored against itself. The loss is the cost of the grid alone
+(Long et al. 2015, appendix A, arXiv:1411.4038). This "ceiling" is not a proven upper bound: scores that overstate thin classes, or that
+give their place within a cell, could do better. A cell has one of two contents:
 
-``shares``  how much of it each class has, which is interpolated as our networks' scores are (bilinear, whole factor, arg-max): the
-            ceiling of a network whose last step is that interpolation
-``majority``  the class that has most of it, which then fills the cell: the ceiling of one label per cell
+``shares``    the share of each class, interpolated like our networks' scores (bilinear, whole factor, arg-max): the ceiling of a network
+              whose last step is that interpolation
+``majority``  the class with the largest share, which then fills the cell: the ceiling of one label per cell
 
 Void pixels count in no cell, and are not scored.
 """

@@ -13,13 +13,13 @@ class CeilingConfig(Checked):
 
     splits: splits to measure, as [train,val,test]; null: the data set's validation split
     strides: output strides of the network (pixels)
-    method: what a cell can say; shares: of the classes in it, interpolated as scores are; majority: one class
+    method: content of a cell; shares: the share of each class in it, interpolated like scores; majority: one class
     workers: processes that read and compute
     output: folder to write to, new or empty; null: a dated one under outputs/
-    plugins: modules of yours that register parts, as [my_parts]
+    plugins: your own modules that register parts, as [my_parts]
     """
 
-    SUMMARY: ClassVar[str] = "measures what the grid of an output stride costs on a data set, before anything is trained"
+    SUMMARY: ClassVar[str] = "measures how much mIoU an output stride costs on a data set, before anything is trained"
     EXAMPLES: ClassVar[str] = """fcn ceiling data=camvid data.root=DIR splits=[train,val,test]
 fcn ceiling data=voc2012 data.root=DIR strides=[32,8] method=majority"""
 

@@ -1,9 +1,12 @@
-"""Comparing up-samplers: one training ("cell") for each method and seed, all else equal; what is measured of each, and what it adds up to.
+"""Comparing up-samplers: one training ("cell") for each method and seed, all else equal. What is measured of each cell, and their summary.
 
-A comparison is a folder: ``config.yaml``, and in ``cells`` a run folder of ``fcn train`` for each cell, to which are added ``start.json``
-(see ``equal.py``), ``result.json``, ``final.pt`` (the model that was scored, in place of ``last.pt``), and for the report ``kept.npz``
-(label maps of some images) and ``flat.npz`` (scores of a flat image); or ``error.txt`` where it failed. A cell is done when its
-``result.json`` is there.
+A comparison is a folder with ``config.yaml`` and ``cells``. Each cell is a run folder of ``fcn train``, with these files in addition:
+
+- ``start.json``: hashes of the start, see ``equal.py``;
+- ``result.json``: the results; a cell is done when it is there;
+- ``final.pt``: the model that was scored, in place of ``last.pt``;
+- ``kept.npz`` and ``flat.npz``: for the report, label maps of some images, and scores of a flat image;
+- ``error.txt``: the reason, if the training failed.
 """
 
 import json
@@ -48,8 +51,8 @@ QUALITY = {  # key -> its name in tables
 
 
 def final_model(run: Path) -> Segmenter:
-    """The model of a finished run after its last step (its moving average where it kept one), not the best of its validations: the split
-    that scores the comparison chooses nothing."""
+    """The model of a finished run after its last step, or its moving average if there is one. It is not the best of the validations: the
+    split that scores the comparison selects nothing."""
     state = read_checkpoint(run / "last.pt")
     average = state["training"]["average"]
     if average is not None:
@@ -104,7 +107,7 @@ def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accele
 
 
 def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
-    """Of one pass over a (height, width) image; None where the network's graph cannot be read."""
+    """Multiply-adds of one pass over a (height, width) image; None if the network's graph cannot be read."""
     try:
         return sum(node.macs for node in read_graph(network, (height, width)))
     except ValueError:
@@ -130,8 +133,8 @@ def save_maps(path: Path, maps: Mapping[str, Any]) -> None:
 
 
 def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The results of the finished cells, by name, and for the others the reason why there is none. A cell that did not start equal to the
-    first one of its seed counts as failed."""
+    """The results of the finished cells, by name; for the others, the reason why there is none. A cell whose start differs from the first
+    one of its seed counts as failed."""
     results, failed = {}, {}
     starts: dict[int, tuple[str, dict[str, Any]]] = {}  # seed -> its first cell, and how that started
     for name in cells:
@@ -155,8 +158,8 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
 
 
 def summarize(results: Mapping[str, Mapping[str, Any]], methods: Sequence[str], baseline: str) -> dict[str, Any]:
-    """For each method the mean and the spread (standard deviation) of each quality over the seeds, its paired difference to the baseline,
-    and its costs (medians over the seeds); values stand in the order of the seeds. Methods without a finished cell are left out."""
+    """For each method: mean and spread (standard deviation) of each quality over the seeds, paired difference to the baseline, and costs
+    (medians over the seeds). Values are in the order of the seeds. Methods without a finished cell are left out."""
     summary = {}
     for method in methods:
         mine = dict(sorted((result["seed"], result) for result in results.values() if result["upsample"] == method))
@@ -183,6 +186,6 @@ def summarize(results: Mapping[str, Mapping[str, Any]], methods: Sequence[str], 
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """The mean and the standard deviation of the values that there are; None where there are none, or too few."""
+    """Mean and standard deviation of the values that are not None; None if there are too few."""
     known = [value for value in values if value is not None]
     return {"mean": fmean(known) if known else None, "deviation": stdev(known) if len(known) > 1 else None, "values": list(values)}

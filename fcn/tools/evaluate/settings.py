@@ -12,9 +12,9 @@ from fcn.tools.settings import PRECISIONS, CommandConfig
 class EvaluateConfig(CommandConfig):
     """``fcn evaluate``.
 
-    checkpoint: best.pt or last.pt of a run
+    checkpoint: file of the model: best.pt or last.pt of a run
     split: split to score; null: the data set's validation split
-    submission: also write the archive that the Pascal VOC server takes
+    submission: also write the archive for the Pascal VOC server
     workers: processes that read
     """
 

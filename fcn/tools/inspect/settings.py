@@ -12,19 +12,19 @@ from fcn.tools.schema import Checked, PartConfig
 class InspectConfig(Checked):
     """``fcn inspect``.
 
-    classifier: network to inspect instead of parts: compact, torchvision/NAME or timm/NAME
-    layers: layers in words instead of parts, as 'conv3 s2 p1, pool2 s2, conv3 d2'
+    classifier: classifier to inspect instead of model= and backbone=: compact, torchvision/NAME or timm/NAME
+    layers: layers in words, instead of model= and backbone=, as 'conv3 s2 p1, pool2 s2, conv3 d2'
     num_classes: number of classes of model=; null: 21
-    input_size: size of the image, one number or [height,width] (pixels); null: that of a classifier's training, else 224
-    ignore_global: go on as if layers that see the whole image were not there
-    pool_as_window: read a pool over all cells as a window of the size that it has at this input
-    all: a row for every operation
-    depth: one row for all that lies deeper than so many names; layer1.0.conv1 has three
+    input_size: size of the image, one number or [height,width] (pixels); null: the classifier's training size, else 224
+    ignore_global: compute receptive fields without the layers that see the whole image
+    pool_as_window: read a global pool as a window of the size that it has at this input size
+    all: print a row for every operation
+    depth: number of names in a row's path; deeper layers are folded into one row. layer1.0.conv1 has three
     format: format of the table
-    picture: draw the theoretical and the effective field of the centre cell
-    image: photograph to draw them on; null: a drawn one
-    output: folder to write to; null: a dated one under outputs/, if there is a picture
-    plugins: modules of yours that register parts, as [my_parts]
+    picture: draw the theoretical and the effective receptive field of the centre cell
+    image: photograph to draw the fields on; null: a drawn picture
+    output: folder to write the picture to; null: a dated one under outputs/
+    plugins: your own modules that register parts, as [my_parts]
     """
 
     SUMMARY: ClassVar[str] = "prints a network's layers: sizes, receptive fields, parameters, multiply-adds"
@@ -76,9 +76,9 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
                 if getattr(self, key):
                     raise UserError(f"{key} cannot be used with layers=; remove it")
         if self.all and self.depth is not None:
-            raise UserError("all=true gives every operation a row, and depth folds them; give one of the two")
+            raise UserError("all=true prints every operation, and depth folds them; give one of the two")
         if self.image is not None and not self.picture:
-            raise UserError("image is for the picture, and picture=false asks for none; leave one of them out")
+            raise UserError("image needs the picture, and picture=false turns it off; leave one of them out")
 
 
 def all_whole(values: list[Any]) -> bool:

@@ -12,11 +12,11 @@ from fcn.tools.settings import PRECISIONS, CommandConfig, check_resume
 class PredictConfig(CommandConfig):
     """``fcn predict``.
 
-    checkpoint: best.pt or last.pt of a run
-    input: an image, a folder or a glob
+    checkpoint: file of the model: best.pt or last.pt of a run
+    input: images to label: a file, a folder or a glob
     alpha: opacity of the labels in the overlay
-    confidence: also write the probability of each pixel's label, a gray PNG, 255 for 1
-    resume: output folder of an interrupted run; what is finished there is not done again
+    confidence: also write the probability of each pixel's label as a gray PNG; 255 stands for 1
+    resume: output folder of an interrupted run; finished images are not labelled again
     """
 
     SUMMARY: ClassVar[str] = "labels every pixel of an image, a folder or a glob of images"

@@ -70,7 +70,7 @@ def ways(folder: Path) -> str:
     if folder.absolute().parent.name == "cells" and (whole / "config.yaml").is_file():
         return f"to train this cell anew, move its folder {folder} away, then fcn compare resume={whole}"
     best = folder / "best.pt"
-    learnt = f"to start from what it learnt, fcn train ... model.weights={best} output=NEW; " if best.exists() else ""
+    learnt = f"to start a new run from its weights: fcn train ... model.weights={best} output=NEW; " if best.exists() else ""
     return f"{learnt}to begin again here, move {'these files' if best.exists() else 'what is left of it'} away, all but config.yaml"
 
 
@@ -92,6 +92,6 @@ def check_same(config: TrainConfig, state: dict[str, Any], labels: "LabelSet") -
         changed.append(f"the classes {', '.join(names)} (now {', '.join(labels.names)})")
     if changed:
         raise ValueError(
-            f"{file} is not of this run as it is set ({config.resume}/config.yaml) and as its data are: "
-            f"it has {'; '.join(changed)}; put back what was changed"
+            f"{file} does not fit the settings ({config.resume}/config.yaml) and the data of this run: "
+            f"it has {'; '.join(changed)}; undo the change"
         )

@@ -12,12 +12,12 @@ from fcn.tools.settings import SEEDS, TrainingConfig
 class TrainConfig(TrainingConfig):
     """``fcn train``.
 
-    seed: number that every random choice follows from
-    sync_batchnorm: batch norm over all GPUs
-    tensorboard: also write TensorBoard's events
+    seed: seed of every random choice
+    sync_batchnorm: compute batch norm over the batches of all GPUs
+    tensorboard: also write event files for TensorBoard
     """
 
-    SUMMARY: ClassVar[str] = "trains a network; without any words: on the built-in pictures"
+    SUMMARY: ClassVar[str] = "trains a network; without any settings: on the built-in pictures"
     EXAMPLES: ClassVar[str] = """fcn train                                             the built-in pictures, a few minutes on any machine
 fcn train data=camvid data.root=DIR model=fcn8s backbone=resnet34 upsample=pixelshuffle
 fcn train data=voc2012aug data.download=true backbone=vgg16 backbone.weights=imagenet
