@@ -80,7 +80,7 @@ def test_a_backbone_may_have_any_name(command, name):
         (["backbone=torchvision/resnte50"], 1, "backbone=torchvision/resnte50 is not known; did you mean "),
         (["backbone=/abs/x"], 1, "backbone=/abs/x is not known; "),
         (["backbone=../x"], 1, "backbone=../x is not known; "),
-        (["backbone="], 2, "backbone= names none"),
+        (["backbone="], 2, "backbone= names no backbone"),
         (["model=a/b"], 2, "model=a/b is not known; allowed: "),
         (["upsample=../bilinear"], 2, "upsample=../bilinear is not known; did you mean bilinear?"),
         (["model="], 2, "model= is not known; allowed: "),

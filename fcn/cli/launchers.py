@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn.core.conf import conf_folder
+from fcn.core.errors import UserError
 from fcn.tools.processes import this_fcn
 
 PLUGINS = {  # launcher -> package
@@ -24,12 +25,12 @@ PLUGINS = {  # launcher -> package
 
 
 class Launcher:
-    """The launcher that ``words`` describe. Raises ValueError, in one sentence, if its package is missing or a setting is wrong."""
+    """The launcher that ``words`` describe. Raises UserError, in one sentence, if its package is missing or a setting is wrong."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = sorted(words, key=lambda word: not word.startswith("hydra/launcher="))
         if not self.words[0].startswith("hydra/launcher="):
-            raise ValueError(
+            raise UserError(
                 f"{self.words[0]} is a setting of a launcher that is not chosen; choose it too, as hydra/launcher=submitit_local"
             )
         with _hydra():
@@ -71,7 +72,7 @@ class Launcher:
         try:
             return loader.load_configuration(None, words, run_mode=RunMode.MULTIRUN)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(self._wrong(error, loader.get_group_options("hydra/launcher"))) from error
+            raise UserError(self._wrong(error, loader.get_group_options("hydra/launcher"))) from error
 
     def _wrong(self, error: Exception, installed: list[str]) -> str:
         name = self.words[0].partition("=")[2]
@@ -86,11 +87,11 @@ class Launcher:
 def split_launcher(command: str, words: Sequence[str], *, several: bool) -> tuple[Launcher | None, list[str]]:
     """The launcher that some words of a call choose, if any, and the other words. several: whether the call has ``-m``.
 
-    Raises ValueError for a command that makes one run only, and as ``Launcher`` does.
+    Raises UserError for a command that makes one run only, and as ``Launcher`` does.
     """
     chosen = [word for word in words if word.startswith(("hydra/launcher=", "hydra.launcher."))]
     if chosen and not (command == "compare" or (command == "train" and several)):
-        raise ValueError(f"{chosen[0]} is for what makes several runs: fcn compare and fcn train -m")
+        raise UserError(f"{chosen[0]} is for what makes several runs: fcn compare and fcn train -m")
     return (Launcher(chosen) if chosen else None), [word for word in words if word not in chosen]
 
 

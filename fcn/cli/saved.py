@@ -54,7 +54,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
 
     try:
         if file.stat().st_size > LARGEST_SETTINGS:
-            raise ValueError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
+            raise UserError(f"it has {file.stat().st_size} bytes, and settings have fewer than {LARGEST_SETTINGS}")
         text = file.read_text(encoding="utf-8")
         check_plain(text)
         saved: Any = OmegaConf.create(literal(safe_load(text)))
@@ -66,7 +66,7 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
         empty = sorted(OmegaConf.missing_keys(saved))
         if empty:
-            raise ValueError(f"{empty[0]} has no value")
+            raise UserError(f"{empty[0]} has no value")
         tree = OmegaConf.merge(settings, saved)
         tree.resume, tree.output = None, None
         OmegaConf.to_object(tree)
@@ -93,7 +93,7 @@ def need_plugins(modules: list[str], file: Path) -> None:
 
 
 def check_plain(text: str) -> None:
-    """Raises ValueError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
+    """Raises UserError for a YAML text that is not a mapping, has too many levels, gives a key twice, or holds references."""
     from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
     from yaml import compose as yaml_nodes
     from yaml import parse as yaml_events
@@ -103,24 +103,24 @@ def check_plain(text: str) -> None:
         if isinstance(event, NodeEvent) and not begun:
             begun = True
             if not isinstance(event, MappingStartEvent):
-                raise ValueError("it holds no settings by name")
+                raise UserError("it holds no settings by name")
         if isinstance(event, AliasEvent):
-            raise ValueError("it holds a reference (*name), which no command writes")
+            raise UserError("it holds a reference (*name), which no command writes")
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > DEEPEST_SETTINGS:
-            raise ValueError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
+            raise UserError(f"it is nested more than {DEEPEST_SETTINGS} levels deep")
     check_keys_once(yaml_nodes(text))
 
 
 def check_keys_once(node: Any) -> None:
-    """Raises ValueError if a mapping of a YAML text gives a key twice: YAML would use the last without a warning."""
+    """Raises UserError if a mapping of a YAML text gives a key twice: YAML would use the last without a warning."""
     from yaml import MappingNode
 
     if isinstance(node, MappingNode):
         given = [key.value for key, _ in node.value]
         twice = [key for key in given if given.count(key) > 1]
         if twice:
-            raise ValueError(f"it gives {shown(twice[0])} twice")
+            raise UserError(f"it gives {shown(twice[0])} twice")
         for _, value in node.value:
             check_keys_once(value)
 

@@ -6,6 +6,7 @@ return maps in this form, whatever the files hold. All pictures that are written
 
 from dataclasses import dataclass
 
+from fcn.core.errors import UserError
 from fcn.core.names import shown, suggest
 
 VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
@@ -32,7 +33,7 @@ VOID_COLOR: Color = voc_colors(256)[VOID]
 class LabelSet:
     """The classes of a data set, in the order of their indices.
 
-    ``names`` are unique; ``colors`` are (r, g, b) in 0..255, one for each name. Raises ValueError otherwise.
+    ``names`` are unique; ``colors`` are (r, g, b) in 0..255, one for each name. Raises UserError otherwise.
     """
 
     names: tuple[str, ...]
@@ -40,14 +41,14 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.names) <= VOID:
-            raise ValueError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
+            raise UserError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
-            raise ValueError(f"class names must be unique; given more than once: {shown(', '.join(repeated), 300)}")
+            raise UserError(f"class names must be unique; given more than once: {shown(', '.join(repeated), 300)}")
         if not self.colors:
             object.__setattr__(self, "colors", voc_colors(len(self.names)))
         if len(self.colors) != len(self.names):
-            raise ValueError(f"{len(self.colors)} colours given for {len(self.names)} classes; give one each, or none for VOC's palette")
+            raise UserError(f"{len(self.colors)} colours given for {len(self.names)} classes; give one each, or none for VOC's palette")
 
     @property
     def num_classes(self) -> int:
@@ -60,7 +61,7 @@ class LabelSet:
         return [value for color in colors for value in color]
 
     def index(self, name: str) -> int:
-        """The index of the class of that name. Raises ValueError, with the closest names, if there is none."""
+        """The index of the class of that name. Raises UserError, with the closest names, if there is none."""
         if name not in self.names:
-            raise ValueError(f"there is no class '{name}'; {suggest(name, self.names)}")
+            raise UserError(f"there is no class '{name}'; {suggest(name, self.names)}")
         return self.names.index(name)

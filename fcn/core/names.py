@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
+from fcn.core.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -19,9 +21,9 @@ def suggest(word: str, words: Iterable[str]) -> str:
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
-    """``table[name]``. Raises ValueError, with the close or allowed names, if it is not there."""
+    """``table[name]``. Raises UserError, with the close or allowed names, if it is not there."""
     if not isinstance(name, str) or name not in table:
-        raise ValueError(f"{kind}={name} is not known; {suggest(str(name), table)}")
+        raise UserError(f"{kind}={name} is not known; {suggest(str(name), table)}")
     return table[name]
 
 

@@ -7,6 +7,7 @@ JPEG is read as well. In the maps 11 is void.
 
 from pathlib import Path, PurePosixPath
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.registry import register
 from fcn.data.pairs import Pairs, files_by_stem, pair_up, read_list
@@ -26,11 +27,11 @@ _RAW_VOID = 11
 def camvid(split: str, *, root: Root = "data/camvid") -> Pairs:
     """The split ``train``, ``val`` or ``test`` of CamVid, in ``root`` or ``root/CamVid``.
 
-    Raises FileNotFoundError where the data set, or a file that is listed, is missing; ValueError for an unknown split and a broken list.
+    Raises FileNotFoundError where the data set, or a file that is listed, is missing; UserError for an unknown split and a broken list.
     """
     splits = ("train", "val", "test")
     if split not in splits:
-        raise ValueError(f"camvid has the splits {', '.join(splits)}, not '{split}'")
+        raise UserError(f"camvid has the splits {', '.join(splits)}, not '{split}'")
     folder = next((folder for folder in (Path(root), Path(root, "CamVid")) if (folder / "train.txt").is_file()), None)
     if folder is None:
         raise FileNotFoundError(
@@ -49,5 +50,5 @@ def camvid(split: str, *, root: Root = "data/camvid") -> Pairs:
 def _stem(line: str, source: Path) -> str:
     stems = [PurePosixPath(word).stem for word in line.split()]
     if len(stems) != 2 or stems[0] != stems[1]:
-        raise ValueError(f"{source} has the line '{line}' where the paths of an image and its label map are expected")
+        raise UserError(f"{source} has the line '{line}' where the paths of an image and its label map are expected")
     return stems[0]

@@ -12,6 +12,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed
 from fcn.data.split import Split
@@ -68,10 +69,10 @@ def count_values(labels: Tensor) -> Tensor:
 def need_classes(split: Split, count: int, what: str) -> None:
     """Read label maps of a split until ``count`` classes were met: usually one or two maps, in an order that is drawn.
 
-    Raises ValueError, which calls the split ``what``, where all of them hold fewer, and says what that looks like.
+    Raises UserError, which calls the split ``what``, where all of them hold fewer, and says what that looks like.
     """
     if not len(split):
-        raise ValueError(f"{what} is empty: it needs at least one sample")
+        raise UserError(f"{what} is empty: it needs at least one sample")
     census = Census(split.labels, len(split))
     for index in Random(0).sample(range(len(split)), len(split)):
         census.add(count_values(split.truth(index)))
@@ -81,21 +82,21 @@ def need_classes(split: Split, count: int, what: str) -> None:
 
 
 def refuse_too_few(census: Census, count: int, what: str) -> None:
-    """ValueError where all label maps were read and hold fewer than ``count`` classes."""
+    """Raises UserError where all label maps were read and hold fewer than ``count`` classes."""
     found, names = census.classes, census.labels.names
     if len(found) >= count or census.samples < census.of:
         return
     if not found:
-        raise ValueError(
+        raise UserError(
             f"the label maps of {what} hold nothing but void (255): no pixel counts. "
             f"Write class indices, 0 to {len(names) - 1}, where a class is meant"
         )
     void = f" and void ({_percent(census.void)} of the pixels)" if census.pixels[VOID] else ""
-    raise ValueError(f"the label maps of {what} hold one class only, {found[0]} ({names[found[0]]}){void}: {_why_one(census)}")
+    raise UserError(f"the label maps of {what} hold one class only, {found[0]} ({names[found[0]]}){void}: {_why_one(census)}")
 
 
 def refuse_scoring(census: Census, what: str) -> None:
-    """ValueError where no pixel of a split counts, or where two classes are told in masks that look like 0 and 255.
+    """Raises UserError where no pixel of a split counts, or where two classes are told in masks that look like 0 and 255.
 
     Such a score would be nan, or 1.0 for a network that says the first class everywhere.
     """
@@ -104,7 +105,7 @@ def refuse_scoring(census: Census, what: str) -> None:
         try:
             refuse_too_few(census, 2, what)
         except ValueError as error:
-            raise ValueError(f"{error}. (If 255 does mean void, verify=none scores the masks as they are)") from None
+            raise UserError(f"{error}. (If 255 does mean void, verify=none scores the masks as they are)") from None
 
 
 def training_warnings(census: Census) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet, voc_colors
 from fcn.core.names import shown
 from fcn.data.pairs import read_text
@@ -47,7 +48,7 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def read_classes(path: str | PathLike[str]) -> LabelSet:
     """A list of classes: one name per line, in the order of the indices. A colour ``#rrggbb`` may follow. ``#`` begins a comment.
 
-    A class without a colour has the colour of its index in VOC's palette. Raises FileNotFoundError, and ValueError naming file and line.
+    A class without a colour has the colour of its index in VOC's palette. Raises FileNotFoundError, and UserError naming file and line.
     Lists that look like another tool's are refused too: an index or a numeric colour beside the name, a header, JSON, YAML.
     """
     path = Path(path)
@@ -57,13 +58,13 @@ def read_classes(path: str | PathLike[str]) -> LabelSet:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         line = line.strip()
         if _COLOR_FIRST.fullmatch(line):
-            raise ValueError(f"{path}, line {number}: '{shown(line)}' begins with a colour, and reads as a comment. Here, {_FORM}")
+            raise UserError(f"{path}, line {number}: '{shown(line)}' begins with a colour, and reads as a comment. Here, {_FORM}")
         if not line or line.startswith("#"):
             continue
         match = _CLASS.fullmatch(line)
         _refuse_foreign(path, number, match["name"] if match else line)
         if match is None:
-            raise ValueError(f"{path}, line {number}: '{shown(line)}' is not a class name, optionally followed by a colour as #rrggbb")
+            raise UserError(f"{path}, line {number}: '{shown(line)}' is not a class name, optionally followed by a colour as #rrggbb")
         names.append(match["name"])
         colors.append(match["color"])
         numbers.append(number)
@@ -73,28 +74,28 @@ def read_classes(path: str | PathLike[str]) -> LabelSet:
     try:
         return LabelSet(tuple(names), tuple(rgb))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; {_FORM}") from None
+        raise UserError(f"{path}: {error}; {_FORM}") from None
 
 
 def _refuse_foreign(path: Path, number: int, line: str) -> None:
-    """ValueError for a line that looks like one of another form, or holds what cannot be seen."""
+    """UserError for a line that looks like one of another form, or holds what cannot be seen."""
     hidden = next((char for char in line if char in _INVISIBLE or (char != "\t" and unicodedata.category(char) == "Cc")), None)
     if hidden is not None:
-        raise ValueError(f"{path}, line {number}: '{shown(line)}' holds a character that cannot be seen (U+{ord(hidden):04X}): remove it")
+        raise UserError(f"{path}, line {number}: '{shown(line)}' holds a character that cannot be seen (U+{ord(hidden):04X}): remove it")
     for pattern, meaning in _FOREIGN:
         if pattern.fullmatch(line):
-            raise ValueError(f"{path}, line {number}: '{shown(line)}' looks like {meaning}. Here, {_FORM}")
+            raise UserError(f"{path}, line {number}: '{shown(line)}' looks like {meaning}. Here, {_FORM}")
 
 
 def _refuse_numbered(path: Path, names: list[str], numbers: list[int]) -> None:
-    """ValueError where a number stands before or after each name and counts the lines: an index, no part of the names."""
+    """Raises UserError where a number stands before or after each name and counts the lines: an index, no part of the names."""
     ends: tuple[Callable[[str], list[str]], ...] = (lambda name: name.split(maxsplit=1), lambda name: name.rsplit(maxsplit=1)[::-1])
     for parts in ([end(name) for name in names] for end in ends):
         if len(parts) < 2 or not all(len(part) == 2 and part[0].isdecimal() for part in parts):
             continue
         counted = [int(part[0]) for part in parts]
         if len({part[1] for part in parts}) == len(parts) and counted == list(range(counted[0], counted[0] + len(parts))):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {numbers[0]}: '{shown(names[0])}' looks like a name with its index {counted[0]}, as the lines after it do. "
                 f"Here, {_FORM}"
             )

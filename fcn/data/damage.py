@@ -39,6 +39,7 @@ from PIL.TiffImagePlugin import (
     TILEWIDTH,
 )
 
+from fcn.core.errors import UserError
 from fcn.core.names import shown
 from fcn.data.lengths import check_lengths, check_tiff_lzw
 
@@ -73,7 +74,7 @@ class Png(NamedTuple):
 
 
 def check_claim(picture: Image.Image, file: BinaryIO) -> None:
-    """ValueError where the bytes of an opened picture are too few for the size that its header claims."""
+    """Raises UserError where the bytes of an opened picture are too few for the size that its header claims."""
     size = file.seek(0, 2)
     if picture.format in ("JPEG", "MPO"):
         file.seek(0)
@@ -82,14 +83,14 @@ def check_claim(picture: Image.Image, file: BinaryIO) -> None:
     elif isinstance(picture, TiffImagePlugin.TiffImageFile):
         ratio = _RATIO.get(str(picture.info.get("compression")))
         if ratio and _unpacked(picture) > ratio * size + _PIECE:
-            raise ValueError(_claim(*picture.size, size))
+            raise UserError(_claim(*picture.size, size))
         _check_directory(file)
         _check_parts(picture, file, size)
     else:
         tiles = getattr(picture, "tile", None)
         ratio = _PIXELS.get(tiles[0][0]) if tiles else None
         if ratio and picture.width * picture.height > ratio * size + _PIECE:
-            raise ValueError(_claim(*picture.size, size))
+            raise UserError(_claim(*picture.size, size))
         check_lengths(picture.format, file)
 
 
@@ -97,7 +98,7 @@ _MARK = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)  # within coded blocks
 
 
 def check_jpeg(data: bytes) -> None:
-    """ValueError where a JPEG's markers do not follow each other up to its end mark, or it claims more blocks than are coded.
+    """Raises UserError where a JPEG's markers do not follow each other up to its end mark, or it claims more blocks than are coded.
 
     A block of a sequential JPEG takes 2 bits or more, one for its mean and one for its end; of a progressive one, 1 bit. What is coded by
     arithmetic (SOF 9 and up) can be less, and is let through. What follows the end mark is not looked at.
@@ -107,10 +108,10 @@ def check_jpeg(data: bytes) -> None:
     while at + 2 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at] != 0xFF or marker == 0:
-            raise ValueError(f"there is no marker at byte {at:,}, where one is due: it is damaged")
+            raise UserError(f"there is no marker at byte {at:,}, where one is due: it is damaged")
         if marker == 0xD9:
             if needed > 8 * coded:
-                raise ValueError(_claim(*claim, len(data)))
+                raise UserError(_claim(*claim, len(data)))
             return
         if marker == 0xFF or 0xD0 <= marker <= 0xD8 or marker == 0x01:  # padding, and marks without content
             at += 1 if marker == 0xFF else 2
@@ -128,11 +129,11 @@ def check_jpeg(data: bytes) -> None:
                 break
             coded += found.start() - at
             at = found.start()
-    raise ValueError(_CUT)
+    raise UserError(_CUT)
 
 
 def check_stored(picture: Image.Image, file: BinaryIO) -> Png | None:
-    """ValueError where what is stored is damaged, seen before decoding; the layout of a PNG is for ``check_rows``."""
+    """Raises UserError where what is stored is damaged, seen before decoding; the layout of a PNG is for ``check_rows``."""
     if picture.format == "PNG":
         position = file.tell()
         png = _chunks(file, *picture.size)
@@ -145,7 +146,7 @@ def check_stored(picture: Image.Image, file: BinaryIO) -> Png | None:
 
 
 def check_rows(picture: Image.Image, file: BinaryIO, png: Png, *, always: bool) -> None:
-    """ValueError where the compressed pixels of a decoded PNG are not as many as it claims, or fail zlib's checksum.
+    """Raises UserError where the compressed pixels of a decoded PNG are not as many as it claims, or fail zlib's checksum.
 
     Pillow leaves rows that are missing at 0, and those beyond the last unread. Counting takes a third as long as decoding. So unless
     ``always``, the data are only counted where the last row is 0; of interlaced pictures they always are.
@@ -156,9 +157,9 @@ def check_rows(picture: Image.Image, file: BinaryIO, png: Png, *, always: bool) 
     count, _ = _inflated(file, png.pieces)
     if count < png.needed:
         rows = f" after {count // png.row} of {picture.height} rows" if png.row else ""
-        raise ValueError(f"its pixels end{rows}")
+        raise UserError(f"its pixels end{rows}")
     if count > png.needed:
-        raise ValueError(f"it claims to be {picture.width}x{picture.height} pixels, and holds more")
+        raise UserError(f"it claims to be {picture.width}x{picture.height} pixels, and holds more")
 
 
 def _inflated(file: BinaryIO, pieces: list[tuple[int, int]]) -> tuple[int, bool]:
@@ -185,7 +186,7 @@ def _chunks(file: BinaryIO, width: int, height: int) -> Png:
     while True:
         head = file.read(8)
         if len(head) < 8:
-            raise ValueError(_CUT)
+            raise UserError(_CUT)
         length, name = struct.unpack(">I4s", head)
         if name == b"IDAT":
             pieces.append((file.tell(), length))
@@ -193,11 +194,11 @@ def _chunks(file: BinaryIO, width: int, height: int) -> Png:
         while left:
             data = file.read(min(left, _PIECE))
             if not data:
-                raise ValueError("it ends in the middle of its data: it was cut off")
+                raise UserError("it ends in the middle of its data: it was cut off")
             check = zlib.crc32(data, check)
             left -= len(data)
         if file.read(4) != struct.pack(">I", check):
-            raise ValueError(f"its part {shown(name.decode('latin-1'))} fails its checksum: it is damaged")
+            raise UserError(f"its part {shown(name.decode('latin-1'))} fails its checksum: it is damaged")
         if name == b"IHDR":
             depth, color, _, _, interlaced = data[8:13]
             bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
@@ -208,7 +209,7 @@ def _chunks(file: BinaryIO, width: int, height: int) -> Png:
         elif name == b"IEND":
             break
     if needed > _DEFLATE * sum(length for _, length in pieces) + _PIECE:
-        raise ValueError(_claim(width, height, file.seek(0, 2)))
+        raise UserError(_claim(width, height, file.seek(0, 2)))
     return Png(pieces, needed, row, significant)
 
 
@@ -224,7 +225,7 @@ def _interlaced(width: int, height: int, bits: int) -> int:
 
 
 def _check_directory(file: BinaryIO) -> None:
-    """ValueError where an entry of the first directory of a TIFF has no number or no type, as where zeros were written over it."""
+    """Raises UserError where an entry of the first directory of a TIFF has no number or no type, as where zeros were written over it."""
     file.seek(0)
     head = file.read(8)
     order: Literal["big", "little"] = "big" if head[:2] == b"MM" else "little"
@@ -233,11 +234,11 @@ def _check_directory(file: BinaryIO) -> None:
     file.seek(int.from_bytes(head[4:], order))
     entries = file.read(12 * int.from_bytes(file.read(2), order))
     if not all(any(entries[place : place + 2]) and any(entries[place + 2 : place + 4]) for place in range(0, len(entries), 12)):
-        raise ValueError("an entry of its directory is empty: it is damaged")
+        raise UserError("an entry of its directory is empty: it is damaged")
 
 
 def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: int) -> None:
-    """ValueError unless all strips or tiles of the picture are there, lie within the file of ``size`` bytes, and are as long as it claims.
+    """Raises UserError unless all strips or tiles of the picture are there, lie within the file of ``size`` bytes and have their length.
 
     JPEG of the old style (6) may be stored elsewhere. Old files state wrong lengths of raw strips, so that 0 and what reaches beyond the
     end do not count. Of LZW the last part is looked at.
@@ -250,13 +251,13 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
     wanted = (ceil(tags[IMAGEWIDTH] / tags[TILEWIDTH]) if tiled else 1) * ceil(tags[IMAGELENGTH] / max(1, rows)) * planes
     parts, kind = _parts(picture), "tiles" if tiled else "strips"
     if len(parts) > wanted:
-        raise ValueError(f"it has {len(parts)} {kind}, and its {tags[IMAGEWIDTH]}x{tags[IMAGELENGTH]} pixels take {wanted}")
+        raise UserError(f"it has {len(parts)} {kind}, and its {tags[IMAGEWIDTH]}x{tags[IMAGELENGTH]} pixels take {wanted}")
     missing = wanted - sum(1 for offset, count in parts if offset and count)
     if missing > 0:
-        raise ValueError(f"{missing} of its {wanted} {kind} are missing")
+        raise UserError(f"{missing} of its {wanted} {kind} are missing")
     beyond = sum(1 for offset, count in parts if offset + count > size)
     if beyond:
-        raise ValueError(f"{beyond} of its {wanted} {kind} lie beyond its end: it was cut off")
+        raise UserError(f"{beyond} of its {wanted} {kind} lie beyond its end: it was cut off")
     bits = sum(tags.get(BITSPERSAMPLE, (1,))) if planes == 1 else int(tags.get(BITSPERSAMPLE, (1,))[0])
     row = ceil((tags[TILEWIDTH] if tiled else tags[IMAGEWIDTH]) * bits / 8)
     left = rows if tiled else (tags[IMAGELENGTH] - 1) % max(1, rows) + 1  # rows of the last part
@@ -268,7 +269,7 @@ def _check_parts(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO, size: i
     elif tags.get(COMPRESSION, 1) == 1:
         stated: tuple[int, ...] = (tags.get(TILEBYTECOUNTS) if tiled else tags.get(STRIPBYTECOUNTS)) or ()
         if len(stated) == wanted and stated[-1] not in (0, left * row, rows * row) and parts[-1][0] + stated[-1] <= size:
-            raise ValueError(f"its last {kind[:-1]} has {stated[-1]:,} bytes, and {left * row:,} by the size that it claims")
+            raise UserError(f"its last {kind[:-1]} has {stated[-1]:,} bytes, and {left * row:,} by the size that it claims")
 
 
 def _parts(picture: TiffImagePlugin.TiffImageFile) -> list[tuple[int, int]]:
@@ -301,5 +302,5 @@ def _check_deflate(picture: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> No
     for number, (offset, count) in enumerate(_parts(picture)):
         _, whole = _inflated(file, [(offset, count)])
         if not whole:
-            raise ValueError(f"its part {number + 1} is cut off")
+            raise UserError(f"its part {number + 1} is cut off")
     file.seek(position)

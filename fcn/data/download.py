@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from fcn.core.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows: no lock; finished files are still whole
@@ -68,7 +70,7 @@ def download(url: str, path: str | PathLike[str], md5: str, size: int | None = N
     """Fetches ``url`` to ``path``; does nothing if the file is there with the right checksum.
 
     What an earlier attempt left in ``path.part`` is continued if the server can; a cut connection is taken up again a few times. Raises
-    ValueError for a wrong checksum or size (the part is deleted: it can never become right), ConnectionError where the server cannot be
+    UserError for a wrong checksum or size (the part is deleted: it can never become right), ConnectionError where the server cannot be
     reached or refuses (the part is kept), OSError where the disk has no room.
     """
     path = Path(path)
@@ -77,13 +79,13 @@ def download(url: str, path: str | PathLike[str], md5: str, size: int | None = N
     with _lock(path.with_name(f".{path.name}.lock")):
         if path.exists():
             if _md5(path) != md5:
-                raise ValueError(f"{path} has not the checksum {md5} of {url}: delete it and start again")
+                raise UserError(f"{path} has not the checksum {md5} of {url}: delete it and start again")
             return path
         _receive(url, part, size, progress)
         found = _md5(part)
         if found != md5:
             part.unlink()
-            raise ValueError(
+            raise UserError(
                 f"what came from {url} has the checksum {found} instead of {md5} and was deleted: start again, or get {path} by hand"
             )
         os.replace(part, path)
@@ -94,7 +96,7 @@ def extract(archive: str | PathLike[str], folder: str | PathLike[str], *, inside
     """Unpacks the folder ``inside`` of a tar archive (any compression) as ``folder``; does nothing if that is there.
 
     No member may leave the folder, be written below or over a link, or be anything but a file, folder or link within ``inside``: what
-    points within the archive may point anywhere once its folder has moved. Raises ValueError, naming the archive, for such a member, a
+    points within the archive may point anywhere once its folder has moved. Raises UserError, naming the archive, for such a member, a
     broken archive or one without ``inside``; OSError where the disk has no room.
     """
     archive, folder = Path(archive), Path(folder)
@@ -109,7 +111,7 @@ def extract(archive: str | PathLike[str], folder: str | PathLike[str], *, inside
             _unpack(archive, unpacked, progress)
             _refuse_leading_out(archive, unpacked, inside)
             if not (unpacked / inside).is_dir():
-                raise ValueError(f"{archive} has no folder {inside}: it is another archive than expected")
+                raise UserError(f"{archive} has no folder {inside}: it is another archive than expected")
             os.replace(unpacked / inside, folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
@@ -165,7 +167,7 @@ def _connect(url: str, part: Path, size: int | None, progress: bool) -> None:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:
-            raise ValueError(f"{url} has {total} bytes instead of {size}: it has changed; get the file by hand as {_final(part)}")
+            raise UserError(f"{url} has {total} bytes instead of {size}: it has changed; get the file by hand as {_final(part)}")
         if total is not None:
             _need_room(part.parent, total - have, f"downloading {url}")
         name = _final(part).name
@@ -182,7 +184,7 @@ def _connect(url: str, part: Path, size: int | None, progress: bool) -> None:
 
 def _unpack(archive: Path, folder: Path, progress: bool) -> None:
     if not hasattr(tarfile, "data_filter"):
-        raise ValueError(f"this Python ({sys.version.split()[0]}) cannot unpack archives safely: use 3.11.4 or newer")
+        raise UserError(f"this Python ({sys.version.split()[0]}) cannot unpack archives safely: use 3.11.4 or newer")
     try:
         with (
             tarfile.open(archive) as tar,
@@ -198,9 +200,9 @@ def _unpack(archive: Path, folder: Path, progress: bool) -> None:
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise OSError(f"{archive} cannot be unpacked in {folder.parent} ({error.strerror}): make room and start again") from None
-        raise ValueError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
+        raise UserError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
+        raise UserError(f"{archive} cannot be unpacked ({error}): delete it and start again") from None
 
 
 def _filter() -> "Callable[[tarfile.TarInfo, str], tarfile.TarInfo]":
@@ -222,7 +224,7 @@ def _filter() -> "Callable[[tarfile.TarInfo, str], tarfile.TarInfo]":
 
 
 def _refuse_leading_out(archive: Path, unpacked: Path, inside: str) -> None:
-    """ValueError where a link leads out of the part that is kept, or lies on the way to it."""
+    """Raises UserError where a link leads out of the part that is kept, or lies on the way to it."""
     kept = unpacked
     for part in PurePosixPath(inside).parts:
         kept = kept / part
@@ -235,8 +237,8 @@ def _refuse_leading_out(archive: Path, unpacked: Path, inside: str) -> None:
                 raise _unsafe(archive, f"'{path.relative_to(unpacked)}' is a link to {os.readlink(path)}, outside of {inside}")
 
 
-def _unsafe(archive: Path, reason: object) -> ValueError:
-    return ValueError(f"{archive} is not safe to unpack ({reason}): nothing was unpacked")
+def _unsafe(archive: Path, reason: object) -> UserError:
+    return UserError(f"{archive} is not safe to unpack ({reason}): nothing was unpacked")
 
 
 def _need_room(folder: Path, size: int, what: str) -> None:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.registry import register
 from fcn.core.settings import inside
@@ -42,7 +43,7 @@ def folder(
     classes: file in the folder with one class name per line.
 
     Label maps hold class indices, and 255 for void. Raises
-    FileNotFoundError and ValueError, naming all that is missing, what is in excess or given twice, and the splits there are.
+    FileNotFoundError and UserError, naming all that is missing, what is in excess or given twice, and the splits there are.
     """
     root = Path(root)
     if not root.is_dir():
@@ -54,7 +55,7 @@ def folder(
     flat = not voc and (root / "images").is_dir()
     lists = _lists(root, classes, split) if flat else []
     if val_fraction is not None and (lists or not flat):
-        raise ValueError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
+        raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
     if voc:
         return voc_layout(root, split, labels)
     if not flat:
@@ -95,14 +96,14 @@ def _listed(root: Path, split: str, labels: LabelSet, lists: list[str]) -> Pairs
 def _hashed(root: Path, split: str, val_fraction: float, labels: LabelSet, classes: str) -> Pairs:
     """``images`` and ``masks`` without lists: a stem is in ``val`` when its hash, as a fraction, is below ``val_fraction``."""
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction={val_fraction} must be more than 0 and less than 1")
+        raise UserError(f"val_fraction={val_fraction} must be more than 0 and less than 1")
     if split not in ("train", "val"):
-        raise ValueError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
+        raise UserError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
     images, masks = _files(root)
     pairs = _matched(root, images, masks)
     chosen = [pair for pair in pairs if (_fraction(pair.name) < val_fraction) == (split == "val")]
     if not chosen:
-        raise ValueError(
+        raise UserError(
             f"none of the {len(pairs)} images in {root / 'images'} falls into {split} with val_fraction={val_fraction}: "
             "choose another fraction, or write train.txt and val.txt with one stem a line"
         )
@@ -124,7 +125,7 @@ def _files(base: Path) -> tuple[Files, Files]:
     images, masks = files_by_stem(base / "images"), files_by_stem(base / "masks")
     if not images:
         more = f"; it holds {images.kinds()}" if images.passed else ""
-        raise ValueError(f"{base / 'images'} holds no picture of a kind that is read ({', '.join(images.suffixes)}){more}")
+        raise UserError(f"{base / 'images'} holds no picture of a kind that is read ({', '.join(images.suffixes)}){more}")
     return images, masks
 
 

@@ -21,6 +21,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.data.bands import strange_bands
 from fcn.data.damage import check_jpeg
 from fcn.data.opening import decode, frames, named, opened, opened_file, raw_mode, say_once
@@ -55,7 +56,7 @@ class Shown:
     by the range that the file gives (TIFF's bits or largest value, PNG's significant bits), else by 65535. A warning is given once if they
     use less than a quarter of it.
 
-    Raises ValueError, which calls it ``name``, for values of unknown range, for bands that are neither colours nor transparency, and for no
+    Raises UserError, which calls it ``name``, for values of unknown range, for bands that are neither colours nor transparency, and for no
     pixels at all; and what Pillow raises where it cannot be decoded.
     """
 
@@ -63,7 +64,7 @@ class Shown:
         layout = raw_mode(picture)
         strange = strange_bands(picture, None)
         if strange:
-            raise ValueError(f"{name} {strange}")
+            raise UserError(f"{name} {strange}")
         picture.load()
         self.picture = picture.convert("LA") if picture.mode == "La" else picture  # Pillow converts premultiplied gray to nothing else
         self.orientation = _orientation(picture)
@@ -71,9 +72,9 @@ class Shown:
         self.levels = np.empty(0, np.uint8)
         tags = _tags(picture)
         if (picture.mode in ("I", "F") and not self.deep) or tags.get(SAMPLEFORMAT, (1,))[0] != 1:
-            raise ValueError(f"{name} holds signed, 32-bit or floating-point values of unknown range: save it with 8 or 16 bits a channel")
+            raise UserError(f"{name} holds signed, 32-bit or floating-point values of unknown range: save it with 8 or 16 bits a channel")
         if 0 in picture.size:
-            raise ValueError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
+            raise UserError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
         if self.deep:
             self.levels = _levels(picture, layout, name)
         elif ";16" in layout and picture.mode in ("RGB", "RGBA", "LA"):
@@ -120,7 +121,7 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
 
     Of an animation the first frame is used, with one warning. There is no limit on the size.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is empty or damaged, for several pages,
+    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for one that is empty or damaged, for several pages,
     for bands beside the colours that are not transparency, and for values of unknown range.
     """
     with opened_file(path) as file:
@@ -138,7 +139,7 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     with opened(path) as picture:
         count = frames(picture, path)
         if count > 1 and picture.format == "TIFF":
-            raise ValueError(f"{path} holds {count} pages, and only one can be used: save each as a file of its own")
+            raise UserError(f"{path} holds {count} pages, and only one can be used: save each as a file of its own")
         if count > 1:
             say_once("frames", f"{path} holds {count} frames: the first is used, here and in other animations")
         decode(picture, path)

@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".pbm", ".pnm", ".tga")
@@ -28,7 +29,7 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag is part of the
     format, and is applied.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for
+    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for
 
     - a damaged file, several pages or frames,
     - colours or fractions in place of indices, and values outside of 0..255,
@@ -39,23 +40,21 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     with opened(path) as picture:
         reason = _no_label_map(picture)
         if reason:
-            raise ValueError(f"{path} {reason}: {_MEND}")
+            raise UserError(f"{path} {reason}: {_MEND}")
         count = frames(picture, path)
         if count > 1:
             kind = "pages" if picture.format == "TIFF" else "frames"
-            raise ValueError(
-                f"{path} holds {count} {kind}, and a label map is one picture: save the one that is meant as a file of its own"
-            )
+            raise UserError(f"{path} holds {count} {kind}, and a label map is one picture: save the one that is meant as a file of its own")
         layout, top = raw_mode(picture), _unstretched(picture)
         decode(picture, path, count=True)
         values = np.array(picture)
         if picture.format == "GIF" and picture.mode == "P" and _renumbered(picture, values):
-            raise ValueError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
+            raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
         values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > min(255, top):
-        raise ValueError(
+        raise UserError(
             f"{path} holds values from {low} to {high}; class indices and void are 0 to {min(255, top)}: save it with 8 bits"
             if top >= 255
             else f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}"
@@ -117,14 +116,14 @@ def _read_sbd(path: str | PathLike[str]) -> Tensor:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise ValueError(f"{path} needs scipy to be read: pip install scipy") from None
+        raise UserError(f"{path} needs scipy to be read: pip install scipy") from None
     try:
         values = np.asarray(loadmat(BytesIO(data), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0])
         if values.ndim != 2:
-            raise ValueError(f"GTcls.Segmentation has the shape {values.shape}")
+            raise UserError(f"GTcls.Segmentation has the shape {values.shape}")
         labels = values.astype(np.uint8)
         if not np.array_equal(labels, values):
-            raise ValueError("GTcls.Segmentation holds more than whole numbers from 0 to 255")
+            raise UserError("GTcls.Segmentation holds more than whole numbers from 0 to 255")
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
+        raise UserError(f"{path} cannot be read as a class map of SBD ({error}): extract the data set again") from None
     return torch.from_numpy(labels)

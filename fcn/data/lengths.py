@@ -8,12 +8,14 @@ import struct
 from math import ceil
 from typing import BinaryIO
 
+from fcn.core.errors import UserError
+
 _SLACK = 3  # bytes of padding that some programs write after the last row
 _LZW_COUNTED = 1 << 20  # bytes of LZW codes that are counted, in a quarter of a second; more would take longer than decoding
 
 
 def check_lengths(form: str | None, file: BinaryIO) -> None:
-    """ValueError where a picture of Pillow's format ``form`` contradicts itself; others are let through."""
+    """Raises UserError where a picture of Pillow's format ``form`` contradicts itself; others are let through."""
     if form in ("BMP", "GIF", "WEBP"):
         file.seek(0)
         {"BMP": check_bmp, "GIF": check_gif, "WEBP": check_webp}[form](file.read())
@@ -34,7 +36,7 @@ def check_bmp(data: bytes) -> None:
         place, length = struct.unpack_from("<II", data, 126)
         end = max(end, 14 + place + length if length else 0)
     if not (0 <= len(data) - end <= _SLACK and (stored == 0 or 0 <= stored - needed <= _SLACK)):
-        raise ValueError(
+        raise UserError(
             f"it claims to be {width}x{abs(height)} pixels, {needed:,} bytes, and its lengths ({stored:,} bytes of pixels stated, "
             f"{len(data) - begin:,} there) are others"
         )
@@ -43,7 +45,7 @@ def check_bmp(data: bytes) -> None:
 def check_webp(data: bytes) -> None:
     stated = int.from_bytes(data[4:8], "little") + 8
     if not 0 <= stated - len(data) <= 1:  # some programs leave out the last byte, of padding
-        raise ValueError(f"it says that it has {stated:,} bytes, and has {len(data):,}")
+        raise UserError(f"it says that it has {stated:,} bytes, and has {len(data):,}")
 
 
 def check_gif(data: bytes) -> None:
@@ -52,7 +54,7 @@ def check_gif(data: bytes) -> None:
     while data[place : place + 1] in (b"\x21", b"\0"):  # extensions come first, and stray ends of blocks
         place = _skipped(data, place + 2) if data[place] else place + 1
     if data[place : place + 1] != b"\x2c":
-        raise ValueError("a part of it does not begin as it should: it is damaged")
+        raise UserError("a part of it does not begin as it should: it is damaged")
     width, height, flags = struct.unpack_from("<HHB", data, place + 5)
     place += 10 + _colors(flags)
     bits, place, parts = data[place], place + 1, []
@@ -75,14 +77,14 @@ def _skipped(data: bytes, place: int) -> int:
     while place < len(data) and data[place]:
         place += 1 + data[place]
     if place >= len(data):
-        raise ValueError("it ends in the middle of its data: it was cut off")
+        raise UserError("it ends in the middle of its data: it was cut off")
     return place + 1
 
 
 def check_count(found: int, needed: int, also: int = 0) -> None:
-    """ValueError unless the codes stand for ``needed`` bytes (or ``also``)."""
+    """Raises UserError unless the codes stand for ``needed`` bytes (or ``also``)."""
     if found not in (needed, also):
-        raise ValueError(f"its codes stand for {'more' if found > needed else 'fewer'} pixels than it claims")
+        raise UserError(f"its codes stand for {'more' if found > needed else 'fewer'} pixels than it claims")
 
 
 def check_tiff_lzw(strip: bytes, needed: int, whole: int) -> None:
@@ -95,7 +97,7 @@ def lzw_count(coded: bytes, width: int, *, early: int, high_first: bool, most: i
     """How many bytes (pixels) the codes stand for, up to the end code or the end; counting stops beyond ``most``.
 
     width: bits of what is coded. early: how many codes before the table is full the codes become longer. high_first: the first code is in
-    the highest bits. ValueError for a code that stands for nothing.
+    the highest bits. UserError for a code that stands for nothing.
     """
     clear, end = 1 << width, (1 << width) + 1
     lengths = [1] * clear + [0, 0]
@@ -117,7 +119,7 @@ def lzw_count(coded: bytes, width: int, *, early: int, high_first: bool, most: i
                 size, previous = width + 1, 0
                 continue
             if code > len(lengths) or (code == len(lengths) and not previous):
-                raise ValueError("a code of its pixels stands for nothing: it is damaged")
+                raise UserError("a code of its pixels stands for nothing: it is damaged")
             length = lengths[code] if code < len(lengths) else previous + 1
             total += length
             if total > most:

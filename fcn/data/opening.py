@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from fcn.core.errors import UserError
 from fcn.core.names import shown
 from fcn.data.bands import strange_bands, unread_tiff
 from fcn.data.damage import check_claim, check_rows, check_stored
@@ -39,9 +40,9 @@ def opened_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         except FileNotFoundError:
             raise FileNotFoundError(f"there is no file {path}") from None
         except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
         if not file.read(1):
-            raise ValueError(f"{path} is empty: copy or download it again")
+            raise UserError(f"{path} is empty: copy or download it again")
         file.seek(0)
         yield file
 
@@ -50,7 +51,7 @@ def opened_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 def opened(path: str | PathLike[str]) -> Iterator[Image.Image]:
     """The picture with its header read; ``decode`` reads the pixels. Of a TIFF with one page and reduced copies, the page.
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that is no picture, claims more pixels than its
+    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for one that is no picture, claims more pixels than its
     bytes can hold, or has bands of unknown meaning.
     """
     with _any_size(), opened_file(path) as file:
@@ -61,9 +62,9 @@ def opened(path: str | PathLike[str]) -> Iterator[Image.Image]:
             except UnidentifiedImageError:
                 unread = unread_tiff(file)
                 if unread is None:
-                    raise ValueError("it is no picture of a known format") from None
+                    raise UserError("it is no picture of a known format") from None
         if unread is not None:
-            raise ValueError(f"{path} {unread}")
+            raise UserError(f"{path} {unread}")
         with named(path):
             if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.is_animated:
                 _to_the_page(picture)
@@ -71,14 +72,14 @@ def opened(path: str | PathLike[str]) -> Iterator[Image.Image]:
             picture.info["raw_mode"] = raw_mode(picture)
         strange = strange_bands(picture, file)
         if strange:
-            raise ValueError(f"{path} {strange}")
+            raise UserError(f"{path} {strange}")
         yield picture
 
 
 def decode(picture: Image.Image, path: str | PathLike[str], *, count: bool = False) -> None:
     """Reads the pixels of an ``opened`` picture; count: those of a PNG are counted, in a third of the time more.
 
-    Raises ValueError, naming the file, where it is damaged as far as its format can show.
+    Raises UserError, naming the file, where it is damaged as far as its format can show.
     """
     with named(path):
         file = picture.fp  # type: ignore[attr-defined]
@@ -121,12 +122,12 @@ def _to_the_page(picture: TiffImagePlugin.TiffImageFile) -> None:
 
 @contextmanager
 def named(path: str | PathLike[str]) -> Iterator[None]:
-    """Whatever is raised in here becomes a ValueError that names the file: Pillow's plugins raise nearly everything on broken files."""
+    """Whatever is raised in here becomes a UserError that names the file: Pillow's plugins raise nearly everything on broken files."""
     try:
         yield
     except Exception as error:
         reason = shown(error, 300).rstrip(".") or type(error).__name__
-        raise ValueError(f"{path} cannot be decoded ({reason}): replace the file or leave it out") from None
+        raise UserError(f"{path} cannot be decoded ({reason}): replace the file or leave it out") from None
 
 
 _lock = threading.Lock()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed, shown
 from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
@@ -41,7 +42,7 @@ class Pairs:
     255 to void). Item ``i`` is an image, uint8 ``(3, H, W)``, and its label map, uint8 ``(H, W)`` of class indices or ``VOID``.
     ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
 
-    Raises ValueError for repeated names, and on reading one that names the files: for a file that cannot be decoded, sizes that differ, and
+    Raises UserError for repeated names, and on reading one that names the files: for a file that cannot be decoded, sizes that differ, and
     a raw value that is neither class nor void.
     """
 
@@ -54,12 +55,12 @@ class Pairs:
         self.names = tuple(pair.name for pair in self.pairs)
         repeated = _repeated(self.names)
         if repeated:
-            raise ValueError(f"samples must have unique names; given more than once: {_listed(repeated)}")
+            raise UserError(f"samples must have unique names; given more than once: {_listed(repeated)}")
         identity = {index: index for index in (*range(labels.num_classes), VOID)}
         values = identity if values is None else values
         wrong = sorted(set(values.values()) - identity.keys())
         if wrong or not all(0 <= raw <= 255 for raw in values):
-            raise ValueError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
+            raise UserError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
         self._allowed = bytes(sorted(values))
         used = set(values.values())
         self._strange = next((value for value in range(256) if value not in used), VOID)  # without one, no raw value is strange
@@ -75,14 +76,14 @@ class Pairs:
             return image, torch.full(image.shape[1:], VOID, dtype=torch.uint8)
         labels = read_labels(pair.labels)
         if image.shape[1:] != labels.shape:
-            raise ValueError(_size_message(pair, image, labels))
+            raise UserError(_size_message(pair, image, labels))
         return image, self._classes(labels, pair)
 
     def truth(self, index: int) -> Tensor:
         """The label map of item ``index``, whose image is not read: neither that it can be decoded nor its size is checked."""
         pair = self.pairs[index]
         if not pair.labels:
-            raise ValueError(f"there is no label map for '{pair.name}': the truth of this split is not public; use another split")
+            raise UserError(f"there is no label map for '{pair.name}': the truth of this split is not public; use another split")
         return self._classes(read_labels(pair.labels), pair)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -95,7 +96,7 @@ class Pairs:
         strange = -1 if len(self._allowed) == 256 else classes.find(self._strange)
         if strange >= 0:
             row, column = divmod(strange, raw.shape[1])
-            raise ValueError(
+            raise UserError(
                 f"{pair.labels} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
                 f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes{self._guess(raw)}"
             )
@@ -139,7 +140,7 @@ class Files(dict[str, str]):
 def read_text(path: str | PathLike[str]) -> str:
     """A text file in UTF-8, with or without a byte order mark, in composed Unicode (NFC).
 
-    Raises FileNotFoundError for a missing file. Raises ValueError, naming the file, for one that cannot be read, is in another coding, or
+    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for one that cannot be read, is in another coding, or
     holds NUL bytes. (UTF-16 without a mark is valid UTF-8, with a NUL after each letter.)
     """
     try:
@@ -147,32 +148,32 @@ def read_text(path: str | PathLike[str]) -> str:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if wide or b"\0" in data:
-        raise ValueError(f"{path} {'is UTF-16' if wide else 'holds NUL bytes, as UTF-16 does'}, not UTF-8 text: save it as UTF-8")
+        raise UserError(f"{path} {'is UTF-16' if wide else 'holds NUL bytes, as UTF-16 does'}, not UTF-8 text: save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     return unicodedata.normalize("NFC", text)
 
 
 def read_list(path: str | PathLike[str]) -> list[str]:
-    """The lines of a split's list, without blank ones. ValueError, naming the file, where there is none or one is repeated."""
+    """The lines of a split's list, without blank ones. UserError, naming the file, where there is none or one is repeated."""
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
-        raise ValueError(f"{path} lists nothing: a split needs at least one sample")
+        raise UserError(f"{path} lists nothing: a split needs at least one sample")
     repeated = _repeated(lines)
     if repeated:
-        raise ValueError(f"{path} lists more than once: {_listed(repeated)}")
+        raise UserError(f"{path} lists more than once: {_listed(repeated)}")
     return lines
 
 
 def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES) -> Files:
     """The files of a folder with one of the suffixes (in either case; hidden ones left out), by stem in composed Unicode (NFC), sorted.
 
-    FileNotFoundError where there is no such folder; ValueError names two files of one stem.
+    FileNotFoundError where there is no such folder; UserError names two files of one stem.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -190,7 +191,7 @@ def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE
             first = Path(found[stem]).name
             alike = unicodedata.normalize("NFC", first) == unicodedata.normalize("NFC", name)
             form = " (which differ only in how Unicode writes their accents)" if alike else ""
-            raise ValueError(f"{folder} holds both {first} and {name}{form}: keep one file for '{stem}'")
+            raise UserError(f"{folder} holds both {first} and {name}{form}: keep one file for '{stem}'")
         found[stem] = str(Path(folder, name))
     return Files(folder, found, passed, suffixes)
 

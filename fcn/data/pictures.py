@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.images import Shown
@@ -31,7 +32,7 @@ Rows = Union[Bytes, Shown, "Reduced"]  # an image (3, H, W), of which ``_rows`` 
 def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
     """Writes a palette PNG whose pixels are the indices, at their own size; whole or not at all.
 
-    Raises ValueError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
+    Raises UserError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
     """
     picture = Image.fromarray(_label_map(labels, label_set))
     picture.putpalette(label_set.palette)
@@ -91,7 +92,7 @@ def save_overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSe
     """Writes the overlay with the legend of the classes that occur below it; the format is the suffix's (PNG, JPEG, ...).
 
     Any size from 1x1 up. Where a side is longer than 4096 pixels the overlay is reduced to that; the label map of ``save_labels`` never is.
-    Raises ValueError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
+    Raises UserError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
     """
     picture, label_map = _pair(image, labels, label_set)
     present = _present(label_map)
@@ -119,12 +120,12 @@ def sample_sheet(
     """Rows of (image, truth, prediction), each (3, H, W), (H, W), (H, W), side by side under ``titles``, with a legend below.
 
     Small pictures are enlarged by a whole factor, pixel by pixel; large ones reduced to 640 pixels a side. ``names`` are written above the
-    rows. ``errors`` adds a column in which wrong pixels are red, void ones light. Raises ValueError for sizes or labels that do not fit.
+    rows. ``errors`` adds a column in which wrong pixels are red, void ones light. Raises UserError for sizes or labels that do not fit.
     """
     if not rows:
-        raise ValueError("no samples given; a sheet needs one row or more")
+        raise UserError("no samples given; a sheet needs one row or more")
     if names is not None and len(names) != len(rows):
-        raise ValueError(f"{len(names)} names given for {len(rows)} rows; give one each, or none")
+        raise UserError(f"{len(names)} names given for {len(rows)} rows; give one each, or none")
     longest = max(max(np.shape(truth)) for _, truth, _ in rows)
     scale = min(1.0, 640 / longest) if longest > 360 else float(360 // longest)
     headings = [*titles, "errors"] if errors else list(titles)
@@ -171,15 +172,15 @@ def sample_sheet(
 def _label_map(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     given = np.asarray(labels)
     if given.ndim != 2 or 0 in given.shape or given.dtype.kind not in "iu":
-        raise ValueError(f"a label map of shape {given.shape} and type {given.dtype} given; it is integers of shape (height, width)")
+        raise UserError(f"a label map of shape {given.shape} and type {given.dtype} given; it is integers of shape (height, width)")
     label_map = given.astype(np.uint8, copy=False)
     if given.dtype != np.uint8 and (given != label_map).any():
-        raise ValueError(
+        raise UserError(
             f"a label map holds {given.min()} to {given.max()}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}"
         )
     strange = [index for index in _present(label_map) if index >= label_set.num_classes and index != VOID]
     if strange:
-        raise ValueError(f"a label map holds the value {strange[0]}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}")
+        raise UserError(f"a label map holds the value {strange[0]}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}")
     return np.ascontiguousarray(label_map)
 
 
@@ -189,7 +190,7 @@ def _pair(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet) -> t
     picture: Rows = image if isinstance(image, Shown) else np.asarray(image)
     kind = picture.dtype if isinstance(picture, np.ndarray) else np.dtype(np.uint8)
     if kind != np.uint8 or picture.shape != (3, *label_map.shape):
-        raise ValueError(
+        raise UserError(
             f"an image of shape {picture.shape} and type {kind} given with a label map of shape {label_map.shape}; "
             f"it is uint8 of shape (3, height, width) and of the same height and width"
         )
@@ -219,7 +220,7 @@ def _name(label_set: LabelSet, index: int) -> str:
 def _overlaid(image: Rows, label_map: Bytes, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
     """The overlay in bands of rows: the number of the first row, and the band (rows, W, 3)."""
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
+        raise UserError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
     opacity = np.full(256, round(256 * alpha), np.uint16)
     full = np.full(256, 256, np.uint16)  # of contours
     if "background" in label_set.names:

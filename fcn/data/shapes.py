@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.registry import register
 from fcn.core.settings import at_least, between
@@ -48,16 +49,16 @@ def shapes(split: str, *, count: int, size: tuple[int, int] = (96, 160), seed: i
 
     A picture depends on (seed, split, index, size) alone: more of them, another order or another process change nothing. ``keep`` draws
     them all at once (3 ms each) and holds them in memory, 4 bytes a pixel: 65 MB for 1,000 pictures, which forked readers share.
-    Raises ValueError for a value out of range.
+    Raises UserError for a value out of range.
     """
     if split not in SPLITS:
-        raise ValueError(f"shapes has no split '{split}'; it has {', '.join(SPLITS)}")
+        raise UserError(f"shapes has no split '{split}'; it has {', '.join(SPLITS)}")
     if count < 1:
-        raise ValueError(f"count={count} pictures of shapes asked for; give 1 or more")
+        raise UserError(f"count={count} pictures of shapes asked for; give 1 or more")
     if not 16 <= size[0] <= size[1]:
-        raise ValueError(f"size={tuple(size)} is not allowed for shapes; give (smallest, largest) side in pixels, 16 or more")
+        raise UserError(f"size={tuple(size)} is not allowed for shapes; give (smallest, largest) side in pixels, 16 or more")
     if seed < 0:
-        raise ValueError(f"seed={seed} is not allowed for shapes; give 0 or more")
+        raise UserError(f"seed={seed} is not allowed for shapes; give 0 or more")
     return Shapes(split, count, (size[0], size[1]), seed, keep)
 
 

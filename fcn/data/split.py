@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 
 
@@ -32,9 +33,9 @@ class Split(Protocol):
 _ALSO = {"train": ("train", "training", "trn", "default", "all", "trainval"), "val": ("val", "valid", "validation", "dev", "eval")}
 
 
-def no_split(where: object, splits: Iterable[str], split: str, mend: str) -> ValueError:
+def no_split(where: object, splits: Iterable[str], split: str, mend: str) -> UserError:
     """The error for a split that ``where`` does not have: the splits there are, how one of them is chosen, and ``mend``."""
     splits = list(splits)
     meant = next((name for also in _ALSO.get(split, ()) for name in splits if name.lower() == also), None)
     choose = f"choose it with data.{split}={meant}, or " if meant else ""
-    return ValueError(f"{where} has the splits {', '.join(splits) or 'none'}, not '{split}': {choose}{mend}")
+    return UserError(f"{where} has the splits {', '.join(splits) or 'none'}, not '{split}': {choose}{mend}")

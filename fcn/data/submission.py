@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
 from fcn.data.pictures import save_labels
@@ -29,22 +30,22 @@ class Submission:
         """Write the predicted ``labels`` (H, W) of sample ``index``, whose image (3, H, W) has the size that they must have."""
         name = self.names[index]
         if labels.shape != image.shape[-2:]:
-            raise ValueError(f"the label map of {name} has the size {tuple(labels.shape)}, its image {tuple(image.shape[-2:])}")
+            raise UserError(f"the label map of {name} has the size {tuple(labels.shape)}, its image {tuple(image.shape[-2:])}")
         save_labels(labels, self.label_set, self.folder / INSIDE / f"{name}.png")
 
     def pack(self) -> Path:
         """Check every map as it lies on the disk and pack them all into ``results.tgz``.
 
-        Raises ValueError, naming the file, for a map that is missing, is no palette PNG or has a value that is no class.
+        Raises UserError, naming the file, for a map that is missing, is no palette PNG or has a value that is no class.
         """
         for name in self.names:
             path = self.folder / INSIDE / f"{name}.png"
             if not path.is_file():
-                raise ValueError(f"the label map {path} is missing; the server wants one for each of the {len(self.names)} images")
+                raise UserError(f"the label map {path} is missing; the server wants one for each of the {len(self.names)} images")
             with Image.open(path) as picture:
                 mode, highest = picture.mode, int(np.asarray(picture).max())
             if mode != "P" or highest >= self.label_set.num_classes:
-                raise ValueError(
+                raise UserError(
                     f"{path} is not what the server takes (mode {mode}, highest value {highest}); "
                     f"it must be a palette PNG with values 0 to {self.label_set.num_classes - 1}"
                 )

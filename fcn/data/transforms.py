@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID, Color
 
 MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
@@ -33,7 +34,7 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523,
 class ColorJitter:
     """How far colours are changed: factors are drawn from ``1 - x`` to ``1 + x``, the turn of hue from ``-hue`` to ``hue`` (1 is a circle).
 
-    Raises ValueError for a strength outside of 0..1 (hue: 0..0.5).
+    Raises UserError for a strength outside of 0..1 (hue: 0..0.5).
     """
 
     brightness: float = 0.3
@@ -44,7 +45,7 @@ class ColorJitter:
     def __post_init__(self) -> None:
         for name, limit in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
             if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name}={getattr(self, name)} is out of range: 0 to {limit}")
+                raise UserError(f"{name}={getattr(self, name)} is out of range: 0 to {limit}")
 
     def draw(self, draws: Sequence[float]) -> tuple[float, float, float, float]:
         """Factors of brightness, contrast and saturation and the turn of hue, from four numbers in 0..1."""
@@ -62,7 +63,7 @@ class TrainingTransform:
         a random place in the crop.
 
     Call it with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, its only source of random numbers. It
-    returns the crop of both; the image is in channels-last memory. Raises ValueError when built with a value out of range.
+    returns the crop of both; the image is in channels-last memory. Raises UserError when built with a value out of range.
     """
 
     def __init__(
@@ -76,13 +77,13 @@ class TrainingTransform:
     ) -> None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
         if min(height, width) < 1:
-            raise ValueError(f"crop_size={crop_size} must be one or two numbers from 1 up")
+            raise UserError(f"crop_size={crop_size} must be one or two numbers from 1 up")
         if not 0 < scale[0] <= scale[1] <= _LARGEST_SCALE:
-            raise ValueError(f"scale={scale} must be two numbers, the smaller first, more than 0 and at most {_LARGEST_SCALE:g}")
+            raise UserError(f"scale={scale} must be two numbers, the smaller first, more than 0 and at most {_LARGEST_SCALE:g}")
         if not 0 <= flip <= 1:
-            raise ValueError(f"flip={flip} is a probability: 0 to 1")
+            raise UserError(f"flip={flip} is a probability: 0 to 1")
         if not all(0 <= value <= 255 for value in fill):
-            raise ValueError(f"fill={fill} is a colour: three numbers from 0 to 255")
+            raise UserError(f"fill={fill} is a colour: three numbers from 0 to 255")
         self.crop_size = (int(height), int(width))
         self.scale = (float(scale[0]), float(scale[1]))
         self.flip = flip

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID
 from fcn.core.names import listed, shown
 from fcn.data.census import Census, count_values
@@ -27,12 +28,12 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
     mode: ``all`` reads every sample, ``none`` none, ``auto`` all up to 500, else 500 that are evenly spread.
     progress: show a progress bar on stderr.
 
-    Raises ValueError for an empty split, and for faulty samples. The message gives one fault of each kind in full.
+    Raises UserError for an empty split, and for faulty samples. The message gives one fault of each kind in full.
     """
     if mode not in MODES:
-        raise ValueError(f"verify is one of {', '.join(MODES)}, not '{mode}'")
+        raise UserError(f"verify is one of {', '.join(MODES)}, not '{mode}'")
     if len(split) == 0:
-        raise ValueError("the split is empty: it needs at least one sample")
+        raise UserError("the split is empty: it needs at least one sample")
     if mode == "none":
         return Census(split.labels, len(split))
     count = len(split) if mode == "all" else min(len(split), _SAMPLE)
@@ -50,7 +51,7 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
         lines = list(_by_kind(faults))
         more = f"\n  and {len(lines) - _SHOWN} other faults" if len(lines) > _SHOWN else ""
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
-        raise ValueError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
+        raise UserError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
     return census
 
 

@@ -7,6 +7,7 @@ all that SBD and VOC annotate, without VOC's validation images. SBD's own traini
 from importlib.util import find_spec
 from pathlib import Path
 
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.registry import register
 from fcn.data.download import Archive, fetch
@@ -42,7 +43,7 @@ def voc2012(split: str, *, root: Root = "data", download: Download = False) -> P
     """The segmentation part of VOC 2012: ``train`` (1464), ``val`` (1449) or ``trainval`` (2913), 21 classes with background.
 
     ``root`` holds ``VOCdevkit``, or is ``VOCdevkit`` or ``VOCdevkit/VOC2012`` itself. With ``download``, what is missing is fetched into
-    ``root`` (2 GB). Raises FileNotFoundError where it is missing and not to be fetched, ValueError for a split it does not have.
+    ``root`` (2 GB). Raises FileNotFoundError where it is missing and not to be fetched, UserError for a split it does not have.
     """
     return voc_layout(_devkit(Path(root), download), split, VOC_LABELS, truth=split != "test")  # its maps are not public
 
@@ -52,16 +53,16 @@ def voc2012aug(split: str, *, root: Root = "data", download: Download = False) -
     """VOC 2012 with the masks of SBD: ``train`` is (SBD train + SBD val + VOC train) - VOC val = 10,582 images, sorted; ``val`` is VOC's.
 
     Where both have a mask, VOC's is taken. Beside VOC (see :func:`voc2012`), ``root`` holds SBD as ``benchmark_RELEASE/dataset`` or
-    ``sbd``; with ``download``, what is missing is fetched (1.4 GB more). Reading SBD needs scipy. Raises as :func:`voc2012`, and ValueError
+    ``sbd``; with ``download``, what is missing is fetched (1.4 GB more). Reading SBD needs scipy. Raises as :func:`voc2012`, and UserError
     if the training set has another number of images.
     """
     if split not in ("train", "val"):
-        raise ValueError(f"voc2012aug has the splits train and val, not '{split}'" + (_NO_TEST if split == "test" else ""))
+        raise UserError(f"voc2012aug has the splits train and val, not '{split}'" + (_NO_TEST if split == "test" else ""))
     devkit = _devkit(Path(root), download)
     if split == "val":
         return voc_layout(devkit, "val", VOC_LABELS)
     if find_spec("scipy") is None:
-        raise ValueError("voc2012aug reads masks of SBD, which needs scipy: pip install scipy")
+        raise UserError("voc2012aug reads masks of SBD, which needs scipy: pip install scipy")
     sbd = _sbd(Path(root), devkit, download)
     lists = devkit / "ImageSets" / "Segmentation"
     missing = [path for path in (lists / "train.txt", lists / "val.txt", sbd / "train.txt", sbd / "val.txt") if not path.is_file()]
@@ -74,7 +75,7 @@ def voc2012aug(split: str, *, root: Root = "data", download: Download = False) -
     sbd_stems = {stem for name in ("train", "val") for stem in read_list(sbd / f"{name}.txt")}
     stems = sorted((sbd_stems | voc_train) - voc_val)
     if len(stems) != _TRAINAUG:
-        raise ValueError(
+        raise UserError(
             f"the augmented training set of {sbd} and {lists} has {len(stems)} images instead of {_TRAINAUG}: "
             "the lists are not those of SBD and VOC 2012; fetch both anew"
         )
@@ -86,7 +87,7 @@ def voc2012aug(split: str, *, root: Root = "data", download: Download = False) -
 def voc_layout(folder: Path, split: str, labels: LabelSet, *, truth: bool = True) -> Pairs:
     """A split of a folder in VOC's layout: ``JPEGImages``, ``SegmentationClass`` and lists in ``ImageSets/Segmentation``.
 
-    Without ``truth``, a label map that is missing is void throughout instead of an error. Raises ValueError, naming the splits there are,
+    Without ``truth``, a label map that is missing is void throughout instead of an error. Raises UserError, naming the splits there are,
     for one that has no list, and FileNotFoundError for files that are listed and missing.
     """
     lists = folder / "ImageSets" / "Segmentation"

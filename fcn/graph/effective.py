@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.graph.axis import Interval
 from fcn.graph.image import input_shape
 from fcn.graph.networks import at_rest, unwrapped
@@ -35,7 +36,7 @@ def effective_field(
     ``inputs``: an input size (then ``samples`` standard normal images are drawn from ``seed``; default 224 x 224), or the images
     themselves, each ``(1, C, *sizes)`` and normalised as the network expects. ``layer`` is an output's name or a module's path (default:
     the output "out" of a dict, the first of a list); ``cell`` one index per axis (default: the centre). The network is run in eval mode and
-    left as it was. All zero where the cell depends on no pixel. Raises ValueError for an unknown layer or a cell outside the grid.
+    left as it was. All zero where the cell depends on no pixel. Raises UserError for an unknown layer or a cell outside the grid.
     """
     total: Tensor | None = None
     count = 0
@@ -49,7 +50,7 @@ def effective_field(
             found = gradient.detach().abs().sum((0, 1)).float().cpu()
             total, count = found if total is None else total + found, count + 1
     if total is None:
-        raise ValueError("no inputs were given; give at least one image, or an input size")
+        raise UserError("no inputs were given; give at least one image, or an input size")
     return total / total.sum().clamp_min(torch.finfo(torch.float32).tiny)
 
 
@@ -79,7 +80,7 @@ def _values(network: nn.Module, x: Tensor, layer: str | None) -> Tensor:
     elif layer is not None:
         if not kept:
             near = [name for name in modules if name and name.count(".") == layer.count(".")]
-            raise ValueError(f"no layer '{layer}' in this network; layers at that depth are {', '.join(near[:12]) or '(none)'}")
+            raise UserError(f"no layer '{layer}' in this network; layers at that depth are {', '.join(near[:12]) or '(none)'}")
         found = kept[-1]
     if isinstance(found, dict):
         found = found.get("out", next(iter(found.values())))
@@ -94,7 +95,7 @@ def _cell(values: Tensor, cell: Sequence[int] | None, dims: int) -> Tensor:
     sizes = values.shape[2:]
     index = tuple(size // 2 for size in sizes) if cell is None else tuple(cell)
     if len(index) != len(sizes) or any(not 0 <= place < size for place, size in zip(index, sizes, strict=True)):
-        raise ValueError(f"cell {index} is outside the grid of {' x '.join(map(str, sizes))} cells")
+        raise UserError(f"cell {index} is outside the grid of {' x '.join(map(str, sizes))} cells")
     place: Any = (slice(None), slice(None), *index)
     return values[place].sum()
 
@@ -139,7 +140,7 @@ def draw_fields(
 
     height, width = image.shape[:2]
     if field is not None and tuple(field.shape) != (height, width):
-        raise ValueError(f"the field is {tuple(field.shape)}, the image {(height, width)}; compute the field at the image's size")
+        raise UserError(f"the field is {tuple(field.shape)}, the image {(height, width)}; compute the field at the image's size")
     rows, columns = interval[0], interval[1]
     (top, bottom), (left, right) = _view(rows, height), _view(columns, width)
     figure = Figure(figsize=(6, 6 * (bottom - top) / (right - left) + 0.9), dpi=120, layout="constrained")

@@ -10,6 +10,7 @@ from math import ceil, floor, gcd, lcm
 
 import numpy as np
 
+from fcn.core.errors import UserError
 from fcn.graph.axis import HOLE, AxisMap, Resize, Whole
 
 MAX_PERIOD = 2**14
@@ -85,7 +86,7 @@ def _compose(axis: AxisMap, field: Field) -> Field:
     """The fields of an operation's cells, from the fields of the cells that it reads."""
     period = axis.period * (len(field.phases) // gcd(len(field.phases), axis.advance) if axis.advance else 1)
     if period > MAX_PERIOD:
-        raise ValueError(f"the fields repeat only after {period} cells; more than {MAX_PERIOD} phases are not followed")
+        raise UserError(f"the fields repeat only after {period} cells; more than {MAX_PERIOD} phases are not followed")
     phases: list[Phase] = []
     for taps in axis.taps(np.arange(period, dtype=np.int64)):
         phases.append(_hull([field.at(int(tap)) for tap in taps if tap != HOLE]))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.core.errors import UserError
 from fcn.graph.networks import float_type, unwrapped, without_data
 
 DEFAULT_SIZES = {1: (256,), 2: (224, 224), 3: (32, 64, 64)}
@@ -24,10 +25,10 @@ OTHERS = range(2, 17)
 def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = None, in_channels: int | None = None) -> tuple[int, ...]:
     """``(1, C, *sizes)``: one size for all axes or one for each, in pixels (default 224 x 224, 256 for sequences), or the whole shape.
 
-    in_channels: the image's channels, where they are not to be found out. Raises ValueError for sizes that do not fit the network's axes.
+    in_channels: the image's channels, where they are not to be found out. Raises UserError for sizes that do not fit the network's axes.
     """
     if in_channels is not None and in_channels < 1:
-        raise ValueError(f"in_channels={in_channels} is not allowed; an image has 1 channel or more")
+        raise UserError(f"in_channels={in_channels} is not allowed; an image has 1 channel or more")
     network = unwrapped(network)
     ranks = _ranks(network)
     if input_size is None or isinstance(input_size, int):
@@ -36,12 +37,12 @@ def input_shape(network: nn.Module, input_size: int | Sequence[int] | None = Non
         sizes = tuple(input_size)
         if len(sizes) >= min(ranks) + 2 and len(sizes) not in ranks:
             if in_channels not in (None, sizes[1]):
-                raise ValueError(f"in_channels={in_channels} and input_size={sizes} disagree, whose second number is the channels")
+                raise UserError(f"in_channels={in_channels} and input_size={sizes} disagree, whose second number is the channels")
             return sizes
         given = {rank: sizes for rank in ranks if rank == len(sizes)}
     if not given or any(min(sizes) < 1 for sizes in given.values()):
         rank = max(ranks)
-        raise ValueError(f"input_size {input_size} does not fit a network with {rank} axes of space; give {rank} sizes of at least 1")
+        raise UserError(f"input_size {input_size} does not fit a network with {rank} axes of space; give {rank} sizes of at least 1")
     return image_shape(network, given, in_channels)
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
+from fcn.core.errors import UserError
+
 N = TypeVar("N", bound=nn.Module)
 
 WRAPPERS = {  # class -> where it keeps the network; by name, for importing torch's compiler takes a second
@@ -33,19 +35,19 @@ QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.
 def unwrapped(network: nn.Module) -> nn.Module:
     """The network within DataParallel, ``torch.compile``, AveragedModel and their like; any other network itself.
 
-    Raises ValueError, naming the layer, for what holds no readable layers (scripted, traced, quantised or exported networks), for layers
+    Raises UserError, naming the layer, for what holds no readable layers (scripted, traced, quantised or exported networks), for layers
     that have no weights yet, for hooks on a wrapper, and for a ``forward`` that asks for more than the image.
     """
     if not isinstance(network, nn.Module):
         if type(network).__name__ == "ExportedProgram":
-            raise ValueError(f"an exported program cannot be read; {_GIVE}")
-        raise ValueError(f"{network!r} is not a network; give a module, such as torchvision.models.resnet50()")
+            raise UserError(f"an exported program cannot be read; {_GIVE}")
+        raise UserError(f"{network!r} is not a network; give a module, such as torchvision.models.resnet50()")
     while (inner := wrapped_in(network)) is not None:
         network = inner
     for path, module in network.named_modules():
         if why := _unreadable(module):
             where = f"layer '{path}' of {type(network).__name__}" if path else type(network).__name__
-            raise ValueError(f"{where} {why}")
+            raise UserError(f"{where} {why}")
     try:
         signature = inspect.signature(network.forward)
     except (TypeError, ValueError):  # written in C, or hidden
@@ -53,7 +55,7 @@ def unwrapped(network: nn.Module) -> nn.Module:
     try:
         signature.bind(None)
     except TypeError as error:
-        raise ValueError(
+        raise UserError(
             f"the forward{signature} of {type(network).__name__} cannot be called with an image alone ({error}); "
             "give a module that takes the image and passes on the rest"
         ) from error
@@ -61,11 +63,11 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def wrapped_in(network: nn.Module) -> nn.Module | None:
-    """The network that a wrapper runs as it is; None for what is no wrapper. Raises ValueError for hooks on the wrapper."""
+    """The network that a wrapper runs as it is; None for what is no wrapper. Raises UserError for hooks on the wrapper."""
     name = next((base.__name__ for base in type(network).__mro__ if base.__name__ in WRAPPERS), None)
     inner = None if name is None else network._modules.get(WRAPPERS[name])
     if inner is not None and any(vars(network)[hooks] for hooks in HOOKS):
-        raise ValueError(f"hooks hang on the {name} and not on the network in it; register them on its .{WRAPPERS[name or '']}")
+        raise UserError(f"hooks hang on the {name} and not on the network in it; register them on its .{WRAPPERS[name or '']}")
     return inner
 
 
@@ -140,7 +142,7 @@ def copied(network: N, memo: dict[int, Any] | None = None) -> N:
     try:
         result = copy.deepcopy(network, memo)
     except Exception as error:  # what hangs on it may be anything
-        raise ValueError(f"{type(network).__name__} cannot be copied ({type(error).__name__}: {error})") from error
+        raise UserError(f"{type(network).__name__} cannot be copied ({type(error).__name__}: {error})") from error
     for module in network.modules():
         attributes = vars(memo.get(id(module), module))
         for name in HOOKS:

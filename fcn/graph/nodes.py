@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from fcn.core.errors import UserError
 from fcn.graph.axis import AxisMap, Window
 
 Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "crop", "window", "linear", "product", "norm"]
@@ -140,7 +141,7 @@ class Graph:
         if name in self._by_name:
             return self._by_name[name]
         layers = sorted({node.layer.split(".")[0] for node in self.nodes if node.layer})
-        raise ValueError(f"no layer or operation '{name}' in this network; its first-level layers are {', '.join(layers) or '(none)'}")
+        raise UserError(f"no layer or operation '{name}' in this network; its first-level layers are {', '.join(layers) or '(none)'}")
 
     @property
     def input(self) -> Node:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from fcn.core.errors import UserError
 from fcn.graph.image import input_shape
 from fcn.graph.layout import Atom, NoLayoutError, axis_of, dim_size, plain
 from fcn.graph.networks import float_type, unwrapped
@@ -28,7 +29,7 @@ MAY_ALIAS = (  # what gives a view, or its input itself, without saying so in it
 )
 
 
-class UnknownOperationError(ValueError):
+class UnknownOperationError(UserError):
     """An operation that no rule understands; the message names it, its layer and the reason."""
 
 
@@ -42,7 +43,7 @@ def read_graph(
     Sizes are fixed in the graph: read it again for another size; nothing is computed, so large sizes cost nothing. Where ``torch.export``
     fails, as for a network that branches on values, one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Wrappers
     (DataParallel, ``torch.compile``) are looked through; the network is left as it was. Raises ``UnknownOperationError`` for an operation
-    without a rule and ``ValueError`` where the network cannot be traced.
+    without a rule and ``UserError`` where the network cannot be traced.
     """
     network = unwrapped(network)
     shape = input_shape(network, input_size, in_channels)
@@ -98,7 +99,7 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
         nodes.append(_node(node, op, result, values[node], sum(traced.tensors[name].numel() for name in weights)))
     outputs = {name: node.name for name, node in traced.outputs.items() if node in values}
     if not outputs:
-        raise ValueError("no output of the network depends on its input")
+        raise UserError("no output of the network depends on its input")
     return Graph(shape, tuple(nodes), outputs, traced.module, traced.tensors)
 
 
@@ -106,7 +107,7 @@ def _understood(call: Call, order: dict[fx.Node, int]) -> Result:
     layer = _layer(call.node)
     where = f"'{call.op}'" + (f" in layer '{layer}'" if layer else "")
     if 0 in call.first_shape:
-        raise ValueError(f"operation {where} gives no cells: its output is {call.first_shape}; give a larger input_size")
+        raise UserError(f"operation {where} gives no cells: its output is {call.first_shape}; give a larger input_size")
     rule = part if call.node.target is operator.getitem else RULES.get(call.op)
     if rule is None and _is_pointwise(call.node):
         rule = pointwise

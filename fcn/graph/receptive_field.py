@@ -19,6 +19,7 @@ from math import ceil, floor
 import numpy as np
 from torch import nn
 
+from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
 from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window
 from fcn.graph.field import Field, State, join, through
@@ -205,11 +206,11 @@ class ReceptiveField:
     def interval(self, cell: Sequence[int], name: str | None = None) -> tuple[Interval | None, ...]:
         """The pixels that one cell, one index per axis, can see: ``[first, end)`` along each axis, clipped at the image's borders.
 
-        All None for a cell that sees padding only. Raises ValueError for a cell outside the grid.
+        All None for a cell that sees padding only. Raises UserError for a cell outside the grid.
         """
         node = self.node if name is None else self.graph[name]
         if len(cell) != self.graph.rank or any(not 0 <= index < size for index, size in zip(cell, node.sizes, strict=True)):
-            raise ValueError(
+            raise UserError(
                 f"cell {tuple(cell)} is outside the grid of {' x '.join(map(str, node.sizes))} cells of '{node.layer or node.name}'"
             )
         found = []
@@ -235,7 +236,7 @@ def receptive_field(
     ``ignore_global=True`` goes on as if global operations were not there: gates and pooled branches are left out, norms and attention see
     their own cell only, resizes that are not by a whole factor are bounded. ``pool_as_window=True`` reads a pool over all cells as a window
     of the size that it has at this input size, as in "GoogLeNet with its 7x7 window". ``in_channels`` is the image's, where it is not found
-    out by trying. Raises ValueError for a layer that does not exist,
+    out by trying. Raises UserError for a layer that does not exist,
     ``UnknownOperationError`` for an operation that is not understood.
     """
     graph = network if isinstance(network, Graph) else read_graph(network, input_size, in_channels=in_channels)
@@ -275,4 +276,4 @@ def _output(graph: Graph, name: str | None) -> Node:
     try:
         return graph[name]
     except ValueError as error:
-        raise ValueError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None
+        raise UserError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.graph.networks import at_rest, unwrapped
 
@@ -35,12 +36,12 @@ class Trace:
     outputs: dict[str, fx.Node]
 
 
-class NotExportedError(ValueError):
+class NotExportedError(UserError):
     """A network that ``torch.export`` cannot read, most often since it branches on values."""
 
 
 def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
-    """Traces ``network`` in eval mode, and leaves it as it was. Raises ValueError where it cannot be run on the image, and
+    """Traces ``network`` in eval mode, and leaves it as it was. Raises UserError where it cannot be run on the image, and
     NotExportedError where only a recording could tell what it does and ``record`` is False."""
     network = unwrapped(network)
     with at_rest(network), torch.no_grad():
@@ -58,7 +59,7 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
         except Exception as error:
             name, shape = type(network).__name__, tuple(image.shape)
             found = f"{name} cannot be run on an input of shape {shape}: {str(error) or type(error).__name__}"
-            raise ValueError(f"{found}; give an input_size and in_channels that it accepts") from error
+            raise UserError(f"{found}; give an input_size and in_channels that it accepts") from error
     warnings.warn(
         f"torch.export could not read {type(network).__name__} ({cause}); its operations were recorded in one run on random input instead, "
         "so branches that depend on values are the ones taken there",

@@ -14,6 +14,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.settings import interval, items
 from fcn.inference.labelmap import work_at_once
 from fcn.inference.scores import Image, Reader, Scores, Strips
@@ -96,7 +97,7 @@ def averaged(compute: Callable[[Image], Scores | Strips], image: Image, views: S
         view = image if size == (height, width) else Resized(image, *size)
         scores = compute(Mirrored(view) if mirrored else view)
         if isinstance(scores, Strips):
-            raise ValueError("views are averaged row by row, and the scores of one came in strips; let the strategy know of the views")
+            raise UserError("views are averaged row by row, and the scores of one came in strips; let the strategy know of the views")
         readers.append(Reader(scores, height, width, view=size))
     band = readers[0].values(0, 1)
     step = max(1, 4 * work_at_once(band) // band.numel())

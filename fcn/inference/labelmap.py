@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
 
 WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
@@ -43,17 +44,17 @@ def labelmap(
     factor: as ``scale_factor`` of ``F.interpolate``, whole or not; or size: the (height, width) to interpolate to. height, width: crop to
     these from the top left. confidence: also give the largest softmax probability of each pixel, uint8 (N, H, W), 255 for 1; it needs every
     pixel interpolated, band by band, and so costs the time that the label map saves. bfloat16 and half are computed in float32. Raises
-    ValueError for more than ``CLASSES`` and for a size that is none or that the scores do not reach.
+    UserError for more than ``CLASSES`` and for a size that is none or that the scores do not reach.
     """
     if scores.ndim != 4 or scores.shape[1] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
-        raise ValueError(
+        raise UserError(
             f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; give floating-point (N, C, h, w) of up to {CLASSES} classes"
         )
     if (factor is None) == (size is None):
-        raise ValueError(f"factor={factor} and size={size} given; give one of them")
+        raise UserError(f"factor={factor} and size={size} given; give one of them")
     if (factor is not None and not 0 < factor < math.inf) or (size is not None and min(size) < 1):
         given, allowed = (f"{factor=}", "a number above 0") if size is None else (f"{size=}", "two numbers of 1 or more")
-        raise ValueError(f"{given} is not allowed; it is {allowed}")
+        raise UserError(f"{given} is not allowed; it is {allowed}")
     rows, columns = scores.shape[-2:]
     if size is not None:
         full, scales = size, (rows / size[0], columns / size[1])
@@ -62,7 +63,7 @@ def labelmap(
         full, scales = (math.floor(rows * factor), math.floor(columns * factor)), (1 / factor, 1 / factor)
     height, width = full[0] if height is None else height, full[1] if width is None else width
     if not (1 <= height <= full[0] and 1 <= width <= full[1]):
-        raise ValueError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")
+        raise UserError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")
     grid = Grid(Axis(rows, scales[0]), Axis(columns, scales[1]), height, width)
     labels = torch.empty(len(scores), height, width, dtype=torch.uint8, device=scores.device)
     sure = torch.empty_like(labels) if confidence else None

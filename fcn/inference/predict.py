@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from fcn.core.errors import UserError
 from fcn.data.images import Shown, open_image
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
@@ -28,14 +29,14 @@ def predict(
     image: a PIL image of any mode, an (H, W, 3) uint8 array in RGB order, or the path of a file.
     strategy, options: as ``inference=NAME`` and its settings.
 
-    Raises ValueError for arrays of another shape or type and files that are not pictures, FileNotFoundError for a missing file, and
+    Raises UserError for arrays of another shape or type and files that are not pictures, FileNotFoundError for a missing file, and
     TypeError for anything else that is not an image or a model.
     """
     run = create_strategy(strategy, **options)
     if isinstance(model, str | PathLike) or not callable(model):
         raise TypeError(f"the model is a {type(model).__name__}; give what fcn.load(PATH) or fcn.create_model(...) returns")
     if not isinstance(model, Segmenter) and strategy != "windows":
-        raise ValueError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
+        raise UserError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         return run(model, rows_of(image)).numpy()
 
@@ -53,7 +54,7 @@ def rows_of(image: Image.Image | NDArray[np.uint8] | str | PathLike[str]) -> sco
             f"the image is a {type(image).__name__}; give a PIL image, an array (height, width, 3) of uint8, or a path{several}{tensor}"
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(
+        raise UserError(
             f"the image is an array of shape {image.shape} and type {image.dtype}; "
             f"give (height, width, 3) of uint8, in RGB order{hint(image)}"
         )

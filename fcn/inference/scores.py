@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fcn.core.errors import UserError
 from fcn.inference.grid import Axis, Grid, interpolate_rows
 from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
 
@@ -83,7 +84,7 @@ class Reader:
     """Reads pixel rows of ``scores``, in rising order, at the size of the image; it keeps the rows of scores that later ones need.
 
     view: the (height, width) that the network saw, where that was the image resized. The first band is taken at once. Raises
-    ValueError where there is none, and for more classes than a label map can tell apart.
+    UserError where there is none, and for more classes than a label map can tell apart.
     """
 
     def __init__(self, scores: Scores, height: int, width: int, *, view: tuple[int, int] | None = None) -> None:
@@ -94,11 +95,11 @@ class Reader:
         self.come = 0  # rows of the grid so far
         band = self._take()
         if band is None:
-            raise ValueError("there are no scores: their bands are empty")
+            raise UserError("there are no scores: their bands are empty")
         if len(band) == 0:
-            raise ValueError("the network gives scores of no class; it needs one or more")
+            raise UserError("the network gives scores of no class; it needs one or more")
         if len(band) > CLASSES:
-            raise ValueError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
+            raise UserError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
         self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1], *scores.left), height, width)
         self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
 
@@ -127,7 +128,7 @@ class Reader:
         while self.come <= deepest + 1 and self._take() is not None:
             self.grid.down = Axis(self.come, self.grid.down.scale)
         if self.come <= deepest:
-            raise ValueError(
+            raise UserError(
                 f"the scores end after {self.come * self.scores.cell[0]:g} of the image's {self.grid.height} rows; they have to cover it"
             )
         low, high = self.grid.down.reach(first, last, typed(self.kept[0][1][:, :0]))

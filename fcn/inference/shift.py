@@ -13,15 +13,17 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from fcn.core.errors import UserError
+
 
 def shift_and_stitch(network: Callable[[Tensor], Tensor], images: Tensor, stride: int) -> Tensor:
     """Scores (N, C, h, w) at stride 1 of images (N, 3, H, W), h and w being the rows and columns of all shifts together.
 
-    network: (N, 3, H, W) to scores at ``stride``; it must take images that are ``stride - 1`` pixels smaller. Raises ValueError where its
+    network: (N, 3, H, W) to scores at ``stride``; it must take images that are ``stride - 1`` pixels smaller. Raises UserError where its
     outputs do not interlace, as those of a network of a smaller stride.
     """
     if stride < 1 or min(images.shape[-2:]) < stride:
-        raise ValueError(
+        raise UserError(
             f"stride={stride} for images of {images.shape[-2]}x{images.shape[-1]} pixels; it is 1 or more and no more than a side"
         )
     passes = [[network(images[..., row:, column:]) for column in range(stride)] for row in range(stride)]
@@ -32,7 +34,7 @@ def shift_and_stitch(network: Callable[[Tensor], Tensor], images: Tensor, stride
         for column, scores in enumerate(line):
             place = dense[..., row::stride, column::stride]
             if place.shape != scores.shape:
-                raise ValueError(
+                raise UserError(
                     f"the outputs of {stride} x {stride} shifts do not interlace ({heights} rows, {widths} columns); "
                     f"give the network's own stride, and an image that leaves every shift a cell"
                 )

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
@@ -47,13 +48,13 @@ BATCH = 8  # of these, at most
 def whole(model: Segmenter, image: Image) -> Scores:
     """One pass over the whole image.
 
-    Raises ValueError, before it starts, where the pass would need more memory than there is, as far as the network's graph tells.
+    Raises UserError, before it starts, where the pass would need more memory than there is, as far as the network's graph tells.
     """
     height, width = image.shape[-2:]
     if height * width > SMALL:
         needed, there = pass_bytes(model, height, width), available_bytes(model.mean.device)
         if needed is not None and needed > there:
-            raise ValueError(
+            raise UserError(
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use inference=stream"
             )
@@ -79,7 +80,7 @@ def auto(
     views: number of images that are computed side by side, see ``stream``.
     """
     if not isinstance(model, Segmenter):
-        raise ValueError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
+        raise UserError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width <= SMALL and memory is None

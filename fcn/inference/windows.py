@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.core.settings import at_least, share
 from fcn.inference.scores import Image, Scores
@@ -83,17 +84,17 @@ def blended(network: Network, image: Image, size: int, overlap: float, batch_siz
 
 
 def checked(given: object, count: int, tall: int, wide: int) -> Tensor:
-    """The scores (count, C, tall, wide) that a network gave of so many windows. Raises ValueError for anything else."""
+    """The scores (count, C, tall, wide) that a network gave of so many windows. Raises UserError for anything else."""
     scores = given.get("out") if isinstance(given, Mapping) else given
     if not isinstance(scores, Tensor):
         found = f"a dict of {', '.join(map(str, given))}" if isinstance(given, Mapping) else f"a {type(given).__name__}"
-        raise ValueError(f"the network gave {found}; windows take a tensor of scores, or a dict with them as 'out'")
+        raise UserError(f"the network gave {found}; windows take a tensor of scores, or a dict with them as 'out'")
     if scores.ndim != 4 or len(scores) != count:
-        raise ValueError(f"the network gave scores of shape {tuple(scores.shape)} for {count} windows; give (N, C, h, w), N of the windows")
+        raise UserError(f"the network gave scores of shape {tuple(scores.shape)} for {count} windows; give (N, C, h, w), N of the windows")
     if scores.shape[1] == 0:
-        raise ValueError(f"the network gave scores of no class: their shape is {tuple(scores.shape)}; give (N, C, h, w), C of the classes")
+        raise UserError(f"the network gave scores of no class: their shape is {tuple(scores.shape)}; give (N, C, h, w), C of the classes")
     if scores.shape[-2:] != (tall, wide):
-        raise ValueError(
+        raise UserError(
             f"the network gave scores of {scores.shape[-2]}x{scores.shape[-1]} for windows of {tall}x{wide} pixels; "
             f"blending needs scores of the window's own size"
         )

@@ -23,6 +23,7 @@ from fractions import Fraction
 from math import prod
 from typing import Literal, TypeVar
 
+from fcn.core.errors import UserError
 from fcn.graph.axis import AxisMap, Resize, Transposed, Window
 from fcn.graph.field import Field, State, through
 
@@ -109,10 +110,10 @@ class Layer:
         return self.weights + (self.out_channels if self.bias else 0)
 
     def output_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """Cells along each axis. Raises ValueError where the layer does not fit into ``sizes``."""
+        """Cells along each axis. Raises UserError where the layer does not fit into ``sizes``."""
         found = tuple(axis.n_out for axis in self.maps(sizes))
         if min(found) < 1:
-            raise ValueError(f"a {self.kind} of kernel {_times(self.kernel)} gives no cells from {_times(sizes)}; give a larger input")
+            raise UserError(f"a {self.kind} of kernel {_times(self.kernel)} gives no cells from {_times(sizes)}; give a larger input")
         return found
 
     def macs(self, sizes: Sequence[int]) -> int:
@@ -161,10 +162,10 @@ def conv(
 ) -> Layer:
     """A convolution: of images if ``kernel`` is one number, else of as many axes as it has numbers.
 
-    ``groups`` splits the channels (ResNeXt). Raises ValueError where they do not divide.
+    ``groups`` splits the channels (ResNeXt). Raises UserError where they do not divide.
     """
     if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ValueError(f"{groups} groups do not divide {in_channels} channels in and {out_channels} out; give a common divisor")
+        raise UserError(f"{groups} groups do not divide {in_channels} channels in and {out_channels} out; give a common divisor")
     kernels, dilations = (kernel, kernel) if isinstance(kernel, int) else kernel, _tuple(dilation)
     if padding == "same":
         rank = max(len(kernels), len(dilations))
@@ -223,7 +224,7 @@ def pool(
     """A pool, by default of stride ``kernel``."""
     name = POOLS.get(kind)
     if name is None:
-        raise ValueError(f"no pool '{kind}'; the pools are {', '.join(POOLS)}")
+        raise UserError(f"no pool '{kind}'; the pools are {', '.join(POOLS)}")
     steps = (kernel if stride is None else stride,)
     return Layer(name, channels, channels, (kernel,), steps, _pads(padding), (dilation,), ceil_mode=ceil_mode)  # type: ignore[arg-type]
 
@@ -248,7 +249,7 @@ def transposed(
 def pixel_shuffle(in_channels: int, factor: int) -> Layer:
     """``r r C`` channels become ``C``, ``r`` times the size along each of two axes."""
     if in_channels % factor**2:
-        raise ValueError(f"pixel shuffle by {factor} needs a multiple of {factor**2} channels, not {in_channels}")
+        raise UserError(f"pixel shuffle by {factor} needs a multiple of {factor**2} channels, not {in_channels}")
     return Layer("shuffle", in_channels, in_channels // factor**2, stride=(factor,))
 
 
@@ -277,12 +278,12 @@ class Step:
 
 
 def compose(layers: Sequence[Layer], sizes: Sequence[int]) -> list[Step]:
-    """Layers one after another, on an input of ``sizes`` cells. Raises ValueError where sizes or channels do not fit."""
+    """Layers one after another, on an input of ``sizes`` cells. Raises UserError where sizes or channels do not fit."""
     fields = [Field(((Fraction(0), Fraction(1)),), Fraction(1))] * len(sizes)
     steps, now, channels = [], tuple(sizes), layers[0].in_channels if layers else 0
     for place, layer in enumerate(layers):
         if layer.in_channels != channels:
-            raise ValueError(f"layer {place + 1} ({layer.kind}) takes {layer.in_channels} channels, but {channels} arrive")
+            raise UserError(f"layer {place + 1} ({layer.kind}) takes {layer.in_channels} channels, but {channels} arrive")
         maps, after = layer.maps(now), layer.output_sizes(now)
         fields = [through(axis, State(field), False).field for axis, field in zip(maps, fields, strict=True)]
         size, jump, start = (tuple(getattr(field, name) for field in fields) for name in ("size", "stride", "offset"))
@@ -294,16 +295,14 @@ def compose(layers: Sequence[Layer], sizes: Sequence[int]) -> list[Step]:
 def needed_input(layers: Sequence[Layer], outputs: Sequence[int]) -> tuple[range, ...]:
     """The inverse question: per axis, all input sizes from which ``layers`` give ``outputs`` cells.
 
-    Raises ValueError for layers that up-sample or work in ceil mode.
+    Raises UserError for layers that up-sample or work in ceil mode.
     """
     found = []
     for axis, output in enumerate(outputs):
         low = high = output
         for layer in reversed(layers):
             if layer.kind not in ("conv", *POOLS.values()) or layer.ceil_mode:
-                raise ValueError(
-                    f"the input size of a {layer.kind}{' in ceil mode' if layer.ceil_mode else ''} is not sought; leave it out"
-                )
+                raise UserError(f"the input size of a {layer.kind}{' in ceil mode' if layer.ceil_mode else ''} is not sought; leave it out")
             k, s, p, d = layer._axis(axis)
             low, high = input_sizes(low, k, s, p, d).start, input_sizes(high, k, s, p, d).stop - 1
         found.append(range(low, high + 1))

@@ -8,16 +8,18 @@ variance, over the kinds, of the mean of each.
 
 from torch import Tensor
 
+from fcn.core.errors import UserError
+
 
 def checkerboard(maps: Tensor, factor: int) -> float:
     """The share of the energy of ``maps`` (..., H, W), each map's mean taken away, at the multiples of ``1 / factor`` cycles per cell.
 
     0: no pattern (a constant map, too); 1: nothing but the pattern; about ``factor^2 / (H W)`` for noise. Rows and columns beyond a
-    multiple of ``factor`` are left out. Raises ValueError for a factor below 2 or maps of less than one period.
+    multiple of ``factor`` are left out. Raises UserError for a factor below 2 or maps of less than one period.
     """
     height, width = (size // factor * factor if factor > 1 else 0 for size in maps.shape[-2:])
     if not (height and width):
-        raise ValueError(
+        raise UserError(
             f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells show no pattern of factor {factor}; give a factor from 2 up to them"
         )
     cut = maps[..., :height, :width].detach().double()

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.lessons.arithmetic import conv_size
 
 Pair = tuple[int, int]
@@ -103,12 +104,12 @@ def transposed_convolve(y: Tensor, weight: Tensor, size: Pair, settings: Convolu
     """Third form: ``(C_out, h, w) -> (C_in, H, W)`` by the transposed matrix.
 
     ``weight`` is that of the convolution that it transposes, ``size`` the size of that one's input: several sizes give one ``(h, w)``
-    (that is what ``output_padding`` chooses). Equals ``conv_transpose2d(y, weight)``. Raises ValueError where ``size`` does not fit ``y``.
+    (that is what ``output_padding`` chooses). Equals ``conv_transpose2d(y, weight)``. Raises UserError where ``size`` does not fit ``y``.
     """
     kernel = (weight.shape[2], weight.shape[3])
     if settings.output_size(size, kernel) != (y.shape[1], y.shape[2]):
         fits = settings.output_size(size, kernel)
-        raise ValueError(f"an input of {size} is convolved to {fits}, not {(y.shape[1], y.shape[2])}; give a size that fits")
+        raise UserError(f"an input of {size} is convolved to {fits}, not {(y.shape[1], y.shape[2])}; give a size that fits")
     return (convolution_matrix(weight, size, settings).t() @ y.flatten()).view(-1, *size)
 
 

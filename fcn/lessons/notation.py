@@ -10,6 +10,7 @@ The number is the kernel; for shuffle, nearest and bilinear the factor. ``c`` is
 
 import re
 
+from fcn.core.errors import UserError
 from fcn.lessons.arithmetic import Layer, conv, depthwise, pixel_shuffle, pointwise, pool, resize, transposed
 
 KINDS = ("conv", "depthwise", "separable", "pool", "avgpool", "l2pool", "tconv", "shuffle", "nearest", "bilinear")
@@ -31,7 +32,7 @@ GRAMMAR = "write layers as KIND NUMBER [OPTIONS], with commas between, as in 'co
 
 
 def parse_layers(text: str, in_channels: int = 3) -> list[Layer]:
-    """The layers that ``text`` names. Raises ValueError with the position (from 1) of what is wrong, and the grammar."""
+    """The layers that ``text`` names. Raises UserError with the position (from 1) of what is wrong, and the grammar."""
     return [layer for _, layer in parse_words(text, in_channels)]
 
 
@@ -85,7 +86,7 @@ def _build(kind: str, kernel: tuple[int, int], options: dict[str, int], channels
     if kind == "conv":
         return [conv(channels, out, kernel, stride, "same" if "same" in options else padding, dilation, groups, bias)]
     if kernel[0] != kernel[1]:
-        raise ValueError(f"only conv takes two numbers, not {kind}")
+        raise UserError(f"only conv takes two numbers, not {kind}")
     size = kernel[0]
     if kind in ("depthwise", "separable"):
         first = depthwise(channels, size, stride, "same" if "same" in options else padding, dilation, bias)
@@ -101,5 +102,5 @@ def _build(kind: str, kernel: tuple[int, int], options: dict[str, int], channels
     return [resize(channels, size, "nearest" if kind == "nearest" else "bilinear")]
 
 
-def _wrong(position: int, reason: str) -> ValueError:
-    return ValueError(f"layers, position {position + 1}: {reason}; {GRAMMAR}")
+def _wrong(position: int, reason: str) -> UserError:
+    return UserError(f"layers, position {position + 1}: {reason}; {GRAMMAR}")

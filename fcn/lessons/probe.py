@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from fcn.core.errors import UserError
 from fcn.graph.image import input_shape
 from fcn.graph.read import random_image
 from fcn.graph.trace import Trace, trace
@@ -32,7 +33,7 @@ class Probe:
     """Footprints of a network's cells at one input size; the network itself is not changed.
 
     ``layer`` is a module's path or a node's name (default: the output called "out", or the first). The tensor there must be
-    ``(1, C, *sizes)``, or have no axes of space at all. Raises ValueError for an unknown layer.
+    ``(1, C, *sizes)``, or have no axes of space at all. Raises UserError for an unknown layer.
     """
 
     def __init__(self, network: nn.Module, input_size: int | Sequence[int] | None = None, *, layer: str | None = None) -> None:
@@ -51,7 +52,7 @@ class Probe:
     def footprint(self, cell: Sequence[int], method: Literal["gradient", "nan"] = "gradient") -> Tensor:
         """Which pixels one cell (of any channel) depends on: bool, of the image's size."""
         if method not in ("gradient", "nan"):
-            raise ValueError(f"no method '{method}'; the methods are gradient and nan")
+            raise UserError(f"no method '{method}'; the methods are gradient and nan")
         seed = torch.zeros_like(self.value)
         index: Any = (slice(None), slice(None), *cell) if self.value.dim() == len(self.shape) else (slice(None),)
         seed[index] = 1.0 if method == "gradient" else torch.nan
@@ -81,7 +82,7 @@ def _target(traced: Trace, layer: str | None) -> fx.Node:
     inside = [node for node, path in zip(nodes, paths, strict=True) if path == layer or path.startswith(layer + ".")]
     inside = inside or [node for node in nodes if node.name == layer]
     if not inside:
-        raise ValueError(f"no layer or operation '{layer}' in this network; give a module's path, as in named_modules()")
+        raise UserError(f"no layer or operation '{layer}' in this network; give a module's path, as in named_modules()")
     return inside[-1]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.models.layers import PooledBatchNorm, conv_norm
 
 RATES = (6, 12, 18)  # at an output stride of 16
@@ -37,7 +38,7 @@ class ASPP(nn.Module):
     """(N, in_channels, h, w) to (N, channels, h, w).
 
     rates: dilation of each 3x3 branch, in cells; separable: depthwise and pointwise convolutions there; image_pooling: whether the mean
-    over the image is among the branches; dropout: probability, after the last convolution. Raises ValueError without a rate or with one
+    over the image is among the branches; dropout: probability, after the last convolution. Raises UserError without a rate or with one
     below 1.
     """
 
@@ -53,7 +54,7 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         if not rates or min(rates) < 1:
-            raise ValueError(f"rates={list(rates)} is not allowed; ASPP takes one or more dilations from 1 up, as [6,12,18], or null")
+            raise UserError(f"rates={list(rates)} is not allowed; ASPP takes one or more dilations from 1 up, as [6,12,18], or null")
         branches: list[nn.Module] = [conv_norm(in_channels, channels)]
         branches += [conv_norm(in_channels, channels, 3, dilation=rate, separable=separable) for rate in rates]
         branches += [ImagePooling(in_channels, channels)] if image_pooling else []

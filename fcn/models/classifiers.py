@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from fcn.core.errors import UserError
 from fcn.core.names import suggest
 from fcn.models.compact import compact
 
@@ -18,14 +19,14 @@ USUAL_SIZE = 224
 def create_classifier(name: str) -> tuple[nn.Module, int]:
     """The classifier of that name with a random start, and the side of its training images.
 
-    Raises ValueError, naming the origins or the names that are near, for one that does not exist.
+    Raises UserError, naming the origins or the names that are near, for one that does not exist.
     """
     origin, slash, rest = name.partition("/")
     if name == "compact":
         return compact(), COMPACT_SIZE
     if slash and origin in ORIGINS:
         return ORIGINS[origin](rest)
-    raise ValueError(f"classifier={name} is not known; write compact, or {' or '.join(f'{origin}/NAME' for origin in ORIGINS)}")
+    raise UserError(f"classifier={name} is not known; write compact, or {' or '.join(f'{origin}/NAME' for origin in ORIGINS)}")
 
 
 def from_torchvision(name: str) -> tuple[nn.Module, int]:
@@ -33,7 +34,7 @@ def from_torchvision(name: str) -> tuple[nn.Module, int]:
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise ValueError(f"classifier=torchvision/{name} is not known; {suggest(name, names)}")
+        raise UserError(f"classifier=torchvision/{name} is not known; {suggest(name, names)}")
     options: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(name, weights=None, **options)
     transforms: Any = torchvision.models.get_model_weights(name).DEFAULT.transforms
@@ -44,7 +45,7 @@ def from_timm(name: str) -> tuple[nn.Module, int]:
     import timm
 
     if not timm.is_model(name):
-        raise ValueError(f"classifier=timm/{name} is not known; {suggest(name, timm.list_models())}")
+        raise UserError(f"classifier=timm/{name} is not known; {suggest(name, timm.list_models())}")
     network = timm.create_model(name, pretrained=False)
     return network, int(network.default_cfg.get("input_size", (3, USUAL_SIZE, USUAL_SIZE))[-1])
 

@@ -17,6 +17,7 @@ Strided convolutions take the place of pools (Springenberg et al. 2015, arXiv:14
 
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.models.pretrained import fit_backbone
 from fcn.models.weight_files import read_tensors
 
@@ -61,12 +62,12 @@ class Compact(nn.Module):
 def compact(*, num_classes: int = 10, weights: str | None = None) -> Compact:
     """The classifier with a random start, or with the weights in a file, which then says how many classes it tells apart.
 
-    Raises ValueError for "imagenet", for which no weights were published, and for a file of another network.
+    Raises UserError for "imagenet", for which no weights were published, and for a file of another network.
     """
     if weights is None:
         return Compact(num_classes)
     if weights == "imagenet":
-        raise ValueError("nobody has published imagenet weights of compact; give a file (backbone.weights=PATH) or null (a random start)")
+        raise UserError("nobody has published imagenet weights of compact; give a file (backbone.weights=PATH) or null (a random start)")
     state = read_tensors(weights)
     last = state.get("classifier.weight")
     network = Compact(num_classes if last is None or last.ndim != 2 else last.shape[0])

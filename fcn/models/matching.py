@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
+
 HOLDERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder")  # of a network, in the names of its tensors
 COUNTER = ".num_batches_tracked"  # batch norm's, which old files lack; it changes no answer
 
@@ -31,7 +33,7 @@ class Match:
 
 
 def match_backbone(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Match:
-    """The tensors of ``state`` for a backbone whose tensors are ``own``. Raises ValueError where the file holds two such networks."""
+    """The tensors of ``state`` for a backbone whose tensors are ``own``. Raises UserError where the file holds two such networks."""
     held = shared_holders(own)
     wanted = {joined(name.removeprefix(held)): name for name in own}
     needed = {key for key in wanted if not key.endswith(joined(COUNTER))}
@@ -41,7 +43,7 @@ def match_backbone(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Ma
         found[prefix] = {key: keys[key] for key in wanted if key in keys}
     whole = [prefix for prefix, keys in found.items() if needed <= keys.keys()]
     if len(whole) > 1:
-        raise ValueError(f"it holds {len(whole)} such networks, under {' and '.join(sorted(whole))}; save the one that is meant alone")
+        raise UserError(f"it holds {len(whole)} such networks, under {' and '.join(sorted(whole))}; save the one that is meant alone")
     prefix = max(sorted(found, key=len), key=lambda prefix: len(found[prefix]))
     taken = found[prefix]
     tensors = {wanted[key]: state[name] for key, name in taken.items()}

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
 from fcn.models.weight_files import as_state_dict, is_checkpoint, read_file, read_tensors
 
@@ -39,7 +40,7 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
     try:
         return torchvision.models.get_model(name, weights="DEFAULT", **({"transform_input": False} if random else {}))
     except OSError as error:  # URLError is one
-        raise ValueError(
+        raise UserError(
             f"the imagenet weights of {name} could not be downloaded ({error}); "
             f"without a network give a file (backbone.weights=PATH) or start from random weights (backbone.weights=null)"
         ) from error
@@ -62,7 +63,7 @@ def fit_backbone(
 
     Every tensor must be found, with its shape, but those whose names begin with one of ``head``, which the network does not use. Of the
     file only the last layers of the classifier may be left over. whole: builds that classifier; blocks of it that the backbone lacks
-    count as last layers. Raises ValueError naming what does not fit.
+    count as last layers. Raises UserError naming what does not fit.
     """
     unused = {name: value for name, value in network.state_dict().items() if head and name.startswith(head)}
     own = {name: value for name, value in network.state_dict().items() if name not in unused}
@@ -70,14 +71,14 @@ def fit_backbone(
     try:
         match = match_backbone(own, {name: value for name, value in state.items() if name not in surplus})
     except ValueError as error:
-        raise ValueError(f"the weights in {path} cannot be told apart: {error}") from error
+        raise UserError(f"the weights in {path} cannot be told apart: {error}") from error
     foreign = match.foreign
     if foreign and not match.missing and whole is not None:
         shapes = {name: tensor.shape for name, tensor in whole().state_dict().items()}
         foreign = [name for name in foreign if shapes.get(name.removeprefix(match.prefix)) != state[name].shape]
     problems = misfits(own, match.tensors, missing=match.missing, surplus=foreign)
     if problems:
-        raise ValueError(
+        raise UserError(
             f"the weights in {path} belong to another network: {'; '.join(problems)}; give the state dict of the classifier of this name"
         )
     network.load_state_dict(match.tensors | unused)
@@ -92,11 +93,11 @@ def fit_backbone(
 
 
 def fit_state_dict(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load ``state`` into ``network`` if names, shapes and types agree; else ValueError naming what does not, ``network`` untouched."""
+    """Load ``state`` into ``network`` if names, shapes and types agree; else UserError naming what does not, ``network`` untouched."""
     own = network.state_dict()
     problems = misfits(own, state, missing=[name for name in own if name not in state], surplus=[name for name in state if name not in own])
     if problems:
-        raise ValueError(f"the weights in {origin} belong to another network: {'; '.join(problems)}")
+        raise UserError(f"the weights in {origin} belong to another network: {'; '.join(problems)}")
     network.load_state_dict(state)
 
 
@@ -153,7 +154,7 @@ class Weights:
 
 def network_weights(weights: str, model: str, backbone: str) -> Weights:
     """The weights that ``model.weights`` names: "torchvision" (downloaded, verified) or a file: a checkpoint of ``fcn train``, or a state
-    dict under our names or torchvision's. Raises ValueError or FileNotFoundError where there is none."""
+    dict under our names or torchvision's. Raises UserError or FileNotFoundError where there is none."""
     if weights == "torchvision":
         return Weights(torchvision_network(model, backbone), f"torchvision's {model}_{backbone}", torchvision=True)
     content = read_file(weights)
@@ -170,11 +171,11 @@ def torchvision_network(model: str, backbone: str) -> dict[str, Tensor]:
     names = torchvision.models.list_models(module=torchvision.models.segmentation)
     if f"{model}_{backbone}" not in names:
         pairs = [f"model={name.partition('_')[0]} backbone={name.partition('_')[2]}" for name in names]
-        raise ValueError(f"torchvision has no weights for model={model} backbone={backbone}; it has {', '.join(pairs)}")
+        raise UserError(f"torchvision has no weights for model={model} backbone={backbone}; it has {', '.join(pairs)}")
     try:
         return dict(torchvision.models.get_model_weights(f"{model}_{backbone}").DEFAULT.get_state_dict(progress=True, check_hash=True))
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"torchvision's weights of {model}_{backbone} could not be downloaded ({error}); "
             f"without a network give a file (model.weights=PATH)"
         ) from error
@@ -203,7 +204,7 @@ def load_network(
     The weights must fit in every name and shape, with three exceptions. An auxiliary head that ``network`` does not have is left out. An
     FCN takes over a coarser one's (Long et al. 2015, section 4.2): all but its last up-sampling, the scores of the finer skips left at
     zero. And layers that score classes take over those classes that both networks have by name (``reclassed``).
-    Raises ValueError, naming what does not fit.
+    Raises UserError, naming what does not fit.
     """
     own = network.state_dict()
     tensors = dict(weights.tensors)
@@ -238,7 +239,7 @@ def staged(tensors: dict[str, Tensor], own: dict[str, Tensor], coarser: str, mod
     """The weights of a coarser FCN with what it lacks taken from ``own``: a finer one's at its start."""
     strides = [re.fullmatch(r"fcn(\d+)s", name) for name in (coarser, model)]
     if not (strides[0] and strides[1] and int(strides[0][1]) > int(strides[1][1])):
-        raise ValueError(f"the weights in {origin} are not for model={model}; it takes its own, or an FCN those of a coarser one")
+        raise UserError(f"the weights in {origin} are not for model={model}; it takes its own, or an FCN those of a coarser one")
     new = {name: value for name, value in own.items() if name.startswith("decoder.last.")}
     new |= {name: value for name, value in own.items() if name.startswith(("decoder.scores.", "decoder.ups.")) and name not in tensors}
     kept = {name: value for name, value in tensors.items() if not name.startswith("decoder.last.")}

@@ -34,18 +34,18 @@ def check_auxiliary(aux: bool, **rest: Any) -> None:
 
 
 def check_spec(spec: Any) -> None:
-    """Raise ValueError, naming the entry, where ``spec`` is not the plain form of a ``ModelSpec``, as ``asdict`` gives it."""
+    """Raises UserError, naming the entry, where ``spec`` is not the plain form of a ``ModelSpec``, as ``asdict`` gives it."""
     names = [field.name for field in fields(ModelSpec)]
     if not isinstance(spec, dict):
-        raise ValueError(f"the entry spec is {type(spec).__name__} where a dict is expected")
+        raise UserError(f"the entry spec is {type(spec).__name__} where a dict is expected")
     missing, unknown = [name for name in names if name not in spec and name != "plugins"], [str(name) for name in spec if name not in names]
     if missing or unknown:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has the unknown {', '.join(unknown)}"] * bool(unknown)
-        raise ValueError(f"the entry spec {' and '.join(parts)}")
+        raise UserError(f"the entry spec {' and '.join(parts)}")
     allowed: dict[str, tuple[type, ...]] = {name: (dict,) if name.endswith("options") else (str,) for name in names}
     allowed |= {"num_classes": (int,), "output_stride": (int, type(None)), "plugins": (tuple, list)}
     for name, value in spec.items():
         if type(value) not in allowed[name]:
-            raise ValueError(f"{name} in the entry spec is {value!r:.60}, no {allowed[name][0].__name__}")
+            raise UserError(f"{name} in the entry spec is {value!r:.60}, no {allowed[name][0].__name__}")
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{name} in the entry spec has a name that is no str")
+            raise UserError(f"{name} in the entry spec has a name that is no str")

@@ -230,7 +230,7 @@ def same_conv(in_channels: int, out_channels: int, kernel_size: int, *, repeat: 
     The border cells are repeated outwards, so that a constant map stays constant. ``kernel_size`` is odd.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {kernel_size}; an up-sampler's convolution takes an odd size (1, 3, 5, ...)")
+        raise UserError(f"kernel_size is {kernel_size}; an up-sampler's convolution takes an odd size (1, 3, 5, ...)")
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode="replicate")
     with torch.no_grad():
         conv.weight.zero_()
@@ -269,7 +269,7 @@ def apart(part: Part, make: Upsampler) -> Upsampler:
 
 
 def check_upsampler(module: Any, name: str, in_channels: int, out_channels: int, factor: int) -> None:
-    """UserError where an up-sampler of a user's does not give ``factor`` times as many cells."""
+    """Raises UserError where an up-sampler of a user's does not give ``factor`` times as many cells."""
     if not isinstance(module, nn.Module):
         raise UserError(f"upsample={name} gave a {type(module).__name__}; an up-sampler is a module")
     with evaluating(module):

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.models.matching import shared_holders
 from fcn.models.spec import check_spec
@@ -30,7 +31,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")  # where other programs k
 def read_archive(path: Path, kind: str) -> Any:
     """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds, on the CPU. kind: what it should be, for the messages.
 
-    Raises OSError where the file cannot be opened, and ValueError where it is damaged or holds more than tensors and plain values.
+    Raises OSError where the file cannot be opened, and UserError where it is damaged or holds more than tensors and plain values.
     """
     try:
         with open(path, "rb"):
@@ -49,9 +50,9 @@ def read_archive(path: Path, kind: str) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # of sparse tensors, which are refused by name
             return torch.load(path, map_location="cpu", weights_only=True, mmap=packed)
     except DamagedError as error:
-        raise ValueError(str(error)) from error
+        raise UserError(str(error)) from error
     except Exception as error:  # a damaged archive raises whatever its parser meets
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as a {kind} ({type(error).__name__}): it is damaged, or holds more than tensors and plain values"
         ) from error
 
@@ -73,11 +74,11 @@ def check_sums(path: Path) -> None:
 def read_file(path: str | Path) -> Any:
     """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds; a checkpoint of ``fcn train`` is checked.
 
-    Raises FileNotFoundError, OSError where it cannot be opened, or ValueError where it cannot be read or is damaged.
+    Raises FileNotFoundError, OSError where it cannot be opened, or UserError where it cannot be read or is damaged.
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
+        raise UserError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
     content = read_archive(path, "state dict")
@@ -88,11 +89,11 @@ def read_file(path: str | Path) -> Any:
 
 def as_state_dict(content: Any, path: str | Path) -> dict[str, Tensor]:
     """The tensors by name in ``content``: itself, or what it holds as ``WRAPPERS`` say; names all behind ``module.`` or another holder of
-    the network lose it. What was done is logged. Raises ValueError where there are none."""
+    the network lose it. What was done is logged. Raises UserError where there are none."""
     inside = [key for key in WRAPPERS if isinstance(content, dict) and is_state_dict(content.get(key))]
     state = content[inside[0]] if inside else content
     if not is_state_dict(state):
-        raise ValueError(
+        raise UserError(
             f"{path} holds no state dict (tensors by name), neither itself nor as {', '.join(WRAPPERS)}; "
             f"save one with torch.save(model.state_dict(), path)"
         )
@@ -117,43 +118,43 @@ def is_checkpoint(content: Any) -> bool:
 
 
 def check_checkpoint(content: Any, path: str | Path) -> None:
-    """Raise ValueError, naming the file and the entry, where a checkpoint is not what ``fcn train`` writes or its tensors are others."""
+    """Raises UserError, naming the file and the entry, where a checkpoint is not what ``fcn train`` writes or its tensors are others."""
     if content.get("format", FORMAT) != FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path} has the format {content['format']!r:.60}; this version reads {FORMAT}: use the version of fcn that wrote it"
         )
     try:
         missing = [entry for entry in ENTRIES if entry not in content]
         if missing:
-            raise ValueError(f"it lacks the entry {', '.join(missing)}")
+            raise UserError(f"it lacks the entry {', '.join(missing)}")
         check_spec(content["spec"])
         check_tensors(content["weights"])
         classes, named = content["spec"]["num_classes"], labels_of(content["labels"]).num_classes
         if named != classes:
-            raise ValueError(f"it names {named} classes, and its network has {classes}")
+            raise UserError(f"it names {named} classes, and its network has {classes}")
         data = content.get("data")
         if data is not None and not (isinstance(data, dict) and isinstance(data.get("name"), str)):
-            raise ValueError("the entry data does not name a data set")
+            raise UserError("the entry data does not name a data set")
         if "digest" in content and content["digest"] != digest(content):
-            raise ValueError("its tensors are not those that were written")
+            raise UserError("its tensors are not those that were written")
     except ValueError as error:
-        raise ValueError(f"{path} is damaged, or no checkpoint of fcn train: {error}") from error
+        raise UserError(f"{path} is damaged, or no checkpoint of fcn train: {error}") from error
 
 
 def labels_of(entry: Any) -> LabelSet:
-    """The classes of a checkpoint. Raises ValueError where the entry is something else."""
+    """The classes of a checkpoint. Raises UserError where the entry is something else."""
     fits = isinstance(entry, dict) and all(isinstance(entry.get(key), list) for key in ("names", "colors"))
     if not fits or not all(isinstance(name, str) for name in entry["names"]):
-        raise ValueError("the entry labels does not hold a list of names and a list of colors")
+        raise UserError("the entry labels does not hold a list of names and a list of colors")
     for color in entry["colors"]:
         if not isinstance(color, list | tuple) or len(color) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in color):
-            raise ValueError(f"the entry labels has the colour {color!r:.60}, which is not three numbers from 0 to 255")
+            raise UserError(f"the entry labels has the colour {color!r:.60}, which is not three numbers from 0 to 255")
     return LabelSet(tuple(entry["names"]), tuple((red, green, blue) for red, green, blue in entry["colors"]))
 
 
 def check_tensors(weights: Any) -> None:
     if not is_state_dict(weights):
-        raise ValueError("the entry weights does not hold tensors by name")
+        raise UserError("the entry weights does not hold tensors by name")
 
 
 def is_state_dict(content: Any) -> bool:
@@ -173,7 +174,7 @@ def digest(content: Any) -> str:
     total = hashlib.sha256(usedforsecurity=False)
     for name, tensor in sorted(named_tensors(content, ""), key=lambda pair: pair[0]):
         if tensor.layout != torch.strided or tensor.is_quantized:
-            raise ValueError(f"{name.strip('/')} is no dense tensor")
+            raise UserError(f"{name.strip('/')} is no dense tensor")
         total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         values = tensor.detach().cpu().contiguous().reshape(-1)
         total.update(values.view(torch.uint8).numpy().data)

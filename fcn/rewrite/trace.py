@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.prune import BasePruningMethod
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.graph.networks import HOOKS, copied, unwrapped, wrapped_in
 
@@ -179,10 +180,10 @@ def _computes_weight(module: nn.Module) -> bool:
 
 
 def replaceable(module: nn.Module) -> None:
-    """ValueError for a layer of a traced network with something that another layer in its place would not have."""
+    """UserError for a layer of a traced network with something that another layer in its place would not have."""
     if is_parametrized(module) or any(vars(module)[hooks] for hooks in HOOKS):
         what = "its weight is computed anew for each image" if _computes_weight(module) else "it has hooks"
-        raise ValueError(f"{what}, which a layer in its place would not; remove the hook or the parametrization first")
+        raise UserError(f"{what}, which a layer in its place would not; remove the hook or the parametrization first")
 
 
 class OneDrawer(defaultdict[Any, Any]):
@@ -207,7 +208,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
     Branches on ``self.training`` in a network or a block are taken as in evaluation (auxiliary heads are left out, with their parameters);
     batch norm, dropout and stochastic depth keep following the mode of the copy, every part of which starts in the mode of its original.
     The graph has one input, the image. Hooks, and a ``forward`` that belongs to one module, are written into it; hooks that change
-    nothing are left out, and a warning names their layers. Raises ValueError where the network or a hook decides by the values of its
+    nothing are left out, and a warning names their layers. Raises UserError where the network or a hook decides by the values of its
     input, and for hooks of the backward pass on what becomes a part of the graph.
     """
     from timm.models import FeatureHookNet
@@ -223,9 +224,9 @@ def trace(network: nn.Module) -> fx.GraphModule:
     try:
         graph = tracer.trace(copy)
     except NotFollowed as error:
-        raise ValueError(f"{name} cannot be read as a graph: {error}") from error
+        raise UserError(f"{name} cannot be read as a graph: {error}") from error
     except Exception as error:  # the network's own code runs, and may raise anything
-        raise ValueError(
+        raise UserError(
             f"{name} cannot be read as a graph, since its forward decides by what it is given ({_said(error)}); "
             "give a network without such branches"
         ) from error
@@ -235,7 +236,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
     called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
     lost = [path for path, module in copy.named_modules() if path not in called and (module._backward_hooks or module._backward_pre_hooks)]
     if lost:
-        raise ValueError(f"{name} cannot be read as a graph: the backward hooks of {where(lost[0])} would be lost; remove them")
+        raise UserError(f"{name} cannot be read as a graph: the backward hooks of {where(lost[0])} would be lost; remove them")
     if tracer.onlookers:
         warnings.warn(
             f"the copy of {name} is without hooks that return nothing and change nothing, of {', '.join(map(where, tracer.onlookers))}",

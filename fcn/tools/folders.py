@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcn.core.errors import UserError
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -14,7 +16,7 @@ PREDICTIONS = "predict.json"  # in the output folder of fcn predict, with the li
 def new_folder(command: str, output: str | None, accelerator: "Accelerator | None" = None) -> Path:
     """Make the output folder, ``output`` or a dated one; the processes of a run share it.
 
-    Raises ValueError where it holds something already.
+    Raises UserError where it holds something already.
     """
     if accelerator is not None and accelerator.num_processes > 1:
         from accelerate.utils import broadcast_object_list
@@ -32,12 +34,12 @@ def new_folder(command: str, output: str | None, accelerator: "Accelerator | Non
         folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(folder)
     except OSError as error:
-        raise ValueError(f"output={folder} cannot be made ({error.strerror}: {error.filename}); give another folder") from error
+        raise UserError(f"output={folder} cannot be made ({error.strerror}: {error.filename}); give another folder") from error
     return folder
 
 
 def refuse_used(output: str | None) -> None:
-    """ValueError where the output folder holds something already: no run writes over another. What a process that was killed left
+    """Raises UserError where the output folder holds something already: no run writes over another. What a process that was killed left
     half-written counts for nothing."""
     from fcn.core.files import unfinished
 
@@ -45,7 +47,7 @@ def refuse_used(output: str | None) -> None:
     if folder is not None and folder.exists() and (not folder.is_dir() or any(not unfinished(path) for path in folder.iterdir())):
         command = "compare" if (folder / "cells").is_dir() else "predict" if (folder / PREDICTIONS).is_file() else "train"
         more = f"; fcn {command} resume={folder} goes on with the run in it" if (folder / "config.yaml").exists() else ""
-        raise ValueError(f"output={folder} holds something already; give a folder that is new or empty{more}")
+        raise UserError(f"output={folder} holds something already; give a folder that is new or empty{more}")
 
 
 def dated_folder(command: str) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fcn.core.errors import UserError
 from fcn.graph import read_graph
 from fcn.graph.receptive_field import ReceptiveField
 from fcn.models.segmenter import Segmenter, create_model
@@ -53,17 +54,17 @@ class Scores(Segmenter):
 
 
 def model_table(models: Sequence[str] = tuple(WORDS)) -> str:
-    """The table in Markdown, one line for each of ``models``, by default all. Raises ValueError for a name that is none."""
+    """The table in Markdown, one line for each of ``models``, by default all. Raises UserError for a name that is none."""
     unknown = [model for model in models if model not in WORDS]
     if unknown:
-        raise ValueError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
+        raise UserError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
     return markdown_table(HEADER, [model_row(model) for model in models], left=2)
 
 
 def replaced(text: str, table: str) -> str:
-    """``text`` with what stands between the marks ``<!-- models -->`` and ``<!-- /models -->`` replaced. ValueError without them."""
+    """``text`` with what stands between the marks ``<!-- models -->`` and ``<!-- /models -->`` replaced. UserError without them."""
     before, start, rest = text.partition("<!-- models -->\n")
     _, end, after = rest.partition("<!-- /models -->")
     if not (start and end):
-        raise ValueError("the text has no lines <!-- models --> and <!-- /models -->, between which the table is written; add them")
+        raise UserError("the text has no lines <!-- models --> and <!-- /models -->, between which the table is written; add them")
     return f"{before}{start}{table}\n{end}{after}"

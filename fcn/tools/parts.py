@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fcn.core.errors import UserError
 from fcn.core.registry import find
 from fcn.tools.schema import PartConfig
 
@@ -36,7 +37,7 @@ def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
 
 
 def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return. What they raise as ValueError or OSError is raised at the end, all of it in one error."""
+    """What the calls return. What they raise as UserError or OSError is raised at the end, all of it in one error."""
     results, errors = [], []
     for call in calls:
         try:
@@ -45,7 +46,7 @@ def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
             errors.append(error)
     reasons = list(dict.fromkeys(str(error) for error in errors))
     if len(reasons) > 1:
-        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else ValueError
+        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else UserError
         raise kind(".\nAlso: ".join(reasons)) from errors[0]
     if errors:
         raise errors[0]

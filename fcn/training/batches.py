@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fcn.core.errors import UserError
 from fcn.data.split import Split
 from fcn.training.workers import read_or_fault, worker_loader
 
@@ -30,7 +31,7 @@ def derived_seed(*numbers: int) -> int:
 class Plan:
     """The whole training, as lists of sample indices.
 
-    batch_size: samples per batch and process; accumulate: batches per step. Raises ValueError where one step needs more than there are.
+    batch_size: samples per batch and process; accumulate: batches per step. Raises UserError where one step needs more than there are.
     """
 
     samples: int
@@ -45,7 +46,7 @@ class Plan:
             parts = [f"batch_size={self.batch_size}"]
             parts += [f"accumulate={self.accumulate}"] if self.accumulate > 1 else []
             parts += [f"{self.processes} processes"] if self.processes > 1 else []
-            raise ValueError(
+            raise UserError(
                 f"one step takes {self.step_size} samples ({', '.join(parts)}) and the training split has {self.samples}; "
                 f"give a smaller batch_size or more samples"
             )

@@ -28,9 +28,7 @@ from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpo
 def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
     """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values."""
     if model.spec is None:
-        raise ValueError(
-            "this model was not made by create_model, so that a checkpoint could not rebuild it; save its state_dict() instead"
-        )
+        raise UserError("this model was not made by create_model, so that a checkpoint could not rebuild it; save its state_dict() instead")
     return {
         "format": FORMAT,
         "spec": asdict(model.spec),
@@ -47,17 +45,17 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or ValueError where the file is none of ours or damaged."""
+    """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or UserError where the file is none of ours or damaged."""
     path = Path(path)
     if path.is_dir():
         inside = [file for pattern in ("best.pt", "last.pt", "cells/*/best.pt", "*/best.pt") for file in sorted(path.glob(pattern))]
         hint = f"give {inside[0]}" if inside else "give the best.pt of a run"
-        raise ValueError(f"checkpoint={path} is a folder; {hint}")
+        raise UserError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
     state = read_archive(path, "checkpoint")
     if not is_checkpoint(state):
-        raise ValueError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
+        raise UserError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
     check_checkpoint(state, path)
     return state
 
@@ -65,13 +63,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
     """The model that a checkpoint describes, with its weights and classes, in evaluation mode.
 
-    Raises ValueError, naming ``origin``, where the network cannot be built or the weights do not fit it.
+    Raises UserError, naming ``origin``, where the network cannot be built or the weights do not fit it.
     """
     check_plugins(state["spec"].get("plugins", ()), origin)
     try:
         model = assemble(ModelSpec(**state["spec"]))
     except Exception as error:  # options of a wrong type meet whatever their layers do with them
-        raise ValueError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
+        raise UserError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
     fit_state_dict(model, state["weights"], origin)
     model.labels = labels_of(state["labels"])
     return model.eval()

@@ -7,21 +7,23 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def create_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
     """The processes, device and mixed precision of a run (accelerate's; several processes where ``torchrun`` started them).
 
-    device: auto, cpu, cuda or mps; precision: auto, fp32, bf16 or fp16. Raises ValueError where the machine has not what is asked for.
+    device: auto, cpu, cuda or mps; precision: auto, fp32, bf16 or fp16. Raises UserError where the machine has not what is asked for.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda, but torch sees no CUDA device here; use device=cpu or device=auto")
+        raise UserError("device=cuda, but torch sees no CUDA device here; use device=cpu or device=auto")
     if device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device=mps, but torch sees no Apple GPU here; use device=cpu or device=auto")
+        raise UserError("device=mps, but torch sees no Apple GPU here; use device=cpu or device=auto")
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if precision == "fp16" and kind == "cpu":
-        raise ValueError("precision=fp16 is for GPUs; on a CPU use fp32, or bf16 where it computes in it")
+        raise UserError("precision=fp16 is for GPUs; on a CPU use fp32, or bf16 where it computes in it")
     if precision == "auto":
         precision = "bf16" if computes_bf16(kind) else "fp32"
     AcceleratorState._reset_state(reset_partial_state=False)  # a sweep makes several runs, of several precisions, in one process

@@ -94,30 +94,30 @@ def keeps_moments(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Take over an optimizer's ``state_dict``. Raises ValueError where it is of another optimizer, or of other settings or parameters."""
+    """Take over an optimizer's ``state_dict``. Raises UserError where it is of another optimizer, or of other settings or parameters."""
     groups = saved.get("param_groups")
     own = optimizer.state_dict()["param_groups"]
     state = saved.get("state")
     if not isinstance(groups, list) or not isinstance(state, dict) or len(groups) != len(own):
-        raise ValueError(f"it does not have the {len(own)} groups of parameters")
+        raise UserError(f"it does not have the {len(own)} groups of parameters")
     for ours, theirs in zip(own, groups, strict=True):
         if not isinstance(theirs, dict) or theirs.get("params") != ours["params"]:
-            raise ValueError("its groups have other parameters")
+            raise UserError("its groups have other parameters")
         for key in ("momentum", "betas", "peak_lr", "weight_decay", "nesterov"):
             if theirs.get(key) != ours.get(key):
-                raise ValueError(f"its {key} is {theirs.get(key, 'missing')!r:.60} (now {ours.get(key, 'none')})")
+                raise UserError(f"its {key} is {theirs.get(key, 'missing')!r:.60} (now {ours.get(key, 'none')})")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, values in state.items():
         if index not in range(len(parameters)) or not isinstance(values, dict):
-            raise ValueError(f"it has an entry for the parameter {index!r:.60}, which is none")
+            raise UserError(f"it has an entry for the parameter {index!r:.60}, which is none")
         for key, value in values.items():
             if not isinstance(value, torch.Tensor):
                 continue
             shape = () if key == "step" else parameters[index].shape if key in MOMENTS else value.shape
             if value.shape != shape or (key in MOMENTS and not value.is_floating_point()):
-                raise ValueError(f"its {key} of parameter {index} is {value.dtype} {tuple(value.shape)}")
+                raise UserError(f"its {key} of parameter {index} is {value.dtype} {tuple(value.shape)}")
             if not torch.isfinite(value).all():
-                raise ValueError(f"its {key} of parameter {index} holds nan or infinity")
+                raise UserError(f"its {key} of parameter {index} holds nan or infinity")
     optimizer.load_state_dict(saved)
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fcn.core.errors import UserError
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter
 from fcn.models.weight_files import is_state_dict
@@ -45,7 +46,7 @@ class State:
     def restore(self, state: dict[str, Any], plan: Plan, origin: str) -> None:
         """Take over a checkpoint's ``weights`` and ``training`` entries; origin: its name, for messages.
 
-        Raises ValueError where it was made under another plan or with other parts, or where an entry is none that a run writes.
+        Raises UserError where it was made under another plan or with other parts, or where an entry is none that a run writes.
         """
         training = state.get("training")
         check_training(training, plan, origin)
@@ -54,21 +55,21 @@ class State:
         if (training["average"] is None) != (self.average is None):
             changed.append("ema (now none)" if self.average is None else "no ema (now with it)")
         if changed:
-            raise ValueError(f"{origin} cannot be resumed: it began with {', '.join(changed)}; {_AGAIN}")
+            raise UserError(f"{origin} cannot be resumed: it began with {', '.join(changed)}; {_AGAIN}")
         fit_state_dict(self.model, state["weights"], origin)
         try:
             if training["step"] and not training["optimizer"].get("state") and keeps_moments(self.optimizer):
-                raise ValueError(f"it lacks the moments of {training['step']} steps")
+                raise UserError(f"it lacks the moments of {training['step']} steps")
             load_optimizer(self.optimizer, training["optimizer"])
         except ValueError as error:
-            raise ValueError(f"the optimizer in {origin} is not the one of this run: {error}; {_AGAIN}") from error
+            raise UserError(f"the optimizer in {origin} is not the one of this run: {error}; {_AGAIN}") from error
         if self.average is not None:
             fit_state_dict(self.average, training["average"], origin)
         self.step, self.best, self.losses = training["step"], training["best"], list(training.get("losses", []))
 
 
 def check_training(training: Any, plan: Plan, origin: str) -> None:
-    """Raise ValueError where the entry ``training`` of a checkpoint does not have what ``State.checkpoint`` writes."""
+    """Raises UserError where the entry ``training`` of a checkpoint does not have what ``State.checkpoint`` writes."""
 
     def fits(key: str, value: Any) -> bool:
         if key == "plan":
@@ -84,14 +85,14 @@ def check_training(training: Any, plan: Plan, origin: str) -> None:
         return isinstance(value, dict)
 
     if not isinstance(training, dict):
-        raise ValueError(f"{origin} does not hold what a run goes on from (no entry training); give the folder of a run with its last.pt")
+        raise UserError(f"{origin} does not hold what a run goes on from (no entry training); give the folder of a run with its last.pt")
     for key in ("plan", "optimizer", "average", "step", "best", "losses"):
         if key not in training and key != "losses":  # which older checkpoints lack
-            raise ValueError(f"{origin} is damaged, or of another version of fcn: the entry training lacks {key}")
+            raise UserError(f"{origin} is damaged, or of another version of fcn: the entry training lacks {key}")
         if not fits(key, training.get(key, [])):
-            raise ValueError(f"{origin} is damaged, or of another version of fcn: {key} in the entry training is {training[key]!r:.60}")
+            raise UserError(f"{origin} is damaged, or of another version of fcn: {key} in the entry training is {training[key]!r:.60}")
     if training["plan"] == asdict(plan) and training["step"] > plan.steps:
-        raise ValueError(f"{origin} is damaged: it is of step {training['step']}, and the run has {plan.steps}")
+        raise UserError(f"{origin} is damaged: it is of step {training['step']}, and the run has {plan.steps}")
 
 
 def moving_average(model: Segmenter, decay: float) -> AveragedModel:

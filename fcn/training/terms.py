@@ -10,7 +10,7 @@ CROSS_ENTROPY = "cross_entropy"  # the term that adds up over parts exactly
 
 
 def check_terms(weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]], *, class_weights: bool) -> None:
-    """UserError where nothing would be learnt from, and for settings of a term whose weight is 0.
+    """Raises UserError where nothing would be learnt from, and for settings of a term whose weight is 0.
 
     weights: of each term. options: settings of the terms. class_weights: whether those are given.
     """

@@ -26,6 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from fcn.core.errors import UserError
+
 log = logging.getLogger(__name__)
 
 SHARED = Path("/dev/shm")
@@ -121,7 +123,7 @@ def free_shared_memory() -> float:
 def read_or_fault(read: Callable[[], T], sample: Callable[[], str]) -> T | Exception:
     """What ``read`` gives, or the error that it raises, fit to be sent from one process to another.
 
-    A user's mistake (ValueError, OSError) stays as it is. Any other error becomes a RuntimeError that names the ``sample`` and carries the
+    A user's mistake (UserError, OSError) stays as it is. Any other error becomes a RuntimeError that names the ``sample`` and carries the
     traceback as a note.
     """
     try:
@@ -130,7 +132,7 @@ def read_or_fault(read: Callable[[], T], sample: Callable[[], str]) -> T | Excep
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:  # an error of a kind that cannot be pickled would be lost on its way
-            return (OSError if isinstance(error, OSError) else ValueError)(str(error))
+            return (OSError if isinstance(error, OSError) else UserError)(str(error))
         return error
     except Exception as error:
         fault = RuntimeError(f"{sample()} cannot be read: {type(error).__name__}: {error}")

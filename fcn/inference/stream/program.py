@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, may_alias
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
 from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part, precise
@@ -68,7 +69,7 @@ class Program:
 def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, prefix: str = "") -> Program:
     """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``prefix``: what layers are not called by.
 
-    Raises ValueError, naming the layer and the operation, where an operation cannot be computed in bands of rows.
+    Raises UserError, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
     return _Compiler(graph, dtype, prefix).run()
 
@@ -108,9 +109,9 @@ class _Compiler:
         self._keep(replace(node, name=f"{name}.shown", macs=0), (Read(name, maps),), Rule(lambda blocks, cuts: blocks[0], fresh=False))
         return f"{name}.shown"
 
-    def _refusal(self, node: Node, reason: str) -> ValueError:
+    def _refusal(self, node: Node, reason: str) -> UserError:
         layer = node.layer.removeprefix(self.prefix) or node.name
-        return ValueError(
+        return UserError(
             f"inference=stream cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; use inference=windows"
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.core.settings import at_least
 from fcn.inference.grid import Axis
@@ -54,11 +55,11 @@ def stream(
     height, width = image.shape[-2:]
     if views > 1:
         if strip is not None and strip < width:
-            raise ValueError(f"inference.strip={strip} does not go with flip and scales, whose views are averaged row by row; leave it out")
+            raise UserError(f"inference.strip={strip} does not go with flip and scales, whose views are averaged row by row; leave it out")
         strip = width
     prepared = prepare(model, height, width)
     if prepared.passes > passes:
-        raise ValueError(
+        raise UserError(
             f"inference=stream takes {prepared.passes} passes over the image for this network, {prepared.price:.1f} times the "
             f"multiply-adds of one, and inference.passes={passes} are allowed; allow more, or use inference=windows"
         )
@@ -96,10 +97,10 @@ def fitting(
 ) -> tuple[int, int]:
     """Rows of a band and number of strips, as given or such that the memory is enough for all ``views``.
 
-    Raises ValueError where no band and no strip is small enough.
+    Raises UserError where no band and no strip is small enough.
     """
     if strip is not None and strip < width and not prepared.in_strips:
-        raise ValueError(f"inference.strip={strip} is not possible for this network: it has a layer that looks at whole rows; leave it out")
+        raise UserError(f"inference.strip={strip} is not possible for this network: it has a layer that looks at whole rows; leave it out")
     rows = band or max(SHORTEST, BAND.get(device.type, BAND_ELSEWHERE) // width)
     count = 1 if strip is None else -(-width // strip)
     if memory is None and band is not None and (strip is not None or not prepared.in_strips):
@@ -112,7 +113,7 @@ def fitting(
         elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
             count *= 2
         else:
-            raise ValueError(
+            raise UserError(
                 f"inference=stream needs {needed / 2**30:.2f} GiB for an image {width} pixels wide and may take {budget / 2**30:.2f} GiB"
                 f"{f', a part of the memory for each of {views} views' if views > 1 else ''}; give it more by inference.memory"
                 f"{', leave out flip or scales' if views > 1 else ''}, or use inference=windows"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.core.errors import UserError
 from fcn.rewrite.dilate import Reading
 from fcn.rewrite.dilate.grid import Grid
 
@@ -89,7 +90,7 @@ def from_graph(network: fx.GraphModule, reading: Reading, *, mean: Sequence[floa
     grids = [axis.now for node in nodes for axis in (reading.axes(node) or ())[:1]]
     columns = [axis.now for node in nodes for axis in (reading.axes(node) or ())[1:]]
     if len(columns) != len(nodes) or any(row != column for row, column in zip(grids, columns, strict=True)):
-        raise ValueError("its features do not lie on square grids of cells; choose another backbone")
+        raise UserError("its features do not lie on square grids of cells; choose another backbone")
     strides = [int(grid.stride) for grid in grids]
     margin, divisor, centers = None, 1, [grid.center for grid in grids]
     if not all(grid.is_whole for grid in grids):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line, suggest
 from fcn.core.registry import ANY, list_parts, register
 from fcn.graph.networks import evaluating
@@ -48,7 +49,7 @@ def encoder(name: str, *, weights: str | None, output_stride: int | None, dilate
 
 
 def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tensor]]:
-    """The size of an image that ``network`` takes, and its features of it. ValueError where it takes none of different sizes."""
+    """The size of an image that ``network`` takes, and its features of it. UserError where it takes none of different sizes."""
     errors = []
     for probe in PROBES:
         try:
@@ -56,7 +57,7 @@ def run_probe(name: str, network: nn.Module) -> tuple[tuple[int, int], list[Tens
                 return probe, network(torch.zeros(1, 3, *probe))
         except (RuntimeError, AssertionError, ValueError) as error:
             errors.append(first_line(error))
-    raise ValueError(f"backbone={name} does not take images of different sizes ({errors[0]}); choose another one")
+    raise UserError(f"backbone={name} does not take images of different sizes ({errors[0]}); choose another one")
 
 
 def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
@@ -68,9 +69,9 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
     try:
         network = smp.encoders.get_encoder(known, weights=hub)
     except (KeyError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ValueError) as error:
-        raise ValueError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
+        raise UserError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"the weights of backbone={name} could not be downloaded ({error}); without a network use backbone.weights=null"
         ) from error
     if in_file(weights):
@@ -79,7 +80,7 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
 
 
 def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
-    """Load a file into an encoder, under smp's name. Raises ValueError where it is another network's."""
+    """Load a file into an encoder, under smp's name. Raises UserError where it is another network's."""
     import timm
 
     timm_name = known.removeprefix("tu-")
@@ -93,11 +94,11 @@ def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
     except ValueError as error:
         if known != timm_name or not timm.is_model(timm_name):
             raise
-        raise ValueError(f"{error}; backbone={known} is smp's encoder, and timm's network of that name is backbone=tu-{known}") from error
+        raise UserError(f"{error}; backbone={known} is smp's encoder, and timm's network of that name is backbone=tu-{known}") from error
 
 
 def encoder_name(name: str, weights: str | None) -> str:
-    """The name under which smp knows an encoder. Raises ValueError where neither smp nor timm has it, or its weights."""
+    """The name under which smp knows an encoder. Raises UserError where neither smp nor timm has it, or its weights."""
     import segmentation_models_pytorch as smp
     import timm
 
@@ -106,11 +107,9 @@ def encoder_name(name: str, weights: str | None) -> str:
         return name
     timm_name = name.removeprefix("tu-").removeprefix("timm/")
     if not timm.is_model(timm_name):
-        raise ValueError(f"backbone={name} is not known; {suggest(name, [*list_parts('backbone'), *names, *timm.list_models()])}")
+        raise UserError(f"backbone={name} is not known; {suggest(name, [*list_parts('backbone'), *names, *timm.list_models()])}")
     if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
-        raise ValueError(
-            f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)"
-        )
+        raise UserError(f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)")
     return f"tu-{timm_name}"
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, fx, nn
 
+from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
@@ -114,7 +115,7 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def stage_features(network: fx.GraphModule, reading: Reading, taps: str = "last") -> list[fx.Node]:
-    """The nodes to hand out as features, one for each stride above 1, shallow to deep. ValueError where the graph has none."""
+    """The nodes to hand out as features, one for each stride above 1, shallow to deep. UserError where the graph has none."""
     order = {node: place for place, node in enumerate(network.graph.nodes)}
     strides: dict[fx.Node, Fraction] = {}
     for node in order:
@@ -169,7 +170,7 @@ def last_map(network: fx.GraphModule, order: dict[fx.Node, int], strides: dict[f
     end = order[weighted[-1]] if weighted and weighted[-1] in strides else len(order)
     maps = [node for node in strides if node in narrow and order[node] < end and node.op != "placeholder"]
     if not maps:
-        raise ValueError("no map of features leads to its classes; a backbone is a convolutional network")
+        raise UserError("no map of features leads to its classes; a backbone is a convolutional network")
     last = maps[-1]
     while last.op == "call_module" and isinstance(network.get_submodule(str(last.target)), nn.Dropout):
         last = last.all_input_nodes[0]

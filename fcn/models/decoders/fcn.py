@@ -6,6 +6,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.core.settings import at_least
 from fcn.models.decoders.levels import FACTOR, Decoder, Features, grow, last_step
@@ -49,7 +50,7 @@ class FCN(Decoder):
         if deepest < skip_stride or any(value not in features.strides for value in (*wanted, skip_stride)):
             needed = ", ".join(map(str, sorted({*wanted, skip_stride})))
             fitting = [value for value in FINEST if value <= deepest and set(doubles(value, deepest)) <= set(features.strides)]
-            raise ValueError(
+            raise UserError(
                 f"an FCN-{skip_stride}s needs features at the strides {needed}; the backbone has "
                 f"{', '.join(map(str, features.strides))}, which fit {', '.join(f'model=fcn{value}s' for value in fitting) or 'no FCN'}"
             )

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from torch import nn
 
+from fcn.core.errors import UserError
 from fcn.models.layers import Grid, regrid
 from fcn.models.upsample import Upsampler
 
@@ -35,9 +36,9 @@ class Levels(NamedTuple):
 
 
 def level_at(features: Features, stride: int, model: str) -> int:
-    """The first feature with that stride. Raises ValueError, naming the strides that there are, where there is none."""
+    """The first feature with that stride. Raises UserError, naming the strides that there are, where there is none."""
     if stride not in features.strides:
-        raise ValueError(
+        raise UserError(
             f"model={model} needs a feature of {stride} pixels a cell; the backbone's have {', '.join(map(str, features.strides))}: "
             f"choose another backbone or backbone.output_stride"
         )
@@ -94,17 +95,17 @@ def last_step(
     """The way of the scores from the grid of the feature ``level`` to where the segmenter takes over, and the stride that they have there.
 
     stride: that stride, a divisor of the feature's. None means the up-sampler takes them to stride 1, unless it has no weights: then they
-    are handed over as they are, since the segmenter's last step is the same bilinear interpolation. Raises ValueError for a stride that
+    are handed over as they are, since the segmenter's last step is the same bilinear interpolation. Raises UserError for a stride that
     does not fit, and for what ``resize="size"`` would leave without effect.
     """
     own = features.strides[level]
     if stride is not None and (stride < 1 or own % stride):
-        raise ValueError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or null")
+        raise UserError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or null")
     if resize not in (FACTOR, SIZE):
-        raise ValueError(f"resize={resize} is not known; allowed: {FACTOR}, {SIZE}")
+        raise UserError(f"resize={resize} is not known; allowed: {FACTOR}, {SIZE}")
     fixed = not any(True for _ in upsample(num_classes, num_classes, 2).parameters())
     if resize == SIZE and (align or not fixed or stride not in (None, own)):
-        raise ValueError("resize=size interpolates the scores to the image's size; it takes upsample=bilinear, stride=null and align=false")
+        raise UserError("resize=size interpolates the scores to the image's size; it takes upsample=bilinear, stride=null and align=false")
     target = stride or (own if fixed else 1)
     up = widen(num_classes, num_classes, upsample, own // target)
     move = regrid(grid_of(features, level).finer(own // target), Grid.of_image(target)) if align else nn.Identity()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from torch import fx, nn
 
+from fcn.core.errors import UserError
 from fcn.rewrite.convolutionalize.shapes import BATCH, Facts
 from fcn.rewrite.trace import free_name, replaceable
 
@@ -111,7 +112,7 @@ class Head:
             return value
         except NotConvertibleError as reason:
             error = self.facts[node].error and f" (on a larger image it fails: {self.facts[node].error})"
-            raise ValueError(
+            raise UserError(
                 f"{type(self.network).__name__} cannot be converted: {where(self.network, node)} does not slide: {reason}{error}"
             ) from None
 

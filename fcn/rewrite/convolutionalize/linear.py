@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fcn.core.errors import UserError
 from fcn.graph.networks import HOOKS, at_rest
 
 
@@ -33,16 +34,16 @@ def linear_to_conv(
 ) -> nn.Conv2d:
     """The convolution that equals ``linear`` applied to every flattened window of ``kernel_size`` (height, width, or one number).
 
-    ``linear.in_features`` must be ``C`` times the window's cells, ValueError otherwise; ``order`` tells how the window was flattened:
+    ``linear.in_features`` must be ``C`` times the window's cells, UserError otherwise; ``order`` tells how the window was flattened:
     "chw" (channel, row, column) as ``torch.flatten`` does it, "hwc" where channels come last. The weights are copies: the layer passed in
-    is left as it was. ValueError for a layer with hooks or a ``forward`` of its own, which a convolution would not have.
+    is left as it was. UserError for a layer with hooks or a ``forward`` of its own, which a convolution would not have.
     """
     if "forward" in vars(linear) or any(vars(linear)[hooks] for hooks in HOOKS):
-        raise ValueError(f"{linear} has hooks or a forward of its own, which a convolution would not have; remove them first")
+        raise UserError(f"{linear} has hooks or a forward of its own, which a convolution would not have; remove them first")
     height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     channels, rest = divmod(linear.in_features, height * width)
     if rest:
-        raise ValueError(
+        raise UserError(
             f"a linear layer of {linear.in_features} inputs does not see whole {height}x{width} windows: "
             f"{linear.in_features} is no multiple of {height * width}"
         )

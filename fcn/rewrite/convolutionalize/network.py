@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, fx, nn
 
+from fcn.core.errors import UserError
 from fcn.graph.image import input_shape
 from fcn.graph.networks import evaluating, unwrapped
 from fcn.rewrite.convolutionalize.body import check_body
@@ -55,20 +56,20 @@ def convolutionalize(
     The copy has the parameters' names (those of linear layers are reshaped), the mode and the types of the classifier, which is left as it
     was. Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of
     the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space, still see the
-    whole image: a warning names them. Raises ValueError, naming the layer and the reason, for what does more than slide (attention, a
+    whole image: a warning names them. Raises UserError, naming the layer and the reason, for what does more than slide (attention, a
     flatten that is not part of the head), for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
     classifier = unwrapped(classifier)
     name = type(classifier).__name__
     if dense not in get_args(Dense):
-        raise ValueError(f"dense={dense!r} is not known; allowed: {', '.join(get_args(Dense))}")
+        raise UserError(f"dense={dense!r} is not known; allowed: {', '.join(get_args(Dense))}")
     if padding not in get_args(Padding):
-        raise ValueError(f"padding={padding!r} is not known; allowed: {', '.join(get_args(Padding))}")
+        raise UserError(f"padding={padding!r} is not known; allowed: {', '.join(get_args(Padding))}")
     if getattr(classifier, "num_classes", None) == 0:
-        raise ValueError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
+        raise UserError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
     given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
-        raise ValueError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
+        raise UserError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
     network = trace(classifier)
     with evaluating(network):
         facts = measure(network, given)
@@ -88,7 +89,7 @@ def convolutionalize(
     head.rewrite(sources, RULES)
     scores = head.values[output]
     if scores.space or scores.layout[0] != "n" or scores.layout[1:2] not in (("c",), ("",)) or any(scores.layout[2:]):
-        raise ValueError(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
+        raise UserError(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
     next(node for node in network.graph.nodes if node.op == "output").args = (scores.node,)
     erase_unused(only_for(nodes, facts))
     if head.windows:
@@ -105,13 +106,13 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     """The output, the nodes of the head in order, and the maps that it reads."""
     output = next(node for node in network.graph.nodes if node.op == "output").args[0]
     if not isinstance(output, fx.Node) or not facts[output].is_tensor:
-        raise ValueError(f"{name} gives several outputs; give a classifier with one tensor of scores")
+        raise UserError(f"{name} gives several outputs; give a classifier with one tensor of scores")
     from_image = {next(iter(facts))}
     for node, found in facts.items():
         if found.has_tensors and from_image & set(node.all_input_nodes):
             from_image.add(node)
     if output not in from_image:
-        raise ValueError(f"the output of {name} does not depend on the image")
+        raise UserError(f"the output of {name} does not depend on the image")
     sources, head, queue = set(), set(), [output]
     while queue:
         node = queue.pop()
@@ -123,9 +124,7 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     sizes = {facts[source].cells for source in sources}
     if len(sizes) > 1:
         listed = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise ValueError(
-            f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows"
-        )
+        raise UserError(f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows")
     return output, [node for node in facts if node in head], [node for node in facts if node in sources]
 
 
@@ -156,7 +155,7 @@ class AtLeast(nn.Module):
 @fx.wrap
 def at_least(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2] < size[0] or images.shape[-1] < size[1]:
-        raise ValueError(
+        raise UserError(
             f"an image of {images.shape[-2]} x {images.shape[-1]} pixels is smaller than the window of {size[0]} x {size[1]} that this "
             "network classifies; give larger images, or convert with dense='pixel' if the classifier pools its features"
         )

@@ -11,6 +11,7 @@ from timm.layers import pad_same
 from torch import fx, nn
 from torch.nn import functional as F
 
+from fcn.core.errors import UserError
 from fcn.rewrite.convolutionalize.head import names_of, where
 from fcn.rewrite.convolutionalize.shapes import Facts, pair
 from fcn.rewrite.trace import arguments
@@ -27,11 +28,11 @@ def moving_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts]) -> list[fx
 def fix_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[fx.Node]) -> None:
     """Lets ``nodes`` pad by what they pad at the trained size, whatever the size of the image. ``facts`` are out of date thereafter.
 
-    Raises ValueError, naming the layer, for a class that was made from one of timm's: by a parametrization, or by the user.
+    Raises UserError, naming the layer, for a class that was made from one of timm's: by a parametrization, or by the user.
     """
     for node in nodes:
         if node.op == "call_module" and names_of(network, node)[0] not in SAME:
-            raise ValueError(
+            raise UserError(
                 f"{where(network, node)} pads by the size of the image, and is not timm's own layer, which alone can be replaced by one "
                 "that does not; remove its parametrization, or take padding='image'"
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.graph.networks import float_type, without_data
 
@@ -64,13 +65,13 @@ class Facts:
 
 
 def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Facts]:
-    """``Facts`` of every node for images of ``shape`` (1, C, H, W). Raises ValueError where the network cannot be run on them."""
+    """``Facts`` of every node for images of ``shape`` (1, C, H, W). Raises UserError where the network cannot be run on them."""
     _, channels, height, width = shape
     hollow = without_data(network)
     here = _run(network, hollow, (BATCH, channels, height, width))
     failed = next((value for value in here.values() if isinstance(value, _Failure)), None)
     if failed:
-        raise ValueError(
+        raise UserError(
             f"the classifier cannot be run on images of {height} x {width} pixels and {channels} channels ({failed.reason}); "
             "give input_size, the size with which it was trained, or in_channels"
         )

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from fcn.core.errors import UserError
+
 DEFAULT = (224, 224)
 
 
@@ -13,7 +15,7 @@ def trained_size(classifier: nn.Module) -> tuple[int, int]:
 
     timm's networks carry it. Torchvision keeps it with the weights: where all those of one file of networks agree (Inception v3: 299), it
     is theirs, else that of the network with as many parameters (EfficientNet B3: 300; the number of classes may differ). Everything else:
-    224 x 224. Raises ValueError where torchvision's records do not decide.
+    224 x 224. Raises UserError where torchvision's records do not decide.
     """
     settings = getattr(classifier, "pretrained_cfg", None) or getattr(classifier, "default_cfg", None)
     if isinstance(settings, dict) and settings.get("input_size"):
@@ -31,7 +33,7 @@ def trained_size(classifier: nn.Module) -> tuple[int, int]:
             parameters += (1000 - linear.out_features) * (linear.in_features + 1)
         matching = [side for count, side in records if count == parameters]
         if not matching:
-            raise ValueError(
+            raise UserError(
                 f"the size at which this {type(classifier).__name__} was trained is not known (torchvision's were at "
                 f"{', '.join(map(str, sorted(sides)))} pixels); give input_size"
             )

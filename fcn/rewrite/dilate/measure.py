@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.graph.image import image_shape
 from fcn.graph.networks import float_type, without_data
@@ -72,14 +73,14 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.Node, list[Spread]]:
     """How each tensor of each node is laid out, found by running shapes only (no arithmetic, no memory) at several sizes.
 
-    in_channels: of the image; None: the first likely number with which the network runs. Raises ValueError where it runs with none.
+    in_channels: of the image; None: the first likely number with which the network runs. Raises UserError where it runs with none.
     """
     _, channels, *smallest = image_shape(network, {rank: [side for side, _ in SIDES[:rank]] for rank in (1, 2, 3)}, in_channels)
     sizes = [smallest, *([*smallest[:axis], SIDES[axis][1], *smallest[axis + 1 :]] for axis in range(len(smallest)))]
     try:
         shapes = shapes_at(network, channels, sizes)
     except Exception as error:  # the network's own code runs, and may raise anything
-        raise ValueError(
+        raise UserError(
             f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
             f"({type(error).__name__}: {first_line(error)}); only a network that takes any size can be read "
             "as grids of cells; if it is the channels that are wrong, give in_channels"

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from fcn.core.errors import UserError
 from fcn.tools.benchmark.settings import BenchmarkConfig
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.hardware import machine
@@ -28,7 +29,7 @@ def run(config: BenchmarkConfig) -> int:
     cases = [(config.size, config.strides)] if config.strides else []
     cases += [] if config.dense_size is None else [(config.dense_size, [1])]
     if not (config.networks and cases) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
-        raise ValueError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
+        raise UserError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
     folder = new_folder("benchmark", config.output)
     where = machine(accelerator)
     print(where, flush=True)

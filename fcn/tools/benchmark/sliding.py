@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.graph.read import read_graph
 from fcn.rewrite.convolutionalize import convolutionalize
 from fcn.rewrite.dilate import dilate, rewrite
@@ -29,18 +30,18 @@ def sliding_rows(
 ) -> Section:
     """For the classifier ``name`` of torchvision, with random weights, on a (size, size) image: a case for each window stride.
 
-    windows: how many are timed. Raises ValueError where the image is smaller than a window.
+    windows: how many are timed. Raises UserError where the image is smaller than a window.
     """
     classifier, window = network(name)
     if size < window:
-        raise ValueError(f"an image of {size} pixels a side is smaller than the window of {name}, {window} pixels; give a larger one")
+        raise UserError(f"an image of {size} pixels a side is smaller than the window of {name}, {window} pixels; give a larger one")
     place = partial(placed, device=device, dtype=dtype, channels_last=channels_last)
     picture = place(image(size))
     unrolled = dense(name, classifier)
     own = cell_stride(unrolled)
     for step in strides:
         if own % step:
-            raise ValueError(f"{name} has stride {own}, and windows {step} pixels apart stand on no grid of it; give a divisor of {own}")
+            raise UserError(f"{name} has stride {own}, and windows {step} pixels apart stand on no grid of it; give a divisor of {own}")
     classifier = place(classifier)
     window_macs, image_macs = multiply_adds(classifier, window), multiply_adds(unrolled, size)
     batch = best_batch(classifier, picture, grid(size, window, min(strides)), window, device.type == "cuda")
@@ -93,7 +94,7 @@ def network(name: str) -> tuple[nn.Module, int]:
         options = {"init_weights": False} if plain.startswith(("vgg", "googlenet", "inception")) else {}
         classifier: nn.Module = torchvision.models.get_model(plain, weights=None, **options).eval()
     except ValueError as error:
-        raise ValueError(f"{plain} is no classifier of torchvision; networks= takes names as vgg16, resnet50, vgg16{VALID}") from error
+        raise UserError(f"{plain} is no classifier of torchvision; networks= takes names as vgg16, resnet50, vgg16{VALID}") from error
     if not name.endswith(VALID):
         return classifier, 224
     return without_padding(classifier, plain)
@@ -103,7 +104,7 @@ def without_padding(classifier: nn.Module, name: str) -> tuple[nn.Module, int]:
     """The features of a VGG or an AlexNet without padding, a 1x1 classifier on the one cell that a window of their field gives."""
     features = getattr(classifier, "features", None)
     if not isinstance(features, nn.Sequential) or not all(type(part) in (nn.Conv2d, nn.ReLU, nn.MaxPool2d) for part in features):
-        raise ValueError(f"{name}{VALID}: only plain sequences of convolutions and pools can do without padding; give vgg11 to vgg19")
+        raise UserError(f"{name}{VALID}: only plain sequences of convolutions and pools can do without padding; give vgg11 to vgg19")
     window = 1
     for part in reversed(features):
         if isinstance(part, nn.Conv2d):

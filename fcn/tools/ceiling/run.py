@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import asdict
 
+from fcn.core.errors import UserError
 from fcn.tools.ceiling.settings import CeilingConfig
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.parts import load_splits
@@ -25,7 +26,7 @@ def run(config: CeilingConfig) -> int:
     matrices = [ceilings(split, config.strides, config.method, workers=config.workers) for split in splits]
     summed = {stride: sum((found[stride] for found in matrices[1:]), matrices[0][stride]) for stride in config.strides}
     if not summed[config.strides[0]].any():
-        raise ValueError(f"the label maps of data={config.data.name} {', '.join(names)} hold nothing but void; give other splits")
+        raise UserError(f"the label maps of data={config.data.name} {', '.join(names)} hold nothing but void; give other splits")
     results = {stride: scores(matrix) for stride, matrix in summed.items()}
     folder = new_folder("ceiling", config.output)
     images = sum(map(len, splits))

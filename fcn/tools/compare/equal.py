@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.names import listed
 from fcn.data.split import Split
 from fcn.training.batches import Augmented, Plan, Transform
@@ -60,7 +61,7 @@ def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -
 
 
 def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
-    """ValueError, saying which trainings differ in what, unless all ``starts`` (by the training's name) are equal."""
+    """UserError, saying which trainings differ in what, unless all ``starts`` (by the training's name) are equal."""
     names = list(starts)
     for name in names[1:]:
         one, other = starts[names[0]], starts[name]
@@ -72,7 +73,7 @@ def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
             here, there = one[what], other[what]
             tensors = sorted({key for key in {*here, *there} if here.get(key) != there.get(key)})
             what = f"shared weights ({listed(tensors, SHOWN)})"
-        raise ValueError(
+        raise UserError(
             f"{names[0]} and {name} did not start equal: their {what} differ, so they cannot be compared. Train all "
             f"of a seed on one kind of machine with one version of torch: delete their folders in cells/, and go on"
         )

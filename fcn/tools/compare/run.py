@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fcn.core.errors import UserError
 from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.compare.training import InTurn, run_cell
 from fcn.tools.folders import new_folder, refuse_used
@@ -34,7 +35,7 @@ def run(config: CompareConfig, *, launch: Launch | None = None) -> int:
     from fcn.training.devices import create_accelerator
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("fcn compare starts its trainings itself and cannot run under torchrun; give hydra/launcher=... to spread them")
+        raise UserError("fcn compare starts its trainings itself and cannot run under torchrun; give hydra/launcher=... to spread them")
     if config.cell is not None:
         return run_cell(config, Path(config.resume or ""))
     begin = time.monotonic()
@@ -77,12 +78,12 @@ def run(config: CompareConfig, *, launch: Launch | None = None) -> int:
 
 
 def is_larger(config: CompareConfig, begun: dict[str, Any]) -> bool:
-    """Whether there are more seeds or methods than the comparison began with. ValueError where one of those is missing."""
+    """Whether there are more seeds or methods than the comparison began with. UserError where one of those is missing."""
     for key in ("seeds", "upsample"):
         missing = [value for value in begun[key] if value not in getattr(config, key)]
         if missing:
             whole = ",".join(map(str, [*begun[key], *(value for value in getattr(config, key) if value not in begun[key])]))
-            raise ValueError(
+            raise UserError(
                 f"{key} leaves out {', '.join(map(str, missing))}, with which this comparison began; it can be added to, as {key}=[{whole}]"
             )
     return any(len(getattr(config, key)) > len(begun[key]) for key in ("seeds", "upsample"))

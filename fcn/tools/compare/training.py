@@ -94,7 +94,7 @@ def train_and_measure(config: CompareConfig, folder: Path) -> None:
 
 
 def write_start(folder: Path, model: Any, *rest: Any) -> None:
-    """What the cell starts from, and the pattern that its network draws before it has learnt anything. ValueError where another cell of
+    """What the cell starts from, and the pattern that its network draws before it has learnt anything. UserError where another cell of
     its seed started from something else."""
     from fcn.tools.compare.cells import write_json
     from fcn.tools.compare.equal import check_equal, start_of

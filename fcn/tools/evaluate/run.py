@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.core.plugins import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
@@ -37,16 +38,16 @@ def run(config: EvaluateConfig) -> int:
     elif state.get("data"):
         data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
     else:
-        raise ValueError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
+        raise UserError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
     name = config.split or data.get("val")
     if not isinstance(name, str):
-        raise ValueError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
+        raise UserError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
     model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
     assert model.labels is not None
     if model.labels.names != split.labels.names:
-        raise ValueError(
+        raise UserError(
             f"{config.checkpoint} was trained for {model.labels.num_classes} classes ({', '.join(model.labels.names[:5])}, ...) "
             f"and data={data['name']} has {split.labels.num_classes} ({', '.join(split.labels.names[:5])}, ...); "
             f"give the data set that it was trained for"
@@ -59,7 +60,7 @@ def run(config: EvaluateConfig) -> int:
                 log.warning("note: %s", warning)
     strategy = create_strategy(config.inference.name, **config.inference.options())
     if config.submission and not data["name"].startswith("voc2012"):
-        raise ValueError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
+        raise UserError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
     folder = new_folder("evaluate", config.output, accelerator)
     submission = Submission(folder, split.names, split.labels) if config.submission else None
     begin = time.monotonic()
@@ -97,10 +98,10 @@ def run(config: EvaluateConfig) -> int:
 
 
 def named_split(data: dict[str, Any], name: str, checkpoint: str) -> Any:
-    """A split of the data set that a checkpoint names. ValueError, naming the checkpoint, where its entry describes none."""
+    """A split of the data set that a checkpoint names. UserError, naming the checkpoint, where its entry describes none."""
     try:
         return load_split(data, name)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give another split, or data=NAME"
         ) from error

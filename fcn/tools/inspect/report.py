@@ -103,7 +103,7 @@ def inspect_network(
     """The report on a network at one input size, and the fields that it was made from.
 
     ``output``, ``ignore_global``, ``pool_as_window`` and ``in_channels`` are those of ``receptive_field``. ``every`` gives a row to every
-    operation; ``depth`` folds what lies deeper than so many names ("layer1.0.conv1" has three) into one row. Raises ValueError for an
+    operation; ``depth`` folds what lies deeper than so many names ("layer1.0.conv1" has three) into one row. Raises UserError for an
     unknown output.
     """
     graph = read_graph(network, input_size, in_channels=in_channels)
@@ -125,7 +125,7 @@ def inspect_network(
 
 
 def inspect_layers(named: Sequence[tuple[str, Layer]], sizes: Sequence[int]) -> Report:
-    """The report on layers one after another, by formula; each comes with a name. Raises ValueError where they do not fit."""
+    """The report on layers one after another, by formula; each comes with a name. Raises UserError where they do not fit."""
     names, layers = [name for name, _ in named], [layer for _, layer in named]
     rows = []
     output: tuple[Field, ...] = ()

@@ -5,6 +5,8 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+from fcn.core.errors import UserError
+
 log = logging.getLogger(__name__)
 
 SHOWN = 3  # names of files that are passed over, before "..."
@@ -14,7 +16,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
     """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
 
     Hidden files are left out unless they are named. What else a folder, or a glob that leaves the suffix open, holds is counted and named
-    in one line. Raises ValueError or FileNotFoundError where there is no image.
+    in one line. Raises UserError or FileNotFoundError where there is no image.
     """
     from fcn.data.images import IMAGE_SUFFIXES
 
@@ -25,7 +27,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
         seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
         found = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"input={pattern} holds no image ({', '.join(IMAGE_SUFFIXES)}){passed_over(seen)}; "
                 f"give another folder, or a glob as 'DIR/**/*.png'"
             )

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fcn.core.errors import UserError
 from fcn.tools.folders import PREDICTIONS, new_folder, refuse_used
 from fcn.tools.predict.inputs import input_images, output_names
 from fcn.tools.predict.settings import PredictConfig
@@ -100,16 +101,16 @@ def begin(config: PredictConfig, images: Planned) -> Path:
 
 
 def begun(config: PredictConfig, folder: Path) -> Planned:
-    """What a run that was cut had to do. ValueError where its list or its settings cannot be read, or are not those of its start."""
+    """What a run that was cut had to do. UserError where its list or its settings cannot be read, or are not those of its start."""
     file = folder / PREDICTIONS
     try:
         plan = json.loads(file.read_text())
         digest_then = plan.pop("digest")
         planned = [(str(entry["image"]), [str(name) for key, name in entry.items() if key != "image"]) for entry in plan["files"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"resume={folder} cannot go on: {file} is missing or damaged; start again with another output=") from error
+        raise UserError(f"resume={folder} cannot go on: {file} is missing or damaged; start again with another output=") from error
     if digest_then != digest_of_plan(config, plan):
-        raise ValueError(
+        raise UserError(
             f"resume={folder} cannot go on: {file} or {folder / 'config.yaml'} is not as it was written; start again with another output="
         )
     return planned
@@ -125,11 +126,11 @@ def digest_of_plan(config: PredictConfig, plan: dict[str, Any]) -> str:
 
 
 def go_on(config: PredictConfig, folder: Path, images: Planned) -> Path:
-    """The folder of a run that was cut, without what it left half-written. ValueError where the checkpoint is not the same any more."""
+    """The folder of a run that was cut, without what it left half-written. UserError where the checkpoint is not the same any more."""
     from fcn.core.files import remove_unfinished
 
     if json.loads((folder / PREDICTIONS).read_text()).get("checkpoint") != digest(config.checkpoint):
-        raise ValueError(f"resume={folder} cannot go on: {config.checkpoint} has changed since; start again with another output=")
+        raise UserError(f"resume={folder} cannot go on: {config.checkpoint} has changed since; start again with another output=")
     for place in {folder, *((folder / results[0]).parent for _, results in images)}:
         if place.is_dir():
             remove_unfinished(place)

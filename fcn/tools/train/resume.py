@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcn.core.errors import UserError
 from fcn.tools.train.settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 def read_last(folder: Path) -> dict[str, Any] | None:
     """The contents of ``last.pt``; None where the run was cut before it wrote one, and begins again.
 
-    Raises ValueError where it is damaged, or missing beside what a run has learnt and recorded, which beginning again would replace; and
+    Raises UserError where it is damaged, or missing beside what a run has learnt and recorded, which beginning again would replace; and
     where ``best.pt`` is damaged, which would stay so. All is left as it is.
     """
     from fcn.training.checkpoint import read_checkpoint
@@ -26,21 +27,21 @@ def read_last(folder: Path) -> dict[str, Any] | None:
     if not last.exists():
         left = ", ".join(traces(folder))
         if left:
-            raise ValueError(
+            raise UserError(
                 f"{folder} has no last.pt to go on from, and still holds {left}, which a new start would replace; {ways(folder)}"
             )
         return None
     try:
         state = read_checkpoint(last)
     except ValueError as error:
-        raise ValueError(f"{error}; without it the run cannot go on: {ways(folder)}") from error
+        raise UserError(f"{error}; without it the run cannot go on: {ways(folder)}") from error
     training = state.get("training")
     if isinstance(training, dict) and isinstance(training.get("best"), float) and training["best"] > -math.inf:
         if best.exists():
             try:
                 read_checkpoint(best)
             except ValueError as error:
-                raise ValueError(f"{error}; move it out of {folder}, and the best of the epochs to come takes its place") from error
+                raise UserError(f"{error}; move it out of {folder}, and the best of the epochs to come takes its place") from error
         else:
             log.warning("%s is missing; the best of the epochs to come takes its place", best)
             training["best"] = -math.inf
@@ -75,7 +76,7 @@ def ways(folder: Path) -> str:
 
 
 def check_same(config: TrainConfig, state: dict[str, Any], labels: "LabelSet") -> None:
-    """Raise ValueError where a checkpoint is of another network or of other classes than the run's settings and data."""
+    """Raises UserError where a checkpoint is of another network or of other classes than the run's settings and data."""
     file = f"{config.resume}/last.pt"
     spec, changed = state["spec"], []
     for part in ("model", "backbone", "upsample"):
@@ -91,7 +92,7 @@ def check_same(config: TrainConfig, state: dict[str, Any], labels: "LabelSet") -
     if names != list(labels.names):
         changed.append(f"the classes {', '.join(names)} (now {', '.join(labels.names)})")
     if changed:
-        raise ValueError(
+        raise UserError(
             f"{file} does not fit the settings ({config.resume}/config.yaml) and the data of this run: "
             f"it has {'; '.join(changed)}; undo the change"
         )

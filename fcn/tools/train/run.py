@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcn.core.errors import UserError
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.hardware import environment, hardware
 from fcn.tools.parts import load_splits, look_at, model_of
@@ -51,7 +52,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if config.resume is None:
         refuse_used(config.output)
     if config.tensorboard and find_spec("tensorboard") is None:
-        raise ValueError('tensorboard=true needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out')
+        raise UserError('tensorboard=true needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out')
     if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     resumed = read_last(Path(config.resume)) if config.resume else None
@@ -69,7 +70,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     model.labels = training.labels
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
-        raise ValueError(
+        raise UserError(
             f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, "
             f"of which batch norm cannot take a variance; give a larger batch or crop"
         )
