@@ -17,6 +17,10 @@ from fcn.core.labels import VOID
 from fcn.core.registry import register
 from fcn.core.settings import inside
 from fcn.data.classlists import Classes, find_classes, named_classes
+from fcn.data.coco import find_coco
+from fcn.data.drawn import Annotations, drawn
+from fcn.data.labelme import find_labelme
+from fcn.data.labelstudio import find_label_studio
 from fcn.data.layouts import Layout, find_layout, two_paths
 from fcn.data.masks import Masks, is_binary
 from fcn.data.matching import files_of, matched
@@ -58,6 +62,11 @@ def folder(
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: set data.root to the folder of your images and label maps")
+    annotated = find_annotated(root) if image_pattern is None and mask_pattern is None else None
+    if annotated is not None:
+        if values is not None or reduce_zero_label:
+            raise UserError(f"{root} has annotations of {annotated.kind}, not masks: leave out data.values and data.reduce_zero_label")
+        return _annotated(annotated, root, split, val_fraction)
     layout = find_layout(root, image_pattern, mask_pattern)
     listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
     if layout is None or (listed is None and values is None):
@@ -74,6 +83,26 @@ def folder(
         )
     masks = Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
     return Pairs(pairs, known.labels, masks=masks, notes=notes)
+
+
+def find_annotated(root: Path) -> Annotations | None:
+    """Annotations that are to be drawn. A folder of masks counts for more, but for Label Studio's, of which several belong to an image."""
+    found = find_label_studio(root)
+    if found is None and find_layout(root) is None:
+        found = find_coco(root) or find_labelme(root)
+    return found
+
+
+def _annotated(found: Annotations, root: Path, split: str, val_fraction: float | None) -> Pairs:
+    """A split of annotations that are drawn."""
+    if "" in found.splits:
+        pairs, labels = drawn(root, found, "")
+        return Pairs(_by_lot(pairs, root, root, split, val_fraction), labels)
+    if val_fraction is not None:
+        raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
+    if split not in found.splits:
+        raise no_split(root, sorted(found.splits), split, "export that split too")
+    return Pairs(*drawn(root, found, split))
 
 
 def _classes(listed: Classes | None, values: Mapping[int, str] | None, reduce_zero_label: bool) -> Classes:
@@ -94,7 +123,7 @@ def _pairs(layout: Layout, root: Path, split: str, val_fraction: float | None, c
     if val_fraction is not None and not hashed:
         raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
     if hashed:
-        return _hashed(layout, root, split, _VAL_FRACTION if val_fraction is None else val_fraction, classes)
+        return _hashed(layout, root, split, val_fraction, classes)
     if "" in layout.places:
         return _listed(layout, root, split)
     if split not in layout.places:
@@ -143,12 +172,8 @@ def _two_paths(lines: list[str], root: Path, source: Path) -> list[Pair]:
     return pairs
 
 
-def _hashed(layout: Layout, root: Path, split: str, val_fraction: float, classes: str) -> tuple[list[Pair], list[str]]:
-    """All pairs without lists: a name is in ``val`` when its hash, as a fraction, is below ``val_fraction``."""
-    if not 0 < val_fraction < 1:
-        raise UserError(f"val_fraction={val_fraction} must be more than 0 and less than 1")
-    if split not in ("train", "val"):
-        raise UserError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
+def _hashed(layout: Layout, root: Path, split: str, val_fraction: float | None, classes: str) -> tuple[list[Pair], list[str]]:
+    """Pairs without lists that tell splits apart."""
     place = layout.places[""]
     images, masks = files_of(place)
     if "" in layout.lists:
@@ -156,15 +181,26 @@ def _hashed(layout: Layout, root: Path, split: str, val_fraction: float, classes
         pairs = pair_up([_stem(line, images) for line in read_list(source)], images, masks, source=str(source))
     else:
         pairs = matched(place, images, masks)
-    chosen = [pair for pair in pairs if (_fraction(pair.name) < val_fraction) == (split == "val")]
-    if not chosen:
-        raise UserError(
-            f"none of the {len(pairs)} images in {place.images} falls into {split} with val_fraction={val_fraction}: "
-            "choose another fraction, or write train.txt and val.txt with one stem a line"
-        )
+    chosen = _by_lot(pairs, root, place.images, split, val_fraction)
     texts = [path.name for path in _texts(root, classes) if path.stem.lower() not in ("readme", "license")]
     stray = f"{root}: no line of {', '.join(texts)} names an image, so there is no list: images go to train or val by a hash of their names"
     return chosen, _notes(images, masks) + ([stray] if texts else [])
+
+
+def _by_lot(pairs: list[Pair], root: Path, images: Path, split: str, val_fraction: float | None) -> list[Pair]:
+    """The pairs of a split by lot: a name is in ``val`` when its hash, as a fraction, is below ``val_fraction``."""
+    share = _VAL_FRACTION if val_fraction is None else val_fraction
+    if not 0 < share < 1:
+        raise UserError(f"val_fraction={share} must be more than 0 and less than 1")
+    if split not in ("train", "val"):
+        raise UserError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
+    chosen = [pair for pair in pairs if (_fraction(pair.name) < share) == (split == "val")]
+    if not chosen:
+        raise UserError(
+            f"none of the {len(pairs)} images in {images} falls into {split} with val_fraction={share}: "
+            "choose another fraction, or write train.txt and val.txt with one stem a line"
+        )
+    return chosen
 
 
 def _notes(*folders: Files) -> list[str]:
