@@ -110,5 +110,8 @@ def describe(error: Exception) -> str:
     key = getattr(cause, "full_key", None)
     if not key:
         return first_line(error)
+    if re.search(r"\bDict\[|\bDictConfig\b|^Key .* is incompatible", first_line(cause)):  # of a setting that is a mapping
+        setting = ".".join(key.split(".")[:2])
+        return f"{setting} is a mapping from whole numbers to words, as {{0: background, 255: thing}}"
     told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
     return f"{key}: {told}"

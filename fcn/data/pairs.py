@@ -232,8 +232,13 @@ def pair_up(stems: Iterable[str], images: Mapping[str, str], masks: Mapping[str,
 def _size_message(pair: Pair, image: Tensor, labels: Tensor) -> str:
     (height, width), (mask_height, mask_width) = image.shape[1:], labels.shape
     message = f"{pair.image} is {width}x{height} pixels, its label map {pair.labels} {mask_width}x{mask_height}: they must be of one size"
-    if (mask_height, mask_width) == (width, height) and exif_orientation(pair.image) >= 5:
-        message += " (the image is shown turned, by its EXIF orientation; turn the label map too, or save the image without EXIF)"
+    if (mask_height, mask_width) == (width, height):
+        turned = exif_orientation(pair.image) >= 5
+        message += (
+            " (the image is shown turned, by its EXIF orientation; turn the label map too, or save the image without EXIF)"
+            if turned
+            else ". The map is turned by a quarter: turn it back"
+        )
     return message
 
 

@@ -48,14 +48,14 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
             else:
                 census.add(result)
     if faults:
-        lines = list(_by_kind(faults))
+        lines = list(by_kind(faults))
         more = f"\n  and {len(lines) - _SHOWN} other faults" if len(lines) > _SHOWN else ""
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
         raise UserError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
     return census
 
 
-def _by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
+def by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
     """Sentences on samples (name, fault): of those that differ in paths and numbers only, the first, and the names of the others."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for name, fault in faults:
