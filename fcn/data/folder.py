@@ -74,7 +74,13 @@ def folder(
     known = _classes(listed, values, reduce_zero_label)
     layout = _with_lists(layout, split, known.source)
     pairs, notes = _pairs(layout, root, split, val_fraction, known.source)
-    if known.values is None and known.labels.num_classes == 2 and unknown == "error" and is_binary(_all_masks(layout, root, pairs)):
+    if (
+        known.values is None
+        and not known.colored
+        and known.labels.num_classes == 2
+        and unknown == "error"
+        and is_binary(_all_masks(layout, root, pairs))
+    ):
         first, second = known.labels.names
         known = known._replace(values={0: 0, VOID: 1})
         notes.append(

@@ -1,6 +1,7 @@
 """From the file of a label map to class indices: by values, or by colours.
 
-A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes. A palette mask whose
+A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes; if these have none of
+their own and the mask is gray, its gray values are read (a binary mask in black and white, saved in RGB). A palette mask whose
 colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save.
 """
 
@@ -61,14 +62,21 @@ class Masks:
         """uint8 ``(H, W)`` of class indices or ``VOID``. Raises UserError, with file and place, for an unknown value or colour."""
         raw = read_raw(path)
         if raw.values.ndim == 3:
-            return self._by_color(raw.values.numpy(), path)
+            return self.of_values(raw.values[..., 0], path) if self._gray(raw.values) else self.of_colors(raw.values.numpy(), path)
         if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):
             say_once("palette", f"{path} has the colours of the classes at other indices: its colours are read, here and in other masks")
-            return self._by_color(raw.palette[raw.values.numpy()], path)
-        return self._by_value(raw.values, path)
+            return self.of_colors(raw.palette[raw.values.numpy()], path)
+        return self.of_values(raw.values, path)
 
-    def _by_value(self, raw: Tensor, path: str) -> Tensor:
-        """Raw values to class indices; ``bytes.translate`` is the fastest table look-up at hand."""
+    def _gray(self, colors: Tensor) -> bool:
+        """Whether a mask in RGB holds gray values, three times each, and no colours of classes."""
+        if self.colored or not is_gray(colors):
+            return False
+        known, _ = _color_table(self.labels, self.source)
+        return not self.plain or not np.isin(_codes(colors.numpy()), known).all()
+
+    def of_values(self, raw: Tensor, path: str) -> Tensor:
+        """Raw values, uint8 ``(H, W)``, to class indices; ``bytes.translate`` is the fastest table look-up at hand. path: for messages."""
         data = raw.numpy().tobytes()
         classes = bytearray(data.translate(self.table))
         strange = -1 if len(self.allowed) == 256 or self.unknown == "void" else classes.find(self.strange)
@@ -80,7 +88,7 @@ class Masks:
             )
         return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
 
-    def _by_color(self, colors: np.ndarray, path: str) -> Tensor:
+    def of_colors(self, colors: np.ndarray, path: str) -> Tensor:
         """Colours uint8 ``(H, W, 3)`` to class indices."""
         known, indices = _color_table(self.labels, self.source)
         codes = _codes(colors)
@@ -145,6 +153,11 @@ class Masks:
         return "{" + ", ".join(f"{raw}: {known.get(raw, '?')}" for raw in sorted({*known, *found})) + "}"
 
 
+def is_gray(colors: Tensor) -> bool:
+    """Whether red, green and blue are the same throughout, uint8 ``(H, W, 3)``."""
+    return bool((colors[..., 0] == colors[..., 1]).all() and (colors[..., 1] == colors[..., 2]).all())
+
+
 def hexed(color: Color | np.ndarray) -> str:
     return "#" + "".join(f"{int(value):02x}" for value in color)
 
@@ -192,7 +205,9 @@ def is_binary(paths: list[str]) -> bool:
         except (ValueError, OSError):
             continue
         if raw.ndim == 3:
-            return False
+            if not is_gray(raw):
+                return False
+            raw = raw[..., 0]
         found = set(raw.unique().tolist())
         if found - {0, VOID}:
             return False

@@ -59,7 +59,7 @@ def by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
     """Sentences on samples (name, fault): of those that differ in paths and numbers only, the first, and the names of the others."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for name, fault in faults:
-        kind = re.sub(r"\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
+        kind = re.sub(r"#[0-9a-f]{6}|\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
         kinds.setdefault(kind, []).append((name, fault))
     for (_, first), *others in kinds.values():
         names = listed([f"'{shown(name)}'" for name, _ in others], _ALIKE)

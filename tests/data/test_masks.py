@@ -81,6 +81,13 @@ class TestBinary:
         assert "data.values={0: ground, 1: thing, 255: void}" in split.notes[0]
         check(folder("train", root=tmp_path, values={0: "ground", 1: "thing", 255: "void"}), "a b", BINARY)
 
+    def test_black_and_white_in_rgb(self, tmp_path: Path) -> None:
+        put(tmp_path, np.stack([BINARY] * 3, 2), "ground\nthing\n")
+        check(folder("train", root=tmp_path), "a b", BINARY // 255)
+        check(folder("train", root=tmp_path, values={0: "ground", 255: "thing"}), "a b", BINARY // 255)
+        put(tmp_path, np.stack([MAP] * 3, 2), "ground\nroad\ncar\n")
+        check(folder("train", root=tmp_path), "a b")
+
     def test_both_splits_are_read_alike(self, tmp_path: Path) -> None:
         put(tmp_path, BINARY, "ground\nthing\n")
         mask(tmp_path / "train" / "masks" / "b.png", BINARY // 255)  # so 255 is void everywhere
@@ -138,7 +145,7 @@ class TestColours:
             folder("train", root=tmp_path)[0]
 
     def test_colours_without_any_in_the_list(self, tmp_path: Path) -> None:
-        put(tmp_path, painted(COLORS), "ground\nroad\ncar\n")
+        put(tmp_path, painted(COLORS), "ground\nroad\ncar\n")  # three channels, not gray
         with pytest.raises(UserError, match="write the classes' colours after their names, as 'road #804080'"):
             folder("train", root=tmp_path)[0]
 

@@ -61,7 +61,8 @@ def text(found: Mapping[str, Any]) -> str:
     lines = [f"! {trap}" for trap in found["traps"]] or ["no traps found"]
     for name, facts in found["splits"].items():
         lines += ["", *_facts(name, facts)]
-    lines += ["", text_table(*class_table(found))]
+    if any(facts["looked_at"] > facts["faulty"] for facts in found["splits"].values()):
+        lines += ["", text_table(*class_table(found))]
     maps = found["ceilings"]["label_maps"]
     if maps:
         lines += [
@@ -75,6 +76,8 @@ def text(found: Mapping[str, Any]) -> str:
 
 def _facts(name: str, facts: Mapping[str, Any]) -> list[str]:
     looked = f"{facts['samples']} pairs" + (f", {facts['looked_at']} looked at" if facts["looked_at"] < facts["samples"] else "")
+    if facts["looked_at"] == facts["faulty"]:
+        return [f"{name}: {looked}, of which none can be used"]
     low, high, kinds = facts["sizes"]["smallest"], facts["sizes"]["largest"], facts["sizes"]["different"]
     sizes = f"{low[1]}x{low[0]} pixels" if kinds == 1 else f"{low[1]}x{low[0]} to {high[1]}x{high[0]} pixels, {kinds} sizes"
     pictures = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
@@ -120,8 +123,8 @@ def page(found: Mapping[str, Any], sheet: bytes) -> str:
     parts = [f"<h1>Data set {escape(found['data'])}</h1>"]
     parts += [f'<p class="failed">{escape(trap)}</p>' for trap in found["traps"]] or ["<p>No traps found.</p>"]
     for name, facts in found["splits"].items():
-        first, second = _facts(name, facts)
-        parts.append(f'<p>{escape(first)}<br><span class="note">{escape(second.strip())}</span></p>')
+        first, *rest = _facts(name, facts)
+        parts.append(f'<p>{escape(first)}<br><span class="note">{escape(" ".join(rest).strip())}</span></p>')
     lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in [*rows, total]]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     parts.append("<h2>Classes</h2>")
