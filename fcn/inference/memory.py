@@ -11,7 +11,8 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.graph import Graph, UnknownOperationError, may_alias, read_graph
+from fcn.graph import Graph, UnknownOperationError, read_graph
+from fcn.graph.ops import may_alias
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.models.segmenter import Segmenter
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
+from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
-from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
 
 

@@ -1,15 +1,16 @@
 """What becomes of a graph: what is folded, what is refused and how, what a pass costs."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from fcn.graph.ops import TABLE
 from fcn.inference.memory import pass_bytes
 from fcn.inference.stream import prepare
 from fcn.inference.stream.plan import schedule
-from fcn.inference.stream.rules import RULES
 from fcn.models.segmenter import create_model
 from tests.inference.stream.compare import differs, lively
 
@@ -82,9 +83,18 @@ def test_what_has_no_rule_is_refused_by_name(network, words):
         prepare(network().eval(), 20, 20)
 
 
-def test_what_no_rule_foresees_is_refused_by_name(monkeypatch):
-    monkeypatch.setitem(RULES, "conv2d", lambda call: {}["key"])
-    with pytest.raises(ValueError, match="cannot compute 'conv2d' in layer '0' in bands of rows: KeyError: 'key'; use inference=windows"):
+def test_a_mistake_in_an_entry_shows_as_one(monkeypatch):
+    """It is no refusal, after which another strategy would be taken."""
+    monkeypatch.setitem(TABLE, "conv2d", replace(TABLE["conv2d"], block=lambda call: {}["key"]))
+    with pytest.raises(KeyError, match="key"):
+        prepare(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 20, 20)
+
+
+def test_a_missing_facet_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(TABLE, "conv2d", replace(TABLE["conv2d"], block=None))
+    with pytest.raises(
+        ValueError, match=r"'conv2d' in layer '0' .* the table of operations does not say how a block of its cells is computed"
+    ):
         prepare(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 20, 20)
 
 
