@@ -133,7 +133,7 @@ def explain(error: Exception) -> str:
         return f"memory ran out ({kind}: {text}); give smaller images, crops or batches, or free some memory"
     *_, place = traceback.extract_tb(error.__traceback__) or [None]
     where = f", in {place.name} ({Path(place.filename).name}:{place.lineno})" if place else ""
-    return f"a bug: {kind}: {text or 'no text'}{where}; FCN_DEBUG=1 shows the traceback, please report it"
+    return f"a bug in fcn or in a plugin: {kind}: {text or 'no text'}{where}; FCN_DEBUG=1 shows the traceback"
 
 
 def sweep(command: str, words: list[str], launch: Any = None) -> int:
