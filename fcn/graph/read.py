@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import Refusal, UserError
 from fcn.graph.aten import SHAPE_ONLY, arguments, is_in_place, layer_path, op_name
 from fcn.graph.image import input_shape
 from fcn.graph.layout import Atom, NoLayoutError, axis_of, dim_size, plain
@@ -20,7 +20,7 @@ from fcn.graph.trace import Trace, trace
 SIDE_EFFECTS = ("_assert", "sym_", "profiler")
 
 
-class UnknownOperationError(UserError):
+class UnknownOperationError(Refusal):
     """An operation that no rule understands; the message names it, its layer and the reason."""
 
 
@@ -100,17 +100,17 @@ def _understood(call: Call) -> tuple[Result, int]:
     if 0 in call.first_shape:
         raise UserError(f"operation {where} gives no cells: its output is {call.first_shape}; give a larger input_size")
     entry = facets(call.node)
-    if entry.maps is None:
-        raise UnknownOperationError(f"operation {where} is not understood: {missing('maps')}; replace it, or leave its layer out")
     try:
-        writes = is_in_place(call.node) and any(
-            source in call.values for source in call.node.all_input_nodes if source is not call.node.args[0]
-        )
-        if writes and read_later(call.node):  # it would hide a dependence
+        if entry.maps is None:
+            raise NoLayoutError(f"{missing('maps')}; replace it, or leave its layer out")
+        written = call.node.all_input_nodes[1:] if is_in_place(call.node) else []
+        if any(source in call.values for source in written) and read_later(call.node):  # it would hide a dependence
             raise NoLayoutError("it writes into a part of a tensor that is read later")
         result = entry.maps(call)
     except NoLayoutError as error:
-        raise UnknownOperationError(f"operation {where} is not understood: {error}") from error
+        raise UnknownOperationError(
+            f"operation {where} is not understood: {error}", layer=layer, operation=call.op, reason=str(error)
+        ) from error
     for value, maps in result.edges:
         assert tuple(axis.n_in for axis in maps) == value.sizes, (call.op, maps, value)
     if not call.part_shapes:

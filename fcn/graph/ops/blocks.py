@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.aten import Given
 from fcn.graph.axis import AxisMap, Window
 from fcn.graph.nodes import Node
@@ -92,7 +93,7 @@ class BlockCall(Given):
         found = self.arguments.get(name)
         if isinstance(found, fx.Node):
             if found.name not in self.constants:
-                raise NoRuleError(f"its {name} depends on the image")
+                raise NotStreamable(f"its {name} depends on the image")
             return self.constants[found.name]
         return found
 
@@ -100,10 +101,6 @@ class BlockCall(Given):
         """The axis of the image that dimension ``dim`` of the first source is (0: rows, 1: columns)."""
         dim %= len(self.source.shape)
         return self.source.dims.index(dim) if dim in self.source.dims else None
-
-
-class NoRuleError(Exception):
-    """An operation that cannot be computed in blocks; the message says why."""
 
 
 def part(x: Tensor, dim: int | None, start: int, length: int) -> Tensor:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import AxisMap, Transposed, Whole, Window
 from fcn.graph.layout import NoLayoutError, axes_of, plain
 from fcn.graph.nodes import Global
-from fcn.graph.ops.blocks import BlockCall, Blocks, Cut, Cuts, NoRuleError, Rule, layout, padded, part, precise, trimmed
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cut, Cuts, Rule, layout, padded, part, precise, trimmed
 from fcn.graph.ops.maps import Call, Result, Value, listed, on_grid
 from fcn.graph.ops.table import Operation
 
@@ -72,7 +73,7 @@ def block(call: BlockCall) -> Rule:
     weight, bias = call.tensor("weight"), call.tensor("bias")
     assert weight is not None
     if weight.dim() != 4:
-        raise NoRuleError("only two-dimensional ones can")
+        raise NotStreamable("only two-dimensional ones can")
     transposed = isinstance(call.node.maps[0], Transposed)
     groups = call.get("groups", default=1)
     if call.affine is not None:

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.aten import functional
-from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, NoRuleError, Rule
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule
 from fcn.graph.ops.table import TABLE, may_alias
 
 aten = torch.ops.aten
@@ -39,7 +40,7 @@ def bound(call: BlockCall, index: int = 0, grids: dict[int, int] | None = None) 
         if name in places:
             return Slot(places[name])
         if item.name not in call.constants:
-            raise NoRuleError(f"its argument '{item.name}' is not known before it runs")
+            raise NotStreamable(f"its argument '{item.name}' is not known before it runs")
         return call.constants[item.name]
 
     args, kwargs = fx.node.map_arg((call.node.fx.args, call.node.fx.kwargs), template)

@@ -7,10 +7,11 @@ from typing import cast
 
 from torch import Tensor
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import Resize, Transposed, Whole, Window
 from fcn.graph.layout import Atom, NoLayoutError, axes_of, axis_of, plain, reshape
 from fcn.graph.nodes import Global, Node
-from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, NoRuleError, Rule, part
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
 from fcn.graph.ops.itself import bound, grid_dims
 from fcn.graph.ops.maps import Call, Result, Value, along, listed, on_grid, over_space
 from fcn.graph.ops.pointwise import pointwise
@@ -116,7 +117,7 @@ def _merging(call: Call, values: list[Value]) -> Call:
 
 def cat_block(call: BlockCall) -> Rule:
     if call.node.kind == "pad":
-        raise NoRuleError("it adds rows or columns that do not depend on the image")
+        raise NotStreamable("it adds rows or columns that do not depend on the image")
     return bound(call)
 
 
@@ -185,7 +186,7 @@ def view_block(call: BlockCall) -> Rule:
     node, source = call.node, call.source
     for axis in (0, 1):
         if (node.dims[axis] is None and node.sizes[axis] > 1) or (source.dims[axis] is None and source.sizes[axis] > 1):
-            raise NoRuleError("it flattens space")
+            raise NotStreamable("it flattens space")
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         shape = list(node.shape)
@@ -244,7 +245,7 @@ def repeat_interleave(call: Call) -> Result:
 
 def repeat_interleave_block(call: BlockCall) -> Rule:
     if call.node.kind == "shuffle":
-        raise NoRuleError("it repeats rows or columns")
+        raise NotStreamable("it repeats rows or columns")
     return bound(call)
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import AxisMap, Border, Window
-from fcn.graph.ops.blocks import BlockCall, Blocks, Cut, Cuts, NoRuleError, Rule, layout, part
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cut, Cuts, Rule, layout, part
 from fcn.graph.ops.maps import Call, Result, on_grid
 from fcn.graph.ops.table import Operation
 
@@ -36,7 +37,7 @@ def block(call: BlockCall) -> Rule:
     value = call.get("value", default=0.0)
     dims = call.source.dims
     if not constant and len(amounts) > 4:
-        raise NoRuleError("its channels are padded by something else than a constant")
+        raise NotStreamable("its channels are padded by something else than a constant")
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         if not constant:

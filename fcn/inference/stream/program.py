@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable
+from fcn.core.names import said
 from fcn.graph import Graph, Node
 from fcn.graph.aten import arguments, is_in_place
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
 from fcn.graph.ops import facets, missing, read_later
-from fcn.graph.ops.blocks import BlockCall, Cuts, NoRuleError, Rule, part
+from fcn.graph.ops.blocks import BlockCall, Cuts, Rule, part
 from fcn.graph.ops.itself import bound
 from fcn.graph.ops.layouts import part_block
 from fcn.graph.ops.statistics import Gather
@@ -83,7 +84,7 @@ class Program:
 def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, prefix: str = "") -> Program:
     """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``prefix``: what layers are not called by.
 
-    Raises UserError, naming the layer and the operation, where an operation cannot be computed in bands of rows.
+    Raises NotStreamable, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
     return _Compiler(graph, dtype, prefix).run()
 
@@ -106,7 +107,7 @@ class _Compiler:
             for node in self.graph:
                 try:
                     step(node)
-                except NoRuleError as error:
+                except NotStreamable as error:
                     raise self._refusal(node, str(error)) from error
         self.program.output = self._shown(self._resolve(self.graph.output.name))
         return self.program
@@ -120,10 +121,14 @@ class _Compiler:
         self._keep(replace(node, name=f"{name}.shown", macs=0), (Read(name, maps),), Rule(lambda blocks, cuts: blocks[0], fresh=False))
         return f"{name}.shown"
 
-    def _refusal(self, node: Node, reason: str) -> UserError:
+    def _refusal(self, node: Node, reason: str) -> NotStreamable:
         layer = node.layer.removeprefix(self.prefix) or node.name
-        return UserError(
-            f"inference=stream cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; use inference=windows"
+        return NotStreamable(
+            f"{said('inference', 'stream')} cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; "
+            f"use {said('inference', 'windows')}",
+            layer=layer,
+            operation=node.op,
+            reason=reason,
         )
 
     def _resolve(self, name: str) -> str:
@@ -156,7 +161,7 @@ class _Compiler:
             self._keep(node, (), Rule(lambda blocks, cuts: blocks[0]))
             return
         if _is_random(node):
-            raise NoRuleError("it is random")
+            raise NotStreamable("it is random")
         source = self._resolve(node.edges[0].source)
         if node.name in self.folded or facets(node.fx).cuts or self._is_nothing(node):
             self.names[node.name] = source
@@ -168,7 +173,7 @@ class _Compiler:
             return
         target: Any = node.fx.args[0]
         if any(self._resolve(other.name) != self._resolve(target.name) for other in read_later(node.fx)):
-            raise NoRuleError("it writes over a tensor of which a view is read later")
+            raise NotStreamable("it writes over a tensor of which a view is read later")
         if node.name in self.program.operations:
             self.names[source] = node.name  # whoever reads the overwritten tensor later means the new value
 
@@ -189,17 +194,17 @@ class _Compiler:
             self._global(node, call)
             return
         if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
-            raise NoRuleError(node.is_global.reason)
+            raise NotStreamable(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
-            raise NoRuleError("an axis of one cell has been lost in a reshape before it")
+            raise NotStreamable("an axis of one cell has been lost in a reshape before it")
         entry = facets(node.fx)
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and not entry.moves:
             made = bound(call)  # all of it is one cell
         elif entry.block is not None:
             made = entry.block(call)
         else:
-            raise NoRuleError(missing("block"))
+            raise NotStreamable(missing("block"))
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
             made = _cut_out(made, node.dims[1])
         self._keep(node, self._reads(node), made, whole_rows)
@@ -221,7 +226,7 @@ class _Compiler:
                 self._keep(node, (Read(source, _locals(node.maps)), Read(name, None)), entry.rest(call))
         else:
             assert node.is_global is not None
-            raise NoRuleError(node.is_global.reason)
+            raise NotStreamable(node.is_global.reason)
 
     def _part(self, node: Node) -> None:
         """One tensor of a tuple: a crop of what was cut up, or one of several results."""
@@ -239,7 +244,7 @@ class _Compiler:
             or origin.name not in self.program.operations
             or node.shape != origin.shape
         ):
-            raise NoRuleError("only the first of its results can be computed so")
+            raise NotStreamable("only the first of its results can be computed so")
         else:
             self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
@@ -252,7 +257,7 @@ class _Compiler:
     def _keep(self, node: Node, reads: tuple[Read, ...], made: Rule, whole_rows: bool = False) -> None:
         for axis in (0, 1):
             if node.sizes[axis] > 1 and node.dims[axis] is None:
-                raise NoRuleError("it flattens space")
+                raise NotStreamable("it flattens space")
         sizes, dims = (node.sizes[0], node.sizes[1]), (node.dims[0], node.dims[1])
         program = self.program
         program.level[node.name] = max((program.level[read.source] for read in reads), default=0)

@@ -68,7 +68,9 @@ def network():
 
 def test_all_norms_are_there_or_refused():
     assert set(normalization.__all__) - {"CrossMapLRN2d", "LocalResponseNorm"} <= set(NORMS)  # the first is no operation of torch's own
-    with pytest.raises(ValueError, match="cannot compute 'avg_pool3d' in layer '1' in bands of rows: the table of operations does not say how"):
+    with pytest.raises(
+        ValueError, match="cannot compute 'avg_pool3d' in layer '1' in bands of rows: the table of operations does not say how"
+    ):
         prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.LocalResponseNorm(2)), 8, 8)
 
 
