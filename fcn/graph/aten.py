@@ -1,10 +1,10 @@
 """What torch says of an operation of a traced graph: its name, its arguments, what it writes over, what may share its memory, its layer."""
 
-import operator
 from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverloadPacket
 
 FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
 SHAPE_ONLY = (*FILLED, "rand_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")  # these read no cell of their source
@@ -30,7 +30,7 @@ def arguments(node: fx.Node) -> dict[str, Any]:
 def is_pointwise(name: str, target: Any = None) -> bool:
     """Whether torch tags the operation as pointwise, in any of its forms; ``target``: of one that may not be aten's."""
     packets = [getattr(target, "overloadpacket", None), getattr(torch.ops.aten, name, None)]
-    forms = [getattr(packet, form) for packet in packets if packet is not None for form in packet.overloads()]
+    forms = [getattr(packet, form) for packet in packets if isinstance(packet, OpOverloadPacket) for form in packet.overloads()]
     return any(torch.Tag.pointwise in form.tags for form in forms)
 
 
@@ -50,9 +50,9 @@ def functional(target: Any) -> Any:
 
 
 def says_alias(node: fx.Node) -> bool:
-    """Whether by its schema the result may share memory with an argument; a part of a tuple does."""
+    """Whether by its schema the result may share memory with an argument."""
     schema = getattr(node.target, "_schema", None)
-    return node.target is operator.getitem or (schema is not None and any(value.alias_info is not None for value in schema.returns))
+    return schema is not None and any(value.alias_info is not None for value in schema.returns)
 
 
 def layer_path(node: fx.Node) -> str:

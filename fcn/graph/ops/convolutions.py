@@ -137,6 +137,6 @@ def _like(x: Tensor, dim: int, size: int) -> list[int]:
     return shape
 
 
-CONVOLUTION = Operation(maps=convolution, macs=multiply_adds, linear=True)
+CONVOLUTION = Operation(maps=convolution, macs=multiply_adds, linear="each")
 CONVOLUTION.named("conv1d", "conv3d", "conv_transpose1d", "conv_transpose3d")
 replace(CONVOLUTION, block=block, folds=True).named("conv2d", "conv_transpose2d", "convolution", "_convolution")

@@ -292,29 +292,30 @@ def col2im(call: Call) -> Result:
     )
 
 
-MOVED = Operation(maps=permute, block=bound, scope="cell", linear=True)
-VIEW = replace(MOVED, maps=view, block=view_block, moves=True)
-CROP = Operation(maps=crop, block=crop_block, linear=True, moves=True)
-SPLIT = replace(MOVED, maps=split, cuts=True)
+MOVED = Operation(maps=permute, block=bound, scope="cell", linear="all")
+CROP = Operation(maps=crop, block=crop_block, linear="all", moves=True, alias=True)
 
-MOVED.named("permute", "transpose", "t", "numpy_T", "mT")
-replace(MOVED, alias=True).named("swapaxes", "swapdims", "movedim", "moveaxis")
-VIEW.named("view", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias", "squeeze_copy")
-replace(VIEW, alias=True).named("reshape", "flatten", "unflatten", "reshape_as", "view_as")
-replace(VIEW, maps=expand, block=expand_block).named("expand")
-replace(VIEW, maps=expand, block=expand_block, alias=True).named("expand_as")
+replace(MOVED, alias=True).named(
+    *("permute", "transpose", "t", "numpy_T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis"),
+)
+replace(MOVED, maps=view, block=view_block, moves=True, alias=True).named(
+    *("view", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias"),
+    *("reshape", "flatten", "unflatten", "reshape_as", "view_as"),
+)
+replace(MOVED, maps=view, block=view_block, moves=True).named("squeeze_copy")
+replace(MOVED, maps=expand, block=expand_block, moves=True, alias=True).named("expand", "expand_as")
 replace(MOVED, maps=repeat, scope="grid").named("repeat", "tile")
 replace(MOVED, maps=repeat_interleave, block=repeat_interleave_block, scope="grid").named("repeat_interleave")
-CROP.named("slice")
-replace(CROP, alias=True).named("narrow")
-Operation(maps=select, block=select_block, linear=True).named("select")
-SPLIT.named("split", "split_with_sizes", "unbind", "unsafe_split", "unsafe_chunk")
-replace(SPLIT, alias=True).named("chunk", "tensor_split")
-Operation(maps=item, scope="cell", linear=True).named("getitem")
+CROP.named("slice", "narrow")
+replace(CROP, maps=select, block=select_block, moves=False).named("select")
+replace(MOVED, maps=split, block=None, cuts=True, alias=True).named(
+    *("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk")
+)
+replace(MOVED, maps=item, block=None, alias=True).named("getitem")
 replace(MOVED, maps=cat, block=cat_block, into=True).named("cat")
 replace(MOVED, maps=cat, block=cat_block).named("concat", "concatenate")
 replace(MOVED, maps=stack, block=stack_block).named("stack")
-Operation(maps=roll, block=bound, linear=True).named("roll")
-Operation(maps=unfold, block=unfold_block, linear=True).named("unfold")
-Operation(maps=im2col, linear=True).named("im2col")
-Operation(maps=col2im, linear=True).named("col2im")
+Operation(maps=roll, block=bound, linear="all").named("roll")
+replace(CROP, maps=unfold, block=unfold_block, moves=False).named("unfold")
+Operation(maps=im2col, linear="all").named("im2col")
+Operation(maps=col2im, linear="all").named("col2im")

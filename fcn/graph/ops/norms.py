@@ -74,7 +74,7 @@ def normalizer(call: BlockCall) -> tuple[Tensor, Tensor]:
     return scale, shift if bias is None else shift + precise(bias)
 
 
-BATCH = Operation(maps=batch_norm, block=bound, scope="cell", linear=True)
+BATCH = Operation(maps=batch_norm, block=bound, scope="cell", linear="all")
 GROUP = Operation(maps=group_norm, block=bound, gather=Moments, rest=rescaling, scope="cell")
 ALONG = Operation(maps=along_one_dim, block=bound)
 

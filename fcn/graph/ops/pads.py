@@ -80,7 +80,7 @@ def standing(cut: Cut) -> NDArray[np.int64]:
     return cut.map.clip(cut.map.taps(np.arange(cut.first, cut.end)))[:, 0]
 
 
-PAD = Operation(maps=pad, linear=True)
+PAD = Operation(maps=pad, linear="all")
 PAD.named(*(f"{border}_pad{n}d" for border in ("reflection", "replication") for n in (1, 3)))
 replace(PAD, block=block).named("reflection_pad2d", "replication_pad2d")
 replace(PAD, block=block, moves=True).named("pad", "constant_pad_nd")

@@ -51,7 +51,7 @@ def _fits(value: Value, shape: tuple[int, ...]) -> bool:
 
 
 NUMBER = Operation(maps=pointwise, block=bound, scope="number")
-MOVED = replace(NUMBER, linear=True, moves=True)
+MOVED = replace(NUMBER, linear="all", moves=True)
 WRITER = replace(NUMBER, into=True)
 
 NUMBER.named(
@@ -59,9 +59,11 @@ NUMBER.named(
     *("abs", "celu", "log_sigmoid", "relu6", "square"),
 )
 WRITER.named("clamp", "clamp_min", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh")
-replace(WRITER, linear=True).named("add", "sub", "mul", "div")
-replace(NUMBER, linear=True).named("clone", "neg", "rsub")
-replace(NUMBER, linear=True, scope="cell").named("channel_shuffle")
+replace(WRITER, linear="all").named("add", "sub")
+replace(WRITER, linear="each").named("mul")
+replace(WRITER, linear="first").named("div")
+replace(NUMBER, linear="all").named("clone", "neg", "rsub")
+replace(NUMBER, linear="all", scope="cell").named("channel_shuffle")
 MOVED.named("_to_copy", "lift_fresh_copy")
 replace(MOVED, alias=True).named(
     *("alias", "contiguous", "detach", "lift_fresh", "to", "type_as"),

@@ -191,11 +191,11 @@ def unshuffle_block(call: BlockCall) -> Rule:
     return Rule(lambda blocks, cuts: F.pixel_unshuffle(blocks[0], factor))
 
 
-RESIZE = Operation(maps=resize, linear=True)
+RESIZE = Operation(maps=resize, linear="all")
 RESIZE.named(
     *("upsample_nearest1d", "upsample_nearest3d", "upsample_linear1d", "upsample_trilinear3d"),
     *("_upsample_nearest_exact1d", "_upsample_nearest_exact3d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
 )
 replace(RESIZE, block=block).named("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_nearest_exact2d")
-Operation(maps=shuffle, block=shuffle_block, linear=True).named("pixel_shuffle")
-Operation(maps=shuffle, block=unshuffle_block, linear=True).named("pixel_unshuffle")
+Operation(maps=shuffle, block=shuffle_block, linear="all").named("pixel_shuffle")
+Operation(maps=shuffle, block=unshuffle_block, linear="all").named("pixel_unshuffle")

@@ -172,17 +172,17 @@ def attention_macs(call: Call) -> int:
 
 
 REDUCE = Operation(maps=reduce, block=bound, scope="cell")
-MATMUL = Operation(maps=matmul, block=matmul_block, macs=matmul_macs)
+MATMUL = Operation(maps=matmul, block=matmul_block, macs=matmul_macs, linear="each")
 
 REDUCE.named(
     *("max", "min", "amin", "std", "var", "var_mean", "std_mean", "prod", "logsumexp", "norm", "frobenius_norm"),
     *("argmax", "argmin", "any", "all"),
 )
-replace(REDUCE, gather=partial(Pool, how="mean"), linear=True).named("mean")
-replace(REDUCE, gather=partial(Pool, how="sum"), linear=True).named("sum")
+replace(REDUCE, gather=partial(Pool, how="mean"), linear="all").named("mean")
+replace(REDUCE, gather=partial(Pool, how="sum"), linear="all").named("sum")
 replace(REDUCE, gather=partial(Pool, how="max")).named("amax")
 replace(REDUCE, gather=partial(Pool, how="norm")).named("linalg_vector_norm")
-Operation(maps=linear, block=bound, macs=linear_macs, scope="cell", linear=True).named("linear")
+Operation(maps=linear, block=bound, macs=linear_macs, scope="cell", linear="each").named("linear")
 MATMUL.named("matmul", "bmm", "mm", "mv", *FACTORS)
-Operation(maps=einsum, block=einsum_block, macs=einsum_macs, alias=True).named("einsum")
+Operation(maps=einsum, block=einsum_block, macs=einsum_macs, linear="each", alias=True).named("einsum")
 Operation(maps=attention, macs=attention_macs).named("scaled_dot_product_attention")

@@ -15,6 +15,7 @@ from fcn.graph.ops.maps import Call, Result
 from fcn.graph.ops.statistics import Gather
 
 Scope = Literal["number", "cell", "grid"]
+Linear = Literal["", "first", "each", "all"]
 TABLE: dict[str, "Operation"] = {}
 FACETS = {  # what is missing where a facet is
     "maps": "which cells it reads",
@@ -35,10 +36,10 @@ class Operation:
     folds: whether ``block`` takes such a scale and shift into its weights (``BlockCall.affine``).
     macs: its multiply-adds.
     scope: what one number of its result depends on: the numbers in its place, its cell, or other cells of the grid as well.
-    linear: whether the result is linear in what it reads, where only one of its operands depends on the image.
+    linear: whether the result is linear, up to a constant, in all operands together, in each of them, in the first; "": in none.
     moves: it computes nothing: where shape, type and every cell stay as they are, its result is its source.
     cuts: it gives a tuple of parts of its source.
-    alias: its result may share memory with its first argument, and its schema does not say so.
+    alias: its result may share memory with its first argument.
     into: its kernel writes right into memory of any strides, as a test shows. GELU's on a CPU (oneDNN's, in float32 and bf16) leaves
         strided memory as it is, without a word.
     """
@@ -51,7 +52,7 @@ class Operation:
     folds: bool = False
     macs: Callable[[Call], int] | None = None
     scope: Scope = "grid"
-    linear: bool = False
+    linear: Linear = ""
     moves: bool = False
     cuts: bool = False
     alias: bool = False
@@ -68,9 +69,9 @@ def missing(facet: str) -> str:
 
 
 def may_alias(node: fx.Node) -> bool:
-    """Whether the result may share memory with the first argument."""
+    """Whether the result may share memory with the first argument, by the table or, as for what works in place, by torch's schema."""
     entry = TABLE.get(op_name(node))
-    return says_alias(node) or (entry is not None and entry.alias)
+    return (entry is not None and entry.alias) or says_alias(node)
 
 
 def read_later(writer: fx.Node) -> set[fx.Node]:
