@@ -38,6 +38,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     from fcn.core.files import remove_unfinished, written
     from fcn.data.transforms import ColorJitter, TrainingTransform
     from fcn.inference.strategies import create_strategy
+    from fcn.models.backbones import backbone_part
     from fcn.training.batches import Plan
     from fcn.training.checkpoint import model_from_state, spec_words
     from fcn.training.devices import create_accelerator, place
@@ -56,6 +57,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     resumed = read_last(Path(config.resume)) if config.resume else None
+    backbone_part(config.backbone.name)  # which answers a wrong word, before the data is read
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = load_splits(asdict(config.data), *(config.data.options()[split] for split in ("train", "val")))
         if accelerator.is_main_process and not resumed:
