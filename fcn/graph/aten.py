@@ -1,5 +1,6 @@
 """What torch says of an operation of a traced graph: its name, its arguments, what it writes over, what may share its memory, its layer."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     return {**defaults, **dict(zip(defaults, node.args, strict=False)), **node.kwargs}
 
 
+@cache
 def is_pointwise(name: str, target: Any = None) -> bool:
     """Whether torch tags the operation as pointwise, in any of its forms; ``target``: of one that may not be aten's."""
     packets = [getattr(target, "overloadpacket", None), getattr(torch.ops.aten, name, None)]

@@ -82,7 +82,7 @@ def block(call: BlockCall) -> Rule:
     weight = weight.to(dtype)
     weight = weight.contiguous(memory_format=layout(weight))  # a view of another tensor may be in neither
     bias = None if bias is None else bias.to(dtype)
-    stride, dilation = _pair(call.get("stride", default=1)), _pair(call.get("dilation", default=1))
+    stride, dilation = (listed(call.get(name), 2, 1) for name in ("stride", "dilation"))
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         x, padding = padded(blocks[0], cuts[0], 0.0)
@@ -99,8 +99,8 @@ def block(call: BlockCall) -> Rule:
         y = F.conv_transpose2d(blocks[0], weight, bias, stride, tuple(own), 0, groups, dilation)
         for dim, cut, first, last, done in zip((-2, -1), cuts[0], before, after, own, strict=True):
             if min(first, last) < 0:
-                sides = [background.expand(_like(y, dim, max(0, -amount))) for amount in (first, last)]
-                y = torch.cat([sides[0], y, sides[1]], dim)
+                shapes = [[max(0, -amount) if place == dim + 4 else size for place, size in enumerate(y.shape)] for amount in (first, last)]
+                y = torch.cat([background.expand(shapes[0]), y, background.expand(shapes[1])], dim)
             y = part(y, dim, max(0, first - done), cut.cells)
         return y
 
@@ -124,17 +124,6 @@ def folded(weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor, *,
         factors = scale.view(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1).reshape(*weight.shape[:2], 1, 1)
     moved = shift if bias is None else shift + precise(bias) * scale
     return (precise(weight) * factors).to(weight), moved.to(weight)
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return (values[0], values[-1])
-
-
-def _like(x: Tensor, dim: int, size: int) -> list[int]:
-    shape = list(x.shape)
-    shape[dim] = size
-    return shape
 
 
 CONVOLUTION = Operation(maps=convolution, macs=multiply_adds, linear="each")
