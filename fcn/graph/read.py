@@ -21,7 +21,7 @@ SIDE_EFFECTS = ("_assert", "sym_", "profiler")
 
 
 class UnknownOperationError(Refusal):
-    """An operation that no rule understands; the message names it, its layer and the reason."""
+    """An operation that the table of operations does not understand: its name, its layer and the reason."""
 
 
 def read_graph(
@@ -34,7 +34,7 @@ def read_graph(
     Sizes are fixed in the graph: read it again for another size; nothing is computed, so large sizes cost nothing. Where ``torch.export``
     fails, as for a network that branches on values, one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Wrappers
     (DataParallel, ``torch.compile``) are looked through; the network is left as it was. Raises ``UnknownOperationError`` for an operation
-    without a rule and ``UserError`` where the network cannot be traced.
+    that is not understood, and ``UserError`` where the network cannot be traced.
     """
     network = unwrapped(network)
     shape = input_shape(network, input_size, in_channels)

@@ -6,7 +6,7 @@ from typing import Any
 from fcn.graph.ops import TABLE, Operation, pointwise
 from fcn.tools.tables import markdown_table
 
-HEADER = ("operation", "cells it reads", "block of cells", "statistic", "multiply-adds", "a number depends on", "linear", "may alias")
+HEADER = ("operation", "block of cells", "statistic", "multiply-adds", "a number depends on", "linear", "may alias")
 
 
 def operation_table() -> str:
@@ -23,7 +23,6 @@ def operation_table() -> str:
 def _facets(entry: Operation) -> tuple[str, ...]:
     block = "its source" if entry.cuts else "yes" if entry.block else ""
     return (
-        "yes",
         block + (", or its source" if entry.moves else "") + (", or folded" if entry.affine else ""),
         _statistic(entry.gather),
         "yes" if entry.macs else "",

@@ -20,7 +20,7 @@ TABLE: dict[str, "Operation"] = {}
 FACETS = {  # what is missing where a facet is
     "maps": "which cells it reads",
     "block": "how a block of its cells is computed",
-    "gather": "which statistic it needs of the whole image",
+    "gather": "which statistic of the whole image it needs",
 }
 
 

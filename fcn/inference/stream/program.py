@@ -226,7 +226,8 @@ class _Compiler:
                 self._keep(node, (Read(source, _locals(node.maps)), Read(name, None)), entry.rest(call))
         else:
             assert node.is_global is not None
-            raise NotStreamable(node.is_global.reason)
+            gathered = node.is_global.cause in ("pool", "norm", "batch", "scan")
+            raise NotStreamable(node.is_global.reason + (f", and {missing('gather')}" if gathered else ""))
 
     def _part(self, node: Node) -> None:
         """One tensor of a tuple: a crop of what was cut up, or one of several results."""

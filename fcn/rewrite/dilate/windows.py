@@ -70,7 +70,7 @@ def rounding_up(window: Window, ceil_mode: bool) -> Window:
 
 
 def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...]) -> Window | None:
-    """The window that ``node`` slides over its input, None for other operations. NotDilatable for what no rule here covers.
+    """The window that ``node`` slides over its input, None for other operations. NotDilatable for one that is not understood.
 
     kernel: of the weight, where ``node`` is a function that convolves.
     """
