@@ -75,7 +75,7 @@ class Branching(Sorted):
         (Tokens, r"'softmax' in layer 'attention' in bands of rows: attention compares cells with all cells|'[\w]+' in layer 'attention'"),
         (
             Sorted,
-            r"'cumsum' in layer 'cumsum' cumsum over all of the image, and the table .* which statistic of the whole image it needs",
+            r"'cumsum' in layer 'cumsum' .*: cumsum over all of the image, and the table .* which statistic of the whole image it needs",
         ),
         (Random, "'dropout' in layer 'dropout' in bands of rows: it is random"),
         (Noisy, "'add' in layer 'add' in bands of rows: its argument 'rand_like' is not known before it runs"),
