@@ -59,12 +59,3 @@ def model_table(models: Sequence[str] = tuple(WORDS)) -> str:
     if unknown:
         raise UserError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
     return markdown_table(HEADER, [model_row(model) for model in models], left=2)
-
-
-def replaced(text: str, table: str) -> str:
-    """``text`` with what stands between the marks ``<!-- models -->`` and ``<!-- /models -->`` replaced. UserError without them."""
-    before, start, rest = text.partition("<!-- models -->\n")
-    _, end, after = rest.partition("<!-- /models -->")
-    if not (start and end):
-        raise UserError("the text has no lines <!-- models --> and <!-- /models -->, between which the table is written; add them")
-    return f"{before}{start}{table}\n{end}{after}"

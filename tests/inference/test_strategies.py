@@ -126,7 +126,7 @@ def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
 
 
 class Spectral(torch.nn.Module):
-    """A layer that no rule understands."""
+    """A layer that is not understood."""
 
     def forward(self, scores):
         return torch.fft.irfft2(torch.fft.rfft2(scores), s=scores.shape[-2:])

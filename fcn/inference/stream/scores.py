@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from fcn.core.errors import NotStreamable
 from fcn.core.names import said
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
+from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
-from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
 
 
@@ -102,7 +102,10 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         except (UnknownOperationError, NotExportedError) as error:
             reason = str(error).replace(PREFIX, "")
             raise NotStreamable(
-                f"{said('inference', 'stream')} is not possible: {reason}; use {said('inference', 'windows')}", reason=reason
+                f"{said('inference', 'stream')} is not possible: {reason}; use {said('inference', 'windows')}",
+                layer=error.layer.removeprefix(PREFIX),
+                operation=error.operation,
+                reason=reason,
             ) from error
         return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), ImageSpec.of(graph.input.fx.meta["val"])
 

@@ -14,7 +14,6 @@ from fcn.graph.networks import without_data
 from fcn.graph.receptive_field import LayerField, ReceptiveField
 from fcn.rewrite.convolutionalize.shapes import erase_unused
 
-NORMS = ("group_norm", "native_group_norm", "instance_norm", "layer_norm", "native_layer_norm")
 GATES = ("mul", "div")
 COPIES = ("expand", "expand_as", "repeat")
 
@@ -62,7 +61,7 @@ def _excused(graph: Graph, node: Node, name: str) -> str:
     """The layer of a global node that is a gate or a norm; NotConvertible for others."""
     assert node.is_global is not None
     layer = _layer(graph, node)
-    if node.is_global.cause == "norm" and node.op in NORMS:
+    if node.is_global.cause == "norm":
         return layer
     spread = _spread(graph, node) if node.is_global.cause == "pool" else None
     if spread is not None and spread.op in GATES:

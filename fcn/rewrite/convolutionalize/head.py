@@ -6,7 +6,7 @@ pooled. In the converted network each of these tensors is a map (N, C, h, w); so
 convolution over what was flattened, and a pool over all cells is a pool that slides. ``rules`` has what is done to each operation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from fcn.core.errors import NotConvertible, UserError
 from fcn.rewrite.convolutionalize.shapes import BATCH, Facts
+from fcn.rewrite.names import layer_of, names_of, where
 from fcn.rewrite.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
@@ -84,7 +85,7 @@ class Head:
         self._placed: dict[str, nn.Module] = {}
         self._called_before = {node.target for node in self.graph.nodes if node.op == "call_module" and node not in set(nodes)}
 
-    def rewrite(self, sources: list[fx.Node], rules: Mapping[str, "Rule"]) -> None:
+    def rewrite(self, sources: list[fx.Node], rule_of: Callable[[list[str]], "Rule | None"]) -> None:
         """From the maps ``sources`` through all nodes of the head, in order; ``values`` then has the result of each."""
         for source in sources:
             facts, node, layout = self.facts[source], source, ("n", "c", "h", "w")
@@ -95,10 +96,10 @@ class Head:
             self.values[source] = Value(node, layout, facts.shape[layout.index("c")], facts.cells)
         for node in self.nodes:
             with self.graph.inserting_before(node):
-                self.values[node] = self._converted(node, rules)
+                self.values[node] = self._converted(node, rule_of)
 
-    def _converted(self, node: fx.Node, rules: Mapping[str, "Rule"]) -> Value:
-        rule = next((rules[name] for name in names_of(self.network, node) if name in rules), None)
+    def _converted(self, node: fx.Node, rule_of: Callable[[list[str]], "Rule | None"]) -> Value:
+        rule = rule_of(names_of(self.network, node))
         try:
             if rule is None:
                 raise NotConvertible("no rule says how it is done in every window")
@@ -170,24 +171,3 @@ class Head:
 
 
 Rule = Callable[[Head, fx.Node], Value]
-
-
-def where(network: fx.GraphModule, node: fx.Node) -> str:
-    """A node as messages name it: the layer's path and kind, or the operation and the layer in whose ``forward`` it is."""
-    if node.op == "call_module":
-        return f"layer '{node.target}' ({names_of(network, node)[0]})"
-    layer = layer_of(node)
-    return f"'{names_of(network, node)[0]}'" + (f" in layer '{layer}'" if layer else " in forward")
-
-
-def layer_of(node: fx.Node) -> str:
-    """The path of the layer that a node calls, or in whose ``forward`` it is."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(node.target) if node.op == "call_module" else stack[-1][0] if stack else ""
-
-
-def names_of(network: fx.GraphModule, node: fx.Node) -> list[str]:
-    """A module's class and those that it comes from, or the name of a function or method, in-place forms as the others."""
-    if node.op == "call_module":
-        return [base.__name__ for base in type(network.get_submodule(str(node.target))).__mro__ if issubclass(base, nn.Module)]
-    return [(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))).rstrip("_")]

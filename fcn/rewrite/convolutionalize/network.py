@@ -15,11 +15,12 @@ from fcn.core.errors import NotConvertible, UserError
 from fcn.graph.image import input_shape
 from fcn.graph.networks import evaluating, unwrapped
 from fcn.rewrite.convolutionalize.body import check_body
-from fcn.rewrite.convolutionalize.head import Dense, Head, names_of, where
+from fcn.rewrite.convolutionalize.head import Dense, Head
 from fcn.rewrite.convolutionalize.padding import fix_pads, moving_pads
-from fcn.rewrite.convolutionalize.rules import POOLS, RULES, covers
+from fcn.rewrite.convolutionalize.rules import POOLS, covers, rule_of
 from fcn.rewrite.convolutionalize.shapes import Facts, erase_unused, measure, only_for
 from fcn.rewrite.convolutionalize.trained_size import trained_size
+from fcn.rewrite.names import names_of, where
 from fcn.rewrite.trace import free_name, trace
 
 Padding = Literal["image", "window"]
@@ -88,7 +89,7 @@ def convolutionalize(
             network, only_for(nodes, facts), {source: facts[source].axes for source in sources}, (1, channels, 2 * height, 2 * width)
         )
     head = Head(network, facts, nodes, dense)
-    head.rewrite(sources, RULES)
+    head.rewrite(sources, rule_of)
     scores = head.values[output]
     if scores.space or scores.layout[0] != "n" or scores.layout[1:2] not in (("c",), ("",)) or any(scores.layout[2:]):
         raise NotConvertible(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")

@@ -15,25 +15,15 @@ from torch.nn import functional as F
 
 from fcn.core.errors import NotConvertible
 from fcn.graph.axis import Bins
-from fcn.rewrite.convolutionalize.head import Head, Rule, Value, names_of, where
+from fcn.graph.shapes import Shape
+from fcn.rewrite.convolutionalize.head import Head, Rule, Value
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
-from fcn.rewrite.convolutionalize.shapes import Facts, Shape, pair
+from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.names import known, names_of, where
 from fcn.rewrite.trace import arguments
 
 RULES: dict[str, Rule] = {}
 POOLS = ("avg_pool2d", "AvgPool2d", "max_pool2d", "MaxPool2d")
-# fmt: off
-LINEAR = (  # number by number, and linear in it
-    "Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout",
-    "contiguous", "clone", "detach", "float", "to", "add", "sub", "mul", "div", "truediv", "neg", "rsub",
-)
-CURVED = (  # number by number
-    "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "Hardtanh",
-    "Sigmoid", "LogSigmoid", "Tanh", "Softplus", "Softsign",
-    "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh",
-    "sigmoid", "logsigmoid", "tanh", "softplus", "clamp", "clamp_min", "pow", "sqrt", "exp", "log", "abs", "square",
-)
-# fmt: on
 OUT_OF_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv}
 
 
@@ -43,6 +33,12 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+def rule_of(names: list[str]) -> Rule | None:
+    """The rule of what has these names: one of its own, or that of everything that works number by number."""
+    own = next((RULES[name] for name in names if name in RULES), None)
+    return own or (pointwise if any(known(name).scope == "number" for name in names) else None)
 
 
 # what moves dimensions about: nothing is left of it
@@ -267,14 +263,15 @@ def cat(head: Head, node: fx.Node) -> Value:
     return replace(values[0], node=joined, channels=sum(value.channels for value in values))
 
 
-@rule(*LINEAR, *CURVED)
 def pointwise(head: Head, node: fx.Node) -> Value:
     """Number by number: as it was, but never in place, for a pool between it and what it would overwrite may be gone."""
-    values = [head.values[source] for source in node.all_input_nodes if source in head.values]
-    x, name = values[0], names_of(head.network, node)
+    moving = [source for source in node.all_input_nodes if source in head.values]
+    values = [head.values[source] for source in moving]
+    x, linear = values[0], next(known(name) for name in names_of(head.network, node) if known(name).scope == "number").linear
     if not all(value.same_kind(x) and value.channels == x.channels for value in values):
         raise NotConvertible("it combines features of different sizes")
-    if not set(name) & set(LINEAR) or (len(values) > 1 and set(name) & {"mul", "div", "truediv"}):
+    one = len(values) == 1 and (linear == "each" or (linear == "first" and node.args[:1] == (moving[0],)))
+    if linear != "all" and not one:
         head.not_linear(node, x)
 
     def argument(source: fx.Node) -> fx.Node:
@@ -288,6 +285,8 @@ def pointwise(head: Head, node: fx.Node) -> Value:
             module.inplace = False
     elif isinstance(target, str):
         target = target.rstrip("_")
+        if not hasattr(Tensor, target):
+            raise NotConvertible("it writes over the features")
     else:
         target = OUT_OF_PLACE.get(target, target)
     if "inplace" in kwargs:

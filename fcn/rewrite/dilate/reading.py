@@ -11,13 +11,14 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.core.errors import NotDilatable
-from fcn.rewrite.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
+from fcn.rewrite.dilate.cellwise import is_cellwise, layer_name, takes_sizes, works_along
 from fcn.rewrite.dilate.grid import IMAGE, Axis
 from fcn.rewrite.dilate.layers import CONV, CropToCommon, SamePad, flat_padding
 from fcn.rewrite.dilate.measure import Spread, measure
 from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
 from fcn.rewrite.dilate.windows import Window, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
+from fcn.rewrite.names import operation
 from fcn.rewrite.trace import arguments
 
 PADS = {
@@ -310,7 +311,7 @@ class Reading:
     def refuse_counts(self, node: fx.Node) -> None:
         """Raises NotDilatable where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
         numbers = [source for source in node.all_input_nodes if source.op != "get_attr" and not self.spreads.get(source)]
-        if operation(node) not in SHAPING and any(counts_cells(self, number) for number in numbers):
+        if not takes_sizes(node) and any(counts_cells(self, number) for number in numbers):
             raise NotDilatable("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
 
     def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:

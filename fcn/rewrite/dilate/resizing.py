@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
-from fcn.rewrite.dilate.cellwise import operation
 from fcn.rewrite.dilate.grid import Axis, Grid
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
 from fcn.rewrite.dilate.measure import Spread
 from fcn.rewrite.dilate.writing import add_layer
+from fcn.rewrite.names import operation
 from fcn.rewrite.trace import arguments
 
 if TYPE_CHECKING:
