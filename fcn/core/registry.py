@@ -15,6 +15,7 @@ registered in the same way. Their module is named by ``plugins=[my_module]``, or
 Its keyword-only parameters are its settings (``settings.py``). Its positional ones are those of its kind (``Kind.takes``).
 """
 
+import fnmatch
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -226,10 +227,10 @@ def is_part(kind: str, name: str) -> bool:
     return name in list_parts(kind)
 
 
-def list_parts(kind: str) -> list[str]:
-    """The names of all registered parts of a kind, sorted."""
+def list_parts(kind: str, pattern: str = "*") -> list[str]:
+    """The names of all registered parts of a kind that match a pattern, sorted. pattern: as of files, ``*resnet*``."""
     load_packages()
-    return sorted({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY})
+    return sorted(fnmatch.filter({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY}, pattern))
 
 
 def common_settings(kind: str) -> tuple[Setting, ...]:

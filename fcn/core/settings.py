@@ -277,6 +277,37 @@ def help_lines(document: str) -> dict[str, str]:
     return lines
 
 
+def plain(value: Any) -> Any:
+    """A value as a checkpoint can hold it: NumPy's numbers become Python's, tuples lists."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
+
+
+def by_owner(owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
+    """Options by who has a setting of that name, or of that name behind the owner's: ``lr`` or ``optim_lr``.
+
+    owners: settings by owner; those of "" belong to ``what`` itself. Raises UserError, which calls all of them ``what``, for an option that
+    nobody has, or more than one.
+    """
+    names = {owner: [setting.name for setting in settings] for owner, settings in owners.items()}
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
+    for key, value in options.items():
+        owner, _, rest = key.partition("_")
+        meant = [(owner, rest)] if rest in names.get(owner, ()) else [(owner, key) for owner, known in names.items() if key in known]
+        if len(meant) > 1:
+            full = [f"{owner}_{name}=" if owner else f"{name}=" for owner, name in meant]
+            raise UserError(f"{key}= may mean {' or '.join(full)}; write the one that is meant")
+        if not meant:
+            raise UserError(f"there is no setting '{key}' of {what}; {suggest(key, [name for known in names.values() for name in known])}")
+        found[meant[0][0]][meant[0][1]] = value
+    return found
+
+
 def check_options(settings: Sequence[Setting], options: Mapping[str, Any], part: tuple[str, str]) -> None:
     """Raises SettingError for an option that is unknown or missing, or whose value is not allowed."""
     known = {setting.name: setting for setting in settings}
