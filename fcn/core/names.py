@@ -1,12 +1,40 @@
 """Names: finding an entry by its name, and answering a wrong name with the right ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
 from fcn.core.errors import UserError
 
 T = TypeVar("T")
+
+
+ARGUMENTS = {"inference": "strategy", "backbone.weights": "backbone_weights", "backbone.output_stride": "output_stride"}  # in Python
+_settings = False
+
+
+@contextmanager
+def saying_settings() -> Iterator[None]:
+    """Within it, messages name settings as on the command line: ``inference.memory``, where a Python caller reads ``memory``."""
+    global _settings
+    before, _settings = _settings, True
+    try:
+        yield
+    finally:
+        _settings = before
+
+
+def said(setting: str, value: object = None) -> str:
+    """The name of a setting as the caller knows it, and the value to give it: ``inference=stream`` on the command line,
+    ``strategy='stream'`` in Python."""
+    kind, _, name = setting.partition(".")
+    word = setting if _settings else ARGUMENTS.get(setting, name or kind)
+    if value is None:
+        return word
+    if not _settings:
+        return f"{word}={value!r}"
+    return f"{word}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def suggest(word: str, words: Iterable[str]) -> str:

@@ -275,5 +275,5 @@ def _output(graph: Graph, name: str | None) -> Node:
         return graph.node(graph.outputs[name])
     try:
         return graph[name]
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None

@@ -262,7 +262,7 @@ def assemble(
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
-        except ValueError as error:
+        except UserError as error:
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} ({asked} is the default of model={spec.model}; give another output_stride)") from error

@@ -42,7 +42,7 @@ def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
     for call in calls:
         try:
             results.append(call())
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             errors.append(error)
     reasons = list(dict.fromkeys(str(error) for error in errors))
     if len(reasons) > 1:

@@ -17,7 +17,7 @@ import torch
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
-from fcn.core.names import first_line
+from fcn.core.names import first_line, said
 from fcn.core.plugins import check_plugins
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
@@ -55,7 +55,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
     state = read_archive(path, "checkpoint")
     if not is_checkpoint(state):
-        raise UserError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
+        raise UserError(
+            f"{path} is no checkpoint of fcn train; a bare state dict is given as {said('backbone.weights')}=PATH when training"
+        )
     check_checkpoint(state, path)
     return state
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fcn.core.files import written
+from fcn.core.names import said
 from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
@@ -147,7 +148,7 @@ def check_sound(state: State, batch: Batch, loss: SegmentationLoss) -> None:
 def not_finite(what: str, step: int) -> FloatingPointError:
     return FloatingPointError(
         f"{what} in step {step}; the checkpoint before it is kept: "
-        f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
+        f"start again with a lower {said('optim.lr')}, with clip_norm=1, or with precision=fp32"
     )
 
 

@@ -121,7 +121,7 @@ def test_a_picture_without_pixels_is_refused(model):
 
 def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
     image = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, 200_000, 200_000)  # no memory of its own
-    with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use inference=stream"):
+    with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use strategy='stream'"):
         create_strategy("whole")(model, image)
 
 

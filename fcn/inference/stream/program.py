@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable
+from fcn.core.names import said
 from fcn.graph import Graph, Node, may_alias
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
-from fcn.inference.stream.rules import RULES, Call, Cuts, NoRuleError, Rule, bound, part, precise
+from fcn.inference.stream.rules import RULES, Call, Cuts, Rule, bound, part, precise
 from fcn.inference.stream.rules.grids import VIEWS
 from fcn.inference.stream.statistics import NORMS, POOLS, Moments, Pool, Statistic
 
@@ -69,7 +70,7 @@ class Program:
 def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, prefix: str = "") -> Program:
     """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``prefix``: what layers are not called by.
 
-    Raises UserError, naming the layer and the operation, where an operation cannot be computed in bands of rows.
+    Raises NotStreamable, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
     return _Compiler(graph, dtype, prefix).run()
 
@@ -93,10 +94,8 @@ class _Compiler:
             for node in self.graph:
                 try:
                     step(node)
-                except NoRuleError as error:
+                except NotStreamable as error:
                     raise self._refusal(node, str(error)) from error
-                except Exception as error:  # what no rule foresees is refused as well, so that another way can be taken
-                    raise self._refusal(node, f"{type(error).__name__}: {error}") from error
         self.program.output = self._shown(self._resolve(self.graph.output.name))
         return self.program
 
@@ -109,10 +108,14 @@ class _Compiler:
         self._keep(replace(node, name=f"{name}.shown", macs=0), (Read(name, maps),), Rule(lambda blocks, cuts: blocks[0], fresh=False))
         return f"{name}.shown"
 
-    def _refusal(self, node: Node, reason: str) -> UserError:
+    def _refusal(self, node: Node, reason: str) -> NotStreamable:
         layer = node.layer.removeprefix(self.prefix) or node.name
-        return UserError(
-            f"inference=stream cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; use inference=windows"
+        return NotStreamable(
+            f"{said('inference', 'stream')} cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; "
+            f"use {said('inference', 'windows')}",
+            layer=layer,
+            operation=node.op,
+            reason=reason,
         )
 
     def _resolve(self, name: str) -> str:
@@ -144,7 +147,7 @@ class _Compiler:
             self._keep(node, (), Rule(lambda blocks, cuts: blocks[0]))
             return
         if _is_random(node):
-            raise NoRuleError("it is random")
+            raise NotStreamable("it is random")
         source = self._resolve(node.edges[0].source)
         if node.name in self.folded or (node.op in SAME and len(node.edges) == 1) or _is_nothing(node, self.graph):
             self.names[node.name] = source
@@ -157,7 +160,7 @@ class _Compiler:
         else:
             self._operation(node)
         if _in_place(node) and self._seen_elsewhere(node.fx):
-            raise NoRuleError("it writes over a tensor of which a view is read later")
+            raise NotStreamable("it writes over a tensor of which a view is read later")
         if _in_place(node) and node.name in self.program.operations:
             self.names[source] = node.name  # whoever reads the overwritten tensor later means the new value
 
@@ -185,10 +188,10 @@ class _Compiler:
             self._global(node, call)
             return
         if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
-            raise NoRuleError(node.is_global.reason)
+            raise NotStreamable(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
-            raise NoRuleError("an axis of one cell has been lost in a reshape before it")
+            raise NotStreamable("an axis of one cell has been lost in a reshape before it")
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and node.op not in (*VIEWS, "expand", "expand_as"):
             made = bound(call)  # all of it is one cell
         elif node.op in RULES:
@@ -196,7 +199,7 @@ class _Compiler:
         elif node.kind in ("pointwise", "merge", "concat", "layout", "norm", "reduce", "linear", "product", "crop"):
             made = bound(call)
         else:
-            raise NoRuleError("there is no rule for it")
+            raise NotStreamable("there is no rule for it")
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
             made = _cut_out(made, node.dims[1])
         self._keep(node, self._reads(node), made, whole_rows)
@@ -217,7 +220,7 @@ class _Compiler:
             self._keep(node, reads, _rescaling(node))
         else:
             assert node.is_global is not None
-            raise NoRuleError(node.is_global.reason)
+            raise NotStreamable(node.is_global.reason)
 
     def _statistic(self, node: Node, name: str, source: str, begin: Callable[[], Any], dims: tuple[int | None, ...]) -> None:
         self.program.level[name] = self.program.level[source] + 1
@@ -255,7 +258,7 @@ class _Compiler:
         if index == 0:
             self.names[node.name] = self._resolve(origin.name)
         elif origin.op in RULES or origin.is_global or origin.name not in self.program.operations or node.shape != origin.shape:
-            raise NoRuleError("only the first of its results can be computed so")
+            raise NotStreamable("only the first of its results can be computed so")
         else:
             self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
@@ -268,7 +271,7 @@ class _Compiler:
     def _keep(self, node: Node, reads: tuple[Read, ...], made: Rule, whole_rows: bool = False) -> None:
         for axis in (0, 1):
             if node.sizes[axis] > 1 and node.dims[axis] is None:
-                raise NoRuleError("it flattens space")
+                raise NotStreamable("it flattens space")
         sizes, dims = (node.sizes[0], node.sizes[1]), (node.dims[0], node.dims[1])
         program = self.program
         program.level[node.name] = max((program.level[read.source] for read in reads), default=0)

@@ -11,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import AxisMap, Bins, Whole
-from fcn.inference.stream.rules import Call, NoRuleError
+from fcn.inference.stream.rules import Call
 
 Interval = tuple[int, int]
 
@@ -71,7 +72,7 @@ class Pool:
             wanted = list(range(len(call.source.shape)))
         self.others = [dim % len(call.source.shape) for dim in wanted if dim % len(call.source.shape) not in self.dims]
         if how == "norm" and call.get("ord", default=2) != 2:
-            raise NoRuleError("only the Euclidean norm can be gathered")
+            raise NotStreamable("only the Euclidean norm can be gathered")
         self.total: Tensor | None = None
         self.dtype = torch.float32
 
@@ -122,7 +123,7 @@ def bins(axis: AxisMap) -> list[Interval] | None:
     if axis.is_identity and not isinstance(axis, Whole):
         return None
     if not isinstance(axis, Whole | Bins):
-        raise NoRuleError("it pools along one axis and moves the other")
+        raise NotStreamable("it pools along one axis and moves the other")
     low, high = axis.bounds
     return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
 

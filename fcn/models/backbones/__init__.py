@@ -62,7 +62,7 @@ def create_backbone(
         if not isinstance(built, nn.Module):
             raise UserError(f"backbone={name} gave a {type(built).__name__}; a backbone is a module whose forward gives a list of features")
         return measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
-    except ValueError as error:
+    except UserError as error:
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise
         raise UserError(f"backbone={name} with output_stride={output_stride}: {error}") from error

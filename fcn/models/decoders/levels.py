@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.models.layers import Grid, regrid
 from fcn.models.upsample import Upsampler
 
@@ -40,7 +41,7 @@ def level_at(features: Features, stride: int, model: str) -> int:
     if stride not in features.strides:
         raise UserError(
             f"model={model} needs a feature of {stride} pixels a cell; the backbone's have {', '.join(map(str, features.strides))}: "
-            f"choose another backbone or backbone.output_stride"
+            f"choose another backbone or {said('backbone.output_stride')}"
         )
     return features.strides.index(stride)
 

@@ -13,15 +13,11 @@ from typing import Any, Literal
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotConvertible, UserError
 from fcn.rewrite.convolutionalize.shapes import BATCH, Facts
 from fcn.rewrite.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
-
-
-class NotConvertibleError(Exception):
-    """Why an operation cannot be done in every window, as a sentence about "it"."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Value:
             word = ""
             while size > 1:
                 if not queue or size % self.sizes[queue[0]]:
-                    raise NotConvertibleError("it cuts channels or space into parts, as attention does")
+                    raise NotConvertible("it cuts channels or space into parts, as attention does")
                 size //= self.sizes[queue[0]]
                 word += queue.pop(0)
             layout.append(word)
@@ -105,15 +101,19 @@ class Head:
         rule = next((rules[name] for name in names_of(self.network, node) if name in rules), None)
         try:
             if rule is None:
-                raise NotConvertibleError("no rule says how it is done in every window")
+                raise NotConvertible("no rule says how it is done in every window")
             value = rule(self, node)
             if value.shape != self.facts[node].shape:
-                raise NotConvertibleError(f"it gives {self.facts[node].shape} where {value.shape} was understood")
+                raise NotConvertible(f"it gives {self.facts[node].shape} where {value.shape} was understood")
             return value
-        except NotConvertibleError as reason:
+        except NotConvertible as reason:
             error = self.facts[node].error and f" (on a larger image it fails: {self.facts[node].error})"
-            raise UserError(
-                f"{type(self.network).__name__} cannot be converted: {where(self.network, node)} does not slide: {reason}{error}"
+            place = where(self.network, node)
+            raise NotConvertible(
+                f"{type(self.network).__name__} cannot be converted: {place} does not slide: {reason}{error}",
+                layer=layer_of(node),
+                operation=names_of(self.network, node)[0],
+                reason=str(reason),
             ) from None
 
     # what rules ask and do
@@ -122,7 +122,7 @@ class Head:
         """The value of the first argument."""
         source = node.args[0] if node.args else node.kwargs.get("input")
         if not isinstance(source, fx.Node) or source not in self.values:
-            raise NotConvertibleError("its first argument is not the window's features")
+            raise NotConvertible("its first argument is not the window's features")
         return self.values[source]
 
     def option(self, node: fx.Node, place: int, name: str, default: Any = None) -> Any:
@@ -134,19 +134,19 @@ class Head:
         """An argument that is a weight, or None."""
         found = node.args[place] if len(node.args) > place else node.kwargs.get(name)
         if found in self.values:
-            raise NotConvertibleError("its weights depend on the image")
+            raise NotConvertible("its weights depend on the image")
         return found
 
     def module(self, node: fx.Node) -> Any:
         return self.network.get_submodule(str(node.target))
 
     def drop(self, node: fx.Node) -> None:
-        """Notes that the module that ``node`` calls, if it is one, goes or is replaced. NotConvertibleError where more would go with it."""
+        """Notes that the module that ``node`` calls, if it is one, goes or is replaced. NotConvertible where more would go with it."""
         if node.op == "call_module":
             try:
                 replaceable(self.module(node))
-            except ValueError as error:
-                raise NotConvertibleError(str(error)) from error
+            except UserError as error:
+                raise NotConvertible(str(error)) from error
 
     def call(self, node: fx.Node, module: nn.Module, source: fx.Node) -> fx.Node:
         """``module`` on ``source``, put in the place of the module that ``node`` calls, or under a name of its own."""
@@ -154,9 +154,9 @@ class Head:
         if node.op != "call_module":
             path = free_name(self.network, "pool")
         elif path in self._called_before:
-            raise NotConvertibleError("it is used before the head as well")
+            raise NotConvertible("it is used before the head as well")
         elif path in self._placed and str(self._placed[path]) != str(module):
-            raise NotConvertibleError("it is used twice, on windows of different sizes")
+            raise NotConvertible("it is used twice, on windows of different sizes")
         if path not in self._placed:
             self.drop(node)
             self._placed[path] = module
@@ -176,9 +176,14 @@ def where(network: fx.GraphModule, node: fx.Node) -> str:
     """A node as messages name it: the layer's path and kind, or the operation and the layer in whose ``forward`` it is."""
     if node.op == "call_module":
         return f"layer '{node.target}' ({names_of(network, node)[0]})"
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    layer = stack[-1][0] if stack else ""
+    layer = layer_of(node)
     return f"'{names_of(network, node)[0]}'" + (f" in layer '{layer}'" if layer else " in forward")
+
+
+def layer_of(node: fx.Node) -> str:
+    """The path of the layer that a node calls, or in whose ``forward`` it is."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(node.target) if node.op == "call_module" else stack[-1][0] if stack else ""
 
 
 def names_of(network: fx.GraphModule, node: fx.Node) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotConvertible, UserError
 from fcn.graph.image import input_shape
 from fcn.graph.networks import evaluating, unwrapped
 from fcn.rewrite.convolutionalize.body import check_body
@@ -66,10 +66,12 @@ def convolutionalize(
     if padding not in get_args(Padding):
         raise UserError(f"padding={padding!r} is not known; allowed: {', '.join(get_args(Padding))}")
     if getattr(classifier, "num_classes", None) == 0:
-        raise UserError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
+        raise NotConvertible(
+            f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head"
+        )
     given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
-        raise UserError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
+        raise NotConvertible(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
     network = trace(classifier)
     with evaluating(network):
         facts = measure(network, given)
@@ -89,7 +91,7 @@ def convolutionalize(
     head.rewrite(sources, RULES)
     scores = head.values[output]
     if scores.space or scores.layout[0] != "n" or scores.layout[1:2] not in (("c",), ("",)) or any(scores.layout[2:]):
-        raise UserError(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
+        raise NotConvertible(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
     next(node for node in network.graph.nodes if node.op == "output").args = (scores.node,)
     erase_unused(only_for(nodes, facts))
     if head.windows:
@@ -106,7 +108,7 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     """The output, the nodes of the head in order, and the maps that it reads."""
     output = next(node for node in network.graph.nodes if node.op == "output").args[0]
     if not isinstance(output, fx.Node) or not facts[output].is_tensor:
-        raise UserError(f"{name} gives several outputs; give a classifier with one tensor of scores")
+        raise NotConvertible(f"{name} gives several outputs; give a classifier with one tensor of scores")
     from_image = {next(iter(facts))}
     for node, found in facts.items():
         if found.has_tensors and from_image & set(node.all_input_nodes):
@@ -124,7 +126,9 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     sizes = {facts[source].cells for source in sources}
     if len(sizes) > 1:
         listed = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise UserError(f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows")
+        raise NotConvertible(
+            f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows"
+        )
     return output, [node for node in facts if node in head], [node for node in facts if node in sources]
 
 

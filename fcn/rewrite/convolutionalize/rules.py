@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.core.errors import NotConvertible
 from fcn.graph.axis import Bins
-from fcn.rewrite.convolutionalize.head import Head, NotConvertibleError, Rule, Value, names_of, where
+from fcn.rewrite.convolutionalize.head import Head, Rule, Value, names_of, where
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
 from fcn.rewrite.convolutionalize.shapes import Facts, Shape, pair
 from fcn.rewrite.trace import arguments
@@ -57,7 +58,7 @@ def reshape(head: Head, node: fx.Node) -> Value:
 def index(head: Head, node: fx.Node) -> Value:
     x, shape = head.input(node), head.facts[node].shape
     if prod(shape) != prod(x.shape):
-        raise NotConvertibleError("it takes one part of the features")
+        raise NotConvertible("it takes one part of the features")
     return x.reshaped(shape)
 
 
@@ -84,7 +85,7 @@ def reduce(head: Head, node: fx.Node) -> Value:
     gone = {dim % rank for dim in ((dims,) if isinstance(dims, int) else dims or range(rank))}
     letters = {letter for dim in gone for letter in x.layout[dim]}
     if not letters <= {"h", "w"}:
-        raise NotConvertibleError("it takes channels together, or images, and not only cells")
+        raise NotConvertible("it takes channels together, or images, and not only cells")
     height, width = (1 if axis in letters else x.sizes[axis] for axis in "hw")
     pooled = pool(head, node, x, (height, width), nn.MaxPool2d if names_of(head.network, node) == ["amax"] else nn.AvgPool2d)
     keeps = len(head.facts[node].shape) == rank
@@ -95,9 +96,9 @@ def reduce(head: Head, node: fx.Node) -> Value:
 def pool_layer(head: Head, node: fx.Node) -> Value:
     x, shape, name = head.input(node), head.facts[node].shape, names_of(head.network, node)[0]
     if x.layout[:2] != ("n", "c") or len(x.layout) != 4 or x.layout[2] not in ("h", "") or x.layout[3] not in ("w", ""):
-        raise NotConvertibleError("it pools something else than rows and columns")
+        raise NotConvertible("it pools something else than rows and columns")
     if name in POOLS and not covers(head.network, head.facts, node, x.cells):
-        raise NotConvertibleError("it pools only a part of the window")
+        raise NotConvertible("it pools only a part of the window")
     goal = (shape[2], shape[3])
     pooled = pool(head, node, x, goal, nn.MaxPool2d if "max" in name.lower() else nn.AvgPool2d)
     return replace(pooled, layout=("n", "c", "h" if goal[0] > 1 else "", "w" if goal[1] > 1 else ""))
@@ -115,12 +116,12 @@ def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[
         if window is None:
             nearest = sorted(range(target, size + 2 * target), key=lambda cells: abs(cells - size))
             fitting = sorted([cells for cells in nearest if Bins(cells, target).window][:2])
-            raise NotConvertibleError(
+            raise NotConvertible(
                 f"it pools {size} cells to {target}, in windows that differ in size or step; with {' or '.join(map(str, fitting))} cells "
                 "they would not: give another input_size"
             )
         if gap > 1 and size > target:
-            raise NotConvertibleError("it pools what was pooled to several cells before")
+            raise NotConvertible("it pools what was pooled to several cells before")
         kernel.append(1 if target == 1 and head.dense == "pixel" else window.kernel)
         spacing.append(gap * window.stride if target > 1 else 1)
     result = replace(x, cells=goal, spacing=(spacing[0], spacing[1]))
@@ -155,7 +156,7 @@ def linear(head: Head, node: fx.Node) -> Value:
     order = "".join(letter for letter in x.layout[-1] if letter == "c" or letter in x.space) or "c"
     over_window = len(order) > 1
     if "c" not in order or (over_window and set(order) != {"c", *x.space}):
-        raise NotConvertibleError(f"it mixes cells of the {x.cells[0]} x {x.cells[1]} map with one another")
+        raise NotConvertible(f"it mixes cells of the {x.cells[0]} x {x.cells[1]} map with one another")
     order += "".join(axis for axis in "hw" if axis not in order)  # those of one cell could be anywhere
     kernel, dilation = (x.cells, x.spacing) if over_window else ((1, 1), (1, 1))
     if over_window:
@@ -181,7 +182,7 @@ def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2
         form = (order, conv.kernel_size) if name == "weight" else None
         made, as_form = head.made.setdefault(parameter, (getattr(conv, name), form))
         if as_form != form:
-            raise NotConvertibleError("it shares its weight with another layer, which reads windows of another size or order")
+            raise NotConvertible("it shares its weight with another layer, which reads windows of another size or order")
         setattr(conv, name, made)
     return conv
 
@@ -190,9 +191,9 @@ def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2
 def convolution(head: Head, node: fx.Node) -> Value:
     x, conv = head.input(node), head.module(node)
     if x.layout[:2] != ("n", "c"):
-        raise NotConvertibleError("its channels are not where a convolution has them")
+        raise NotConvertible("its channels are not where a convolution has them")
     if conv.kernel_size != (1, 1) or conv.stride != (1, 1) or conv.padding not in ((0, 0), "same", "valid"):
-        raise NotConvertibleError("after a pool, convolutions must have kernel 1 and no padding")
+        raise NotConvertible("after a pool, convolutions must have kernel 1 and no padding")
     return replace(x, node=head.graph.call_module(str(node.target), (x.node,)), channels=conv.out_channels)
 
 
@@ -200,7 +201,7 @@ def convolution(head: Head, node: fx.Node) -> Value:
 def batch_norm(head: Head, node: fx.Node) -> Value:
     x, norm = head.input(node), head.module(node)
     if x.layout[1] != "c":
-        raise NotConvertibleError("it has a mean and a variance for each cell of the window")
+        raise NotConvertible("it has a mean and a variance for each cell of the window")
     if not isinstance(getattr(norm, "act", nn.Identity()), nn.Identity):
         head.not_linear(node, x)
     if not isinstance(norm, nn.BatchNorm1d):
@@ -226,7 +227,7 @@ def layer_norm(head: Head, node: fx.Node) -> Value:
     norm = head.module(node) if node.op == "call_module" else None
     shape = norm.normalized_shape if norm is not None else head.option(node, 1, "normalized_shape")
     if x.layout[-1] != "c" or len(shape) != 1:
-        raise NotConvertibleError("it norms over the cells of the window")
+        raise NotConvertible("it norms over the cells of the window")
     head.not_linear(node, x)
     if norm is not None:
         over_channels = ChannelNorm(shape, norm.eps, norm.elementwise_affine, norm.bias is not None, device="meta")
@@ -248,7 +249,7 @@ def softmax(head: Head, node: fx.Node) -> Value:
     head.drop(node)
     dim = head.module(node).dim if node.op == "call_module" else head.option(node, 1, "dim")
     if dim is None or x.layout[dim] != "c":
-        raise NotConvertibleError("it compares other things than the channels of one cell")
+        raise NotConvertible("it compares other things than the channels of one cell")
     head.not_linear(node, x)
     function = F.log_softmax if "log" in names_of(head.network, node)[0].lower() else F.softmax
     return replace(x, node=head.graph.call_function(function, (x.node,), {"dim": 1}))
@@ -259,9 +260,9 @@ def cat(head: Head, node: fx.Node) -> Value:
     given: Any = node.args[0] if node.args else node.kwargs["tensors"]
     values = [head.values[source] for source in given if source in head.values]
     if len(values) < len(given) or not all(value.same_kind(values[0]) for value in values):
-        raise NotConvertibleError("it joins the features to something else, as transformers do with a token")
+        raise NotConvertible("it joins the features to something else, as transformers do with a token")
     if values[0].layout[head.option(node, 1, "dim", 0)] != "c":
-        raise NotConvertibleError("it joins tensors along something else than channels")
+        raise NotConvertible("it joins tensors along something else than channels")
     joined = head.graph.call_function(torch.cat, ([value.node for value in values], 1))
     return replace(values[0], node=joined, channels=sum(value.channels for value in values))
 
@@ -272,7 +273,7 @@ def pointwise(head: Head, node: fx.Node) -> Value:
     values = [head.values[source] for source in node.all_input_nodes if source in head.values]
     x, name = values[0], names_of(head.network, node)
     if not all(value.same_kind(x) and value.channels == x.channels for value in values):
-        raise NotConvertibleError("it combines features of different sizes")
+        raise NotConvertible("it combines features of different sizes")
     if not set(name) & set(LINEAR) or (len(values) > 1 and set(name) & {"mul", "div", "truediv"}):
         head.not_linear(node, x)
 
@@ -298,12 +299,12 @@ def _constant(head: Head, source: fx.Node, x: Value) -> fx.Node:
     """A weight that meets the features number by number, as it meets a map."""
     facts = head.facts[source]
     if not isinstance(facts.value, Shape):
-        raise NotConvertibleError("it computes with the size of the image")
+        raise NotConvertible("it computes with the size of the image")
     wide = [place - len(facts.shape) for place, size in enumerate(facts.shape) if size > 1]
     if not wide:
         return source
     if len(facts.shape) > len(x.layout):
-        raise NotConvertibleError("it meets weights of more dimensions than the features have")
+        raise NotConvertible("it meets weights of more dimensions than the features have")
     if len(wide) > 1 or x.layout[wide[0]] != "c":
-        raise NotConvertibleError(f"it has numbers for each cell of the {x.cells[0]} x {x.cells[1]} map")
+        raise NotConvertible(f"it has numbers for each cell of the {x.cells[0]} x {x.cells[1]} map")
     return head.graph.call_method("reshape", (source, -1, 1, 1))

@@ -20,7 +20,7 @@ The rewriting works on the traced graph (``fcn.rewrite.trace``), for modules and
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.reading import Lost, Reading
 from fcn.rewrite.trace import trace
 
@@ -35,7 +35,7 @@ def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False
     lost. ``in_channels``: channels of the image; by default the first likely number with which the network runs.
 
     Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of the
-    network (DataParallel, ``torch.compile``) do not. Raises UserError for an ``output_stride`` that the network cannot have, and, naming
+    network (DataParallel, ``torch.compile``) do not. Raises NotDilatable for an ``output_stride`` that the network cannot have, and, naming
     the layer, for what cannot be dilated.
     """
     copy = trace(network)
@@ -52,14 +52,14 @@ def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first:
     possible = [value for value in range(1, int(own) + 1) if own % value == 0]
     if output_stride not in possible:
         allowed = f"can have {', '.join(map(str, possible))}" if possible else "no whole number divides it"
-        raise UserError(f"output_stride={output_stride} is not possible: the network has stride {own}, and {allowed}")
+        raise NotDilatable(f"output_stride={output_stride} is not possible: the network has stride {own}, and {allowed}")
     reading = Reading(network, output_stride, dilate_first=dilate_first, spreads=reading.spreads)
     if reading.stride_now() != output_stride:
-        raise UserError(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
+        raise NotDilatable(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
     for node in reading.outputs():
         state = reading.states[node]
         if isinstance(state, Lost) and state.dilated:
-            raise UserError(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
+            raise NotDilatable(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
     network.graph.lint()
     network.delete_all_unused_submodules()
     network.recompile()

@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
 from fcn.rewrite.dilate.grid import IMAGE, Axis
 from fcn.rewrite.dilate.layers import CONV, CropToCommon, SamePad, flat_padding
@@ -107,8 +107,9 @@ class Reading:
         else:
             try:
                 node, state = self.step(node, spreads, sources)
-            except ValueError as error:
-                raise UserError(f"{layer_name(node)} cannot be dilated: {error}") from error
+            except NotDilatable as error:
+                name, does = layer_name(node), operation(node)
+                raise NotDilatable(f"{name} cannot be dilated: {error}", layer=name, operation=does, reason=str(error)) from error
         self.states[node] = state
         if spreads:
             self.spreads[node] = spreads
@@ -215,10 +216,10 @@ class Reading:
         dilated = any(axis.dilation > 1 for axis in x)
         if not all(isinstance(cells, int) for cells in flat):
             if dilated:
-                raise UserError("its padding depends on the input")
+                raise NotDilatable("its padding depends on the input")
             return self.other(node, self.spreads[node], node.all_input_nodes)
         if mode == "circular" and dilated:
-            raise UserError("it pads with the opposite border")
+            raise NotDilatable("it pads with the opposite border")
         flat += [0] * (2 * len(x) - len(flat))
         sides = [(flat[2 * i], flat[2 * i + 1]) for i in reversed(range(len(x)))]
         wider = [(before * axis.dilation, after * axis.dilation) for (before, after), axis in zip(sides, x, strict=True)]
@@ -267,7 +268,7 @@ class Reading:
             return None
         if not all(isinstance(items[dim], slice) and is_tail(items[dim]) for dim in dims):
             if any(axis.dilation > 1 for axis in x):
-                raise UserError("it takes a part of the map")
+                raise NotDilatable("it takes a part of the map")
             return None
         axes = []
         for dim, axis in zip(dims, x, strict=True):
@@ -293,24 +294,24 @@ class Reading:
             return node, self.undilated(mapped[0], maps)
         for state in map(self.states.get, sources):
             if isinstance(state, Lost):
-                raise UserError(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
+                raise NotDilatable(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
         if not is_cellwise(self.network, node):
-            raise UserError("it is not known to leave every cell in its place")
+            raise NotDilatable("it is not known to leave every cell in its place")
         self.refuse_counts(node)
         first = self.spreads[maps[0]][0]
         if any(list(spread.dims or ()) != sorted(spread.dims or ()) or len(spread.cells) != len(first.cells) for spread in mapped):
-            raise UserError("it takes the spatial axes apart")
+            raise NotDilatable("it takes the spatial axes apart")
         if any(spread.cells != first.cells for spread in mapped):
-            raise UserError("it changes the size of the map in a way that is not understood")
+            raise NotDilatable("it changes the size of the map in a way that is not understood")
         if works_along(self.network, node, len(first.shape)) & set(first.dims or ()):
-            raise UserError("it works along a spatial axis")
+            raise NotDilatable("it works along a spatial axis")
         return node, self.join(node, maps)
 
     def refuse_counts(self, node: fx.Node) -> None:
-        """Raises UserError where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
+        """Raises NotDilatable where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
         numbers = [source for source in node.all_input_nodes if source.op != "get_attr" and not self.spreads.get(source)]
         if operation(node) not in SHAPING and any(counts_cells(self, number) for number in numbers):
-            raise UserError("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
+            raise NotDilatable("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
 
     def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:
         """The grid of a map that is not dilated: that of its inputs if it has their size, else what the sizes tell."""
@@ -319,7 +320,7 @@ class Reading:
             return common(alike)
         found = spread.measured()
         if self.output_stride is not None and any(grid.stride > self.output_stride for grid in found):
-            raise UserError(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
+            raise NotDilatable(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
         return tuple(Axis(grid, grid) for grid in found)
 
     def statistic(self, node: fx.Node, maps: list[fx.Node]) -> fx.Node:
@@ -328,9 +329,9 @@ class Reading:
         shape = self.spreads[node][0].shape
         adaptive = name.startswith("adaptive") or type(self.module(node)).__name__.startswith("Adaptive")
         if adaptive and prod(shape[2:]) > 1:
-            raise UserError(f"it pools the whole map to {' x '.join(map(str, shape[2:]))} cells")
+            raise NotDilatable(f"it pools the whole map to {' x '.join(map(str, shape[2:]))} cells")
         if name == "sum":
-            raise UserError("it sums over the whole map, whose number of cells changes")
+            raise NotDilatable("it sums over the whole map, whose number of cells changes")
         if name in ("norm", "vector_norm") and maps:
             cells = prod(axis.dilation for axis in self.axes(maps[0]) or ())
             with self.network.graph.inserting_after(node):
@@ -345,9 +346,9 @@ class Reading:
         states = [self.axes(source) or () for source in maps]
         for axes in states[1:]:
             if [axis.original.stride for axis in axes] != [axis.original.stride for axis in states[0]]:
-                raise UserError("it joins maps of different strides")
+                raise NotDilatable("it joins maps of different strides")
             if [axis.dilation for axis in axes] != [axis.dilation for axis in states[0]]:
-                raise UserError("it joins maps of different dilations")
+                raise NotDilatable("it joins maps of different dilations")
         joined = common(states)
         if any(axis.now.excess != kept.now.excess for axes in states for axis, kept in zip(axes, joined, strict=True)):
             name = add_layer(self.network, node, CropToCommon([self.spreads[source][0].dims or () for source in maps]))

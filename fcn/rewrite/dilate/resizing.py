@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.cellwise import operation
 from fcn.rewrite.dilate.grid import Axis, Grid
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
@@ -69,7 +69,7 @@ def original_cells(reading: "Reading", source: fx.Node, before: fx.Node) -> fx.N
         sampled = graph.call_function(getitem, (source, tuple(every)))
     if any(axis.now.excess != axis.original.excess for axis in axes):  # it reaches over the border, where the original has no cells
         if any(axis.original.center is None for axis in axes):
-            raise UserError("the number of cells that the map has without dilation is not known; give a larger output_stride")
+            raise NotDilatable("the number of cells that the map has without dilation is not known; give a larger output_stride")
         name = add_layer(reading.network, before, OriginalCells([axis.original for axis in axes], spread.dims or ()))
         with graph.inserting_before(before):
             sampled = graph.call_module(name, (sampled, next(iter(graph.nodes))))
@@ -82,14 +82,14 @@ def original_cells(reading: "Reading", source: fx.Node, before: fx.Node) -> fx.N
 def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int) -> tuple[fx.Node, tuple[Axis, ...]]:
     """``node``, made to resize the original's cells to the original's size, and to repeat cells where its map must be denser.
 
-    Raises UserError where that would be a map with steps instead of an interpolated one, or the size is not understood.
+    Raises NotDilatable where that would be a map with steps instead of an interpolated one, or the size is not understood.
     """
     graph = reading.network.graph
     sizing = _sized_by(node, reading.spreads)
     node.replace_input_with(read_by(node), original_cells(reading, read_by(node), node))
     like = next((source for source in sizing if reading.axes(source) and reading.spreads[source][0].cells == spread.cells), None)
     if like is None and reading.is_dilated(sizing):
-        raise UserError("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
+        raise NotDilatable("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
     others: tuple[fx.Node, ...] = ()
     if like is None:
         sources = reading.axes(read_by(node)) or ()
@@ -101,7 +101,7 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
         return node, axes
     given = reading.module(node).__dict__ if node.op == "call_module" else arguments(node, ARGUMENTS)
     if given.get("mode", "nearest") not in NEAREST:
-        raise UserError("it interpolates a map whose stride has become dilation; give a larger output_stride")
+        raise NotDilatable("it interpolates a map whose stride has become dilation; give a larger output_stride")
     if like is not None:
         sample = original_cells(reading, like, node)
         with graph.inserting_before(node):

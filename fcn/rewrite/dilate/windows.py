@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.layers import CONV
 from fcn.rewrite.trace import arguments
 
@@ -48,7 +48,7 @@ def per_axis(value: Any, rank: int) -> tuple[int, ...]:
     if len(values) == 1:
         values = values * rank
     if len(values) != rank or not all(isinstance(item, int) for item in values):
-        raise UserError("its settings depend on the input")
+        raise NotDilatable("its settings depend on the input")
     return values
 
 
@@ -63,7 +63,7 @@ def rounding_up(window: Window, ceil_mode: bool) -> Window:
 
 
 def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...]) -> Window | None:
-    """The window that ``node`` slides over its input, None for other operations. UserError for what no rule here covers.
+    """The window that ``node`` slides over its input, None for other operations. NotDilatable for what no rule here covers.
 
     kernel: of the weight, where ``node`` is a function that convolves.
     """
@@ -85,7 +85,7 @@ def _of_module(module: Any) -> Window | None:
         for cls, rank in kinds.items():
             if isinstance(module, cls):
                 if getattr(module, "return_indices", False):
-                    raise UserError("it returns the places of its maxima")
+                    raise NotDilatable("it returns the places of its maxima")
                 window = _pool(
                     kind,
                     rank,
@@ -115,7 +115,7 @@ def _of_function(node: fx.Node, kernel: tuple[int, ...]) -> Window | None:
         if name in kinds:
             given = arguments(node, order)
             if given.get("return_indices"):
-                raise UserError("it returns the places of its maxima")
+                raise NotDilatable("it returns the places of its maxima")
             return _pool(
                 kind,
                 kinds[name],

@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.data.split import Split
 from fcn.graph.read import read_graph
@@ -110,7 +111,7 @@ def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
     """Multiply-adds of one pass over a (height, width) image; None if the network's graph cannot be read."""
     try:
         return sum(node.macs for node in read_graph(network, (height, width)))
-    except ValueError:
+    except UserError:
         return None
 
 
@@ -145,7 +146,7 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
             first = starts.setdefault(result["seed"], (name, start))
             try:
                 check_equal(dict([first, (name, start)]))
-            except ValueError as error:
+            except UserError as error:
                 failed[name] = str(error)
             else:
                 results[name] = result

@@ -70,9 +70,9 @@ def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypa
     assert [count for _, count in taken] == [1] * 4
     assert taken[2][0] < strategy.LOWEST
     assert (labels == expected).float().mean() > 0.9999
-    with pytest.raises(ValueError, match=r"a part of the memory for each of 4 views; give it more by inference.memory, leave out flip or"):
+    with pytest.raises(ValueError, match=r"a part of the memory for each of 4 views; give a larger memory, leave out flip or"):
         create_strategy("stream", memory=3.9 * lowest, **options)(model, image)
-    with pytest.raises(ValueError, match=r"inference.strip=40 does not go with flip and scales"):
+    with pytest.raises(ValueError, match=r"strip=40 does not go with flip and scales"):
         create_strategy("stream", strip=40, flip=True)(model, image)
 
 

@@ -2,7 +2,7 @@
 their own; what computes cell by cell needs none (``bound``)."""
 
 from fcn.inference.stream.rules import grids, windows
-from fcn.inference.stream.rules.call import RULES, Call, Cut, Cuts, NoRuleError, Rule, layout, part, precise
+from fcn.inference.stream.rules.call import RULES, Call, Cut, Cuts, Rule, layout, part, precise
 from fcn.inference.stream.rules.pointwise import bound
 
-__all__ = ["RULES", "Call", "Cut", "Cuts", "NoRuleError", "Rule", "bound", "grids", "layout", "part", "precise", "windows"]
+__all__ = ["RULES", "Call", "Cut", "Cuts", "Rule", "bound", "grids", "layout", "part", "precise", "windows"]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fcn.core.errors import NotStreamable
 from fcn.graph import Node
 from fcn.graph.axis import AxisMap, Window
 
@@ -94,7 +95,7 @@ class Call:
         found = self.arguments.get(name)
         if isinstance(found, fx.Node):
             if found.name not in self.constants:
-                raise NoRuleError(f"its {name} depends on the image")
+                raise NotStreamable(f"its {name} depends on the image")
             return self.constants[found.name]
         return found
 
@@ -102,10 +103,6 @@ class Call:
         """The axis of the image that dimension ``dim`` of the first source is (0: rows, 1: columns)."""
         dim %= len(self.source.shape)
         return self.source.dims.index(dim) if dim in self.source.dims else None
-
-
-class NoRuleError(Exception):
-    """An operation that cannot be computed in blocks; the message says why."""
 
 
 RuleMaker = Callable[[Call], Rule]

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import Resize, Window
-from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, Rule, layout, part, rule
 from fcn.inference.stream.rules.pointwise import bound
 
 MODES = {"linear": "bilinear", "nearest": "nearest", "nearest-exact": "nearest-exact"}
@@ -125,7 +126,7 @@ def pad(call: Call) -> Rule:
     value = call.get("value", default=0.0)
     dims = call.source.dims
     if not constant and len(amounts) > 4:
-        raise NoRuleError("its channels are padded by something else than a constant")
+        raise NotStreamable("its channels are padded by something else than a constant")
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         if not constant:
@@ -192,7 +193,7 @@ def reshape(call: Call) -> Rule:
     node, source = call.node, call.source
     for axis in (0, 1):
         if (node.dims[axis] is None and node.sizes[axis] > 1) or (source.dims[axis] is None and source.sizes[axis] > 1):
-            raise NoRuleError("it flattens space")
+            raise NotStreamable("it flattens space")
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
         shape = list(node.shape)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fcn.core.errors import NotStreamable
 from fcn.graph import may_alias
-from fcn.inference.stream.rules.call import Blocks, Call, Cuts, NoRuleError, Rule, part, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cuts, Rule, part, rule
 
 aten = torch.ops.aten
 
@@ -57,7 +58,7 @@ def bound(call: Call, index: int = 0) -> Rule:
         if name in places:
             return Slot(places[name])
         if item.name not in call.constants:
-            raise NoRuleError(f"its argument '{item.name}' is not known before it runs")
+            raise NotStreamable(f"its argument '{item.name}' is not known before it runs")
         return call.constants[item.name]
 
     args, kwargs = fx.node.map_arg((call.node.fx.args, call.node.fx.kwargs), template)

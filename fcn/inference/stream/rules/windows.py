@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import Transposed, Window
-from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, NoRuleError, Rule, layout, part, precise, rule
+from fcn.inference.stream.rules.call import Blocks, Call, Cut, Cuts, Rule, layout, part, precise, rule
 from fcn.inference.stream.rules.pointwise import bound
 
 
@@ -39,7 +40,7 @@ def convolution(call: Call) -> Rule:
     weight, bias = call.tensor("weight"), call.tensor("bias")
     assert weight is not None
     if weight.dim() != 4:
-        raise NoRuleError("only two-dimensional ones can")
+        raise NotStreamable("only two-dimensional ones can")
     transposed = isinstance(call.node.maps[0], Transposed)
     groups = call.get("groups", default=1)
     if call.affine is not None:
