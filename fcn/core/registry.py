@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from fcn.core.declared import Declaration, declarations, declared_settings
 from fcn.core.errors import UserError
-from fcn.core.names import suggest
+from fcn.core.names import said, suggest
 from fcn.core.plugins import load_packages
 from fcn.core.settings import REQUIRED, Setting, check_options, settings_of
 
@@ -218,7 +218,7 @@ def find(kind: str, name: str) -> Part:
     if part is None and ANY in own:
         part = replace(_registered.get((kind, ANY), own[ANY]), name=name)
     if part is None:
-        raise UserError(f"{kind}={name} is not known; {suggest(name, list_parts(kind))}")
+        raise UserError(f"{said(kind)}={name} is not known; {suggest(name, list_parts(kind))}")
     return part
 
 

@@ -25,7 +25,7 @@ from os import PathLike
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.names import suggest
+from fcn.core.names import said, suggest
 
 REQUIRED: Any = "???"  # the default of a setting that must be given; omegaconf's mark
 PLAIN = (bool, int, float, str)
@@ -288,11 +288,14 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
 
 
-def by_owner(owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
+def by_owner(
+    owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any], what: str, elsewhere: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """Options by who has a setting of that name, or of that name behind the owner's: ``lr`` or ``optim_lr``.
 
-    owners: settings by owner; those of "" belong to ``what`` itself. Raises UserError, which calls all of them ``what``, for an option that
-    nobody has, or more than one.
+    owners: settings by owner; those of "" belong to ``what`` itself. elsewhere: names of other libraries, and what they are here.
+
+    Raises UserError, which calls all owners together ``what``, for an option that nobody has, or more than one.
     """
     names = {owner: [setting.name for setting in settings] for owner, settings in owners.items()}
     found: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
@@ -302,6 +305,8 @@ def by_owner(owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any]
         if len(meant) > 1:
             full = [f"{owner}_{name}=" if owner else f"{name}=" for owner, name in meant]
             raise UserError(f"{key}= may mean {' or '.join(full)}; write the one that is meant")
+        if not meant and key in elsewhere:
+            raise UserError(f"{what} has no '{key}': {elsewhere[key]}")
         if not meant:
             raise UserError(f"there is no setting '{key}' of {what}; {suggest(key, [name for known in names.values() for name in known])}")
         found[meant[0][0]][meant[0][1]] = value
@@ -311,14 +316,14 @@ def by_owner(owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any]
 def check_options(settings: Sequence[Setting], options: Mapping[str, Any], part: tuple[str, str]) -> None:
     """Raises SettingError for an option that is unknown or missing, or whose value is not allowed."""
     known = {setting.name: setting for setting in settings}
-    kind, name = part
+    words = f"{said(part[0])}={part[1]}"
     for key, value in options.items():
         if key not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             close = suggest(key, known) if known else ""
             near = f"{close}; {takes}" if close.startswith("did you mean") else takes
-            raise SettingError(f"{kind}={name} has no option '{key}'; {near}", name=key, part=part)
+            raise SettingError(f"{words} has no option '{key}'; {near}", name=key, part=part)
         known[key].check(value, part=part)
     for setting in settings:
         if setting.default == REQUIRED and setting.name not in options:
-            raise SettingError(f"{kind}={name} needs {setting.name}; give {setting.name}=...", name=setting.name, part=part)
+            raise SettingError(f"{words} needs {setting.name}; give {setting.name}=...", name=setting.name, part=part)

@@ -43,7 +43,7 @@ def check_split(split: Any, what: str = "the split") -> None:
     if missing or isinstance(split, type):
         kind = f"the class {split.__name__}, not an instance of it" if isinstance(split, type) else f"a {type(split).__name__}"
         lacks = f" and lacks {', '.join(missing)}" if missing else ""
-        raise TypeError(f"{what} is {kind}{lacks}; give fcn.create_split(...), or an object that has {', '.join(has)}")
+        raise TypeError(f"{what} is {kind}{lacks}; give fcn.create_split(...), or add what it lacks")
     if len(split.names) != len(split):
         raise UserError(f"{what} has {len(split)} samples and {len(split.names)} names; give each sample a name")
     if len(split):
@@ -55,7 +55,7 @@ def check_split(split: Any, what: str = "the split") -> None:
             given = f"a {type(sample).__name__}"
             if isinstance(sample, tuple | list):
                 given = f"{given} of {', '.join(type(part).__name__ for part in sample)}"
-            raise TypeError(f"{what} gives {given} as a sample; it must be a tuple of an image and a label map, both torch tensors of uint8")
+            raise TypeError(f"{what} gives {given} as a sample; it must be a tuple of image and label map, both torch tensors of uint8")
 
 
 _ALSO = {"train": ("train", "training", "trn", "default", "all", "trainval"), "val": ("val", "valid", "validation", "dev", "eval")}

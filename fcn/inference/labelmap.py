@@ -122,7 +122,7 @@ def label_map(
 
 
 def is_side(side: object) -> bool:
-    return isinstance(side, Integral) and not isinstance(side, bool) and side >= 1
+    return isinstance(side, Integral) and not isinstance(side, bool) and int(side) >= 1
 
 
 def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 0) -> Tensor:

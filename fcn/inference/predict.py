@@ -18,7 +18,6 @@ from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
 from fcn.models.segmenter import Segmenter
 
-
 Picture = Image.Image | NDArray[np.uint8] | str | PathLike[str]
 Labels = NDArray[np.uint8]
 

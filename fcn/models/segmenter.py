@@ -170,7 +170,7 @@ def create_model(
     Raises UserError for unknown names and for parts that do not fit together. The message says what is allowed.
     """
     if in_channels != 3:
-        raise UserError(f"in_channels={in_channels} is not possible; networks take images of 3 channels: repeat a gray one, or choose three")
+        raise UserError(f"in_channels={in_channels} is not possible; networks take 3 channels: repeat a gray one, or choose three")
     labels, count = given_classes(classes, num_classes)
     parts = [find("model", model), find("backbone", backbone), find("upsample", upsample)]
     found = by_part(parts, plain(options))
@@ -179,7 +179,7 @@ def create_model(
     head = {key: found["model"].pop(key) for key in AUXILIARY if key in found["model"]}
     check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
-    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)  # type: ignore[arg-type]
+    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
     return network
@@ -203,11 +203,8 @@ def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: i
 
 def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Options by the kind of the part that has them. Raises UserError for an option that no part has, or more than one."""
-    for key in options:
-        if key in ELSEWHERE:
-            raise UserError(f"create_model has no argument '{key}'; {ELSEWHERE[key]}")
     owners = {part.kind: [setting for setting in part.settings if (part.kind, setting.name) not in ARGUMENTS] for part in parts}
-    return by_owner(owners, options, " ".join(f"{part.kind}={part.name}" for part in parts))
+    return by_owner(owners, options, " ".join(f"{part.kind}={part.name}" for part in parts), ELSEWHERE)
 
 
 def assemble(

@@ -58,14 +58,14 @@ def verify_mode(data: PartConfig) -> str:
     return "none" if find("data", data.name).facts.get("sound") else data.options()["verify"]
 
 
-def look_at(training: Any, validation: Any, mode: str) -> None:
+def look_at(training: Any, validation: Any, mode: str, *, progress: bool = True) -> None:
     """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
-    nothing to score. mode: how many samples are read, see ``fcn.data.verify``."""
+    nothing to score. mode, progress: see ``fcn.data.verify``."""
     from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
     from fcn.data.verify import verify
 
     if mode != "none":
-        train_census, val_census = all_of([partial(verify, split, mode) for split in (training, validation)])
+        train_census, val_census = all_of([partial(verify, split, mode, progress=progress) for split in (training, validation)])
         all_of(
             [
                 partial(refuse_too_few, train_census, 2, "the training split"),

@@ -89,7 +89,8 @@ def check_classes(model: Segmenter, labels: LabelSet, model_name: str = "the mod
     else:
         return
     raise UserError(
-        f"{model_name} {trained} and {split} has {labels.num_classes} ({listed(labels.names, 5)}); give the data set that it was trained for"
+        f"{model_name} {trained} and {split} has {labels.num_classes} ({listed(labels.names, 5)}); "
+        f"give the data set that it was trained for"
     )
 
 

@@ -61,9 +61,10 @@ def run_training(
 ) -> float:
     """Train from ``state.step`` to the end of the plan; returns the best mIoU on ``validation``.
 
-    progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (before the first step, after every epoch and every
-    ``save_seconds``), ``best.pt``, ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
-    Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
+    progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry.
+
+    Leaves ``last.pt`` (before the first step, after every epoch and every ``save_seconds``), ``best.pt``, ``metrics.jsonl``,
+    ``curves.png`` and ``samples.png`` in ``folder``. Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
     nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
     checkpoint untouched.
     """
@@ -114,7 +115,14 @@ def run_training(
                 agree_on_buffers(state.scored, accelerator)
                 samples = Samples(len(validation), accelerator.num_processes)
                 matrix = score_split(
-                    state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep, progress=progress
+                    state.scored,
+                    validation,
+                    strategy,
+                    accelerator,
+                    workers=workers,
+                    title="  validation",
+                    visit=samples.keep,
+                    progress=progress,
                 )
                 result = scores(matrix)
                 if records is not None:

@@ -73,7 +73,7 @@ def test_any_sequence_of_factors_is_one(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": None}, "inference=None is not known; allowed: auto, stream, whole, windows"),
+        ({"strategy": None}, "strategy=None is not known; allowed: auto, stream, whole, windows"),
         ({"flip": "false"}, "flip=false is not allowed; flip is true or false"),
         ({"strategy": "windows", "size": 10.5}, "size=10.5 is not allowed; size is a whole number, 1 or more"),
         ({"strategy": "windows", "overlap": float("nan")}, "overlap=nan is not allowed"),

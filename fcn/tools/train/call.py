@@ -29,6 +29,18 @@ PARTS = default_parts("train")
 KINDS = {"optim": "optim", "schedule": "schedule", "inference": "strategy"}  # kinds of parts, and their arguments in Python
 COLOR = ("brightness", "contrast", "saturation")
 COMMAND_ONLY = ("plugins",)  # of fcn train: in Python, an import
+ELSEWHERE = {  # arguments of other libraries, and what is meant here
+    "learning_rate": "the learning rate is lr=",
+    "num_epochs": "it is epochs=",
+    "max_epochs": "it is epochs=",
+    "num_workers": "it is workers=",
+    "optimizer": "it is optim=",
+    "scheduler": "it is schedule=",
+    "lr_scheduler": "it is schedule=",
+    "loss": "give each term its weight, as cross_entropy=1.0, dice=1.0",
+    "criterion": "give each term of the loss its weight, as cross_entropy=1.0, dice=1.0",
+    "augmentation": "give crop_size=, scale=, augment_flip=, brightness=, contrast=, saturation= and hue=",
+}
 OF_THE_MACHINE = ("device", "precision", "workers", "save_seconds", "tensorboard", "output", "resume")  # may differ when a run goes on
 
 
@@ -130,7 +142,7 @@ def train(
         check_same(model, training, settings, resumed, f"{config.resume}/last.pt")
     with accelerated(device, precision) as accelerator, torch.random.fork_rng(devices=[]):
         if accelerator.is_main_process and not resumed:
-            look_at(training, validation, verify)
+            look_at(training, validation, verify, progress=progress)
         torch.manual_seed(config.seed)
         model.labels = training.labels
         folder, best = fit(
@@ -161,8 +173,8 @@ def configuration(parts: Mapping[str, str], given: Mapping[str, Any], options: M
 
     parts: names of optimizer, schedule and strategy. given: settings of the command. options: all other settings, by their last words.
     """
-    found = by_owner(owners(parts), options, "fcn.train")
-    made = {kind: part_schema(kind, name)(**found[KINDS[kind]]) for kind, name in parts.items()}
+    found = by_owner(owners(parts), options, "fcn.train", ELSEWHERE)
+    made: dict[str, Any] = {kind: part_schema(kind, name)(**found[KINDS[kind]]) for kind, name in parts.items()}
     augment: dict[str, Any] = {"crop_size": Recipe.crop_size, "scale": Recipe().scale} | dict.fromkeys(COLOR, Recipe.color)
     rest: dict[str, Any] = {
         "augment": AugmentConfig(**augment | found["augment"]),
@@ -173,7 +185,7 @@ def configuration(parts: Mapping[str, str], given: Mapping[str, Any], options: M
 
 def owners(parts: Mapping[str, str]) -> dict[str, tuple[Setting, ...]]:
     """The settings that ``options`` of ``train`` may hold, by what has them: "" is the training itself."""
-    explicit = train.__kwdefaults__
+    explicit = train.__kwdefaults__ or {}
     own = tuple(setting for setting in settings_of(TrainConfig) if setting.name not in explicit and setting.name not in COMMAND_ONLY)
     found = {"": own, "augment": settings_of(AugmentConfig), "loss": loss_schema().SETTINGS}
     return found | {KINDS[kind]: find(kind, name).settings for kind, name in parts.items()}

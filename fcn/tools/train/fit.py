@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from fcn.core.errors import UserError
 from fcn.core.files import remove_unfinished, written
+from fcn.core.names import said
 from fcn.data.split import Split
 from fcn.data.transforms import ColorJitter, TrainingTransform
 from fcn.inference.strategies import create_strategy
@@ -114,8 +115,8 @@ def check_batch(config: TrainConfig, model: Segmenter) -> None:
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
     if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
         raise UserError(
-            f"batch_size=1 with augment.crop_size={config.augment.crop_size} leaves one cell at stride {model.backbone.strides[-1]}, "
-            f"of which batch norm cannot take a variance; give a larger batch or crop"
+            f"batch_size=1 with {said('augment.crop_size', config.augment.crop_size)} leaves one cell at stride "
+            f"{model.backbone.strides[-1]}, of which batch norm cannot take a variance; give a larger batch or crop"
         )
 
 

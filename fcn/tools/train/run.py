@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.tools.folders import refuse_used
 from fcn.tools.parts import load_splits, look_at, model_of, verify_mode
 from fcn.tools.train.resume import check_same, read_last
@@ -75,4 +76,6 @@ def check_folder(config: TrainConfig) -> None:
     if config.resume is None:
         refuse_used(config.output)
     if config.tensorboard and find_spec("tensorboard") is None:
-        raise UserError('tensorboard=true needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out')
+        raise UserError(
+            f'{said("tensorboard", True)} needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out'
+        )
