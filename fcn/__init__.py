@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fcn.core.errors import NotConvertible as NotConvertible
+    from fcn.core.errors import NotDilatable as NotDilatable
+    from fcn.core.errors import NotStreamable as NotStreamable
     from fcn.core.errors import UserError as UserError
     from fcn.core.labels import VOID as VOID
     from fcn.core.labels import LabelSet as LabelSet
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 PLACES = {
     "Evaluation": "fcn.training.metrics",
     "LabelSet": "fcn.core.labels",
+    "NotConvertible": "fcn.core.errors",
+    "NotDilatable": "fcn.core.errors",
+    "NotStreamable": "fcn.core.errors",
     "Trained": "fcn.tools.train.call",
     "UserError": "fcn.core.errors",
     "VOID": "fcn.core.labels",

@@ -144,14 +144,19 @@ _registered: dict[tuple[str, str], Part] = {}  # parts of users, and own ones wh
 
 
 def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
-    """Make a function or a class a part: ``@fcn.register("upsample", "gain")``.
+    """A decorator that makes a function or a class of yours a part, which is then used by its name.
 
-    kind: model, backbone, upsample, data, loss, optim, schedule or inference.
+    >>> @fcn.register("schedule", "halves")
+    >>> def halves(progress: float, *, count: int = 2) -> float:
+    >>>     return 0.5 ** int(progress * (count + 1))
+
+    kind: "model", "backbone", "upsample", "data", "loss", "optim", "schedule" or "inference" (docs/extending.md has an example of each).
     names: one or more names. A function with several gets the chosen one as its parameter ``name``.
     facts: values for keyword-only parameters, which then are not settings. Also facts of the kind: ``output_stride`` of a model is the
         default for its backbone; ``sound`` of a data set means that its samples need no check before a training.
 
-    The part belongs to the module that calls this, wherever the function is from: that is what loading a checkpoint asks for.
+    Returns the decorator. Keyword-only parameters of the part are its settings. The part belongs to the module that calls this, wherever
+    the function is from: that is what loading a checkpoint asks for.
 
     Raises UserError for an unknown kind or fact, a name that another part has, and a setting that cannot be set.
     """

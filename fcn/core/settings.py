@@ -285,6 +285,8 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if value is None or isinstance(value, bool | str):
         return value
+    if hasattr(value, "tolist"):  # an array
+        return plain(value.tolist())
     return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
 
 

@@ -6,7 +6,7 @@ interpolates them by that whole factor, and crops the image's size from the top 
 size. The whole toolkit has one convention: bilinear, ``align_corners=False``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from numbers import Integral
 from typing import Annotated, Any, NamedTuple
@@ -150,7 +150,7 @@ def create_model(
 
     >>> model = fcn.create_model("fcn8s", backbone="compact", classes=["ground", "road"])
     >>> logits = model(model.normalize(torch.zeros(1, 3, 20, 30, dtype=torch.uint8)))  # (1, 2, 20, 30)
-    >>> model = fcn.create_model("deeplabv3plus", backbone="resnet18", num_classes=21, output_stride=16, aux=True)
+    >>> network = fcn.create_model("deeplabv3plus", backbone="resnet18", num_classes=21, output_stride=16, aux=True)
 
     model: decoder: "fcn32s" to "fcn2s", "fcn", "deeplabv3", "deeplabv3plus", "unet", "lraspp" or "smp"; default "fcn2s".
     num_classes: number of classes, 2 to 255, background included.
@@ -162,7 +162,7 @@ def create_model(
     weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file. With "torchvision", the settings that they
         were trained with are the defaults.
     backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
-    options: settings of the parts; the table below lists all. If several parts have a setting, write the part before it:
+    options: settings of the parts, which docs/api.md lists. If several parts have a setting, write the part before it:
         ``upsample_channels=64``.
 
     Returns the network in training mode: ``forward`` takes normalised images (N, 3, H, W), gives logits (N, num_classes, H, W).
@@ -190,8 +190,8 @@ def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: i
     if isinstance(classes, str):
         raise UserError(f"classes={classes!r} is one word; give a list of names, as classes=['ground', 'road'], or a number")
     labels = classes if isinstance(classes, LabelSet) else None
-    if labels is None and classes is not None and not isinstance(classes, Integral):
-        labels = LabelSet(tuple(classes))  # type: ignore[arg-type]
+    if labels is None and isinstance(classes, Iterable):
+        labels = LabelSet(tuple(classes))
     count = labels.num_classes if labels else classes if classes is not None else num_classes
     if count is None or (num_classes is not None and count != num_classes):
         given = "neither is given" if count is None else f"num_classes={num_classes} and classes={classes} differ"

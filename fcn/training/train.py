@@ -64,7 +64,9 @@ def run_training(
     progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry.
 
     Leaves ``last.pt`` (before the first step, after every epoch and every ``save_seconds``), ``best.pt``, ``metrics.jsonl``,
-    ``curves.png`` and ``samples.png`` in ``folder``. Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
+    ``curves.png`` and ``samples.png`` in ``folder``.
+
+    Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
     nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
     checkpoint untouched.
     """

@@ -1,7 +1,7 @@
 """``fcn.train``: the training of ``fcn train``, of a model and two splits that the caller has made."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,9 @@ from fcn.training.evaluate import check_classes
 
 PARTS = default_parts("train")
 KINDS = {"optim": "optim", "schedule": "schedule", "inference": "strategy"}  # kinds of parts, and their arguments in Python
-COLOR = ("brightness", "contrast", "saturation")
+AUGMENT: dict[str, Any] = {"crop_size": Recipe.crop_size, "scale": Recipe().scale} | dict.fromkeys(
+    ("brightness", "contrast", "saturation"), Recipe.color
+)
 COMMAND_ONLY = ("plugins",)  # of fcn train: in Python, an import
 ELSEWHERE = {  # arguments of other libraries, and what is meant here
     "learning_rate": "the learning rate is lr=",
@@ -103,7 +105,7 @@ def train(
     verify: samples that are checked before: "auto" (all up to 500, else 500 of them), "all" or "none"; default "auto".
     progress: show progress and each validation's table on stderr; default True.
     options: every other setting of ``fcn train``, by its last word: ``crop_size=320``, ``lr=0.001``, ``dice=1.0``, ``warmup=0.1``. If
-        several parts have a setting, write the part before it: ``augment_flip=0.5``. The table below lists all.
+        several parts have a setting, write the part before it: ``augment_flip=0.5``. docs/api.md lists all.
 
     Returns a ``Trained``: ``mean_iou``, ``checkpoint``, ``folder``.
 
@@ -175,9 +177,8 @@ def configuration(parts: Mapping[str, str], given: Mapping[str, Any], options: M
     """
     found = by_owner(owners(parts), options, "fcn.train", ELSEWHERE)
     made: dict[str, Any] = {kind: part_schema(kind, name)(**found[KINDS[kind]]) for kind, name in parts.items()}
-    augment: dict[str, Any] = {"crop_size": Recipe.crop_size, "scale": Recipe().scale} | dict.fromkeys(COLOR, Recipe.color)
     rest: dict[str, Any] = {
-        "augment": AugmentConfig(**augment | found["augment"]),
+        "augment": AugmentConfig(**AUGMENT | found["augment"]),
         "loss": loss_schema()(**found["loss"]),
     }
     return TrainConfig(**made, **rest, **given, **found[""])
@@ -187,7 +188,8 @@ def owners(parts: Mapping[str, str]) -> dict[str, tuple[Setting, ...]]:
     """The settings that ``options`` of ``train`` may hold, by what has them: "" is the training itself."""
     explicit = train.__kwdefaults__ or {}
     own = tuple(setting for setting in settings_of(TrainConfig) if setting.name not in explicit and setting.name not in COMMAND_ONLY)
-    found = {"": own, "augment": settings_of(AugmentConfig), "loss": loss_schema().SETTINGS}
+    augment = tuple(replace(setting, default=AUGMENT.get(setting.name, setting.default)) for setting in settings_of(AugmentConfig))
+    found = {"": own, "augment": augment, "loss": loss_schema().SETTINGS}
     return found | {KINDS[kind]: find(kind, name).settings for kind, name in parts.items()}
 
 
