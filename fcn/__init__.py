@@ -68,7 +68,9 @@ __all__ = list(PLACES)
 def __getattr__(name: str) -> Any:
     if name in PLACES:
         return getattr(import_module(PLACES[name]), name)
-    raise AttributeError(f"module 'fcn' has no attribute '{name}'; it has {', '.join(__all__)}")
+    from fcn.core.names import suggest
+
+    raise AttributeError(f"module 'fcn' has no attribute '{name}'; {suggest(name, __all__)}")
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ from os import PathLike
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.names import said, suggest
+from fcn.core.names import said, spelled, suggest
 
 REQUIRED: Any = "???"  # the default of a setting that must be given; omegaconf's mark
 PLAIN = (bool, int, float, str)
@@ -149,8 +149,8 @@ class Setting:
         if self.words:
             texts = [f"one of {', '.join(self.words)}"]
         if not texts:
-            texts = [f"a list of {KINDS[self.type][1]}" if self.listed else KINDS[self.type][0]]
-        return " and ".join(texts) + (", or null" if self.optional else "")
+            texts = [f"a list of {KINDS[self.type][1]}" if self.listed else kind_of(self.type)]
+        return " and ".join(texts) + (f", or {spelled(None)}" if self.optional else "")
 
     def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
         """Raises SettingError if ``value`` is not allowed. key: the caller's name of the setting."""
@@ -164,7 +164,7 @@ class Setting:
         if not (fits and all(one.holds(value) for one in self.ranges)):
             endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
             more = ", and finite" if endless and not self.infinite else ""
-            kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{KINDS[self.type][0]}, "
+            kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{kind_of(self.type)}, "
             raise SettingError(
                 f"{key}={list(value) if isinstance(value, tuple) else value} is not allowed; {key} is {kind}{self.allowed}{more}",
                 name=self.name,
@@ -180,11 +180,16 @@ class Setting:
 
 
 KINDS = {
-    bool: ("true or false", "truth values"),
+    bool: ("a truth value", "truth values"),
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
     str: ("a word", "words"),
 }
+
+
+def kind_of(type: type) -> str:
+    """The values of a type, in words."""
+    return f"{spelled(True)} or {spelled(False)}" if type is bool else KINDS[type][0]
 
 
 def settings_of(declared: Any) -> tuple[Setting, ...]:
