@@ -113,7 +113,7 @@ class OddError(UserError):
         super().__init__(f"{one} and {two}")
 
 
-class Unpicklable(UserError):
+class BoundError(UserError):
     def __init__(self, message):
         super().__init__(message)
         self.held = lambda: None
@@ -133,7 +133,7 @@ class Failing(Random):
     [
         (FileNotFoundError("there is no file x"), FileNotFoundError, "there is no file x"),
         (OddError("this", "that"), UserError, "this and that"),  # cannot be unpickled: it takes two arguments
-        (Unpicklable("a thing with"), UserError, "a thing with"),  # cannot be pickled
+        (BoundError("a thing with"), UserError, "a thing with"),  # cannot be pickled
         (ValueError("3 is odd"), RuntimeError, "sample 'a' cannot be read: ValueError: 3 is odd"),  # of no reader of ours
         (IndexError("7 of 3"), RuntimeError, "sample 'a' cannot be read: IndexError: 7 of 3"),
         (RuntimeError("INTERNAL ASSERT FAILED"), RuntimeError, "sample 'a' cannot be read: RuntimeError: INTERNAL ASSERT FAILED"),

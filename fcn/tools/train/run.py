@@ -27,6 +27,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     """
     import torch
 
+    from fcn.models.backbones import backbone_part
     from fcn.tools.train.fit import fit
     from fcn.training.checkpoint import model_from_state
     from fcn.training.devices import create_accelerator
@@ -36,6 +37,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)  # the run is scored and resumed from other folders as well
     resumed = read_last(Path(config.resume)) if config.resume else None
+    backbone_part(config.backbone.name)  # which answers a wrong word, before the data is read
     with accelerator.main_process_first():  # which downloads and checks
         training, validation = load_splits(asdict(config.data), *(config.data.options()[split] for split in ("train", "val")))
         if accelerator.is_main_process and not resumed:

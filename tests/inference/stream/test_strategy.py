@@ -53,7 +53,7 @@ def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
     assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
     equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
     assert (equal | (margin(model, image) < 1e-4)).all()
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 3000 pixels wide and may take 0.00 GiB; give it more"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 3000 pixels wide and may take 0.00 GiB; give a larger"):
         create_strategy("stream", memory=1e-4)(model, image)
 
 
@@ -79,7 +79,7 @@ def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypa
 def test_band_and_strip_keep_to_the_memory_that_is_given(model):
     image = picture(64, 100)
     stream(model, image, band=20, strip=30, memory=0.5)
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give it more by"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give a larger"):
         stream(model, image, band=20, strip=30, memory=1e-4)
 
 
