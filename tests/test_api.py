@@ -136,7 +136,7 @@ class TestTrain:
             torch.manual_seed(0)
             model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
             place = options if "resume" in options else {"output": tmp_path / name}
-            return fcn.train(model, Stripes(left=left), Stripes(), verify="none", dice=np.float64(0.5), **{**TINY, **place, **options})
+            return fcn.train(model, Stripes(left=left), Stripes(), verify="none", dice=np.float64(0.5), augment_flip=0.25, **{**TINY, **place, **options})
 
         whole = trained("whole")
         with pytest.raises(KeyboardInterrupt):
@@ -149,7 +149,9 @@ class TestTrain:
         assert trained("cut", resume=tmp_path / "cut") == whole.__class__(whole.mean_iou, tmp_path / "cut" / "best.pt", tmp_path / "cut")
         one, other = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "cut"))
         assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
-        assert one["settings"]["loss"]["dice"] == 0.5
+        assert (one["settings"]["loss"]["dice"], one["settings"]["augment"]["flip"]) == (0.5, 0.25)
+        with pytest.raises(fcn.UserError, match=r"holds something already; .*fcn.train\(\.\.\., resume='.*cut'\) goes on"):
+            trained("cut")
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
