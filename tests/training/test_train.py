@@ -113,7 +113,7 @@ class TestResume:
         cut = tmp_path / "cut"
         call = ["train", *words, f"output={cut}"]
         kills = 0
-        for awaited, delay in (("config.yaml", 0.0), ("last.pt", 0.0), ("last.pt", 0.13), ("last.pt", 0.31)):
+        for awaited, delay in (("config.yaml", 0.0), ("last.pt", 0.0), ("last.pt", 0.2)):
             file = cut / awaited  # the first kill comes before the first checkpoint
             before = file.stat().st_mtime_ns if file.exists() else 0
             process, receiver = begin(command, str(tmp_path), *call)
