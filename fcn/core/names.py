@@ -30,11 +30,14 @@ def said(setting: str, value: object = None) -> str:
     ``strategy='stream'`` in Python."""
     kind, _, name = setting.partition(".")
     word = setting if _settings else ARGUMENTS.get(setting, name or kind)
-    if value is None:
-        return word
+    return word if value is None else f"{word}={spelled(value)}"
+
+
+def spelled(value: object) -> str:
+    """A value as the caller writes it: null, true and a bare word on the command line, None, True and 'word' in Python."""
     if not _settings:
-        return f"{word}={value!r}"
-    return f"{word}={str(value).lower() if isinstance(value, bool) else value}"
+        return repr(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def suggest(word: str, words: Iterable[str]) -> str:

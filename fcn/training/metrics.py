@@ -8,12 +8,13 @@ the means, as is one absent from the truth for the mean accuracy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID
+from fcn.core.labels import VOID, LabelSet
 
 
 def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
@@ -65,6 +66,62 @@ def scores(matrix: Tensor) -> Scores:
         iou=tuple(iou.tolist()),
         accuracy=tuple(accuracy.tolist()),
     )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """The scores of a model on a split; ``print`` shows them as ``fcn evaluate`` does. All are shares, 0 to 1; nan: nothing to divide by.
+
+    labels: classes of the split.
+    confusion: pixels, int64 tensor (num_classes, num_classes), row = truth, column = prediction; void is left out.
+    """
+
+    labels: LabelSet
+    confusion: Tensor
+
+    @cached_property
+    def scores(self) -> Scores:
+        return scores(self.confusion)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of the classes' IoU; a class that is neither in the truth nor predicted is left out."""
+        return self.scores.miou
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """Intersection over union by class name."""
+        return dict(zip(self.labels.names, self.scores.iou, strict=True))
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of a class's pixels that are labelled as it (recall), by class name."""
+        return dict(zip(self.labels.names, self.scores.accuracy, strict=True))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels that are labelled right."""
+        return self.scores.pixel_accuracy
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean of the classes' accuracy."""
+        return self.scores.mean_accuracy
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean of the classes' IoU, weighted with their share of the pixels."""
+        return self.scores.frequency_weighted_iou
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; nan becomes None."""
+        return {**self.scores.as_dict(self.labels.names), "confusion": self.confusion.tolist()}
+
+    def __str__(self) -> str:
+        return table(self.scores, self.confusion, self.labels.names)
+
+    def __repr__(self) -> str:
+        return f"Evaluation(mean_iou={self.mean_iou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f}, {self.labels.num_classes} classes)"
 
 
 def plain(value: float) -> float | None:

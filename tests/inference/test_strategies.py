@@ -151,7 +151,7 @@ def test_the_estimate_of_a_pass_grows_with_the_area(model):
 
 
 def test_wrong_words_are_answered(model):
-    with pytest.raises(ValueError, match="inference=hole is not known; did you mean whole"):
+    with pytest.raises(ValueError, match="strategy=hole is not known; did you mean whole"):
         create_strategy("hole")
-    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes flip, scales"):
+    with pytest.raises(ValueError, match="strategy=whole has no option 'size'; it takes flip, scales"):
         create_strategy("whole", size=3)

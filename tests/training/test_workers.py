@@ -21,7 +21,7 @@ from fcn.models.segmenter import create_model
 from fcn.training import workers
 from fcn.training.batches import Plan, scoring_loader, training_loader
 from fcn.training.devices import create_accelerator
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from fcn.training.workers import LostWorkerError, Piped, delivered, read_or_fault, tell_of_little_shared_memory
 from tests.conftest import TINY
 
@@ -177,7 +177,7 @@ def test_a_killed_worker_ends_a_scoring_in_one_sentence(monkeypatch):
     monkeypatch.setattr(workers, "QUIET", 0.5)  # after which it is missed even if it died before torch listened
     model = create_model("fcn8s", backbone="compact", num_classes=2)
     with pytest.raises(LostWorkerError, match=LOST):
-        evaluate(model, Deadly(), create_strategy("whole"), create_accelerator("cpu", "fp32"), workers=1)
+        score_split(model, Deadly(), create_strategy("whole"), create_accelerator("cpu", "fp32"), workers=1)
 
 
 def test_a_killed_worker_ends_a_training_that_says_how_it_goes_on(tmp_path, monkeypatch, capsys):

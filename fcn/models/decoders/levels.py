@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import nn
 
 from fcn.core.errors import UserError
-from fcn.core.names import said
+from fcn.core.names import said, spelled
 from fcn.models.layers import Grid, regrid
 from fcn.models.upsample import Upsampler
 
@@ -101,7 +101,7 @@ def last_step(
     """
     own = features.strides[level]
     if stride is not None and (stride < 1 or own % stride):
-        raise UserError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or null")
+        raise UserError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or {spelled(None)}")
     if resize not in (FACTOR, SIZE):
         raise UserError(f"resize={resize} is not known; allowed: {FACTOR}, {SIZE}")
     fixed = not any(True for _ in upsample(num_classes, num_classes, 2).parameters())

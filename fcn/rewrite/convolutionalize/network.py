@@ -34,31 +34,38 @@ def convolutionalize(
     in_channels: int | None = None,
     padding: Padding = "image",
 ) -> nn.Module:
-    """A fully convolutional network with the weights of ``classifier``: images (N, C, H, W) to scores (N, classes, h, w).
+    """A fully convolutional network with the weights of a classifier.
 
-    dense:
+    >>> classifier = torchvision.models.resnet18().eval()
+    >>> network = fcn.convolutionalize(classifier)
+    >>> network(torch.zeros(1, 3, 256, 288)).shape  # (1, 1000, 2, 3): the classifier on windows of 224 x 224 pixels
+    >>> pixels = fcn.convolutionalize(classifier, dense="pixel")  # every cell of the features is classified
+
+    classifier: network from images (N, C, H, W) to scores (N, classes). It is left as it was.
+    dense: "window" or "pixel"; default "window".
         "window": a pool over all cells becomes a pool of the size that it has at the trained size, which slides by one cell. At the trained
-        size the result is the classifier's (h = w = 1); on a larger image each cell is one window, and smaller images are refused. Without
+        size the result is the classifier's (h = w = 1). On a larger image each cell is one window; smaller images are refused. Without
         padding in the classifier a cell is exactly what the classifier gives for its window, cut out. With padding it is not: inside an
         image the layers read the surroundings of the window where, for the window alone, they read zeros.
-        "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result,
-        at any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names
-        it). Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
-    input_size: the trained size in pixels, (height, width) or one number; by default what timm's or torchvision's records say, else 224.
-    in_channels: channels of the image; by default the first likely number with which the classifier runs.
-
-    padding:
+        "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result, at
+        any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names it).
+        Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
+    input_size: trained size in pixels, (height, width) or one number; default: what timm's or torchvision's records say, else 224.
+    in_channels: channels of the image; default: the first likely number with which the classifier runs.
+    padding: "image" or "window"; default "image".
         "image": layers pad as they do in the classifier. With padding that depends on the image's size ("SAME", in networks that come from
         TensorFlow) the places of the cells depend on it too: a warning says so for ``dense="window"``.
         "window": such layers pad, at any size, what they pad at the trained size. Cell (i, j) then lies on the same pixels in every image,
         and inside an image its scores do not depend on the image's size. At the trained size both are the classifier. Other padding is
         left as it is, and so are networks without padding of this kind.
 
-    The copy has the parameters' names (those of linear layers are reshaped), the mode and the types of the classifier, which is left as it
-    was. Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of
-    the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space, still see the
-    whole image: a warning names them. Raises UserError, naming the layer and the reason, for what does more than slide (attention, a
-    flatten that is not part of the head), for networks without scores, and for an ``input_size`` at which the classifier does not run.
+    Returns a network from images (N, C, H, W) to scores (N, classes, h, w). It has the parameters' names (those of linear layers are
+    reshaped), the mode and the types of the classifier. Hooks that change what layers give, and a layer's own ``forward``, become part of
+    it (see ``fcn.rewrite.trace``); wrappers of the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms
+    with statistics over space, still see the whole image: a warning names them. Long et al. 2015, section 3.1, arXiv:1411.4038.
+
+    Raises NotConvertible, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the
+    head); UserError for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
     classifier = unwrapped(classifier)
     name = type(classifier).__name__

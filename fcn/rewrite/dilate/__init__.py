@@ -28,14 +28,22 @@ __all__ = ["Reading", "dilate", "rewrite"]
 
 
 def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False, in_channels: int | None = None) -> nn.Module:
-    """A copy of ``network`` (images (N, C, H, W) to maps, or a list of them) whose maps have a stride of at most ``output_stride``.
+    """A copy of a network with denser maps: strides become dilation, and the weights stay.
 
-    The copy has the same parameter names, mode and trainability; ``network`` is left as it was. ``dilate_first``: convolutions that lose
-    their stride are dilated as well, the convention in which torchvision's dilated MobileNetV3 was trained; the exactness above is then
-    lost. ``in_channels``: channels of the image; by default the first likely number with which the network runs.
+    >>> trunk = torchvision.models.resnet18()
+    >>> trunk = torch.nn.Sequential(*list(trunk.children())[:-2]).eval()
+    >>> fine = fcn.dilate(trunk, output_stride=8)  # fine(images)[..., ::4, ::4] is trunk(images)
 
-    Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of the
-    network (DataParallel, ``torch.compile``) do not. Raises NotDilatable for an ``output_stride`` that the network cannot have, and, naming
+    network: network from images (N, C, H, W) to maps, or a list of them. It is left as it was.
+    output_stride: upper bound of the maps' stride (pixels per cell), a divisor of the network's own.
+    dilate_first: also dilate convolutions that lose their stride, as torchvision's dilated MobileNetV3 was trained; default False. The
+        copy's cells are then no longer those of the network.
+    in_channels: channels of the image; default: the first likely number with which the network runs.
+
+    Returns the copy, with the same parameter names, mode and trainability. Hooks that change what layers give, and a layer's own
+    ``forward``, become part of it; wrappers of the network (DataParallel, ``torch.compile``) do not. Chen et al. 2015, arXiv:1412.7062.
+
+    Raises NotDilatable for an ``output_stride`` that the network cannot have, and, naming
     the layer, for what cannot be dilated.
     """
     copy = trace(network)

@@ -32,7 +32,7 @@ from fcn.tools.compare.paired import paired
 from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from fcn.training.metrics import plain, scores
 from fcn.training.records import read_lines
 
@@ -78,7 +78,7 @@ def score_cell(
         if index in chosen:
             kept[str(index)] = prediction.numpy()
 
-    matrix = evaluate(model, split, strategy, accelerator, workers=workers, visit=visit)
+    matrix = score_split(model, split, strategy, accelerator, workers=workers, visit=visit)
     result, edges = scores(matrix), boundary[0].double() / boundary[1]
     slim = [iou for name in thin if (iou := result.iou[split.labels.index(name)]) == iou]  # classes that occur
     return {

@@ -17,7 +17,7 @@ from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.compare.training import InTurn, run_cell
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.hardware import environment
-from fcn.tools.parts import load_split, load_splits, look_at, model_of
+from fcn.tools.parts import load_split, load_splits, look_at, model_of, verify_mode
 from fcn.tools.schema import part_schema
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def prepare(config: CompareConfig) -> None:
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    look_at(config.data, training, validation)
+    look_at(training, validation, verify_mode(config.data))
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])

@@ -18,7 +18,7 @@ from fcn.inference.stream import prepare, strategy, stream
 from fcn.inference.stream.run import Run
 from fcn.models.segmenter import create_model
 from fcn.training.devices import create_accelerator
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from tests.inference.stream.compare import lively
 
 CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
@@ -182,8 +182,8 @@ def test_photographs_are_scored_alike(model):
     split = create_split("camvid", "val", root=str(CAMVID))
     split.pairs, split.names = split.pairs[:3], split.names[:3]
     accelerator = create_accelerator("cpu", "fp32")
-    one = evaluate(model, split, create_strategy("whole"), accelerator, workers=0)
-    other = evaluate(model, split, create_strategy("stream", band=96), accelerator, workers=0)
+    one = score_split(model, split, create_strategy("whole"), accelerator, workers=0)
+    other = score_split(model, split, create_strategy("stream", band=96), accelerator, workers=0)
     close = sum(int((margin(model, split[index][0]) < 1e-4).sum()) for index in range(len(split)))
     assert one.sum() == other.sum() > 0
     assert (one - other).abs().sum() <= 2 * close
