@@ -196,7 +196,7 @@ def _valued(words: dict[int, str], path: Path) -> Classes:
 def _labels(names: list[str], colors: Mapping[str, Color], source: str) -> LabelSet:
     try:
         return LabelSet(tuple(names), tuple(colors[name] for name in names) if colors else ())
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{source}: {error}") from None
 
 

@@ -69,7 +69,7 @@ def read_coco(path: Path, root: Path) -> Drawing:
     first = [] if "background" in names else ["background"]
     try:
         labels = LabelSet((*first, *names))
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
     classes = {number: labels.names.index(name) for number, name in categories}
     folders = _folders(path, root)

@@ -240,7 +240,7 @@ def _lines(path: Path) -> list[str]:
     """The lines of a text file; none where it is no text, and so no list."""
     try:
         return [line.strip() for line in read_text(path).splitlines()]
-    except ValueError:
+    except UserError:
         return []
 
 
@@ -262,6 +262,6 @@ def _all_masks(layout: Layout, root: Path, pairs: list[Pair]) -> list[str]:
     for place in layout.places.values():
         try:
             found += files_of(place)[1].values()
-        except (ValueError, OSError):
+        except (UserError, OSError):
             continue
     return sorted(found) or [pair.labels for pair in pairs]

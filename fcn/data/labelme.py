@@ -52,7 +52,7 @@ def read_labelme(root: Path, files: list[Path], every: list[Path]) -> Drawing:
         first = next((name for name in _BACKGROUND if name in names), "background")
         try:
             labels = LabelSet((first, *sorted(names - {first, "__ignore__"})))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"the labels in {files[0].parent}: {error}") from None
     return Drawing(
         labels, [Sample(path.stem, _image(path, contents[path]), partial(draw_shapes, contents[path], labels, path)) for path in files]

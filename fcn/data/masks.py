@@ -202,7 +202,7 @@ def is_binary(paths: list[str]) -> bool:
     for path in Random(0).sample(paths, min(_LOOKED, len(paths))):
         try:
             raw = read_raw(path).values
-        except (ValueError, OSError):
+        except (UserError, OSError):
             continue
         if raw.ndim == 3:
             if not is_gray(raw):

@@ -229,7 +229,7 @@ def _looked(split: Split, index: int) -> Look | str:
     try:
         image, labels = split[index]
         kind, used = _file(split, index, image)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
         return f"{split.names[index]}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"

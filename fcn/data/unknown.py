@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from fcn.core.errors import UserError
 from fcn.core.names import listed
 from fcn.data.labelmaps import read_raw
 from fcn.data.layouts import IMAGES, Layout, find_layout, folders, visible
@@ -92,7 +93,7 @@ def _values(layout: Layout) -> Iterator[str]:
     try:
         maps = files_by_stem(place.masks, pattern=place.mask)
         raws = [read_raw(path).values for path in list(maps.values())[:_SAMPLE]]
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         yield str(error)
         return
     if any(raw.ndim == 3 for raw in raws):

@@ -169,7 +169,7 @@ class Resize(AxisMap):
 
     ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
     scale was given as a factor and does not follow from the two sizes; ``shortened`` that a factor was given which torch ignores at these
-    two sizes (``graph/rules/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
+    two sizes (``graph/ops/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
     82, cell 41 reads the first. ``routine`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
     in the type of the scores, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
     """

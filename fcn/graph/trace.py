@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fcn.core.errors import UserError
+from fcn.core.errors import Refusal, UserError
 from fcn.core.names import first_line
 from fcn.graph.networks import at_rest, unwrapped
 
@@ -36,7 +36,7 @@ class Trace:
     outputs: dict[str, fx.Node]
 
 
-class NotExportedError(UserError):
+class NotExportedError(Refusal):
     """A network that ``torch.export`` cannot read, most often since it branches on values."""
 
 

@@ -11,7 +11,8 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.graph import Graph, UnknownOperationError, may_alias, read_graph
+from fcn.graph import Graph, UnknownOperationError, read_graph
+from fcn.graph.ops import may_alias
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.models.segmenter import Segmenter
 
@@ -43,7 +44,7 @@ per_pixel: Kept[float | None] = Kept(4, weights=False)
 
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
-    with an operation that no rule understands."""
+    with an operation that is not understood."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     image = ImageSpec((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)

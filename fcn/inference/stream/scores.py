@@ -7,14 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable
+from fcn.core.names import said
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
+from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
-from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
 
 
@@ -90,7 +91,7 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     network's first output, or the one called "out".
 
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
-    Raises UserError, naming the layer, where an operation cannot be computed in bands.
+    Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
     """
     device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -99,7 +100,13 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         try:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
-            raise UserError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
+            reason = str(error).replace(PREFIX, "")
+            raise NotStreamable(
+                f"{said('inference', 'stream')} is not possible: {reason}; use {said('inference', 'windows')}",
+                layer=error.layer.removeprefix(PREFIX),
+                operation=error.operation,
+                reason=reason,
+            ) from error
         return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), ImageSpec.of(graph.input.fx.meta["val"])
 
     return programs.get(network, (height, width, dtype), make)

@@ -8,9 +8,9 @@ from typing import Any
 from fcn.data.survey import Survey, suggestions, traps
 from fcn.tools.pages import document, inline_picture
 from fcn.tools.tables import text_table
-from fcn.training.metrics import Scores, percent
+from fcn.training.metrics import Metrics, percent
 
-Ceilings = Mapping[int, Scores]  # by output stride
+Ceilings = Mapping[int, Metrics]  # by output stride
 
 
 def report(name: str, surveys: Sequence[Survey], ceilings: Ceilings, maps: int) -> dict[str, Any]:

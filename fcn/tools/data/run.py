@@ -26,7 +26,7 @@ def run(config: DataCommandConfig) -> int:
     from fcn.data.survey import survey
     from fcn.tools.ceiling.measure import ceilings
     from fcn.tools.data.report import page, report, text
-    from fcn.training.metrics import scores
+    from fcn.training.metrics import metrics
 
     begin = time.monotonic()
     refuse_used(config.output)
@@ -37,7 +37,7 @@ def run(config: DataCommandConfig) -> int:
     first = surveys[0]
     maps = spread(first.indices, _MAPS)
     measured = ceilings(_Some(splits[0], maps), config.strides) if maps else {}
-    found = report(config.data.name, surveys, {stride: scores(matrix) for stride, matrix in measured.items()}, len(maps))
+    found = report(config.data.name, surveys, {stride: metrics(matrix) for stride, matrix in measured.items()}, len(maps))
     folder = new_folder("data", config.output)
     with written(folder / "data.json") as temporary:
         temporary.write_text(json.dumps(found | {"settings": asdict(config.data)}, indent=1) + "\n")
