@@ -15,8 +15,8 @@ from torch import fx, nn
 
 from fcn.core.errors import NotConvertible, UserError
 from fcn.rewrite.convolutionalize.shapes import BATCH, Facts
+from fcn.rewrite.editable import free_name, replaceable
 from fcn.rewrite.names import layer_of, names_of, where
-from fcn.rewrite.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
 

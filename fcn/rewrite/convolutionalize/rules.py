@@ -19,8 +19,8 @@ from fcn.graph.shapes import Shape
 from fcn.rewrite.convolutionalize.head import Head, HeadTensor, Rule
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
 from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import known, names_of, where
-from fcn.rewrite.trace import arguments
 
 RULES: dict[str, Rule] = {}
 POOLS = ("avg_pool2d", "AvgPool2d", "max_pool2d", "MaxPool2d")

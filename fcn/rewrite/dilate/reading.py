@@ -18,8 +18,8 @@ from fcn.rewrite.dilate.measure import Spread, measure
 from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
 from fcn.rewrite.dilate.windows import LayerWindow, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 PADS = {
     "ZeroPad": "constant",

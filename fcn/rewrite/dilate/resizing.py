@@ -19,8 +19,8 @@ from fcn.rewrite.dilate.lattice import DilatedAxis, Lattice
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
 from fcn.rewrite.dilate.measure import Spread
 from fcn.rewrite.dilate.writing import add_layer
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 if TYPE_CHECKING:
     from fcn.rewrite.dilate.reading import Reading

@@ -11,8 +11,8 @@ from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.layers import CONV
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 LAYERS: dict[str, tuple[Any, ...]] = {  # of each kind: for sequences, images, volumes
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fcn.rewrite.dilate.layers import CONV, AveragePool, PowerPool, SamePad, flat_padding
 from fcn.rewrite.dilate.windows import LAYERS, LayerWindow
-from fcn.rewrite.trace import arguments, replaceable
+from fcn.rewrite.editable import arguments, replaceable
 
 
 def write_window(network: fx.GraphModule, node: fx.Node, old: LayerWindow, new: LayerWindow, spread: Sequence[int]) -> fx.Node:
