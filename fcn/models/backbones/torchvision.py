@@ -17,6 +17,7 @@ from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
 from fcn.rewrite.convolutionalize import linear_to_conv
 from fcn.rewrite.dilate import Reading, rewrite
+from fcn.rewrite.editable import editable
 
 CLASSIFIERS = (
     "alexnet", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
