@@ -34,7 +34,9 @@ class AugmentConfig(Checked):
     """
     crop_size: side of the training crops (pixels)
     scale: smallest and largest factor of the scale jitter
-    flip: probability of a mirrored sample
+    flip: probability of a mirrored sample, left and right
+    flip_vertical: probability of a mirrored sample, top and bottom (for images from above)
+    quarter_turns: turn samples by 0, 90, 180 or 270 degrees (for images from above and under the microscope)
     brightness: largest relative change of brightness
     contrast: largest relative change of contrast
     saturation: largest relative change of saturation
@@ -46,6 +48,8 @@ class AugmentConfig(Checked):
     crop_size: Annotated[int, at_least(1)] = REQUIRED
     scale: Annotated[list[float], items(interval(0, 16), count=2, example="[0.5,2.0]")] = REQUIRED
     flip: Annotated[float, between(0, 1)] = 0.5
+    flip_vertical: Annotated[float, between(0, 1)] = 0.0
+    quarter_turns: bool = False
     brightness: Annotated[float, between(0, 1)] = REQUIRED
     contrast: Annotated[float, between(0, 1)] = REQUIRED
     saturation: Annotated[float, between(0, 1)] = REQUIRED

@@ -129,9 +129,9 @@ class TestTraps:
         assert "holds the value 7 (first in row 0, column 16)" in told(root)
 
     def test_colours(self, root: Path) -> None:
-        put(root, "train", "a", np.stack([HALVES * 200] * 3, 2))
+        put(root, "train", "a", np.stack([HALVES * 200, HALVES * 0, HALVES * 0], 2))
         put(root, "val", "b", HALVES)
-        assert "holds the colour #c8c8c8 (first in row 0, column 16" in told(root)
+        assert "holds the colour #c80000 (first in row 0, column 16" in told(root)
 
     def test_masks_saved_as_jpeg(self, root: Path) -> None:
         put(root, "train", "a", HALVES, suffix="jpg")

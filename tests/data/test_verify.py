@@ -46,7 +46,13 @@ def test_every_fault_is_named(tmp_path: Path) -> None:
     lines = str(error.value).splitlines()
     for line, words in zip(
         lines[1:],
-        (r"no file .*1.jpg .*'3'", "4.jpg cannot be decoded", "6.jpg is 5x3", "8.png holds the colour", r"9.png .*the value 7 .*'10', '11'"),
+        (
+            r"no file .*1.jpg .*'3'",
+            "4.jpg cannot be decoded",
+            "6.jpg is 5x3",
+            "8.png holds the colour",
+            r"9.png .*the value 7 .*'10', '11'",
+        ),
         strict=True,
     ):
         assert all(word in line for word in words.split(" .*")), (line, words)
