@@ -74,6 +74,7 @@ class TrainingConfig(CommandConfig):
     ema: decay of a moving average of the weights, as 0.999, which is scored and saved instead of them; null: no average
     workers: processes that read and augment; 0: the training process does it
     validate_every: epochs between validations
+    patience: validations without a better mIoU after which a training ends early; null: never
     save_seconds: time between two checkpoints within an epoch (seconds)
     resume: output folder of an interrupted run to go on with
     """
@@ -93,6 +94,7 @@ class TrainingConfig(CommandConfig):
     ema: Annotated[float | None, inside(0, 1)] = None
     workers: Annotated[int, at_least(0)] = 2
     validate_every: Annotated[int, at_least(1)] = 1
+    patience: Annotated[int | None, at_least(1)] = None
     save_seconds: Annotated[float, at_least(0), INFINITE] = 300.0
     resume: str | None = None
 

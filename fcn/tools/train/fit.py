@@ -103,6 +103,7 @@ def fit(
         clip_norm=config.clip_norm,
         workers=config.workers,
         validate_every=config.validate_every,
+        patience=config.patience,
         save_seconds=config.save_seconds,
         tensorboard=config.tensorboard,
         progress=progress,
