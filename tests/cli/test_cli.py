@@ -153,7 +153,7 @@ def answer(capsys, *words):
         (["evaluate"], "checkpoint must be given; write checkpoint=..."),
         (
             ["evaluate", "checkpoint=a", "data.root=b"],
-            "data.root is a setting of a part that is not chosen; choose it first, as data=camvid data.root=...",
+            "data.root is a setting of a part that is not chosen; choose it first, as data=ade20k data.root=...",
         ),
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),

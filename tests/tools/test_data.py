@@ -70,6 +70,7 @@ def test_training_takes_the_root_and_one_word(tmp_path, capsys):
     assert re.search(r"background \d\d\.\d %, thing \d\d\.\d %", told)
     assert run(["evaluate", f"checkpoint={tmp_path / 'run' / 'best.pt'}", "workers=0", f"output={tmp_path / 'scores'}"]) == 0
     assert "thing" in capsys.readouterr().out
+    assert run(["train", f"resume={tmp_path / 'run'}"]) == 0  # the mapping is read from the run's settings
 
 
 def test_a_binary_set_with_its_classes_takes_the_root_alone(tmp_path, capsys):
