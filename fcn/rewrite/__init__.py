@@ -1,6 +1,6 @@
 """From graph to graph: a classifier becomes fully convolutional, strides become dilation.
 
-Both rewrite a network as its layers and functions (``fcn.rewrite.trace``), which keeps its parameters' names, and not its operations of
+Both rewrite a network as its layers and functions (``fcn.rewrite.editable``), which keeps its parameters' names, and not its operations of
 aten, which ``fcn.graph`` reads. What holds for an operation is read off the one table of both (``fcn.rewrite.names``). Windows are read
 off the layers themselves, for their aten operations do not tell all that has to be written back. Padding that depends on the image's size
 ("SAME") and padding that is fixed are the same two operations; a power pool is eight; pools of sequences are pools of images; and a local

@@ -34,7 +34,7 @@ WORDS = {
 def model_row(model: str) -> tuple[str, ...]:
     """One line of the table. Raises KeyError for a model without words."""
     network = create_model(model, backbone=BACKBONE, num_classes=CLASSES).eval()
-    graph = read_graph(Scores(network), SIDE)
+    graph = read_graph(UpToScores(network), SIDE)
     field = ReceptiveField(graph, ignore_global=True)
     seen = f"{max(size for size in field.size if size is not None):,} px" + (", the whole image" if graph.globals else "")
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -43,7 +43,7 @@ def model_row(model: str) -> tuple[str, ...]:
     return f"`{model}`", WORDS[model], *strides, f"{parameters / 1e6:.1f} M", f"{macs / 1e9:.1f} G", seen
 
 
-class Scores(Segmenter):
+class UpToScores(Segmenter):
     """A network up to the scores that its decoder hands over."""
 
     def __init__(self, network: Segmenter) -> None:

@@ -28,7 +28,7 @@ from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import score_split
 from fcn.training.losses import SegmentationLoss, with_auxiliary
-from fcn.training.metrics import scores, table
+from fcn.training.metrics import metrics, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
 from fcn.training.state import State
@@ -126,7 +126,7 @@ def run_training(
                     visit=samples.keep,
                     progress=progress,
                 )
-                result = scores(matrix)
+                result = metrics(matrix)
                 if records is not None:
                     records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
                     records.draw()

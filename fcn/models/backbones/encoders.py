@@ -11,7 +11,7 @@ from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone,
 from fcn.models.backbones.torchvision import keep_features
 from fcn.models.pretrained import in_file, load_weights
 from fcn.rewrite.dilate import Reading, rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
 
@@ -43,7 +43,7 @@ def encoder(name: str, *, weights: str | None, output_stride: int | None, dilate
     if output_stride in (None, strides[-1]) and tiling:
         freeze_unused(network, used, probe)
         return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
-    traced = trace(Encoder(network, used))
+    traced = editable(Encoder(network, used))
     keep_features(traced, Reading(traced).outputs())
     return from_graph(traced, rewrite(traced, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 

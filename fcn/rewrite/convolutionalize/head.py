@@ -1,6 +1,6 @@
 """A classifier's head, read as what it does to one window, and written anew so that it does it to every window.
 
-The head is followed from the last maps of features to the scores. Of each tensor it is kept what its dimensions are (``Value.layout``), as
+The head is followed from the last maps of features to the scores. For each tensor, ``HeadTensor.layout`` says what its dimensions are, as
 in one window of the trained size: ``("n", "c", "h", "w")`` for a map, ``("n", "chw")`` where it is flattened, ``("n", "c")`` where it is
 pooled. In the converted network each of these tensors is a map (N, C, h, w); so a flatten is nothing at all, a linear layer is a
 convolution over what was flattened, and a pool over all cells is a pool that slides. ``rules`` has what is done to each operation.
@@ -15,14 +15,14 @@ from torch import fx, nn
 
 from fcn.core.errors import NotConvertible, UserError
 from fcn.rewrite.convolutionalize.shapes import BATCH, Facts
+from fcn.rewrite.editable import free_name, replaceable
 from fcn.rewrite.names import layer_of, names_of, where
-from fcn.rewrite.trace import free_name, replaceable
 
 Dense = Literal["window", "pixel"]
 
 
 @dataclass(frozen=True)
-class Value:
+class HeadTensor:
     """A tensor of the head: the node that stands for it in the converted network, and what it is in one window.
 
     ``layout`` has a word for each dimension of the classifier's tensor: a letter, several where they were flattened into one, none for a
@@ -50,10 +50,10 @@ class Value:
         """The axes along which the window still has several cells."""
         return {axis for axis in "hw" if self.sizes[axis] > 1}
 
-    def same_kind(self, other: "Value") -> bool:
+    def same_kind(self, other: "HeadTensor") -> bool:
         return (self.layout, self.cells, self.spacing) == (other.layout, other.cells, other.spacing)
 
-    def reshaped(self, shape: tuple[int, ...]) -> "Value":
+    def reshaped(self, shape: tuple[int, ...]) -> "HeadTensor":
         """With dimensions joined or split to ``shape``."""
         queue = [letter for word in self.layout for letter in word if self.sizes[letter] > 1]
         layout = []
@@ -77,7 +77,7 @@ class Head:
 
     def __init__(self, network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[fx.Node], dense: Dense) -> None:
         self.network, self.graph, self.facts, self.nodes, self.dense = network, network.graph, facts, nodes, dense
-        self.values: dict[fx.Node, Value] = {}
+        self.values: dict[fx.Node, HeadTensor] = {}
         self.windows = False
         self.flattened: list[str] = []
         self.curved: list[str] = []
@@ -93,12 +93,12 @@ class Head:
                 layout = ("n", "h", "w", "c")
                 with self.graph.inserting_after(source):
                     node = self.graph.call_method("permute", (source, 0, 3, 1, 2))
-            self.values[source] = Value(node, layout, facts.shape[layout.index("c")], facts.cells)
+            self.values[source] = HeadTensor(node, layout, facts.shape[layout.index("c")], facts.cells)
         for node in self.nodes:
             with self.graph.inserting_before(node):
                 self.values[node] = self._converted(node, rule_of)
 
-    def _converted(self, node: fx.Node, rule_of: Callable[[list[str]], "Rule | None"]) -> Value:
+    def _converted(self, node: fx.Node, rule_of: Callable[[list[str]], "Rule | None"]) -> HeadTensor:
         rule = rule_of(names_of(self.network, node))
         try:
             if rule is None:
@@ -119,7 +119,7 @@ class Head:
 
     # what rules ask and do
 
-    def input(self, node: fx.Node) -> Value:
+    def input(self, node: fx.Node) -> HeadTensor:
         """The value of the first argument."""
         source = node.args[0] if node.args else node.kwargs.get("input")
         if not isinstance(source, fx.Node) or source not in self.values:
@@ -164,10 +164,10 @@ class Head:
             self.network.set_submodule(path, module)
         return self.graph.call_module(path, (source,))
 
-    def not_linear(self, node: fx.Node, value: Value) -> None:
+    def not_linear(self, node: fx.Node, value: HeadTensor) -> None:
         """Notes that from here on the mean of the cells is not the cell of the mean."""
         if not value.space:
             self.curved.append(where(self.network, node))
 
 
-Rule = Callable[[Head, fx.Node], Value]
+Rule = Callable[[Head, fx.Node], HeadTensor]

@@ -20,8 +20,8 @@ from fcn.rewrite.convolutionalize.padding import fix_pads, moving_pads
 from fcn.rewrite.convolutionalize.rules import POOLS, covers, rule_of
 from fcn.rewrite.convolutionalize.shapes import Facts, erase_unused, measure, only_for
 from fcn.rewrite.convolutionalize.trained_size import trained_size
+from fcn.rewrite.editable import editable, free_name
 from fcn.rewrite.names import names_of, where
-from fcn.rewrite.trace import free_name, trace
 
 Padding = Literal["image", "window"]
 
@@ -61,8 +61,8 @@ def convolutionalize(
 
     Returns a network from images (N, C, H, W) to scores (N, classes, h, w). It has the parameters' names (those of linear layers are
     reshaped), the mode and the types of the classifier. Hooks that change what layers give, and a layer's own ``forward``, become part of
-    it (see ``fcn.rewrite.trace``); wrappers of the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms
-    with statistics over space, still see the whole image: a warning names them. Long et al. 2015, section 3.1, arXiv:1411.4038.
+    it; wrappers of the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space,
+    still see the whole image: a warning names them. Long et al. 2015, section 3.1, arXiv:1411.4038.
 
     Raises NotConvertible, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the
     head); UserError for networks without scores, and for an ``input_size`` at which the classifier does not run.
@@ -80,7 +80,7 @@ def convolutionalize(
     given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
         raise NotConvertible(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
-    network = trace(classifier)
+    network = editable(classifier)
     with evaluating(network):
         facts = measure(network, given)
         moving = moving_pads(network, facts)

@@ -1,6 +1,6 @@
 """What becomes of each operation of a classifier's head. ``RULES`` maps the names of modules' classes, functions and methods to rules.
 
-A rule ``rule(head, node) -> Value`` writes the operation's counterpart into the graph, if there is any, and tells what its result is.
+A rule ``rule(head, node) -> HeadTensor`` writes the operation's counterpart into the graph, if there is any, and tells what its result is.
 """
 
 import operator
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from fcn.core.errors import NotConvertible
 from fcn.graph.axis import Bins
 from fcn.graph.shapes import Shape
-from fcn.rewrite.convolutionalize.head import Head, Rule, Value
+from fcn.rewrite.convolutionalize.head import Head, HeadTensor, Rule
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
 from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import known, names_of, where
-from fcn.rewrite.trace import arguments
 
 RULES: dict[str, Rule] = {}
 POOLS = ("avg_pool2d", "AvgPool2d", "max_pool2d", "MaxPool2d")
@@ -45,13 +45,13 @@ def rule_of(names: list[str]) -> Rule | None:
 
 
 @rule("flatten", "view", "reshape", "squeeze", "unsqueeze", "Flatten", "Unflatten")
-def reshape(head: Head, node: fx.Node) -> Value:
+def reshape(head: Head, node: fx.Node) -> HeadTensor:
     head.drop(node)
     return head.input(node).reshaped(head.facts[node].shape)
 
 
 @rule("getitem")
-def index(head: Head, node: fx.Node) -> Value:
+def index(head: Head, node: fx.Node) -> HeadTensor:
     x, shape = head.input(node), head.facts[node].shape
     if prod(shape) != prod(x.shape):
         raise NotConvertible("it takes one part of the features")
@@ -59,7 +59,7 @@ def index(head: Head, node: fx.Node) -> Value:
 
 
 @rule("permute", "transpose", "swapaxes")
-def permute(head: Head, node: fx.Node) -> Value:
+def permute(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     order = list(range(len(x.layout)))
     if names_of(head.network, node) == ["permute"]:
@@ -75,7 +75,7 @@ def permute(head: Head, node: fx.Node) -> Value:
 
 
 @rule("mean", "amax")
-def reduce(head: Head, node: fx.Node) -> Value:
+def reduce(head: Head, node: fx.Node) -> HeadTensor:
     x, dims = head.input(node), head.option(node, 1, "dim")
     rank = len(x.layout)
     gone = {dim % rank for dim in ((dims,) if isinstance(dims, int) else dims or range(rank))}
@@ -89,7 +89,7 @@ def reduce(head: Head, node: fx.Node) -> Value:
 
 
 @rule("adaptive_avg_pool2d", "AdaptiveAvgPool2d", "adaptive_max_pool2d", "AdaptiveMaxPool2d", *POOLS)
-def pool_layer(head: Head, node: fx.Node) -> Value:
+def pool_layer(head: Head, node: fx.Node) -> HeadTensor:
     x, shape, name = head.input(node), head.facts[node].shape, names_of(head.network, node)[0]
     if x.layout[:2] != ("n", "c") or len(x.layout) != 4 or x.layout[2] not in ("h", "") or x.layout[3] not in ("w", ""):
         raise NotConvertible("it pools something else than rows and columns")
@@ -100,7 +100,7 @@ def pool_layer(head: Head, node: fx.Node) -> Value:
     return replace(pooled, layout=("n", "c", "h" if goal[0] > 1 else "", "w" if goal[1] > 1 else ""))
 
 
-def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Value:
+def pool(head: Head, node: fx.Node, x: HeadTensor, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> HeadTensor:
     """The window's cells pooled to ``goal`` (height, width), by a pool that slides over the map cell by cell.
 
     Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be
@@ -146,7 +146,7 @@ def covers(network: fx.GraphModule, facts: dict[fx.Node, Facts], node: fx.Node, 
 
 
 @rule("Linear", "linear")
-def linear(head: Head, node: fx.Node) -> Value:
+def linear(head: Head, node: fx.Node) -> HeadTensor:
     """Over channels, in every cell; or over a flattened window, as a convolution of the window's size."""
     x = head.input(node)
     order = "".join(letter for letter in x.layout[-1] if letter == "c" or letter in x.space) or "c"
@@ -168,7 +168,7 @@ def linear(head: Head, node: fx.Node) -> Value:
         result = head.graph.call_function(
             F.conv2d, (x.node, kernel_node, head.weight(node, 2, "bias")), {"dilation": dilation} if over_window else {}
         )
-    value = Value(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
+    value = HeadTensor(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
     return replace(value, cells=(1, 1), spacing=(1, 1)) if over_window else value
 
 
@@ -184,7 +184,7 @@ def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2
 
 
 @rule("Conv2d")
-def convolution(head: Head, node: fx.Node) -> Value:
+def convolution(head: Head, node: fx.Node) -> HeadTensor:
     x, conv = head.input(node), head.module(node)
     if x.layout[:2] != ("n", "c"):
         raise NotConvertible("its channels are not where a convolution has them")
@@ -194,7 +194,7 @@ def convolution(head: Head, node: fx.Node) -> Value:
 
 
 @rule("BatchNorm2d", "BatchNorm1d")
-def batch_norm(head: Head, node: fx.Node) -> Value:
+def batch_norm(head: Head, node: fx.Node) -> HeadTensor:
     x, norm = head.input(node), head.module(node)
     if x.layout[1] != "c":
         raise NotConvertible("it has a mean and a variance for each cell of the window")
@@ -218,7 +218,7 @@ def channel_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: T
 
 
 @rule("LayerNorm", "layer_norm")
-def layer_norm(head: Head, node: fx.Node) -> Value:
+def layer_norm(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     norm = head.module(node) if node.op == "call_module" else None
     shape = norm.normalized_shape if norm is not None else head.option(node, 1, "normalized_shape")
@@ -240,7 +240,7 @@ def _with_weights(module: nn.Module, other: nn.Module) -> nn.Module:
 
 
 @rule("softmax", "log_softmax", "Softmax", "LogSoftmax")
-def softmax(head: Head, node: fx.Node) -> Value:
+def softmax(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     head.drop(node)
     dim = head.module(node).dim if node.op == "call_module" else head.option(node, 1, "dim")
@@ -252,7 +252,7 @@ def softmax(head: Head, node: fx.Node) -> Value:
 
 
 @rule("cat", "concat", "concatenate")
-def cat(head: Head, node: fx.Node) -> Value:
+def cat(head: Head, node: fx.Node) -> HeadTensor:
     given: Any = node.args[0] if node.args else node.kwargs["tensors"]
     values = [head.values[source] for source in given if source in head.values]
     if len(values) < len(given) or not all(value.same_kind(values[0]) for value in values):
@@ -263,7 +263,7 @@ def cat(head: Head, node: fx.Node) -> Value:
     return replace(values[0], node=joined, channels=sum(value.channels for value in values))
 
 
-def pointwise(head: Head, node: fx.Node) -> Value:
+def pointwise(head: Head, node: fx.Node) -> HeadTensor:
     """Number by number: as it was, but never in place, for a pool between it and what it would overwrite may be gone."""
     moving = [source for source in node.all_input_nodes if source in head.values]
     values = [head.values[source] for source in moving]
@@ -294,7 +294,7 @@ def pointwise(head: Head, node: fx.Node) -> Value:
     return replace(x, node=head.graph.create_node(node.op, target, args, kwargs))
 
 
-def _constant(head: Head, source: fx.Node, x: Value) -> fx.Node:
+def _constant(head: Head, source: fx.Node, x: HeadTensor) -> fx.Node:
     """A weight that meets the features number by number, as it meets a map."""
     facts = head.facts[source]
     if not isinstance(facts.value, Shape):

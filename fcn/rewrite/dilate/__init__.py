@@ -5,7 +5,7 @@ dilation and its padding are multiplied by the stride that was lost. The unit th
 it reads the same map as before (Chen et al. 2015, arXiv:1412.7062; Yu and Koltun 2016, arXiv:1511.07122). Original cell ``i`` is then
 dilated cell ``i d``: sampled at every ``d``-th cell, the dilated network is the original.
 
-The rewriting works on the traced graph (``fcn.rewrite.trace``), for modules and functions alike.
+The rewriting works on the traced graph (``fcn.rewrite.editable``), for modules and functions alike.
 
 - It is exact at every cell and any size where layers round sizes up (windows padded to their size, pools with ``ceil_mode``).
 - A layer that drops what does not fill a window (a 2x2 pool on an odd size) may reach over the border once it no longer strides, so that
@@ -22,7 +22,7 @@ from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.reading import Lost, Reading
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 __all__ = ["Reading", "dilate", "rewrite"]
 
@@ -46,7 +46,7 @@ def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False
     Raises NotDilatable for an ``output_stride`` that the network cannot have, and, naming
     the layer, for what cannot be dilated.
     """
-    copy = trace(network)
+    copy = editable(network)
     rewrite(copy, output_stride, dilate_first=dilate_first, in_channels=in_channels)
     return copy
 

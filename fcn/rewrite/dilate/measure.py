@@ -14,7 +14,7 @@ from fcn.core.names import first_line
 from fcn.graph.image import image_shape
 from fcn.graph.networks import without_data
 from fcn.graph.shapes import Failure, run_shapes, shapes_in
-from fcn.rewrite.dilate.grid import Grid
+from fcn.rewrite.dilate.lattice import Lattice
 
 STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
 SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
@@ -37,13 +37,13 @@ class Spread:
         """Whether the spatial dimensions are the last ones, as convolutions and pools expect them."""
         return self.dims is not None and self.dims == tuple(range(len(self.shape)))[-len(self.dims) :]
 
-    def measured(self) -> tuple[Grid, ...]:
+    def measured(self) -> tuple[Lattice, ...]:
         """The grids that the sizes speak for; their excess up to rounding, zero where that is possible."""
         found = []
         for (small, large), (first, second) in zip(SIDES, self.cells, strict=False):
             stride = Fraction(large - small, second - first)
             excess = first * stride - small
-            found.append(Grid(stride, Fraction(0) if 0 <= excess < stride else excess))
+            found.append(Lattice(stride, Fraction(0) if 0 <= excess < stride else excess))
         return tuple(found)
 
 

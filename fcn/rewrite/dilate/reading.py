@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.cellwise import is_cellwise, layer_name, takes_sizes, works_along
-from fcn.rewrite.dilate.grid import IMAGE, Axis
+from fcn.rewrite.dilate.lattice import IMAGE, DilatedAxis
 from fcn.rewrite.dilate.layers import CONV, CropToCommon, SamePad, flat_padding
 from fcn.rewrite.dilate.measure import Spread, measure
 from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
-from fcn.rewrite.dilate.windows import Window, per_axis, read_window
+from fcn.rewrite.dilate.windows import LayerWindow, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 PADS = {
     "ZeroPad": "constant",
@@ -42,7 +42,7 @@ class Uniform:
     """The state of a map that has one value in all places: a vector that was spread out."""
 
 
-State = tuple[Axis, ...] | Lost | Uniform | None  # None: no spatial axes
+State = tuple[DilatedAxis, ...] | Lost | Uniform | None  # None: no spatial axes
 
 
 class Reading:
@@ -71,7 +71,7 @@ class Reading:
             elif node.op != "output":
                 self.visit(node)
 
-    def axes(self, node: fx.Node) -> tuple[Axis, ...] | None:
+    def axes(self, node: fx.Node) -> tuple[DilatedAxis, ...] | None:
         state = self.states.get(node)
         return state if isinstance(state, tuple) else None
 
@@ -86,7 +86,7 @@ class Reading:
     def stride_now(self) -> Fraction:
         return max(axis.now.stride for axis in self.judged())
 
-    def judged(self) -> list[Axis]:
+    def judged(self) -> list[DilatedAxis]:
         returned = [axis for node in self.outputs() for axis in self.axes(node) or ()]
         anywhere = [state for node, state in self.states.items() if node not in self.aside and isinstance(state, tuple)]
         return returned or [axis for state in anywhere for axis in state]
@@ -154,7 +154,7 @@ class Reading:
                 return True
         return False
 
-    def kept_stride(self, axis: Axis, step: int) -> int:
+    def kept_stride(self, axis: DilatedAxis, step: int) -> int:
         """How much of a step of ``step`` cells the output stride leaves."""
         if self.output_stride is None:
             return step
@@ -163,14 +163,14 @@ class Reading:
 
     # --- windows and padding ---
 
-    def window_of(self, node: fx.Node) -> Window | None:
+    def window_of(self, node: fx.Node) -> LayerWindow | None:
         kernel: tuple[int, ...] = ()
         if node.op == "call_function" and node.target in CONV:
             weight: Any = node.args[1] if len(node.args) > 1 else node.kwargs["weight"]
             kernel = self.spreads[weight][0].shape[2:]
         return read_window(self.network, node, kernel)
 
-    def slide(self, node: fx.Node, old: Window, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
+    def slide(self, node: fx.Node, old: LayerWindow, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
         strides, dilations, befores, afters, beyonds, axes = [], [], [], [], [], []
         for i, axis in enumerate(x):
             kept = self.kept_stride(axis, old.stride[i])
@@ -189,7 +189,7 @@ class Reading:
             befores.append(old.before[i] * spread)
             afters.append(old.after[i] * spread)
             beyonds.append(old.beyond[i] * spread + short)
-            axes.append(Axis(original, now))
+            axes.append(DilatedAxis(original, now))
         new = replace(
             old,
             stride=tuple(strides),
@@ -213,7 +213,7 @@ class Reading:
         given = arguments(node, ("input", "pad", "mode", "value"))
         return list(given["pad"]), given.get("mode", "constant"), given.get("value") or 0.0
 
-    def pad(self, node: fx.Node, x: tuple[Axis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, State]:
+    def pad(self, node: fx.Node, x: tuple[DilatedAxis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, State]:
         dilated = any(axis.dilation > 1 for axis in x)
         if not all(isinstance(cells, int) for cells in flat):
             if dilated:
@@ -225,7 +225,7 @@ class Reading:
         sides = [(flat[2 * i], flat[2 * i + 1]) for i in reversed(range(len(x)))]
         wider = [(before * axis.dilation, after * axis.dilation) for (before, after), axis in zip(sides, x, strict=True)]
         axes = tuple(
-            Axis(axis.original.slide(1, *side_of(old)), axis.now.slide(1, *side_of(new)))
+            DilatedAxis(axis.original.slide(1, *side_of(old)), axis.now.slide(1, *side_of(new)))
             for axis, old, new in zip(x, sides, wider, strict=True)
         )
         if dilated:
@@ -240,13 +240,13 @@ class Reading:
             node = put_call(self.network, node, F.pad, (source, cells), {"mode": mode, **extra})
         return node, axes
 
-    def pad_same(self, node: fx.Node, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
+    def pad_same(self, node: fx.Node, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
         """Padding that a convolution after it makes to "same" size, as timm writes it: ``pad_same(x, kernel, stride, dilation, value)``."""
         given = arguments(node, ("x", "kernel_size", "stride", "dilation", "value"))
         kernel, stride, dilation = (per_axis(given.get(key, 1), len(x)) for key in ("kernel_size", "stride", "dilation"))
         reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         axes = tuple(
-            Axis(axis.original.slide(1, 0, 0, cells), axis.now.slide(1, 0, 0, cells * axis.dilation))
+            DilatedAxis(axis.original.slide(1, 0, 0, cells), axis.now.slide(1, 0, 0, cells * axis.dilation))
             for axis, cells in zip(x, reach, strict=True)
         )
         if self.output_stride is None:
@@ -256,7 +256,7 @@ class Reading:
         layer = SamePad(kernel, stride, dilation, spread=spread, new_stride=kept, value=given.get("value", 0.0))
         return put_layer(self.network, node, layer), axes
 
-    def slice(self, node: fx.Node, x: tuple[Axis, ...], spread: Spread) -> State:
+    def slice(self, node: fx.Node, x: tuple[DilatedAxis, ...], spread: Spread) -> State:
         """Slices along spatial axes (``x[..., ::2, ::2]``, ``x[:, :, 1:]``); None where there are none."""
         index = node.args[1]
         items: list[Any] = list(index) if isinstance(index, tuple) else [index]
@@ -275,7 +275,7 @@ class Reading:
         for dim, axis in zip(dims, x, strict=True):
             start, step = items[dim].start or 0, items[dim].step or 1
             kept = self.kept_stride(axis, step)
-            axes.append(Axis(axis.original.slide(step, -start, 0, 0), axis.now.slide(kept, -start * axis.dilation, 0, 0)))
+            axes.append(DilatedAxis(axis.original.slide(step, -start, 0, 0), axis.now.slide(kept, -start * axis.dilation, 0, 0)))
             items[dim] = slice(start * axis.dilation or None, None, kept if kept > 1 else None)
         node.args = (node.args[0], tuple(items))
         return tuple(axes)
@@ -322,7 +322,7 @@ class Reading:
         found = spread.measured()
         if self.output_stride is not None and any(grid.stride > self.output_stride for grid in found):
             raise NotDilatable(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
-        return tuple(Axis(grid, grid) for grid in found)
+        return tuple(DilatedAxis(grid, grid) for grid in found)
 
     def statistic(self, node: fx.Node, maps: list[fx.Node]) -> fx.Node:
         """A mean over the map stays one; a norm is brought to the original's number of cells; a sum and a grid of bins are refused."""
@@ -361,19 +361,19 @@ class Reading:
         return joined
 
 
-def common(states: Sequence[tuple[Axis, ...]]) -> tuple[Axis, ...]:
+def common(states: Sequence[tuple[DilatedAxis, ...]]) -> tuple[DilatedAxis, ...]:
     """The grid of the smallest of several maps that lie on each other; its center is unknown where they disagree."""
     joined = []
     for parts in zip(*states, strict=True):
         grids = [min(grids, key=lambda grid: grid.excess) for grids in zip(*((part.original, part.now) for part in parts), strict=True)]
         if len(set(parts)) > 1:
             grids = [replace(grid, center=None) for grid in grids]
-        joined.append(Axis(*grids))
+        joined.append(DilatedAxis(*grids))
     return tuple(joined)
 
 
 def side_of(cells: tuple[int, int]) -> tuple[int, int, int]:
-    """Padding as ``Grid.slide`` takes it: before, no reach, after."""
+    """Padding as ``Lattice.slide`` takes it: before, no reach, after."""
     return cells[0], 0, cells[1]
 
 

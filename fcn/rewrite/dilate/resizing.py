@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
-from fcn.rewrite.dilate.grid import Axis, Grid
+from fcn.rewrite.dilate.lattice import DilatedAxis, Lattice
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
 from fcn.rewrite.dilate.measure import Spread
 from fcn.rewrite.dilate.writing import add_layer
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 if TYPE_CHECKING:
     from fcn.rewrite.dilate.reading import Reading
@@ -75,11 +75,11 @@ def original_cells(reading: "Reading", source: fx.Node, before: fx.Node) -> fx.N
             sampled = graph.call_module(name, (sampled, next(iter(graph.nodes))))
     reading.sampled[source] = sampled
     reading.spreads[sampled] = [spread]
-    reading.states[sampled] = tuple(Axis(axis.original, axis.original) for axis in axes)
+    reading.states[sampled] = tuple(DilatedAxis(axis.original, axis.original) for axis in axes)
     return sampled
 
 
-def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int) -> tuple[fx.Node, tuple[Axis, ...]]:
+def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int) -> tuple[fx.Node, tuple[DilatedAxis, ...]]:
     """``node``, made to resize the original's cells to the original's size, and to repeat cells where its map must be denser.
 
     Raises NotDilatable where that would be a map with steps instead of an interpolated one, or the size is not understood.
@@ -115,16 +115,16 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
     return repeated, axes
 
 
-def _dense(grid: Grid, source: Fraction, output_stride: int) -> Axis:
+def _dense(grid: Lattice, source: Fraction, output_stride: int) -> DilatedAxis:
     """The grid of what was resized from a stride of ``source``, and the one that is denser by the smallest whole factor that fits.
 
     Where it is, its map is a multiple of another's size: it may end after the maps of its stride, to whose size ``join`` then cuts it.
     """
     if grid.stride <= output_stride:
-        return Axis(grid, grid)
+        return DilatedAxis(grid, grid)
     stride, largest = grid.stride / ceil(grid.stride / output_stride), max(source, grid.stride)
     longer = replace(grid, excess=grid.excess + largest - grid.stride)
-    return Axis(longer, Grid(stride, grid.excess + largest - stride))
+    return DilatedAxis(longer, Lattice(stride, grid.excess + largest - stride))
 
 
 def _sized_by(node: fx.Node, spreads: Spreads) -> list[fx.Node]:

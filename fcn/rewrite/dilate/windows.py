@@ -1,6 +1,6 @@
 """Windows that slide over a map, read from a node of the graph, whatever way it is written there.
 
-Convolutions and pools as modules and as functions, with zero, reflecting or size-dependent padding, are all one ``Window``.
+Convolutions and pools as modules and as functions, with zero, reflecting or size-dependent padding, are all one ``LayerWindow``.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.layers import CONV
+from fcn.rewrite.editable import arguments
 from fcn.rewrite.names import operation
-from fcn.rewrite.trace import arguments
 
 LAYERS: dict[str, tuple[Any, ...]] = {  # of each kind: for sequences, images, volumes
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -30,7 +30,7 @@ POOLS = {"max": "max_pool", "avg": "avg_pool", "power": "lp_pool"}  # names of t
 
 
 @dataclass(frozen=True)
-class Window:
+class LayerWindow:
     """What slides. All numbers per axis; ``after`` is cells of padding, ``beyond`` cells that rounding the size up adds to them.
 
     ``same``: the padding depends on the size, TensorFlow's way; ``before``, ``after`` are then what makes sizes round up, in sum.
@@ -59,7 +59,7 @@ def per_axis(value: Any, rank: int) -> tuple[int, ...]:
     return values
 
 
-def rounding_up(window: Window, ceil_mode: bool) -> Window:
+def rounding_up(window: LayerWindow, ceil_mode: bool) -> LayerWindow:
     """``window`` with the cells that ``ceil_mode`` lets it reach beyond the padding."""
     if not ceil_mode:
         return window
@@ -69,7 +69,7 @@ def rounding_up(window: Window, ceil_mode: bool) -> Window:
     return replace(window, beyond=tuple(beyond))
 
 
-def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...]) -> Window | None:
+def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...]) -> LayerWindow | None:
     """The window that ``node`` slides over its input, None for other operations. NotDilatable for one that is not understood.
 
     kernel: of the weight, where ``node`` is a function that convolves.
@@ -91,7 +91,7 @@ def read_window(network: fx.GraphModule, node: fx.Node, kernel: tuple[int, ...])
         before, after = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
     else:
         before = after = per_axis(0 if padding == "valid" else padding, rank)
-    window = Window(
+    window = LayerWindow(
         kind,
         kernels,
         per_axis(stride, rank) if stride not in (None, []) else kernels if kind != "conv" else (1,) * rank,

@@ -9,11 +9,11 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.rewrite.dilate.layers import CONV, AveragePool, PowerPool, SamePad, flat_padding
-from fcn.rewrite.dilate.windows import LAYERS, Window
-from fcn.rewrite.trace import arguments, replaceable
+from fcn.rewrite.dilate.windows import LAYERS, LayerWindow
+from fcn.rewrite.editable import arguments, replaceable
 
 
-def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
+def write_window(network: fx.GraphModule, node: fx.Node, old: LayerWindow, new: LayerWindow, spread: Sequence[int]) -> fx.Node:
     """Let ``new`` slide in place of ``old`` over an input that is ``spread`` times denser; returns the node that does it, for ``node``."""
     if new.kind == "conv":
         return _write_conv(network, node, old, new, spread)
@@ -48,14 +48,14 @@ def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Windo
     return put_layer(network, node, layer, x)
 
 
-def _average(rank: int, window: Window) -> nn.Module:
+def _average(rank: int, window: LayerWindow) -> nn.Module:
     layer = LAYERS["avg"][rank - 1](window.kernel, window.stride, window.before, count_include_pad=window.count_padding)
     if window.divisor is not None:
         layer.divisor_override = window.divisor
     return layer
 
 
-def _write_conv(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
+def _write_conv(network: fx.GraphModule, node: fx.Node, old: LayerWindow, new: LayerWindow, spread: Sequence[int]) -> fx.Node:
     x = node.args[0] if node.args else node.kwargs["input"]
     none = (0,) * len(new.kernel)
     padding = new.before

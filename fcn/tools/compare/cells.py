@@ -33,7 +33,7 @@ from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
 from fcn.training.evaluate import score_split
-from fcn.training.metrics import plain, scores
+from fcn.training.metrics import metrics, plain
 from fcn.training.records import read_lines
 
 NARROW = 0.01  # width of the band of the band IoU, as a share of the diagonal
@@ -79,13 +79,13 @@ def score_cell(
             kept[str(index)] = prediction.numpy()
 
     matrix = score_split(model, split, strategy, accelerator, workers=workers, visit=visit)
-    result, edges = scores(matrix), boundary[0].double() / boundary[1]
+    result, edges = metrics(matrix), boundary[0].double() / boundary[1]
     slim = [iou for name in thin if (iou := result.iou[split.labels.index(name)]) == iou]  # classes that occur
     return {
         **result.as_dict(split.labels.names),
         "boundary_iou": plain(edges.nanmean().item()),
         "boundary_iou_of_classes": {name: plain(value) for name, value in zip(split.labels.names, edges.tolist(), strict=True)},
-        "band_iou": plain(scores(narrow).miou),
+        "band_iou": plain(metrics(narrow).miou),
         "thin_iou": plain(fmean(slim)) if slim else None,
     }, kept
 
