@@ -136,9 +136,8 @@ class TestTrain:
             torch.manual_seed(0)
             model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
             place = options if "resume" in options else {"output": tmp_path / name}
-            return fcn.train(
-                model, Stripes(left=left), Stripes(), verify="none", dice=np.float64(0.5), augment_flip=0.25, **{**TINY, **place, **options}
-            )
+            given = TINY | {"verify": "none", "dice": np.float64(0.5), "augment_flip": 0.25} | place | options
+            return fcn.train(model, Stripes(left=left), Stripes(), **given)
 
         whole = trained("whole")
         with pytest.raises(KeyboardInterrupt):

@@ -316,3 +316,14 @@ def identity(size: int) -> Window:
 def _hull(taps: Cells) -> tuple[Cells, Cells]:
     hole = taps == HOLE
     return np.where(hole, NOTHING[0], taps).min(1, initial=NOTHING[0]), np.where(hole, NOTHING[1], taps + 1).max(1, initial=NOTHING[1])
+
+
+def reads(axis: AxisMap, done: Cells) -> tuple[Cells, Cells]:
+    """How many cells of the source must be known when ``done[i]`` cells are computed, and the first that later cells will read.
+
+    Cells behind the last of ``done`` are never asked for, and count for nothing.
+    """
+    low, high = (bound[: done[-1]] for bound in axis.bounds)
+    reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
+    following = np.minimum.accumulate(np.concatenate([np.minimum(low, axis.n_in), [axis.n_in]])[::-1])[::-1]
+    return reach[done], following[done]

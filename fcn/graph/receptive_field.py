@@ -21,7 +21,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
-from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window
+from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window, reads
 from fcn.graph.field import Field, State, join, through
 
 
@@ -269,12 +269,9 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
         held = done[node.name] - lowest[node.name]
         keep[node.name] = max(int(held.max()), 0)
         for edge in node.edges:
-            rows = done[node.name]
-            low, high = (bound[: rows[-1]] for bound in edge.maps[axis].bounds)  # rows that are never asked for count for nothing
-            reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
-            next_read = np.minimum.accumulate(np.concatenate([np.minimum(low, edge.maps[axis].n_in), [edge.maps[axis].n_in]])[::-1])[::-1]
-            done[edge.source] = np.maximum(done[edge.source], reach[rows])
-            lowest[edge.source] = np.minimum(lowest[edge.source], next_read[rows])
+            reach, following = reads(edge.maps[axis], done[node.name])
+            done[edge.source] = np.maximum(done[edge.source], reach)
+            lowest[edge.source] = np.minimum(lowest[edge.source], following)
     return keep
 
 

@@ -118,8 +118,11 @@ class _Linear(fx.Interpreter):
             return constant.double() if isinstance(constant, Tensor) and constant.is_floating_point() else constant
         name = op_name(n)
         if name in STAND_INS:
-            return STAND_INS[name](self, n, fx.node.map_arg(arguments(n), self.env.__getitem__))
-        return _sum(self, n) if is_pointwise(name, n.target) else super().run_node(n)
+            found = STAND_INS[name](self, n, fx.node.map_arg(arguments(n), self.env.__getitem__))
+        else:
+            found = _sum(self, n) if is_pointwise(name, n.target) else super().run_node(n)
+        several = isinstance(found, Tensor) and not isinstance(n.meta["val"], Tensor)
+        return (found,) * len(n.meta["val"]) if several else found
 
     def moving_inputs(self, node: fx.Node) -> list[Tensor]:
         return [self.env[source] for source in node.all_input_nodes if source in self.moving]
@@ -139,8 +142,7 @@ def _sum(run: _Linear, node: fx.Node, *_: Any) -> Tensor:
 
 
 def _first(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
-    value = run.moving_inputs(node)[0]
-    return value if isinstance(node.meta["val"], Tensor) else (value,) * len(node.meta["val"])
+    return run.moving_inputs(node)[0]
 
 
 def _convolve(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
@@ -166,8 +168,7 @@ def _box(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, sizes
 def _max_pool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
     kernel, stride = names["kernel_size"], names.get("stride") or names["kernel_size"]
     x, shape = names["self"], _shape(node)
-    pooled = _box(x, kernel, stride, names["padding"], names["dilation"], shape[-len(shape) + 2 :])
-    return pooled if isinstance(node.meta["val"], Tensor) else (pooled, pooled)
+    return _box(x, kernel, stride, names["padding"], names["dilation"], shape[-len(shape) + 2 :])
 
 
 def _unpool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
@@ -188,8 +189,7 @@ def _unpool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
 
 def _adaptive(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
     x, size = names["self"], tuple(names["output_size"])
-    pooled = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(size) - 1](x, size if len(size) > 1 else size[0])
-    return pooled if isinstance(node.meta["val"], Tensor) else (pooled, pooled)
+    return (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(size) - 1](x, size if len(size) > 1 else size[0])
 
 
 def _resize(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
@@ -228,8 +228,7 @@ def _norm(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
         dims = list(range(-len(names["normalized_shape"]), 0))
     if "softmax" in name or name == "cumsum":
         dims = [names["dim"]]
-    result = x + x.mean(dims, keepdim=True)
-    return result if isinstance(node.meta["val"], Tensor) else (result,) * len(node.meta["val"])
+    return x + x.mean(dims, keepdim=True)
 
 
 def _reduce(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
@@ -238,8 +237,7 @@ def _reduce(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
         return _sum(run, node)
     dims = names.get("dim")
     dims = list(range(x.dim())) if dims is None or dims == [] else dims
-    result = x.mean(dims, keepdim=bool(names.get("keepdim")))
-    return result if isinstance(node.meta["val"], Tensor) else (result,) * len(node.meta["val"])
+    return x.mean(dims, keepdim=bool(names.get("keepdim")))
 
 
 def _matmul(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
