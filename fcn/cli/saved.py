@@ -63,11 +63,11 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
         store_schemas(command, parse(parts))
         settings = composed(command, parts)
-        mappings = taken_mappings(saved, settings)
-        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
         empty = sorted(OmegaConf.missing_keys(saved))
         if empty:
             raise UserError(f"{empty[0]} has no value")
+        mappings = taken_mappings(saved, settings)
+        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
         tree = OmegaConf.merge(settings, saved)
         for key, value in mappings.items():
             OmegaConf.update(tree, key, value, merge=False)
