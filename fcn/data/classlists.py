@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, Color, LabelSet, voc_colors
-from fcn.core.names import shown, suggest
+from fcn.core.names import said, shown, spelled, suggest
 from fcn.data.classes import read_classes
 from fcn.data.pairs import read_text
 
@@ -60,24 +60,22 @@ def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> 
         names = list(dict.fromkeys(word for word in words.values() if word != "void"))
         if any(name.isdecimal() for name in names):
             raise UserError(
-                f"data.values={_written(words)} gives numbers for classes that no file names: give names, as {{0: background, 255: thing}}"
+                f"{said('data.values', dict(words))} gives numbers for classes that no file names; "
+                f"give names, as {spelled({0: 'background', 255: 'thing'})}"
             )
-        labels = _labels(names, {}, f"data.values={_written(words)}")
+        labels = _labels(names, {}, f"{said('data.values', dict(words))}")
     meaning = {"void": VOID} | {str(index): index for index in range(labels.num_classes)}
     meaning |= {name: index for index, name in enumerate(labels.names)}
     for raw, word in words.items():
         if word not in meaning:
             raise UserError(
-                f"data.values={_written(words)}: '{word}' is no class; {suggest(word, [*labels.names, 'void'])} (or an index, 0 to "
+                f"{said('data.values', dict(words))}: '{word}' is no class; "
+                f"{suggest(word, [*labels.names, 'void'])} (or an index, 0 to "
                 f"{labels.num_classes - 1})"
             )
         if not 0 <= raw <= 255:
-            raise UserError(f"data.values={_written(words)}: {raw} is no value of a mask; values are 0 to 255")
+            raise UserError(f"{said('data.values', dict(words))}: {raw} is no value of a mask; values are 0 to 255")
     return Classes(labels, {VOID: VOID} | {raw: meaning[word] for raw, word in words.items()}, False, "data.values")
-
-
-def _written(words: Mapping[int, str]) -> str:
-    return "{" + ", ".join(f"{raw}: {word}" for raw, word in words.items()) + "}"
 
 
 def _plain(path: Path) -> Classes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.data.layouts import Place
 from fcn.data.matching import files_of, matched
@@ -52,7 +53,7 @@ def coco_stuff(split: str, *, root: Root = "data/coco_stuff") -> Pairs:
     masks = next((path for name in _MASKS if (path := base / name / folder).is_dir()), None)
     if images is None or masks is None:
         lacking = f"images/{folder}" if images is None else f"stuffthingmaps_trainval2017/{folder} or annotations/{folder}"
-        raise FileNotFoundError(f"COCO-Stuff is not in {base} (looked for {lacking}): set data.root to the folder that holds it")
+        raise FileNotFoundError(f"COCO-Stuff is not in {base} (looked for {lacking}): set {said('data.root')} to the folder that holds it")
     train_ids = any(masks.glob("*_labelTrainIds.png"))
     place = Place(images, masks, mask=_TRAIN_IDS if train_ids else "{}")
     pairs = matched(place, *files_of(place))

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID
+from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.core.settings import inside
 from fcn.data.classlists import Classes, find_classes, named_classes
@@ -61,11 +62,14 @@ def folder(
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}: set data.root to the folder of your images and label maps")
+        raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
     annotated = find_annotated(root) if image_pattern is None and mask_pattern is None else None
     if annotated is not None:
         if values is not None or reduce_zero_label:
-            raise UserError(f"{root} has annotations of {annotated.kind}, not masks: leave out data.values and data.reduce_zero_label")
+            raise UserError(
+                f"{root} has annotations of {annotated.kind}, not masks: "
+                f"leave out {said('data.values')} and {said('data.reduce_zero_label')}"
+            )
         return _annotated(annotated, root, split, val_fraction)
     layout = find_layout(root, image_pattern, mask_pattern)
     listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
@@ -85,7 +89,7 @@ def folder(
         known = known._replace(values={0: 0, VOID: 1})
         notes.append(
             f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
-            f"if it is void, give data.values={{0: {first}, 1: {second}, 255: void}}"
+            f"if it is void, give {said('data.values', {0: first, 1: second, 255: 'void'})}"
         )
     masks = Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
     return Pairs(pairs, known.labels, masks=masks, notes=notes)
@@ -114,7 +118,9 @@ def _annotated(found: Annotations, root: Path, split: str, val_fraction: float |
 def _classes(listed: Classes | None, values: Mapping[int, str] | None, reduce_zero_label: bool) -> Classes:
     """The classes as the file lists them, with the values that the user gave."""
     if reduce_zero_label and values is not None:
-        raise UserError("data.values and data.reduce_zero_label are two ways to say what a value means: give one of them")
+        raise UserError(
+            f"{said('data.values')} and {said('data.reduce_zero_label')} are two ways to say what a value means: give one of them"
+        )
     if values is not None:
         return named_classes(values, listed.labels if listed else None)
     assert listed is not None

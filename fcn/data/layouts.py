@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.data.images import IMAGE_SUFFIXES
 
 IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "frames", "rgb", "inputs", "input", "x")
@@ -61,9 +62,7 @@ def find_layout(root: Path, image: str | None = None, mask: str | None = None) -
     if image is not None and mask is not None and "/" in image and "/" in mask:
         return _patterns(root, image, mask)
     if "/" in (image or "") + (mask or ""):
-        raise UserError(
-            "data.image_pattern and data.mask_pattern need folders both, or none: as images/{split}/{}.jpg and masks/{split}/{}.png"
-        )
+        raise UserError("image_pattern and mask_pattern need folders both, or none: as images/{split}/{}.jpg and masks/{split}/{}.png")
     found = next((layout for look in LAYOUTS if (layout := look(root)) is not None), None)
     if found is None or (image is None and mask is None):
         return found
@@ -148,7 +147,7 @@ def _patterns(root: Path, image: str, mask: str) -> Layout:
     """The layout that two patterns with folders describe; ``{split}`` is the folder of a split."""
     (image_folder, _, image_name), (mask_folder, _, mask_name) = image.rpartition("/"), mask.rpartition("/")
     if ("{split}" in image_folder) != ("{split}" in mask_folder):
-        raise UserError(f"data.image_pattern={image} and data.mask_pattern={mask} need {{split}} both, or none")
+        raise UserError(f"{said('data.image_pattern')}={image} and {said('data.mask_pattern')}={mask} need {{split}} both, or none")
 
     def place(split: str) -> Place:
         return Place(root / image_folder.replace("{split}", split), root / mask_folder.replace("{split}", split), image_name, mask_name)
@@ -158,7 +157,7 @@ def _patterns(root: Path, image: str, mask: str) -> Layout:
     before, _, after = image_folder.partition("{split}")
     splits = [path.name for path in visible(root / before) if (path / after.lstrip("/")).is_dir()] if (root / before).is_dir() else []
     if not splits:
-        raise FileNotFoundError(f"data.image_pattern={image} fits no folder in {root}")
+        raise FileNotFoundError(f"{said('data.image_pattern')}={image} fits no folder in {root}")
     return Layout("patterns", {split: place(split) for split in splits})
 
 

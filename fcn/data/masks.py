@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, VOID_COLOR, Color, LabelSet
-from fcn.core.names import listed
+from fcn.core.names import listed, said
 from fcn.data.labelmaps import Raw, read_raw
 from fcn.data.opening import say_once
 
@@ -106,7 +106,7 @@ class Masks:
         share, kinds = float(strange.mean()), len(np.unique(_codes(colors)[strange]))
         mend = "write it after its class" if self.colored else "write the classes' colours after their names, as 'road #804080'"
         if self.colored and share < 0.2 and kinds > 3:
-            mend = "if these are the blurred borders of a drawing program, data.unknown=void leaves them out"
+            mend = f"if these are the blurred borders of a drawing program, {said('data.unknown', 'void')} leaves them out"
         colored = [f"{name} {hexed(color)}" for name, color in zip(self.labels.names, self.labels.colors, strict=True)]
         return (
             f"{path} holds the colour {hexed(colors[row, column])} (first in row {row}, column {column}; {100 * share:.1f} % of its pixels "
@@ -135,22 +135,24 @@ class Masks:
         if not self.plain:
             binary = set(self.values) == {0, VOID} and self.values[VOID] == 1
             more = f". Other masks of this set hold 0 and 255 only, and 255 was taken for {names[1]}" if binary else ""
-            return f"{more}. Give every value that occurs, as data.values={self._example(found)}, or data.unknown=void"
+            return (
+                f"{more}. Give every value that occurs, as {said('data.values', self._example(found))}, or {said('data.unknown', 'void')}"
+            )
         most = found[-1]
         if count == 2 and len(found) == 2 and found[0] == 0 and most > count:
-            return f". It looks like a binary mask of 0 and {most}: give data.values={{0: {names[0]}, {most}: {names[1]}}}"
+            return f". It looks like a binary mask of 0 and {most}: give {said('data.values', {0: names[0], most: names[1]})}"
         if most == count:
             return (
                 f". Values up to {most} need {most + 1} classes: is the line of value 0 (background) missing, or do values begin at 1 "
-                "(data.reduce_zero_label=true)?"
+                f"({said('data.reduce_zero_label', True)})?"
             )
         if len(found) > max(16, 2 * count):
             return f". It holds {len(found)} different values: was it resized with interpolation, or saved as JPEG once?"
         return ""
 
-    def _example(self, found: list[int]) -> str:
+    def _example(self, found: list[int]) -> dict[int, str]:
         known = {raw: "void" if index == VOID else self.labels.names[index] for raw, index in self.values.items()}
-        return "{" + ", ".join(f"{raw}: {known.get(raw, '?')}" for raw in sorted({*known, *found})) + "}"
+        return {raw: known.get(raw, "?") for raw in sorted({*known, *found})}
 
 
 def is_gray(colors: Tensor) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
+from fcn.core.names import said
 
 
 class Split(Protocol):
@@ -81,7 +82,7 @@ def split_folder(name: str, root: Path, split: str, folders: Mapping[str, str], 
     place = images.format(folders[split])
     base = next((base for base in (root, *(root / each for each in inside)) if (base / place).is_dir()), None)
     if base is None:
-        raise FileNotFoundError(f"{name} is not in {root} (looked for {place}): set data.root to the folder that holds it")
+        raise FileNotFoundError(f"{name} is not in {root} (looked for {place}): set {said('data.root')} to the folder that holds it")
     return base, folders[split]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcn.core.errors import UserError
-from fcn.core.names import listed
+from fcn.core.names import listed, said
 from fcn.data.labelmaps import read_raw
 from fcn.data.layouts import IMAGES, Layout, find_layout, folders, visible
 from fcn.data.pairs import Files, files_by_stem
 
 KNOWN = (
     "images/ and masks/, or train/images, train/masks, val/images and val/masks, "
-    "or JPEGImages, SegmentationClass and ImageSets/Segmentation, or say where the files are with data.image_pattern and data.mask_pattern"
+    "or JPEGImages, SegmentationClass and ImageSets/Segmentation, or say where the files are with image_pattern and mask_pattern"
 )
 _SAMPLE = 10  # label maps whose values are looked at
 _SHOWN = 12  # names listed before "and so on"
@@ -73,7 +73,7 @@ def _missing(root: Path, classes: str, split: str, layout: Layout | None) -> Ite
         if absent:
             yield (
                 f"{root} has the splits {', '.join(layout.splits)}, not {' and '.join(absent)}: "
-                "choose others with data.train and data.val, or add a folder"
+                f"choose others with {said('data.train')} and {said('data.val')}, or add a folder"
             )
         return
     images = folders(root, IMAGES)
@@ -109,7 +109,9 @@ def _values(layout: Layout) -> Iterator[str]:
         first = listed(map(str, found), _SHOWN)
         meaning = "255 is void; the others are indices of classes"
         if len(found) == 2 and found[0] == 0:
-            meaning = f"they look like binary masks: give data.values={{0: background, {found[1]}: thing}}, and no list is needed"
+            meaning = (
+                f"they look like binary masks: give {said('data.values', {0: 'background', found[1]: 'thing'})}, and no list is needed"
+            )
         yield f"The first {len(raws)} label maps in {place.masks} hold the values {first} ({meaning})"
     elif maps.passed:
         yield f"{place.masks} holds {maps.kinds()}, of which none is read as a label map"

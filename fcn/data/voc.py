@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
+from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.data.download import Archive, fetch
 from fcn.data.layouts import list_names
@@ -129,6 +130,7 @@ def _sbd(root: Path, devkit: Path, download: bool) -> Path:
 
 def _missing(name: str, root: Path, inside: str, archive: Archive) -> str:
     return (
-        f"{name} is not in {root} (looked for {inside}): set data.root to where it is, or data.download=true to fetch it "
+        f"{name} is not in {root} (looked for {inside}): set {said('data.root')} to where it is, "
+        f"or {said('data.download', True)} to fetch it "
         f"({archive.size / 1e9:.1f} GB from {archive.url})"
     )

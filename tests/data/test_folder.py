@@ -103,7 +103,7 @@ class TestLayouts:
 
 class TestFaults:
     def test_no_root(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match=r"set data\.root"):
+        with pytest.raises(FileNotFoundError, match=r"set root"):
             folder("train", root=tmp_path / "nowhere")
 
     def test_no_classes(self, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ class TestOtherLayouts:
             ("images/train/a.jpg labels/train/a.txt", "YOLO|no folder .*masks"),
             ("mine/images/a.jpg mine/masks/a.png", "perhaps .*mine is the folder that is meant"),
             ("images/a.jpg masks/a.png labels.names", "hold the values 1 .255 is void|labels.names may have the names"),
-            ("a.txt", "none of the known layouts|data.image_pattern"),
+            ("a.txt", "none of the known layouts|image_pattern"),
             ("", "none of the known layouts|Found there: nothing"),
         ],
     )
@@ -287,6 +287,6 @@ class TestOtherLayouts:
         (tmp_path / "masks").mkdir()
         (tmp_path / "masks.png").rename(tmp_path / "masks" / "a.png")
         with pytest.raises(
-            FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: give data\.values=\{0: background, 255: thing\}"
+            FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: give values=\{0: 'background', 255: 'thing'\}"
         ):
             folder("train", root=tmp_path)

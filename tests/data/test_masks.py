@@ -47,7 +47,7 @@ class TestValues:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"values": {0: "ground", 1: "rode"}}, r"data\.values=\{0: ground, 1: rode\}: 'rode' is no class; did you mean road"),
+            ({"values": {0: "ground", 1: "rode"}}, r"values=\{0: 'ground', 1: 'rode'\}: 'rode' is no class; did you mean road"),
             ({"values": {300: "ground"}}, "300 is no value of a mask"),
             ({"values": {0: "ground"}, "reduce_zero_label": True}, "give one of them"),
         ],
@@ -66,7 +66,7 @@ class TestValues:
         put(tmp_path, MAP, classes=None)
         values = {0: "a", 1: "b"}
         with pytest.raises(
-            UserError, match=r"a\.png holds the value 2 \(first in row 1, column 1\).*data.values=\{0: a, 1: b, 2: \?, 255: void\}"
+            UserError, match=r"a\.png holds the value 2 \(first in row 1, column 1\).*values=\{0: 'a', 1: 'b', 2: '\?', 255: 'void'\}"
         ):
             folder("train", root=tmp_path, values=values)[0]
         check(folder("train", root=tmp_path, values=values, unknown="void"), "a b", np.where(MAP == 2, VOID, MAP))
@@ -78,7 +78,7 @@ class TestBinary:
         split = folder("train", root=tmp_path)
         check(split, "a b", BINARY // 255)
         assert "hold 0 and 255 only, so 255 is taken for thing, not for void" in split.notes[0]
-        assert "data.values={0: ground, 1: thing, 255: void}" in split.notes[0]
+        assert "values={0: 'ground', 1: 'thing', 255: 'void'}" in split.notes[0]
         check(folder("train", root=tmp_path, values={0: "ground", 1: "thing", 255: "void"}), "a b", BINARY)
 
     def test_black_and_white_in_rgb(self, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ class TestBinary:
 
     def test_without_a_list_one_word_is_enough(self, tmp_path: Path) -> None:
         put(tmp_path, BINARY, classes=None)
-        with pytest.raises(FileNotFoundError, match=r"give data\.values=\{0: background, 255: thing\}, and no list is needed"):
+        with pytest.raises(FileNotFoundError, match=r"give values=\{0: 'background', 255: 'thing'\}, and no list is needed"):
             folder("train", root=tmp_path)
         check(folder("train", root=tmp_path, values={0: "background", 255: "thing"}), "a b", BINARY // 255)
 
@@ -141,7 +141,7 @@ class TestColours:
         colors[10:] = COLORS[1]
         colors[10, :20] = [(value, 1, 1) for value in range(100, 120)]
         put(tmp_path, colors)
-        with pytest.raises(UserError, match=r"blurred borders .* data\.unknown=void"):
+        with pytest.raises(UserError, match=r"blurred borders .* unknown='void'"):
             folder("train", root=tmp_path)[0]
 
     def test_colours_without_any_in_the_list(self, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class TestTraps:
         assert told(root) == ""  # understood
         assert "it looks like binary masks of 0 and 255, in which 255 means thing" in told(root, values={0: "0", 1: "1", 255: "void"})
         put(root, "train", "a", HALVES * 128)
-        assert "It looks like a binary mask of 0 and 128: give data.values={0: ground, 128: thing}" in told(root)
+        assert "It looks like a binary mask of 0 and 128: give values={0: 'ground', 128: 'thing'}" in told(root)
 
     def test_value_that_is_not_listed(self, root: Path) -> None:
         put(root, "train", "a", HALVES * 7)

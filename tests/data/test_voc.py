@@ -74,7 +74,7 @@ class TestVoc:
         assert VOC_LABELS.colors[VOC_LABELS.index("person")] == (192, 128, 128)
 
     def test_faults(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match=r"VOC 2012 is not in .*data\.download=true .*2\.0 GB from https://thor"):
+        with pytest.raises(FileNotFoundError, match=r"VOC 2012 is not in .*download=True .*2\.0 GB from https://thor"):
             voc2012("train", root=tmp_path)
         devkit = make_voc(tmp_path)
         with pytest.raises(ValueError, match="has the splits train, trainval, val, not 'trainaug'"):
