@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fcn.data.sets import create_split as create_split
     from fcn.graph.receptive_field import receptive_field as receptive_field
     from fcn.inference.predict import predict as predict
+    from fcn.models.any import wrap as wrap
     from fcn.models.segmenter import create_model as create_model
     from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
     from fcn.rewrite.dilate import dilate as dilate
@@ -38,6 +39,7 @@ PLACES = {
     "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",
     "save": "fcn.training.checkpoint",
+    "wrap": "fcn.models.any",
 }
 
 __all__ = list(PLACES)

@@ -46,7 +46,7 @@ def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     with an operation that no rule understands."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    image = ImageSpec((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)
+    image = ImageSpec((1, model.in_channels, PROBE, PROBE), model.mean.dtype, model.mean.device)
 
     def make(read: nn.Module) -> tuple[float | None, ImageSpec]:
         try:

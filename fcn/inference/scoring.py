@@ -25,7 +25,7 @@ def beside(network: N) -> N:
 
 
 class ScoresOf(nn.Module):
-    """``forward(images)`` is ``segmenter.scores(images)``, by layers that lie ``beside`` the segmenter's."""
+    """``forward(images)`` is ``segmenter.read(images)``, by layers that lie ``beside`` the segmenter's."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ScoresOf(nn.Module):
         self.in_channels = segmenter.in_channels
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.segmenter.scores(images)
+        return self.segmenter.read(images)
 
 
 def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:

@@ -58,12 +58,13 @@ def whole(model: Segmenter, image: Image) -> Scores:
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use inference=stream"
             )
-    return Scores(model.cell(height, width), one_pass(model, image))
+    return one_pass(model, image)
 
 
 @torch.inference_mode()
-def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
-    yield model.scores(model.normalize(image[:, :][None]))[0]
+def one_pass(model: Segmenter, image: Image) -> Scores:
+    scores, cell = model.coarse(model.normalize(image[:, :][None]))
+    return Scores(cell, iter([scores[0]]), model.probabilities)
 
 
 @register("inference", "auto")
@@ -87,7 +88,7 @@ def auto(
     needed = 0 if small else pass_bytes(model, height, width)
     scores = one_pass_if_room(model, image) if needed is not None and needed <= budget else None
     if scores is not None:
-        return Scores(model.cell(height, width), iter([scores]))
+        return scores
     try:
         return stream(model, image, views, passes=passes, memory=memory)
     except ValueError as error:
@@ -96,10 +97,10 @@ def auto(
         return windows(model, image, size=size, batch_size=batch_size)
 
 
-def one_pass_if_room(model: Segmenter, image: Image) -> Tensor | None:
+def one_pass_if_room(model: Segmenter, image: Image) -> Scores | None:
     """The scores by one pass; None, with a warning, where memory runs out in spite of the estimate."""
     try:
-        return next(one_pass(model, image))
+        return one_pass(model, image)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

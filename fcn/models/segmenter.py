@@ -41,6 +41,15 @@ class Outputs(NamedTuple):
     auxiliary: Tensor
 
 
+class Cell(NamedTuple):
+    """Size of a cell of a grid of scores, down and across, in pixels of the image. corners: whether the first and the last cell are centred
+    on the first and the last pixel (``align_corners=True``); else the grid begins where the image does."""
+
+    down: float
+    across: float
+    corners: bool = False
+
+
 class Segmenter(nn.Module):
     """``forward(images)``: normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
@@ -51,6 +60,7 @@ class Segmenter(nn.Module):
 
     mean: Tensor
     std: Tensor
+    probabilities = False  # whether the scores are softmax probabilities, not logits
 
     def __init__(
         self,
@@ -88,13 +98,25 @@ class Segmenter(nn.Module):
         """Class scores (N, num_classes, h, w) at ``stride``, with h >= H / stride and w >= W / stride."""
         return self.decoder(self.backbone(pad_to_multiple(images, self.backbone.divisor)))
 
-    def cell(self, height: int, width: int) -> tuple[float, float]:
-        """Pixels per cell of the scores of an image of that size, down and across. It is ``stride``, unless the scores are interpolated to
-        the size of the image."""
+    def cell(self, height: int, width: int) -> Cell:
+        """The cells of the scores of an image of that size. Their side is ``stride``, unless the scores are interpolated to the size of the
+        image."""
         if self.resize != SIZE:
-            return self.stride, self.stride
+            return Cell(self.stride, self.stride)
         padded = [side + -side % self.backbone.divisor for side in (height, width)]
-        return padded[0] / -(-padded[0] // self.stride), padded[1] / -(-padded[1] // self.stride)
+        return Cell(padded[0] / -(-padded[0] // self.stride), padded[1] / -(-padded[1] // self.stride))
+
+    def coarse(self, images: Tensor) -> tuple[Tensor, Cell]:
+        """Class scores (N, num_classes, h, w) from which the label map is made, and their cells."""
+        return self.scores(images), self.cell(*images.shape[-2:])
+
+    def read(self, images: Tensor) -> Tensor:
+        """What is read as a graph: all of the scores, but for what ``finished`` makes of them."""
+        return self.scores(images)
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """The class scores of what ``read`` gives; the channels are dimension -3."""
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
         padded = pad_to_multiple(images, self.backbone.divisor)

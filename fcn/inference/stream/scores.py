@@ -14,8 +14,10 @@ from fcn.inference.scoring import PREFIX
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
+from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
+from fcn.models.segmenter import Cell, Segmenter
 
 
 @dataclass
@@ -28,9 +30,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network's program for one size of image."""
+    """A network's program for one size of image. cell: the cells of its output, if it was asked for those before a last interpolation."""
 
     program: Program
+    cell: Cell | None = None
 
     @cached_property
     def levels(self) -> list[list[str]]:
@@ -86,8 +89,8 @@ programs: Kept[Prepared] = Kept(KEPT, weights=True)
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
-    network's first output, or the one called "out".
+    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, before an
+    interpolation that is the last thing it does; of any other network's first output, or the one called "out".
 
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
     Raises UserError, naming the layer, where an operation cannot be computed in bands.
@@ -100,7 +103,11 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
             raise UserError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
-        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), ImageSpec.of(graph.input.fx.meta["val"])
+        cell = None
+        if isinstance(network, Segmenter):
+            graph, cell = before_last_resize(graph)
+        image = ImageSpec.of(graph.input.fx.meta["val"])
+        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX), cell), image
 
     return programs.get(network, (height, width, dtype), make)
 
