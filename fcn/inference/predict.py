@@ -1,5 +1,6 @@
 """One image in, its label map out: ``fcn.predict``."""
 
+import inspect
 from contextlib import nullcontext
 from os import PathLike
 from typing import Any
@@ -16,7 +17,11 @@ from fcn.graph.networks import evaluating
 from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
+from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter
+
+
+WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
 
 def predict(
@@ -24,19 +29,28 @@ def predict(
 ) -> NDArray[np.uint8]:
     """The label map, uint8 (H, W) of class indices, of one image at its own size.
 
-    model: a network from ``fcn.load`` or ``fcn.create_model``. It runs in evaluation mode, and is left as it was. With
-        ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
+    model: a network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs in evaluation mode, and is left as it was. Any other
+        module is wrapped for this call: give ``mean`` and ``std``, and for several images wrap it once. With ``strategy="windows"``, any
+        callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
     image: a PIL image of any mode, an (H, W, 3) uint8 array in RGB order, or the path of a file.
-    strategy, options: as ``inference=NAME`` and its settings.
+    strategy, options: as ``inference=NAME`` and its settings; for any other module also the arguments of ``fcn.wrap``.
 
     Raises UserError for arrays of another shape or type and files that are not pictures, FileNotFoundError for a missing file, and
     TypeError for anything else that is not an image or a model.
     """
+    words = {key: options.pop(key) for key in WRAPPING if key in options}
     run = create_strategy(strategy, **options)
     if isinstance(model, str | PathLike) or not callable(model):
         raise TypeError(f"the model is a {type(model).__name__}; give what fcn.load(PATH) or fcn.create_model(...) returns")
+    if words and (isinstance(model, Segmenter) or not isinstance(model, nn.Module)):
+        raise UserError(f"{next(iter(words))}= is for a torch module that is not wrapped yet, and this is a {type(model).__name__}")
+    if words and not {"mean", "std"} <= words.keys():
+        raise UserError("mean= and std= belong together: means and deviations of the channels that the network was trained with")
+    if words:
+        model = wrap(model, **words)  # type: ignore[arg-type]
     if not isinstance(model, Segmenter) and strategy != "windows":
-        raise UserError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
+        known = "give its mean= and std=, or fcn.wrap(network, mean=, std=)" if isinstance(model, nn.Module) else "use strategy='windows'"
+        raise UserError(f"a {type(model).__name__} does not say how its images are normalised; {known}")
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         return run(model, rows_of(image)).numpy()
 

@@ -8,9 +8,8 @@ from typing import ParamSpec, TypeVar
 from torch import Tensor, nn
 
 from fcn.graph.networks import copied
+from fcn.models.any import Wrapped
 from fcn.models.segmenter import Segmenter
-
-PREFIX = "segmenter."  # of the layers' names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +33,14 @@ class ScoresOf(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.segmenter.read(images)
+
+
+def in_its_names(text: str, network: nn.Module) -> str:
+    """A message about ``ScoresOf(network)`` with the names that the layers have in the network that a user gave."""
+    if isinstance(network, Wrapped):
+        name = "segmenter.backbone.network"
+        return text.replace(f"{name}.", "").replace(name, network.wrap_spec.network).replace("ScoresOf", network.wrap_spec.network)
+    return text.replace("segmenter.", "").replace("ScoresOf", type(network).__name__)
 
 
 def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:

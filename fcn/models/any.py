@@ -25,6 +25,7 @@ from fcn.graph.networks import evaluating, float_type, unwrapped, without_data
 from fcn.models.last_resize import run
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.segmenter import Cell, Segmenter, to_image_size
+from fcn.models.spec import WrapSpec
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +38,6 @@ WEIGHTS = torch.tensor(LUMA).view(-1, 1, 1)
 
 Labels = Literal["argmax", "sigmoid"]
 Output = str | int | None
-
-
-@dataclass(frozen=True)
-class WrapSpec:
-    """How a network was wrapped, in plain values. network: the name of its class, for messages."""
-
-    network: str
-    num_classes: int
-    output: Output
-    divisor: int
-    stride: int
-    labels: str
 
 
 class Whole(nn.Module):

@@ -13,25 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
-from fcn.core.names import first_line
+from fcn.core.names import first_line, shown
 from fcn.core.plugins import check_plugins
+from fcn.models.any import Wrapped, wrap
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec
+from fcn.models.spec import ModelSpec, is_wrap_spec
 from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
 
 
 def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
-    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values."""
-    if model.spec is None:
-        raise UserError("this model was not made by create_model, so that a checkpoint could not rebuild it; save its state_dict() instead")
+    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values.
+
+    Of a model that ``wrap`` made, the spec says how; the network's code is not in it.
+    """
+    spec = model.wrap_spec if isinstance(model, Wrapped) else model.spec
+    if spec is None:
+        raise UserError("this model was made by neither create_model nor wrap, so that it could not be read again; save its state_dict()")
     return {
         "format": FORMAT,
-        "spec": asdict(model.spec),
+        "spec": asdict(spec),
         "labels": {"names": list(labels.names), "colors": [list(color) for color in labels.colors]},
         "weights": model.state_dict(),
         **facts,
@@ -60,30 +66,58 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
+def model_from_state(state: dict[str, Any], origin: str = "the checkpoint", network: nn.Module | None = None) -> Segmenter:
     """The model that a checkpoint describes, with its weights and classes, in evaluation mode.
+
+    network: for a model that ``wrap`` made, the network that its weights are loaded into.
 
     Raises UserError, naming ``origin``, where the network cannot be built or the weights do not fit it.
     """
-    check_plugins(state["spec"].get("plugins", ()), origin)
-    try:
-        model = assemble(ModelSpec(**state["spec"]))
-    except Exception as error:  # options of a wrong type meet whatever their layers do with them
-        raise UserError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
+    model = rewrapped(state, origin, network) if is_wrap_spec(state["spec"]) else assembled(state, origin, network)
     fit_state_dict(model, state["weights"], origin)
     model.labels = labels_of(state["labels"])
     return model.eval()
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Segmenter:
-    """The model of a checkpoint, ready to label images: ``fcn.predict(fcn.load("best.pt"), image)``."""
-    return model_from_state(read_checkpoint(path), str(path)).to(device)
+def assembled(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:
+    if network is not None:
+        raise UserError(f"{origin} says itself how its network is built; leave network= out")
+    check_plugins(state["spec"].get("plugins", ()), origin)
+    try:
+        return assemble(ModelSpec(**state["spec"]))
+    except Exception as error:  # options of a wrong type meet whatever their layers do with them
+        raise UserError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
+
+
+def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:
+    """``network`` wrapped as the one whose weights a checkpoint holds."""
+    spec, tensors = state["spec"], state["weights"]
+    if network is None:
+        raise UserError(
+            f"{origin} holds the weights of a network of your own, {shown(spec['network'])}, and not its code; "
+            f"in Python give such a network: fcn.load({str(origin)!r}, network=...)"
+        )
+    if not {"mean", "std"} <= tensors.keys():
+        raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
+    mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
+    words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
+    return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+
+
+def load(path: str | Path, *, device: str = "cpu", network: nn.Module | None = None) -> Segmenter:
+    """The model of a checkpoint, ready to label images: ``fcn.predict(fcn.load("best.pt"), image)``.
+
+    network: for a file of a model that ``fcn.wrap`` made: a network of the same layers, which takes the weights. No code is in the file.
+    """
+    return model_from_state(read_checkpoint(path), str(path), network).to(device)
 
 
 def save(model: Segmenter, path: str | Path) -> None:
     """Write a model that ``load`` reads again: weights, classes and the words that it was made of.
 
-    Raises UserError for a model without classes (``model.labels``), and for one that ``create_model`` did not make.
+    Of a model that ``wrap`` made, the file holds the weights and how it was wrapped: ``load`` must be given the network.
+
+    Raises UserError for a model without classes (``model.labels``), and for one that neither ``create_model`` nor ``wrap`` made.
     """
     if model.labels is None:
         raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fcn.core.errors import UserError
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.inference.kept import ImageSpec, Kept
-from fcn.inference.scoring import PREFIX
+from fcn.inference.scoring import in_its_names
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
@@ -102,12 +102,16 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         try:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
-            raise UserError(f"inference=stream is not possible: {str(error).replace(PREFIX, '')}; use inference=windows") from error
+            text = in_its_names(str(error), network)
+            raise UserError(f"inference=stream is not possible: {text}; use inference=windows") from error
         cell = None
         if isinstance(network, Segmenter):
             graph, cell = before_last_resize(graph)
         image = ImageSpec.of(graph.input.fx.meta["val"])
-        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX), cell), image
+        try:
+            return Prepared(compile_graph(graph, dtype=dtype), cell), image
+        except UserError as error:
+            raise UserError(in_its_names(str(error), network)) from error
 
     return programs.get(network, (height, width, dtype), make)
 
