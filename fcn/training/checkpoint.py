@@ -101,7 +101,10 @@ def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
         raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
     mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
     words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
-    return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+    try:
+        return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+    except UserError as error:
+        raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
 
 
 def load(path: str | Path, *, device: str = "cpu", network: nn.Module | None = None) -> Segmenter:

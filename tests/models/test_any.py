@@ -129,7 +129,12 @@ def test_what_is_done_after_or_beside_the_interpolation_is_done(ending, strategy
         with pytest.raises(UserError, match="scores for an image of"):
             wrap(network)
         return
-    labels = create_strategy(strategy, **options)(wrap(network).eval(), image)
+    try:
+        labels = create_strategy(strategy, **options)(wrap(network).eval(), image)
+    except UserError as error:
+        assert strategy == "stream"
+        assert "in layer 'Network' in bands of rows: it writes over a tensor of which a view is read later" in str(error)
+        return
     assert torch.equal(labels.long(), logits.argmax(0))
 
 
@@ -255,8 +260,10 @@ def test_save_and_load(tmp_path, words):
     assert np.array_equal(fcn.predict(loaded, image), fcn.predict(model, image))
     with pytest.raises(UserError, match=r"holds the weights of a network of your own, Network, and not its code; .*network="):
         fcn.load(tmp_path / "net.pt")
-    with pytest.raises(UserError, match=r"net.pt"):
-        fcn.load(tmp_path / "net.pt", network=net(channels, ending=to_image, stride=2).first)
+    with pytest.raises(UserError, match=r"the network given for .*net.pt, which is of a Network, does not fit it: Conv2d cannot be used"):
+        fcn.load(tmp_path / "net.pt", network=other.first)
+    with pytest.raises(UserError, match=r"the weights in .*net.pt belong to another network: it lacks 4 of 6"):
+        fcn.load(tmp_path / "net.pt", network=nn.Sequential(other))
     ours = fcn.create_model("fcn8s", classes=["a", "b"], backbone="compact")
     fcn.save(ours, tmp_path / "ours.pt")
     with pytest.raises(UserError, match="says itself how its network is built; leave network= out"):
@@ -277,7 +284,7 @@ def test_it_trains_as_other_models_do():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
 
 
