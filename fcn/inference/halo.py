@@ -131,6 +131,4 @@ def spans(length: int, size: int, halo: Halo) -> list[tuple[int, int, int, int]]
             f"give size={2 * halo.pixels + halo.step} or more"
         )
     starts = range(0, length, core)
-    return [
-        (max(0, start - halo.pixels), min(length, start + core + halo.pixels), start, min(length, start + core)) for start in starts
-    ]
+    return [(max(0, start - halo.pixels), min(length, start + core + halo.pixels), start, min(length, start + core)) for start in starts]

@@ -368,5 +368,7 @@ def class_names(name: str, found: Fit, classes: int | Sequence[str] | None, labe
     names = [classes] if isinstance(classes, str) else list(classes)
     names = ["background", *names] if labels == "sigmoid" and len(names) == 1 else names
     if len(names) != count:
-        raise UserError(f"{len(names)} classes are named ({', '.join(names[:5])}) and {name} gives {count}; name each, in the order of the scores")
+        raise UserError(
+            f"{len(names)} classes are named ({', '.join(names[:5])}) and {name} gives {count}; name each, in the order of the scores"
+        )
     return count, LabelSet(tuple(names))

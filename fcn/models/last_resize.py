@@ -88,7 +88,7 @@ def memory_of(tensor: Tensor) -> int:
 
 
 def kind_of(name: str, args: Any, kwargs: Any) -> str | None:
-    """"sigmoid" or, over channels, "softmax"; None for any other call."""
+    """ "sigmoid" or, over channels, "softmax"; None for any other call."""
     if name == "softmax" and (args[1] if len(args) > 1 else kwargs.get("dim")) in (1, -3):
         return name
     return "sigmoid" if name in ("sigmoid", "sigmoid_") else None

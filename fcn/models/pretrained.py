@@ -161,7 +161,9 @@ def network_weights(weights: str, model: str, backbone: str) -> Weights:
     content = read_file(weights)
     if is_checkpoint(content):
         if is_wrap_spec(content["spec"]):
-            raise UserError(f"{weights} holds the weights of a network of a user's own; they fit no model=, only fcn.load(PATH, network=...)")
+            raise UserError(
+                f"{weights} holds the weights of a network of a user's own; they fit no model=, only fcn.load(PATH, network=...)"
+            )
         return Weights(content["weights"], weights, spec=content["spec"], classes=tuple(content["labels"]["names"]))
     tensors = as_state_dict(content, weights)
     return Weights(tensors, weights, torchvision=any(name.startswith("classifier.") for name in tensors))

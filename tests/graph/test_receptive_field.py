@@ -245,7 +245,9 @@ def test_tiles_with_what_they_need_give_the_whole(strided: int) -> None:
     image = torch.rand(1, 1, 128, 128, dtype=torch.float64)
     with torch.no_grad():
         whole = network(image)[..., 64:72, 64:72]
-        tile = [network(image[..., 64 - halo : 72 + halo, 64 - halo : 72 + halo])[..., halo : 8 + halo, halo : 8 + halo] for halo in (8, 48)]
+        tile = [
+            network(image[..., 64 - halo : 72 + halo, 64 - halo : 72 + halo])[..., halo : 8 + halo, halo : 8 + halo] for halo in (8, 48)
+        ]
         enough = -(-needed // step) * step
         exact = network(image[..., 64 - enough : 72 + enough, 64 - enough : 72 + enough])[..., enough : 8 + enough, enough : 8 + enough]
     assert torch.allclose(exact, whole, atol=1e-12)

@@ -23,7 +23,9 @@ class PaddedUNet(nn.Module):
         super().__init__()
         widths = (6, 8, 10, 12)
         self.downs = nn.ModuleList([pair(3, 6), pair(6, 8), pair(8, 10), pair(10, 12)])
-        self.ups = nn.ModuleList([nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in zip(widths[:-1], widths[1:], strict=True)])
+        self.ups = nn.ModuleList(
+            [nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in zip(widths[:-1], widths[1:], strict=True)]
+        )
         self.mixes = nn.ModuleList([pair(2 * width, width) for width in widths[:-1]])
         self.last = nn.Conv2d(6, CLASSES, 1)
 
@@ -85,7 +87,10 @@ class WeightNormedUNet(nn.Module):
         super().__init__()
         self.a = weight_norm(nn.Conv2d(3, 8, 3, stride=2, padding=1))
         self.b = weight_norm(nn.Conv2d(8, 16, 3, stride=2, padding=1))
-        self.norm, self.up = nn.InstanceNorm2d(16, affine=True), nn.Sequential(weight_norm(nn.Conv2d(16, 32, 3, padding=1)), nn.PixelShuffle(2))
+        self.norm, self.up = (
+            nn.InstanceNorm2d(16, affine=True),
+            nn.Sequential(weight_norm(nn.Conv2d(16, 32, 3, padding=1)), nn.PixelShuffle(2)),
+        )
         self.last = nn.Conv2d(16, CLASSES, 3, padding=1)
 
     def forward(self, x):

@@ -47,7 +47,7 @@ def check(make, sizes, bands=(8, 40), strips=(1, 3)):
         logits = logits[0, :, :height, :width]
         first, second = logits.topk(2, 0).values
         clear = (first - second) > 1e-9 * scale
-        for name, options in (("whole", {}), ("stream", {"band": 16}), ("stream", {"band": 8, "strip": 40})):
+        for name, options in (("whole", {}), ("stream", {"band": 16, "passes": 99}), ("stream", {"band": 8, "strip": 40, "passes": 99})):
             labels = create_strategy(name, **options)(model, image).long()
             assert torch.equal(labels[clear], logits.argmax(0)[clear]), name
         assert float(clear.double().mean()) > 0.99
@@ -99,7 +99,9 @@ def monai(name):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: smp("FPN"), lambda: torchvision("lraspp_mobilenet_v3_large"), lambda: TimmTrunk("lcnet_050")], ids=["smp", "torchvision", "timm"]
+    "make",
+    [lambda: smp("FPN"), lambda: torchvision("lraspp_mobilenet_v3_large"), lambda: TimmTrunk("lcnet_050")],
+    ids=["smp", "torchvision", "timm"],
 )
 def test_one_network_of_each_library(make):
     check(make, [(75, 101)], bands=(32,), strips=(2,))
@@ -111,7 +113,17 @@ TORCHVISION = (
     *("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"),
 )
 TIMM = (
-    *("resnet18", "resnet26d", "seresnext26d_32x4d", "res2net50_26w_4s", "resnest14d", "ecaresnet50d", "skresnet18", "regnety_002", "dpn68"),
+    *(
+        "resnet18",
+        "resnet26d",
+        "seresnext26d_32x4d",
+        "res2net50_26w_4s",
+        "resnest14d",
+        "ecaresnet50d",
+        "skresnet18",
+        "regnety_002",
+        "dpn68",
+    ),
     *("mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small", "efficientnet_b0", "tf_efficientnet_lite0", "tinynet_e"),
     *("mnasnet_050", "fbnetc_100", "lcnet_050", "ghostnet_100", "rexnet_100", "mobileone_s0", "repvgg_a0", "hrnet_w18_small", "dla34"),
     *("convnext_atto", "convnextv2_atto", "inception_next_tiny", "starnet_s1", "poolformer_s12", "focalnet_tiny_srf", "fastvit_t8"),
@@ -133,7 +145,7 @@ MONAI = ("BasicUNet", "UNet", "SegResNet")
     ],
 )
 def test_the_networks_of_the_libraries(make):
-    check(make, [(201, 243)], bands=(48,), strips=(1, 2))
+    check(make, [(197, 131)], bands=(48,), strips=(2,))
 
 
 # --- what depends on more than the layers ---
