@@ -123,7 +123,8 @@ class Setting:
     """One setting.
 
     type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
-    empty: any. besides: words that a number may be replaced by. optional: whether it may be None. default: ``REQUIRED`` where it must be given. help: one line.
+    empty: any. besides: words that may stand in the place of a number. optional: whether it may be None. default: ``REQUIRED`` where it
+    must be given. help: one line.
     """
 
     name: str

@@ -36,8 +36,10 @@ class Halo:
 
 
 def measure(compute: Compute, channels: int, divisor: int, height: int, width: int, size: int) -> Halo:
-    """The halo of a network for an image of that size and windows of ``size`` pixels. Raises UserError where these cannot give what one pass
-    gives."""
+    """The halo of a network for an image of that size and windows of ``size`` pixels.
+
+    Raises UserError where these cannot give what one pass gives.
+    """
     side, largest = SMALLEST, max(SMALLEST, 2 * size)
     while True:
         seen = max(reach(compute, channels, side, flip, draw) for flip in (False, True) for draw in range(DRAWS))
@@ -56,14 +58,14 @@ def measure(compute: Compute, channels: int, divisor: int, height: int, width: i
     return halo
 
 
-def random(channels: int, height: int, width: int, seed: int) -> Tensor:
+def random_image(channels: int, height: int, width: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (1, channels, height, width), generator=generator, dtype=torch.uint8)
 
 
 def reach(compute: Compute, channels: int, side: int, flip: bool, draw: int) -> int:
     """How many rows and columns above and left of a line change with what is below or right of it (flip: the other way round)."""
-    image, other, found = random(channels, side, side, draw), random(channels, side, side, draw + 100), 0
+    image, other, found = random_image(channels, side, side, draw), random_image(channels, side, side, draw + 100), 0
     before = compute(image)
     for axis in (2, 3):
         line = side // 2 + 5 * draw
@@ -84,7 +86,7 @@ def differs(one: Tensor, other: Tensor) -> Tensor:
 
 def moves_along(compute: Compute, channels: int, side: int, seen: int, step: int) -> bool:
     """Whether the scores of an image without its first ``step`` rows and columns are those of the whole, beyond what sees the cut."""
-    image = random(channels, side, side, 7)
+    image = random_image(channels, side, side, 7)
     whole, moved = compute(image), compute(image[..., step:, step:])
     inner = slice(seen, side - step - seen)
     scale = float((whole.max() - whole.min()).clamp_min(1e-30))
@@ -95,7 +97,7 @@ def check(compute: Compute, channels: int, halo: Halo, height: int, width: int) 
     """Raises UserError where windows differ from one pass on a small image with the remainders of (height, width)."""
     size = 2 * halo.pixels + halo.step
     sides = [side if side <= 2 * size else side % halo.step + 2 * size // halo.step * halo.step for side in (height, width)]
-    image = random(channels, *sides, 11)[0]
+    image = random_image(channels, sides[0], sides[1], 11)[0]
     whole = compute(image[None])[0]
     found = torch.cat(list(cropped(compute, image, size, halo)), 1)
     scale = float((whole.max() - whole.min()).clamp_min(1e-30))

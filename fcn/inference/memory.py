@@ -41,8 +41,11 @@ def ran_out(error: Exception) -> bool:
 
 
 class Pass(NamedTuple):
-    """What a network's graph says of one pass. bytes_per_pixel: at the peak. at_once: whether every row can be computed in one pass over the
-    image, since nothing but resizes looks at all of it."""
+    """What a network's graph says of one pass.
+
+    bytes_per_pixel: memory at the peak.
+    at_once: whether a stream takes one pass over the image, since nothing but resizes looks at all of it.
+    """
 
     bytes_per_pixel: float
     at_once: bool

@@ -20,7 +20,6 @@ from fcn.inference.windows import Network
 from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter
 
-
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
 

@@ -6,12 +6,13 @@ model normalises; it must be in evaluation mode.
 
 ``whole`` runs the network over the image in one pass; ``stream`` gives the same scores, band by band, in a fraction of the memory
 (``stream/``); ``windows`` runs it over overlapping windows whose scores are blended (``windows.py``), which is approximate. ``auto`` takes
-the faster of the first two, as far as there is memory for it. Test-time augmentation (``flip``, ``scales``; ``augment.py``) goes with each of them.
+the faster of the first two, as far as there is memory for it. Test-time augmentation (``flip``, ``scales``; ``augment.py``) goes with each
+of them.
 """
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 

@@ -30,9 +30,13 @@ class UsedError(BaseException):
 
 @dataclass
 class Seen:
-    """What was seen of a run. calls: bilinear interpolations so far. stand_ins: for each tensor that stands in, by its id, the tensor before
-    the interpolation and the cells. probabilities: for
-    each tensor that a sigmoid or a softmax over channels gave, by its id, which of the two. alive: keeps ids from being used again."""
+    """What was seen of a run.
+
+    calls: number of bilinear interpolations so far.
+    stand_ins: for each tensor that stands in, by its id, the tensor before the interpolation and the cells.
+    probabilities: for each tensor that a sigmoid or a softmax over channels gave, by its id, which of the two.
+    alive: these tensors, so that no id is used again.
+    """
 
     calls: int = 0
     stand_ins: dict[int, tuple[Tensor, Cell]] = field(default_factory=dict)
@@ -123,7 +127,7 @@ def stand_in(
             cells.append(after / before)
         else:
             cells.append(float(scale_factor[axis] if isinstance(scale_factor, list | tuple) else scale_factor))
-    return input.new_empty(1).expand(shape), input, Cell(*cells, corners=bool(align_corners))
+    return input.new_empty(1).expand(shape), input, Cell(cells[0], cells[1], corners=bool(align_corners))
 
 
 def top_left(index: Any) -> bool:

@@ -54,7 +54,7 @@ def check_auxiliary(aux: bool, **rest: Any) -> None:
 
 
 def check_spec(spec: Any) -> None:
-    """Raises UserError, naming the entry, where ``spec`` is not the plain form of a ``ModelSpec`` or ``WrapSpec``, as ``asdict`` gives it."""
+    """Raises UserError, naming the entry, where ``spec`` is not what ``asdict`` makes of a ``ModelSpec`` or a ``WrapSpec``."""
     wrapped = is_wrap_spec(spec)
     names = [field.name for field in fields(WrapSpec if wrapped else ModelSpec)]
     if not isinstance(spec, dict):

@@ -1,5 +1,7 @@
 """Networks as people write them by hand, small: what the tests of strategies run on anybody's network share."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -23,9 +25,7 @@ class PaddedUNet(nn.Module):
         super().__init__()
         widths = (6, 8, 10, 12)
         self.downs = nn.ModuleList([pair(3, 6), pair(6, 8), pair(8, 10), pair(10, 12)])
-        self.ups = nn.ModuleList(
-            [nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in zip(widths[:-1], widths[1:], strict=True)]
-        )
+        self.ups = nn.ModuleList([nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in pairwise(widths)])
         self.mixes = nn.ModuleList([pair(2 * width, width) for width in widths[:-1]])
         self.last = nn.Conv2d(6, CLASSES, 1)
 

@@ -36,7 +36,7 @@ def check(make, sizes, bands=(8, 40), strips=(1, 3)):
         given = model.normalize(image[None])
         with torch.inference_mode():
             logits = picked(model.backbone.network(pad_to_multiple(given, model.wrap_spec.divisor)), None)
-            coarse, cell = model.coarse(given)
+            coarse, _ = model.coarse(given)
         scale = float(coarse.max() - coarse.min())
         for band in bands:
             for count in strips:

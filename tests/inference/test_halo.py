@@ -70,22 +70,26 @@ def branching(layers, x):
     return x if x.abs().mean() > 0 else -x
 
 
-@pytest.mark.parametrize("size", [(192, 256), (200, 133)])
-@pytest.mark.parametrize("make", [lambda: Trunk(Block(branching)), lambda: Trunk(BLOCKS["reflection padding"]())])
-def test_windows_are_one_pass(make, size):
-    """The first network branches on values: no graph of it can be read."""
+TRUNKS = [lambda: Trunk(Block(branching)), lambda: Trunk(BLOCKS["reflection padding"]())]  # of the first, no graph can be read
+
+
+@pytest.mark.parametrize("make", TRUNKS)
+def test_windows_are_one_pass(make):
     model = wrapped(make())
-    image = picture(*size)
-    try:
-        found = create_strategy("windows", overlap="exact", size=100)(model, image)
-    except UserError as error:
-        assert size[0] % 4 or size[1] % 4
-        assert "depend on the size of the whole image; give overlap a share, as overlap=0.5, or an image with sides that are" in str(error)
-        return
+    image = picture(192, 256)
+    found = create_strategy("windows", overlap="exact", size=100)(model, image)
     with torch.no_grad():
         logits = model(model.normalize(image[None]))[0]
     first, second = logits.topk(2, 0).values
     assert torch.equal(found.long()[first - second > 1e-4], logits.argmax(0)[first - second > 1e-4])
+
+
+@pytest.mark.parametrize("make", TRUNKS)
+def test_scores_that_follow_the_size_of_the_image_are_refused(make):
+    """The last resize is by no whole factor where 4 does not divide the sides."""
+    message = "depend on the size of the whole image; give overlap a share, as overlap=0.5, or an image with sides that are multiples of"
+    with pytest.raises(UserError, match=message):
+        create_strategy("windows", overlap="exact", size=100)(wrapped(make()), picture(200, 133))
 
 
 def test_a_network_that_pads_to_match_is_one_pass():

@@ -11,10 +11,10 @@ from fcn.core.errors import UserError
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import in_its_names
+from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
-from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
 from fcn.models.segmenter import Cell, Segmenter

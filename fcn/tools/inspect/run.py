@@ -128,7 +128,10 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
 
 
 def network_of(word: str) -> "nn.Module":
-    """The network that ``my_module:build`` names: a module, or what a function without arguments makes. Raises UserError for anything else."""
+    """The network that ``my_module:build`` names: a torch module, or what a function without arguments makes.
+
+    Raises UserError for anything else.
+    """
     from torch import nn
 
     module, _, name = word.partition(":")
