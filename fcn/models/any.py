@@ -104,12 +104,13 @@ class Wrapped(Segmenter):
         return self.finished(scores), cell or self.cell(*images.shape[-2:])
 
     def _explained(self, error: Exception, images: Tensor) -> Exception:
-        """What the network's own code raised for an image that is too small for it, as a sentence; other errors as they are."""
-        if isinstance(error, UserError) or "memory" in str(error).lower() or min(images.shape[-2:]) >= SMALLEST:
+        """What the network's own code raised for a size of image that it cannot take, as a sentence; a lack of memory as it is."""
+        if isinstance(error, UserError | MemoryError) or "memory" in str(error).lower():
             return error
         height, width = images.shape[-2:]
+        advice = "a larger image" if min(height, width) < SMALLEST else "wrap the divisor that its images need"
         name = self.wrap_spec.network
-        return UserError(f"{name} cannot be run on an image of {width}x{height} pixels ({first_line(error)}); give a larger image")
+        return UserError(f"{name} cannot be run on an image of {width}x{height} pixels ({first_line(error)}); give {advice}")
 
     def finished(self, outputs: Tensor) -> Tensor:
         if self.wrap_spec.labels == "argmax":

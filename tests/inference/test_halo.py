@@ -92,6 +92,7 @@ def test_scores_that_follow_the_size_of_the_image_are_refused(make):
         create_strategy("windows", overlap="exact", size=100)(wrapped(make()), picture(200, 133))
 
 
+@pytest.mark.slow
 def test_a_network_that_pads_to_match_is_one_pass():
     model = wrapped(PaddedUNet())
     image = picture(201, 277)
