@@ -1,7 +1,7 @@
-"""fcn: fully convolutional segmentation networks, from classifiers to label maps.
+"""fcn: fully convolutional segmentation networks, from classifiers to label maps. docs/api.md describes every name below.
 
->>> model = fcn.load("outputs/demo/train/best.pt")        # what fcn train left
->>> labels = fcn.predict(model, Image.open("photo.jpg"))  # uint8 (H, W), class indices; model.labels has their names
+>>> model = fcn.load("outputs/demo/train/best.pt")  # what fcn train left
+>>> labels = fcn.predict(model, "photo.jpg")  # uint8 (H, W), class indices; model.labels has their names
 
 The names below are imported when they are first used: ``import fcn`` itself is cheap.
 """
@@ -10,35 +10,57 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fcn.core.errors import NotConvertible as NotConvertible
+    from fcn.core.errors import NotDilatable as NotDilatable
+    from fcn.core.errors import NotStreamable as NotStreamable
     from fcn.core.errors import UserError as UserError
     from fcn.core.labels import VOID as VOID
     from fcn.core.labels import LabelSet as LabelSet
-    from fcn.core.registry import list_parts as list_parts
     from fcn.core.registry import register as register
     from fcn.data.sets import create_split as create_split
     from fcn.graph.receptive_field import receptive_field as receptive_field
+    from fcn.inference.labelmap import label_map as label_map
     from fcn.inference.predict import predict as predict
     from fcn.models.any import wrap as wrap
+    from fcn.models.lists import list_backbones as list_backbones
+    from fcn.models.lists import list_data as list_data
+    from fcn.models.lists import list_models as list_models
+    from fcn.models.lists import list_upsamplers as list_upsamplers
     from fcn.models.segmenter import create_model as create_model
     from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
     from fcn.rewrite.dilate import dilate as dilate
+    from fcn.tools.train.call import Trained as Trained
+    from fcn.tools.train.call import train as train
     from fcn.training.checkpoint import load as load
     from fcn.training.checkpoint import save as save
+    from fcn.training.evaluate import evaluate as evaluate
+    from fcn.training.metrics import Evaluation as Evaluation
 
 PLACES = {
+    "Evaluation": "fcn.training.metrics",
     "LabelSet": "fcn.core.labels",
+    "NotConvertible": "fcn.core.errors",
+    "NotDilatable": "fcn.core.errors",
+    "NotStreamable": "fcn.core.errors",
+    "Trained": "fcn.tools.train.call",
     "UserError": "fcn.core.errors",
     "VOID": "fcn.core.labels",
     "convolutionalize": "fcn.rewrite.convolutionalize",
     "create_model": "fcn.models.segmenter",
     "create_split": "fcn.data.sets",
     "dilate": "fcn.rewrite.dilate",
-    "list_parts": "fcn.core.registry",
+    "evaluate": "fcn.training.evaluate",
+    "label_map": "fcn.inference.labelmap",
+    "list_backbones": "fcn.models.lists",
+    "list_data": "fcn.models.lists",
+    "list_models": "fcn.models.lists",
+    "list_upsamplers": "fcn.models.lists",
     "load": "fcn.training.checkpoint",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",
     "save": "fcn.training.checkpoint",
+    "train": "fcn.tools.train.call",
     "wrap": "fcn.models.any",
 }
 
@@ -48,7 +70,9 @@ __all__ = list(PLACES)
 def __getattr__(name: str) -> Any:
     if name in PLACES:
         return getattr(import_module(PLACES[name]), name)
-    raise AttributeError(f"module 'fcn' has no attribute '{name}'; it has {', '.join(__all__)}")
+    from fcn.core.names import suggest
+
+    raise AttributeError(f"module 'fcn' has no attribute '{name}'; {suggest(name, __all__)}")
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,8 @@
 import sys
 from pathlib import Path
 
-from fcn.tools.model_table import model_table, replaced
+from fcn.tools.model_table import model_table
+from fcn.tools.tables import replaced
 
 
 def main(word: str | None = None) -> None:
@@ -16,7 +17,7 @@ def main(word: str | None = None) -> None:
         print(model_table(word.removeprefix("models=").split(",")) if word else model_table())
         return
     file = Path(word)
-    file.write_text(replaced(file.read_text(), model_table()))
+    file.write_text(replaced(file.read_text(), "models", model_table()))
 
 
 if __name__ == "__main__":

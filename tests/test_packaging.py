@@ -22,7 +22,7 @@ def test_import_is_cheap_and_names_come_when_used():
 def test_every_public_name_is_there():
     for name in fcn.__all__:
         assert getattr(fcn, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'predikt'; it has LabelSet"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'predikt'; did you mean predict\?"):
         _ = fcn.predikt
 
 

@@ -14,10 +14,11 @@ from fcn.cli.tree import composed, describe, is_setting, keys, store_schemas, to
 from fcn.cli.words import WrongCallError, bracketed, check_brackets, elements, leaves, parse, text_of, values, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import suggest
+from fcn.core.names import saying_settings, suggest
 from fcn.core.registry import KINDS, find, list_parts
 
 
+@saying_settings()
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``fcn.tools.COMMANDS[command]``. Raises WrongCallError."""
     unchosen = [f"{part}=null" for part, word in default_parts(command).items() if word == "null"]
@@ -125,6 +126,7 @@ def combinations(chosen: list[Any]) -> Iterator[list[str]]:
     yield from (list(choice) for choice in product(*([f"{item.key_or_group}={word}" for word in values(item)] for item in chosen)))
 
 
+@saying_settings()
 def build(command: str, overrides: list[str]) -> Any:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

@@ -1,7 +1,7 @@
 """The command line: ``fcn COMMAND [key=value ...]``, composed by Hydra from ``conf/`` and checked before anything runs.
 
-An error is one line on standard error. The exit status is 2 for a wrong call, 1 for an error while the command runs. ``FCN_DEBUG=1`` shows
-the traceback.
+An error is one line on standard error. The exit status is 2 for a wrong call, 1 for an error while the command runs. A bug is named as one,
+with its place. ``FCN_DEBUG=1`` shows the traceback.
 """
 
 import errno
@@ -9,9 +9,11 @@ import logging
 import os
 import re
 import sys
+import traceback
 from importlib import import_module
 from importlib.metadata import version
 from itertools import product
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fcn import tools as schema
@@ -20,7 +22,8 @@ from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
 from fcn.cli.tree import use_plugins
 from fcn.cli.words import WrongCallError, check_brackets, text_of, values
-from fcn.core.names import shown, suggest
+from fcn.core.errors import UserError
+from fcn.core.names import saying_settings, shown, suggest
 
 LONGEST = 3000  # characters of a message: a few long paths, and no line of a file that has no ends of lines
 
@@ -32,6 +35,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """As ``main``, but returns the exit status."""
+    with saying_settings():
+        try:
+            return dispatch(arguments)
+        except WrongCallError as error:
+            return complain(str(error))
+        except Exception as error:
+            return complain(explain(error), 1)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run what the words of a call ask for. Raises WrongCallError for a call that is wrong."""
     flags = [word for word in arguments if word.startswith("-")]
     words = [word for word in arguments if not word.startswith("-")]
     if "--version" in flags:
@@ -45,10 +59,7 @@ def run(arguments: list[str]) -> int:
         hint = f"put the command first, as fcn train {command}" if "=" in command else suggest(command, schema.COMMANDS)
         return complain(f"there is no command '{command}'; {hint}")
     if {"--help", "-h"} & set(flags):
-        try:
-            use_plugins(overrides)
-        except WrongCallError as error:
-            return complain(str(error))
+        use_plugins(overrides)
         print(command_help(command))
         return 0
     wrong = [flag for flag in flags if flag not in ("-m", "--multirun")]
@@ -56,17 +67,14 @@ def run(arguments: list[str]) -> int:
         return complain(
             f"there is no flag {wrong[0]}; allowed: --help, -m (one run for each of several comma-separated values); settings are key=value"
         )
+    multirun = bool({"-m", "--multirun"} & set(flags))
     try:
-        multirun = bool({"-m", "--multirun"} & set(flags))
-        try:
-            launch, overrides = split_launcher(command, overrides, several=multirun)
-        except ValueError as error:
-            raise WrongCallError(str(error)) from error
-        if multirun:
-            return sweep(command, overrides, launch)
-        return execute(command, compose(command, overrides), **({"launch": launch} if launch else {}))
-    except WrongCallError as error:
-        return complain(str(error))
+        launch, overrides = split_launcher(command, overrides, several=multirun)
+    except UserError as error:
+        raise WrongCallError(str(error)) from error
+    if multirun:
+        return sweep(command, overrides, launch)
+    return execute(command, compose(command, overrides), **({"launch": launch} if launch else {}))
 
 
 def complain(message: str, status: int = 2) -> int:
@@ -102,21 +110,30 @@ def execute(command: str, settings: Any, **more: Any) -> int:
         return int(import_module(f"fcn.tools.{command}.run").run(settings, **more) or 0)
     except KeyboardInterrupt:
         return complain("interrupted; nothing is left half-written", 130)
-    except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
-        if os.environ.get("FCN_DEBUG"):
-            raise
+    except Exception as error:
         return complain(explain(error), 1)
 
 
-def explain(error: BaseException) -> str:
+def explain(error: Exception) -> str:
+    """An error in one line: a mistake of the user and a lack of memory or disk as what to do, anything else as a bug with its place.
+
+    With ``FCN_DEBUG=1`` the error is raised again.
+    """
+    if os.environ.get("FCN_DEBUG"):
+        raise error
+    text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full while writing {error.filename or 'the output'}; free some space, then start again (or resume=DIR)"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'} cannot be used: {error.strerror}; choose another place, or free this one"
-    text = " ".join(str(error).split())
-    if text and isinstance(error, ValueError | OSError | FloatingPointError):
+    if text and isinstance(error, UserError | OSError | FloatingPointError):
         return text
-    return f"{type(error).__name__}: {text} (FCN_DEBUG=1 shows where)"
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
+        return f"memory ran out ({kind}: {text}); give smaller images, crops or batches, or free some memory"
+    *_, place = traceback.extract_tb(error.__traceback__) or [None]
+    where = f", in {place.name} ({Path(place.filename).name}:{place.lineno})" if place else ""
+    return f"a bug in fcn or in a plugin: {kind}: {text or 'no text'}{where}; FCN_DEBUG=1 shows the traceback"
 
 
 def sweep(command: str, words: list[str], launch: Any = None) -> int:
@@ -146,7 +163,7 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
     check_brackets(given, overrides)
     try:
         folder = new_folder(command, text_of(by_key["output"]) if "output" in by_key else None)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         raise WrongCallError(explain(error)) from error
     failed = []
     if launch:

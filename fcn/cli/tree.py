@@ -98,7 +98,7 @@ def to_object(tree: Any) -> Any:
         return OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
         raise WrongCallError(describe(error)) from error
-    except ValueError as error:
+    except UserError as error:
         raise WrongCallError(str(error)) from error
 
 

@@ -33,13 +33,23 @@ VOID_COLOR: Color = voc_colors(256)[VOID]
 class LabelSet:
     """The classes of a data set, in the order of their indices.
 
-    ``names`` are unique; ``colors`` are (r, g, b) in 0..255, one for each name. Raises UserError otherwise.
+    >>> labels = fcn.LabelSet(("ground", "road"))
+    >>> labels.index("road"), labels.num_classes  # (1, 2)
+
+    names: names of the classes, 2 to 255, each different.
+    colors: colour of each class, (red, green, blue) in 0..255; default: Pascal VOC's palette.
+
+    Raises UserError for names that are not unique and for another number of colours.
     """
 
     names: tuple[str, ...]
     colors: tuple[Color, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise UserError(f"the names of the classes are the word {self.names!r}; give a tuple of names, as ('ground', 'road')")
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "colors", tuple(tuple(color) for color in self.colors))
         if not 2 <= len(self.names) <= VOID:
             raise UserError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})

@@ -1,12 +1,43 @@
 """Names: finding an entry by its name, and answering a wrong name with the right ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
 from fcn.core.errors import UserError
 
 T = TypeVar("T")
+
+
+ARGUMENTS = {"inference": "strategy", "backbone.weights": "backbone_weights", "backbone.output_stride": "output_stride"}  # in Python
+_settings = False
+
+
+@contextmanager
+def saying_settings() -> Iterator[None]:
+    """Within it, messages name settings as on the command line: ``inference.memory``, where a Python caller reads ``memory``."""
+    global _settings
+    before, _settings = _settings, True
+    try:
+        yield
+    finally:
+        _settings = before
+
+
+def said(setting: str, value: object = None) -> str:
+    """The name of a setting as the caller knows it, and the value to give it: ``inference=stream`` on the command line,
+    ``strategy='stream'`` in Python."""
+    kind, _, name = setting.partition(".")
+    word = setting if _settings else ARGUMENTS.get(setting, name or kind)
+    return word if value is None else f"{word}={spelled(value)}"
+
+
+def spelled(value: object) -> str:
+    """A value as the caller writes it: null, true and a bare word on the command line, None, True and 'word' in Python."""
+    if not _settings:
+        return repr(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def suggest(word: str, words: Iterable[str]) -> str:

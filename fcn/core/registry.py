@@ -15,6 +15,7 @@ registered in the same way. Their module is named by ``plugins=[my_module]``, or
 Its keyword-only parameters are its settings (``settings.py``). Its positional ones are those of its kind (``Kind.takes``).
 """
 
+import fnmatch
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from typing import Any, TypeVar
 
 from fcn.core.declared import Declaration, declarations, declared_settings
 from fcn.core.errors import UserError
-from fcn.core.names import suggest
+from fcn.core.names import said, suggest
 from fcn.core.plugins import load_packages
 from fcn.core.settings import REQUIRED, Setting, check_options, settings_of
 
@@ -143,14 +144,19 @@ _registered: dict[tuple[str, str], Part] = {}  # parts of users, and own ones wh
 
 
 def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
-    """Make a function or a class a part: ``@fcn.register("upsample", "gain")``.
+    """A decorator that makes a function or a class of yours a part, which is then used by its name.
 
-    kind: model, backbone, upsample, data, loss, optim, schedule or inference.
+    >>> @fcn.register("schedule", "halves")
+    >>> def halves(progress: float, *, count: int = 2) -> float:
+    >>>     return 0.5 ** int(progress * (count + 1))
+
+    kind: "model", "backbone", "upsample", "data", "loss", "optim", "schedule" or "inference" (docs/extending.md has an example of each).
     names: one or more names. A function with several gets the chosen one as its parameter ``name``.
     facts: values for keyword-only parameters, which then are not settings. Also facts of the kind: ``output_stride`` of a model is the
         default for its backbone; ``sound`` of a data set means that its samples need no check before a training.
 
-    The part belongs to the module that calls this, wherever the function is from: that is what loading a checkpoint asks for.
+    Returns the decorator. Keyword-only parameters of the part are its settings. The part belongs to the module that calls this, wherever
+    the function is from: that is what loading a checkpoint asks for.
 
     Raises UserError for an unknown kind or fact, a name that another part has, and a setting that cannot be set.
     """
@@ -217,7 +223,7 @@ def find(kind: str, name: str) -> Part:
     if part is None and ANY in own:
         part = replace(_registered.get((kind, ANY), own[ANY]), name=name)
     if part is None:
-        raise UserError(f"{kind}={name} is not known; {suggest(name, list_parts(kind))}")
+        raise UserError(f"{said(kind)}={name} is not known; {suggest(name, list_parts(kind))}")
     return part
 
 
@@ -226,10 +232,10 @@ def is_part(kind: str, name: str) -> bool:
     return name in list_parts(kind)
 
 
-def list_parts(kind: str) -> list[str]:
-    """The names of all registered parts of a kind, sorted."""
+def list_parts(kind: str, pattern: str = "*") -> list[str]:
+    """The names of all registered parts of a kind that match a pattern, sorted. pattern: as of files, ``*resnet*``."""
     load_packages()
-    return sorted({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY})
+    return sorted(fnmatch.filter({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY}, pattern))
 
 
 def common_settings(kind: str) -> tuple[Setting, ...]:

@@ -25,7 +25,7 @@ from os import PathLike
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.names import suggest
+from fcn.core.names import said, spelled, suggest
 
 REQUIRED: Any = "???"  # the default of a setting that must be given; omegaconf's mark
 PLAIN = (bool, int, float, str)
@@ -152,8 +152,9 @@ class Setting:
         if self.words:
             texts = [f"one of {', '.join(self.words)}"]
         if not texts:
-            texts = [f"a list of {KINDS[self.type][1]}" if self.listed else KINDS[self.type][0]]
-        return " and ".join(texts) + "".join(f", or {word}" for word in self.besides) + (", or null" if self.optional else "")
+            texts = [f"a list of {KINDS[self.type][1]}" if self.listed else kind_of(self.type)]
+        others = "".join(f", or {spelled(word)}" for word in (*self.besides, *([None] if self.optional else [])))
+        return " and ".join(texts) + others
 
     def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
         """Raises SettingError if ``value`` is not allowed. key: the caller's name of the setting."""
@@ -167,7 +168,7 @@ class Setting:
         if not (fits and all(one.holds(value) for one in self.ranges)):
             endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
             more = ", and finite" if endless and not self.infinite else ""
-            kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{KINDS[self.type][0]}, "
+            kind = "" if all(map(self._is_one, values)) or endless or not self.ranges or self.listed else f"{kind_of(self.type)}, "
             raise SettingError(
                 f"{key}={list(value) if isinstance(value, tuple) else value} is not allowed; {key} is {kind}{self.allowed}{more}",
                 name=self.name,
@@ -183,11 +184,16 @@ class Setting:
 
 
 KINDS = {
-    bool: ("true or false", "truth values"),
+    bool: ("a truth value", "truth values"),
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
     str: ("a word", "words"),
 }
+
+
+def kind_of(type: type) -> str:
+    """The values of a type, in words."""
+    return f"{spelled(True)} or {spelled(False)}" if type is bool else KINDS[type][0]
 
 
 def settings_of(declared: Any) -> tuple[Setting, ...]:
@@ -283,17 +289,55 @@ def help_lines(document: str) -> dict[str, str]:
     return lines
 
 
+def plain(value: Any) -> Any:
+    """A value as a checkpoint can hold it: NumPy's numbers become Python's, tuples lists."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if hasattr(value, "tolist"):  # an array
+        return plain(value.tolist())
+    return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
+
+
+def by_owner(
+    owners: Mapping[str, Sequence[Setting]], options: Mapping[str, Any], what: str, elsewhere: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Options by who has a setting of that name, or of that name behind the owner's: ``lr`` or ``optim_lr``.
+
+    owners: settings by owner; those of "" belong to ``what`` itself. elsewhere: names of other libraries, and what they are here.
+
+    Raises UserError, which calls all owners together ``what``, for an option that nobody has, or more than one.
+    """
+    names = {owner: [setting.name for setting in settings] for owner, settings in owners.items()}
+    found: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
+    for key, value in options.items():
+        owner, _, rest = key.partition("_")
+        meant = [(owner, rest)] if rest in names.get(owner, ()) else [(owner, key) for owner, known in names.items() if key in known]
+        if len(meant) > 1:
+            full = [f"{owner}_{name}=" if owner else f"{name}=" for owner, name in meant]
+            raise UserError(f"{key}= may mean {' or '.join(full)}; write the one that is meant")
+        if not meant and key in elsewhere:
+            raise UserError(f"{what} has no '{key}': {elsewhere[key]}")
+        if not meant:
+            raise UserError(f"there is no setting '{key}' of {what}; {suggest(key, [name for known in names.values() for name in known])}")
+        found[meant[0][0]][meant[0][1]] = value
+    return found
+
+
 def check_options(settings: Sequence[Setting], options: Mapping[str, Any], part: tuple[str, str]) -> None:
     """Raises SettingError for an option that is unknown or missing, or whose value is not allowed."""
     known = {setting.name: setting for setting in settings}
-    kind, name = part
+    words = f"{said(part[0])}={part[1]}"
     for key, value in options.items():
         if key not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             close = suggest(key, known) if known else ""
             near = f"{close}; {takes}" if close.startswith("did you mean") else takes
-            raise SettingError(f"{kind}={name} has no option '{key}'; {near}", name=key, part=part)
+            raise SettingError(f"{words} has no option '{key}'; {near}", name=key, part=part)
         known[key].check(value, part=part)
     for setting in settings:
         if setting.default == REQUIRED and setting.name not in options:
-            raise SettingError(f"{kind}={name} needs {setting.name}; give {setting.name}=...", name=setting.name, part=part)
+            raise SettingError(f"{words} needs {setting.name}; give {setting.name}=...", name=setting.name, part=part)

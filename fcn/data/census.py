@@ -104,7 +104,7 @@ def refuse_scoring(census: Census, what: str) -> None:
     if census.labels.num_classes == 2 and census.classes == [0] and census.pixels[VOID]:
         try:
             refuse_too_few(census, 2, what)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{error}. (If 255 does mean void, verify=none scores the masks as they are)") from None
 
 

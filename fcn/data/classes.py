@@ -73,7 +73,7 @@ def read_classes(path: str | PathLike[str]) -> LabelSet:
     rgb = [palette[i] if color is None else (int(color[:2], 16), int(color[2:4], 16), int(color[4:], 16)) for i, color in enumerate(colors)]
     try:
         return LabelSet(tuple(names), tuple(rgb))
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}; {_FORM}") from None
 
 

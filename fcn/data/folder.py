@@ -164,7 +164,7 @@ def _lines(path: Path) -> list[str]:
     """The lines of a text file; none where it is no text, and so no list."""
     try:
         return [line.strip() for line in read_text(path).splitlines()]
-    except ValueError:
+    except UserError:
         return []
 
 

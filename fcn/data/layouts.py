@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from fcn.core.errors import UserError
 from fcn.core.labels import VOID
 from fcn.core.names import listed
 from fcn.data.labelmaps import read_labels
@@ -129,7 +130,7 @@ def _values(root: Path) -> Iterator[str]:
         maps = files_by_stem(folder)
         paths = list(maps.values())[:_SAMPLE]
         found = sorted({value for path in paths for value in read_labels(path).unique().tolist()})
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         yield str(error)
         return
     if found:

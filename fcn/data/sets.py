@@ -8,7 +8,21 @@ from fcn.data.verify import verify as look_at
 
 
 def create_split(name: str, split: str, **options: Any) -> Split:
-    """One split of the data set of that name. options: its settings. Raises UserError for an unknown name or option."""
+    """One split of a data set: its images and label maps.
+
+    >>> split = fcn.create_split("shapes", "train", train_count=8)
+    >>> image, labels = split[0]  # uint8 (3, H, W), RGB, and uint8 (H, W): class indices, or fcn.VOID
+    >>> split.labels.names, split.names[0], len(split)
+
+    name: data set, one of ``fcn.list_data()``: "shapes", "folder", "camvid", "voc2012", "voc2012aug" or a registered one.
+    split: name of the split, as "train" or "val".
+    options: settings of the data set, as ``root="DIR"``; docs/api.md lists all.
+
+    Returns the split, a sequence of samples. An object of your own that has ``labels``, ``names``, ``len()``, ``split[i]`` and
+    ``truth(i)`` is one as well (docs/extending.md has an example).
+
+    Raises UserError for an unknown name, split or option, and for files that do not fit together.
+    """
     found: Split = build("data", name, split, **options)
     return found
 

@@ -1,7 +1,7 @@
 """What a data set is to the rest: one split of it, as a sequence of images with label maps."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -28,6 +28,34 @@ class Split(Protocol):
     def truth(self, index: int, /) -> Tensor:
         """The label map of ``split[index]`` alone."""
         ...
+
+
+def check_split(split: Any, what: str = "the split") -> None:
+    """Raises TypeError, in one sentence, where an object of the caller's lacks what a ``Split`` has, or gives samples of another form."""
+    has = {
+        "labels (its classes, as fcn.LabelSet(('road', 'sky')))": isinstance(getattr(split, "labels", None), LabelSet),
+        "names (of its samples)": isinstance(getattr(split, "names", None), Sequence) and not isinstance(split.names, str),
+        "len()": hasattr(split, "__len__"),
+        "split[i] (an image, uint8 (3, H, W), and its label map, uint8 (H, W))": hasattr(split, "__getitem__"),
+        "truth(i) (the label map alone)": callable(getattr(split, "truth", None)),
+    }
+    missing = [part for part, there in has.items() if not there]
+    if missing or isinstance(split, type):
+        kind = f"the class {split.__name__}, not an instance of it" if isinstance(split, type) else f"a {type(split).__name__}"
+        lacks = f" and lacks {', '.join(missing)}" if missing else ""
+        raise TypeError(f"{what} is {kind}{lacks}; give fcn.create_split(...), or add what it lacks")
+    if len(split.names) != len(split):
+        raise UserError(f"{what} has {len(split)} samples and {len(split.names)} names; give each sample a name")
+    if len(split):
+        try:
+            sample = split[0]
+        except (UserError, OSError):  # which is told when all samples are looked at
+            return
+        if not (isinstance(sample, tuple) and len(sample) == 2 and all(isinstance(part, Tensor) for part in sample)):
+            given = f"a {type(sample).__name__}"
+            if isinstance(sample, tuple | list):
+                given = f"{given} of {', '.join(type(part).__name__ for part in sample)}"
+            raise TypeError(f"{what} gives {given} as a sample; it must be a tuple of image and label map, both torch tensors of uint8")
 
 
 _ALSO = {"train": ("train", "training", "trn", "default", "all", "trainval"), "val": ("val", "valid", "validation", "dev", "eval")}

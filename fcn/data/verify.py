@@ -70,7 +70,7 @@ def _looked_at(split: Split, index: int) -> Tensor | str:
     """The pixels of each value of a sample's label map; or what is wrong with the sample, in a sentence."""
     try:
         image, labels = split[index]
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     name = split.names[index]
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:

@@ -169,7 +169,7 @@ class Resize(AxisMap):
 
     ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
     scale was given as a factor and does not follow from the two sizes; ``shortened`` that a factor was given which torch ignores at these
-    two sizes (``graph/rules/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
+    two sizes (``graph/ops/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
     82, cell 41 reads the first. ``routine`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
     in the type of the scores, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
     """
@@ -316,3 +316,14 @@ def identity(size: int) -> Window:
 def _hull(taps: Cells) -> tuple[Cells, Cells]:
     hole = taps == HOLE
     return np.where(hole, NOTHING[0], taps).min(1, initial=NOTHING[0]), np.where(hole, NOTHING[1], taps + 1).max(1, initial=NOTHING[1])
+
+
+def reads(axis: AxisMap, done: Cells) -> tuple[Cells, Cells]:
+    """How many cells of the source must be known when ``done[i]`` cells are computed, and the first that later cells will read.
+
+    Cells behind the last of ``done`` are never asked for, and count for nothing.
+    """
+    low, high = (bound[: done[-1]] for bound in axis.bounds)
+    reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
+    following = np.minimum.accumulate(np.concatenate([np.minimum(low, axis.n_in), [axis.n_in]])[::-1])[::-1]
+    return reach[done], following[done]

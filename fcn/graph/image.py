@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from fcn.core.errors import UserError
 from fcn.graph.networks import float_type, unwrapped, without_data
+from fcn.graph.shapes import without_arithmetic
 
 DEFAULT_SIZES = {1: (256,), 2: (224, 224), 3: (32, 64, 64)}
 CONVOLUTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3, F.conv_transpose1d: 1, F.conv_transpose2d: 2, F.conv_transpose3d: 3}
@@ -62,7 +63,7 @@ def image_shape(network: nn.Module, sizes: Mapping[int, Sequence[int]], in_chann
 
 def _runs(hollow: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
     try:
-        with torch.no_grad(), torch.device("meta"):  # tensors that it makes on its way, such as coordinates, have no data either
+        with without_arithmetic():
             hollow(torch.empty(shape, dtype=dtype))
     except Exception:  # the network's own code runs, and may raise anything
         return False

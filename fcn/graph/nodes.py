@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, fx
 
 from fcn.core.errors import UserError
+from fcn.graph.aten import FILLED, op_name
 from fcn.graph.axis import AxisMap, Window
 
 Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "crop", "window", "linear", "product", "norm"]
 AnyKind = Kind | Literal["pointwise", "merge", "concat", "layout", "reduce", "attention"]
-Cause = Literal["pool", "norm", "attention", "resize", "concat", "flatten", "weights", "shift"]
-
-FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
+Cause = Literal["pool", "norm", "batch", "scan", "attention", "resize", "concat", "flatten", "weights", "shift"]
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Graph:
                     known[node] = self.tensors[node.name]
                 elif node.op == "call_function" and node.name not in moving:
                     given = {source: known[source] for source in node.all_input_nodes if source in known}
-                    name = getattr(node.target, "__name__", "").partition(".")[0]
+                    name = op_name(node)
                     if name.startswith("new_") or name in FILLED:  # takes type and device from its source, and at most its shape
                         given = {source: torch.empty((), dtype=source.meta["val"].dtype, device=device) for source in node.all_input_nodes}
                     if len(given) == len(node.all_input_nodes):

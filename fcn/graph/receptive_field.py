@@ -21,7 +21,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
-from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window
+from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window, reads
 from fcn.graph.field import Field, State, join, through
 
 
@@ -253,14 +253,24 @@ def receptive_field(
     pool_as_window: bool = False,
     in_channels: int | None = None,
 ) -> ReceptiveField:
-    """The receptive fields of every layer of ``network``, read from its graph at ``input_size`` (default 224 x 224, 256 for sequences).
+    """The receptive fields of every layer of a network, read from its graph.
 
-    ``output`` names the layer or the output meant by ``size`` and its like (default: the output called "out", or the first).
-    ``ignore_global=True`` goes on as if global operations were not there: gates and pooled branches are left out, norms and attention see
-    their own cell only, resizes that are not by a whole factor are bounded. ``pool_as_window=True`` reads a pool over all cells as a window
-    of the size that it has at this input size, as in "GoogLeNet with its 7x7 window". ``in_channels`` is the image's, where it is not found
-    out by trying. Raises UserError for a layer that does not exist,
-    ``UnknownOperationError`` for an operation that is not understood.
+    >>> fields = fcn.receptive_field(torchvision.models.resnet18(), 256)
+    >>> print(fields["layer4"])  # size 435 x 435, stride 32 x 32, offset 0 x 0
+    >>> fields.interval((3, 4), "layer4")  # the pixels that one cell sees, [first, end) along each axis
+
+    network: any network of torch whose forward takes one image.
+    input_size: size of the image in pixels, (height, width) or one number; default 224 x 224, 256 for sequences.
+    output: layer or output that ``size``, ``stride`` and ``offset`` are of; default: the output called "out", or the first.
+    ignore_global: go on as if global operations were not there; default False. Gates and pooled branches are left out, norms and attention
+        see their own cell only, and resizes that are not by a whole factor are bounded.
+    pool_as_window: read a pool over all cells as a window of the size that it has at this input size, as in "GoogLeNet with its 7x7
+        window"; default False.
+    in_channels: channels of the image; default: the first likely number with which the network runs.
+
+    Returns a ``ReceptiveField``: ``size``, ``stride``, ``offset`` and ``halo`` in pixels, ``layers``, ``interval(cell)``.
+
+    Raises UserError for a layer that does not exist and for an operation that is not understood.
     """
     graph = network if isinstance(network, Graph) else read_graph(network, input_size, in_channels=in_channels)
     return ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
@@ -282,12 +292,9 @@ def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | No
         held = done[node.name] - lowest[node.name]
         keep[node.name] = max(int(held.max()), 0)
         for edge in node.edges:
-            rows = done[node.name]
-            low, high = (bound[: rows[-1]] for bound in edge.maps[axis].bounds)  # rows that are never asked for count for nothing
-            reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
-            next_read = np.minimum.accumulate(np.concatenate([np.minimum(low, edge.maps[axis].n_in), [edge.maps[axis].n_in]])[::-1])[::-1]
-            done[edge.source] = np.maximum(done[edge.source], reach[rows])
-            lowest[edge.source] = np.minimum(lowest[edge.source], next_read[rows])
+            reach, following = reads(edge.maps[axis], done[node.name])
+            done[edge.source] = np.maximum(done[edge.source], reach)
+            lowest[edge.source] = np.minimum(lowest[edge.source], following)
     return keep
 
 
@@ -298,5 +305,5 @@ def _output(graph: Graph, name: str | None) -> Node:
         return graph.node(graph.outputs[name])
     try:
         return graph[name]
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"output={name!r} is no output ({', '.join(graph.outputs)}), and {error}") from None

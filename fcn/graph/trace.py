@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fcn.core.errors import UserError
+from fcn.core.errors import Refusal, UserError
 from fcn.core.names import first_line, shown
 from fcn.graph.networks import at_rest, unwrapped
 
@@ -37,7 +37,7 @@ class Trace:
     outputs: dict[str, fx.Node]
 
 
-class NotExportedError(UserError):
+class NotExportedError(Refusal):
     """A network that ``torch.export`` cannot read, most often since it branches on values."""
 
 
@@ -50,9 +50,9 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
             with _quiet():
                 return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
-            cause = cause_of(error, network)
+            layer, cause = cause_of(error, network)
         if not record:
-            raise NotExportedError(f"torch.export cannot read the network: {cause}")
+            raise NotExportedError(f"torch.export cannot read the network: {cause}", layer=layer)
         try:
             recorded = _recorded(network, image)
         except Exception as error:
@@ -77,8 +77,8 @@ class _ValueAskedError(Exception):
         self.layer, self.code = stack[-1][0] if stack else "", code[-1].strip() if code else ""
 
 
-def cause_of(error: Exception, network: nn.Module) -> str:
-    """Why export failed: the layer, its line of code, and the first thing to change."""
+def cause_of(error: Exception, network: nn.Module) -> tuple[str, str]:
+    """Why export failed: the layer, and a sentence with its line of code and the first thing to change."""
     if isinstance(error, _ValueAskedError):
         layer, code = error.layer, error.code
     else:
@@ -87,7 +87,7 @@ def cause_of(error: Exception, network: nn.Module) -> str:
     if "data-dependent" in str(error).lower():
         reason = "a branch or a number depends on values of the image; compute it with tensors instead, as by torch.where"
     where = f"layer '{layer}'" if layer else type(network).__name__
-    return f"{where}{f', `{shown(code, 80)}`' if code else ''}: {reason}"
+    return layer, f"{where}{f', `{shown(code, 80)}`' if code else ''}: {reason}"
 
 
 def _place_of(error: Exception, network: nn.Module) -> tuple[str, str]:

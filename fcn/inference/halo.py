@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.inference.scores import Image
 
 Compute = Callable[[Tensor], Tensor]  # (1, C, h, w) uint8 to scores (1, K, h, w)
 
+OVERLAP = "inference.overlap"
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # pixels, tried as the step
 SMALLEST = 128  # side of the image that is measured on, pixels
 COMPARED = 32  # pixels, at least, on which moved scores are compared
@@ -52,7 +54,7 @@ def measure(compute: Compute, channels: int, divisor: int, height: int, width: i
         if side >= largest:
             far = f"pixels {seen} apart still change each other's scores, which windows of {size} pixels cannot show"
             moved = f"the network's scores do not move along with the image, by no step up to {STEPS[-1]} pixels"
-            raise UserError(f"overlap=exact is not possible: {moved if steps else far}; give overlap a share, as overlap=0.5")
+            raise UserError(f"{said(OVERLAP, 'exact')} is not possible: {moved if steps else far}; use {said(OVERLAP, 0.5)}")
         side = min(2 * side, largest)
     check(compute, channels, halo, height, width)
     return halo
@@ -104,8 +106,8 @@ def check(compute: Compute, channels: int, halo: Halo, height: int, width: int) 
     if float((whole - found).abs().max()) > CLOSE * scale:
         other = f", or an image with sides that are multiples of {halo.step}" if height % halo.step or width % halo.step else ""
         raise UserError(
-            f"overlap=exact is not possible for an image of {width}x{height} pixels: the network's scores depend on the size of the whole "
-            f"image; give overlap a share, as overlap=0.5{other}"
+            f"{said(OVERLAP, 'exact')} is not possible for an image of {width}x{height} pixels: the network's scores depend on the size of "
+            f"the whole image; use {said(OVERLAP, 0.5)}{other}"
         )
 
 
@@ -129,8 +131,8 @@ def spans(length: int, size: int, halo: Halo) -> list[tuple[int, int, int, int]]
     core = (size - 2 * halo.pixels) // halo.step * halo.step
     if core < 1:
         raise UserError(
-            f"size={size} is too small for overlap=exact: windows need {halo.pixels} pixels on each side (measured); "
-            f"give size={2 * halo.pixels + halo.step} or more"
+            f"{said('inference.size', size)} is too small for {said(OVERLAP, 'exact')}: windows need {halo.pixels} pixels on each side "
+            f"(measured); give {said('inference.size', 2 * halo.pixels + halo.step)} or more"
         )
     starts = range(0, length, core)
     return [(max(0, start - halo.pixels), min(length, start + core + halo.pixels), start, min(length, start + core)) for start in starts]

@@ -13,7 +13,9 @@ the largest there is, as in ``argmax``; a class of scores -infinity never wins. 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -30,49 +32,97 @@ CLASSES = 256  # that the type of a label map can tell apart
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def labelmap(
+@overload
+def label_map(
     scores: Tensor,
+    size: tuple[int, int] | None = None,
     *,
     factor: float | None = None,
+    crop: tuple[int, int] | None = None,
+    confidence: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def label_map(
+    scores: Tensor,
     size: tuple[int, int] | None = None,
-    height: int | None = None,
-    width: int | None = None,
+    *,
+    factor: float | None = None,
+    crop: tuple[int, int] | None = None,
+    confidence: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def label_map(
+    scores: Tensor,
+    size: tuple[int, int] | None = None,
+    *,
+    factor: float | None = None,
+    crop: tuple[int, int] | None = None,
     confidence: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Labels uint8 (N, H, W) of scores (N, C, h, w): the arg-max of their bilinear interpolation, which is never held.
+    """The labels of class scores of any network, at the size of the image.
 
-    factor: as ``scale_factor`` of ``F.interpolate``, whole or not; or size: the (height, width) to interpolate to. height, width: crop to
-    these from the top left. confidence: also give the largest softmax probability of each pixel, uint8 (N, H, W), 255 for 1; it needs every
-    pixel interpolated, band by band, and so costs the time that the label map saves. bfloat16 and half are computed in float32. Raises
-    UserError for more than ``CLASSES`` and for a size that is none or that the scores do not reach.
+    The result is that of ``F.interpolate(scores, size=size, mode="bilinear", align_corners=False).argmax(1)``, except where two classes
+    are equal up to rounding. The interpolated scores are never stored: only cells at the boundaries of regions are interpolated.
+
+    >>> scores = torch.randn(21, 64, 96)
+    >>> labels = fcn.label_map(scores, size=(512, 768))
+
+    scores: class scores, float tensor (C, h, w) or (N, C, h, w), 1 to 256 classes. bfloat16 and half are computed in float32.
+    size: size to interpolate to, (height, width) in pixels.
+    factor: factor to interpolate by, in place of ``size``, as ``scale_factor`` of ``F.interpolate``; whole or not.
+    crop: size of the result, (height, width) in pixels, cut from the top left; default: all. Networks of this toolkit need it:
+        ``fcn.label_map(model.scores(images), factor=model.stride, crop=images.shape[-2:])``.
+    confidence: also return the largest softmax probability of each pixel; default False. It needs every pixel interpolated, which takes
+        the time that the label map saves.
+
+    Returns labels, uint8 (H, W) or (N, H, W), on the device of the scores. With ``confidence=True``, returns a pair of labels and
+    confidence; the confidence is a uint8 tensor of the same shape, 255 for a probability of 1.
+
+    Raises UserError for scores of another shape or type, and for a size that is not allowed.
     """
-    if scores.ndim != 4 or scores.shape[1] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"scores is a {type(scores).__name__}; give a torch tensor (C, h, w) or (N, C, h, w)")
+    if scores.ndim not in (3, 4) or scores.shape[-3] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
         raise UserError(
-            f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; give floating-point (N, C, h, w) of up to {CLASSES} classes"
+            f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; "
+            f"give floating-point (C, h, w) or (N, C, h, w) of up to {CLASSES} classes"
         )
     if (factor is None) == (size is None):
         raise UserError(f"factor={factor} and size={size} given; give one of them")
-    if (factor is not None and not 0 < factor < math.inf) or (size is not None and min(size) < 1):
-        given, allowed = (f"{factor=}", "a number above 0") if size is None else (f"{size=}", "two numbers of 1 or more")
-        raise UserError(f"{given} is not allowed; it is {allowed}")
-    rows, columns = scores.shape[-2:]
+    if factor is not None and not 0 < factor < math.inf:
+        raise UserError(f"factor={factor} is not allowed; it is a number above 0")
+    for name, sides in (("size", size), ("crop", crop)):
+        if sides is not None and not (isinstance(sides, Sequence) and len(sides) == 2 and all(is_side(side) for side in sides)):
+            raise UserError(f"{name}={sides} is not allowed; it is (height, width), two whole numbers of 1 or more")
+    samples = scores if scores.ndim == 4 else scores[None]
+    rows, columns = samples.shape[-2:]
     if size is not None:
-        full, scales = size, (rows / size[0], columns / size[1])
+        full, scales = (int(size[0]), int(size[1])), (rows / size[0], columns / size[1])
     else:
         assert factor is not None
         full, scales = (math.floor(rows * factor), math.floor(columns * factor)), (1 / factor, 1 / factor)
-    height, width = full[0] if height is None else height, full[1] if width is None else width
+    height, width = full if crop is None else (int(crop[0]), int(crop[1]))
     if not (1 <= height <= full[0] and 1 <= width <= full[1]):
         raise UserError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")
     grid = Grid(Axis(rows, scales[0]), Axis(columns, scales[1]), height, width)
-    labels = torch.empty(len(scores), height, width, dtype=torch.uint8, device=scores.device)
+    labels = torch.empty(len(samples), height, width, dtype=torch.uint8, device=scores.device)
     sure = torch.empty_like(labels) if confidence else None
-    for index, sample in enumerate(scores):
-        for first, last in bands(grid, sample, 0, height):
-            labels[index, first:last] = label_rows(sample, grid, first, last)
-            if sure is not None:
-                sure[index, first:last] = confidence_rows(sample, grid, first, last)
+    with torch.no_grad():
+        for index, sample in enumerate(samples):
+            for first, last in bands(grid, sample, 0, height):
+                labels[index, first:last] = label_rows(sample, grid, first, last)
+                if sure is not None:
+                    sure[index, first:last] = confidence_rows(sample, grid, first, last)
+    if scores.ndim == 3:
+        labels, sure = labels[0], None if sure is None else sure[0]
     return labels if sure is None else (labels, sure)
+
+
+def is_side(side: object) -> bool:
+    return isinstance(side, Integral) and not isinstance(side, bool) and int(side) >= 1
 
 
 def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 0) -> Tensor:

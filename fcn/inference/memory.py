@@ -13,7 +13,8 @@ import psutil
 import torch
 from torch import Tensor, fx, nn
 
-from fcn.graph import Graph, UnknownOperationError, may_alias, read_graph
+from fcn.graph import Graph, UnknownOperationError, read_graph
+from fcn.graph.ops import may_alias
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.models.segmenter import Segmenter
 
@@ -56,13 +57,13 @@ passes: Kept[Pass | None] = Kept(4, weights=False)
 
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
-    with an operation that no rule understands."""
+    with an operation that is not understood."""
     found = pass_of(model)
     return None if found is None else int(found.bytes_per_pixel * height * width)
 
 
 def pass_of(model: Segmenter) -> Pass | None:
-    """See ``Pass``; None for a network with an operation that no rule understands."""
+    """See ``Pass``; None for a network with an operation that is not understood."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     image = ImageSpec((1, model.in_channels, PROBE, PROBE), model.mean.dtype, model.mean.device)

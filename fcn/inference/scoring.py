@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from fcn.core.errors import NotStreamable, Refusal
+from fcn.core.names import said
 from fcn.graph.networks import copied
 from fcn.models.any import Wrapped
 from fcn.models.segmenter import Segmenter
@@ -35,12 +37,20 @@ class ScoresOf(nn.Module):
         return self.segmenter.read(images)
 
 
-def in_its_names(text: str, network: nn.Module) -> str:
-    """A message about ``ScoresOf(network)`` with the names that the layers have in the network that a user gave."""
-    if isinstance(network, Wrapped):
-        name = "segmenter.backbone.network"
-        return text.replace(f"{name}.", "").replace(name, network.wrap_spec.network).replace("ScoresOf", network.wrap_spec.network)
-    return text.replace("segmenter.", "").replace("ScoresOf", type(network).__name__)
+def in_its_names(error: Refusal, network: nn.Module, before: str = "") -> NotStreamable:
+    """A refusal of ``ScoresOf(network)`` with the names that the layers have in the network that a user gave.
+
+    before: what is said first; the advice is then added as well.
+    """
+    inner = "segmenter.backbone.network" if isinstance(network, Wrapped) else "segmenter"
+    name = network.wrap_spec.network if isinstance(network, Wrapped) else type(network).__name__
+
+    def plain(text: str) -> str:
+        return text.replace(f"{inner}.", "").replace(inner, name).replace("ScoresOf", name)
+
+    text = f"{before}{error}; use {said('inference', 'windows')}" if before else str(error)
+    layer = error.layer.removeprefix(inner).removeprefix(".")
+    return NotStreamable(plain(text), layer=layer, operation=error.operation, reason=plain(error.reason))
 
 
 def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable, UserError
+from fcn.core.names import said
 from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
@@ -57,7 +58,7 @@ def whole(model: Segmenter, image: Image) -> Scores:
         if needed is not None and needed > there:
             raise UserError(
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
-                f"and {there / 2**30:.1f} GiB are free; use inference=stream"
+                f"and {there / 2**30:.1f} GiB are free; use {said('inference', 'stream')}"
             )
     return one_pass(model, image)
 
@@ -82,7 +83,10 @@ def auto(
     views: number of images that are computed side by side, see ``stream``.
     """
     if not isinstance(model, Segmenter):
-        raise UserError(f"inference=auto takes a network of this toolkit, and {type(model).__name__} is none; use inference=windows")
+        raise UserError(
+            f"{said('inference', 'auto')} takes a network of this toolkit, and {type(model).__name__} is none; "
+            f"use {said('inference', 'windows')}"
+        )
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     small = height * width < SMALL and memory is None
@@ -93,7 +97,7 @@ def auto(
         return scores
     try:
         return stream(model, image, views, passes=passes, memory=memory)
-    except UserError as error:
+    except NotStreamable as error:
         if fits and faster and (scores := one_pass_if_room(model, image)) is not None:
             return scores
         size, batch_size = largest_windows(model, budget)
@@ -115,7 +119,7 @@ def one_pass_if_room(model: Segmenter, image: Image) -> Scores | None:
         if not ran_out(error):
             raise
     # The caller goes on when the error, which holds what the pass had in memory, is gone.
-    log.warning("memory ran out in one pass over %dx%d pixels; going on with inference=stream", image.shape[-1], image.shape[-2])
+    log.warning("memory ran out in one pass over %dx%d pixels; going on with %s", *image.shape[:-3:-1], said("inference", "stream"))
     return None
 
 

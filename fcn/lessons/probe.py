@@ -1,9 +1,9 @@
 """The receptive field by experiment: run the network, ask autograd which pixels an output cell depends on.
 
-Nothing here knows the rules of ``graph``: the traced operations are run by torch itself. What would hide a dependence is made linear and
-positive first, for a plain gradient under-reports: a ReLU that is off or a max that chose another cell passes nothing, and weights of
-both signs cancel. So every weight becomes ``1 / fan_in``, activations become the identity, maxima become means, products become sums,
-norms become a cell plus the mean. Two methods:
+Nothing here reads the table of operations, which it checks: torch itself runs the traced operations. What would hide a dependence is made
+linear and positive first, for a plain gradient under-reports: a ReLU that is off or a max that chose another cell passes nothing, and
+weights of both signs cancel. So every weight becomes ``1 / fan_in``, activations become the identity, maxima become means, products
+become sums, norms become a cell plus the mean. Two methods:
 
 - ``gradient``: the pixels whose gradient is not zero.
 - ``nan``: NaN is put into the gradient of one cell and spreads to what it touches ("the NaN trick"). ``0 * NaN`` is NaN, which would
@@ -12,7 +12,6 @@ norms become a cell plus the mean. Two methods:
 All is done in float64: single precision convolutions may use fast transforms, in which a NaN spreads over a whole tile.
 """
 
-import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
@@ -22,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from fcn.core.errors import UserError
+from fcn.graph.aten import arguments, is_pointwise, layer_path, op_name
 from fcn.graph.image import input_shape
 from fcn.graph.read import random_image
 from fcn.graph.trace import Trace, trace
@@ -77,8 +77,7 @@ def _target(traced: Trace, layer: str | None) -> fx.Node:
     if layer in traced.outputs:
         return traced.outputs[layer]
     nodes = list(traced.module.graph.nodes)
-    stacks = [list((node.meta.get("nn_module_stack") or {}).values()) for node in nodes]
-    paths = [stack[-1][0] if stack else "" for stack in stacks]
+    paths = [layer_path(node) for node in nodes]
     inside = [node for node, path in zip(nodes, paths, strict=True) if path == layer or path.startswith(layer + ".")]
     inside = inside or [node for node in nodes if node.name == layer]
     if not inside:
@@ -111,50 +110,22 @@ class _Linear(fx.Interpreter):
         return self.env[self.target]
 
     def run_node(self, n: fx.Node) -> Any:
-        if _name(n).startswith("_assert"):  # of a type, which is another one here
+        if op_name(n).startswith("_assert"):  # of a type, which is another one here
             return None
         if n not in self.moving:
             with torch.no_grad():
                 constant = super().run_node(n)
             return constant.double() if isinstance(constant, Tensor) and constant.is_floating_point() else constant
-        name = _name(n)
-        args, _ = self.fetch_args_kwargs_from_env(n)
-        names = _bound(n, args)
-        stand_in = STAND_INS.get(name)
-        if stand_in is not None:
-            return stand_in(self, n, names)
-        if _pointwise(n):
-            return _sum(self, n)
-        result = super().run_node(n)
-        return result
+        name = op_name(n)
+        if name in STAND_INS:
+            found = STAND_INS[name](self, n, fx.node.map_arg(arguments(n), self.env.__getitem__))
+        else:
+            found = _sum(self, n) if is_pointwise(name, n.target) else super().run_node(n)
+        several = isinstance(found, Tensor) and not isinstance(n.meta["val"], Tensor)
+        return (found,) * len(n.meta["val"]) if several else found
 
     def moving_inputs(self, node: fx.Node) -> list[Tensor]:
         return [self.env[source] for source in node.all_input_nodes if source in self.moving]
-
-
-def _name(node: fx.Node) -> str:
-    if isinstance(node.target, torch._ops.OpOverload):
-        return node.target._schema.name.removeprefix("aten::").rstrip("_")
-    return "getitem" if node.target is operator.getitem else str(node.target)
-
-
-def _bound(node: fx.Node, args: Sequence[Any]) -> dict[str, Any]:
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return {}
-    arguments = node.target._schema.arguments
-    return {
-        **{argument.name: argument.default_value for argument in arguments if argument.has_default_value()},
-        **dict(zip((argument.name for argument in arguments), args, strict=False)),
-        **{key: value for key, value in node.kwargs.items() if not isinstance(value, fx.Node)},
-    }
-
-
-def _pointwise(node: fx.Node) -> bool:
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return False
-    packets = [target.overloadpacket, getattr(torch.ops.aten, _name(node), None)]
-    return any(torch.Tag.pointwise in getattr(packet, name).tags for packet in packets if packet is not None for name in packet.overloads())
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
@@ -171,8 +142,7 @@ def _sum(run: _Linear, node: fx.Node, *_: Any) -> Tensor:
 
 
 def _first(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
-    value = run.moving_inputs(node)[0]
-    return value if isinstance(node.meta["val"], Tensor) else (value,) * len(node.meta["val"])
+    return run.moving_inputs(node)[0]
 
 
 def _convolve(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
@@ -198,13 +168,12 @@ def _box(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, sizes
 def _max_pool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
     kernel, stride = names["kernel_size"], names.get("stride") or names["kernel_size"]
     x, shape = names["self"], _shape(node)
-    pooled = _box(x, kernel, stride, names["padding"], names["dilation"], shape[-len(shape) + 2 :])
-    return pooled if isinstance(node.meta["val"], Tensor) else (pooled, pooled)
+    return _box(x, kernel, stride, names["padding"], names["dilation"], shape[-len(shape) + 2 :])
 
 
 def _unpool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
     origin = node.args[1].args[0]  # type: ignore[union-attr]
-    pool, x, sizes = _bound(origin, origin.args), names["self"], _shape(node)[2:]  # type: ignore[arg-type, union-attr]
+    pool, x, sizes = arguments(origin), names["self"], _shape(node)[2:]  # type: ignore[arg-type]
     rank, channels = len(sizes), x.shape[1]
     kernel, stride, padding = (
         [v] * rank if isinstance(v, int) else list(v) * (rank // len(v))
@@ -220,14 +189,13 @@ def _unpool(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
 
 def _adaptive(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
     x, size = names["self"], tuple(names["output_size"])
-    pooled = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(size) - 1](x, size if len(size) > 1 else size[0])
-    return pooled if isinstance(node.meta["val"], Tensor) else (pooled, pooled)
+    return (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(size) - 1](x, size if len(size) > 1 else size[0])
 
 
 def _resize(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:
     """One axis at a time, with torch's own weights: those of the resized identity; zeros (to rounding) are left out of the sum."""
     x, shape = names["input"] if "input" in names else names["self"], _shape(node)
-    name, rank = _name(node), len(shape) - 2
+    name, rank = op_name(node), len(shape) - 2
     modes = {"nearest_exact": "nearest-exact", "nearest": "nearest", "cubic": "bicubic", "linear": "bilinear"}
     mode = next(modes[word] for word in modes if word in name)
     factors = names.get("scale_factors") or [names.get(f"scales{tail}") for tail in (["_d", "_h", "_w"][-rank:] if rank > 1 else ["_"])]
@@ -252,7 +220,7 @@ def _taps(x: Tensor, dim: int, weights: Tensor) -> Tensor:
 
 
 def _norm(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
-    x, name = run.moving_inputs(node)[0], _name(node)
+    x, name = run.moving_inputs(node)[0], op_name(node)
     if "batch_norm" in name and not (names.get("training") or names.get("running_mean") is None):
         return x
     dims = list(range(2, x.dim()))
@@ -260,8 +228,7 @@ def _norm(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
         dims = list(range(-len(names["normalized_shape"]), 0))
     if "softmax" in name or name == "cumsum":
         dims = [names["dim"]]
-    result = x + x.mean(dims, keepdim=True)
-    return result if isinstance(node.meta["val"], Tensor) else (result,) * len(node.meta["val"])
+    return x + x.mean(dims, keepdim=True)
 
 
 def _reduce(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
@@ -270,8 +237,7 @@ def _reduce(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Any:
         return _sum(run, node)
     dims = names.get("dim")
     dims = list(range(x.dim())) if dims is None or dims == [] else dims
-    result = x.mean(dims, keepdim=bool(names.get("keepdim")))
-    return result if isinstance(node.meta["val"], Tensor) else (result,) * len(node.meta["val"])
+    return x.mean(dims, keepdim=bool(names.get("keepdim")))
 
 
 def _matmul(run: _Linear, node: fx.Node, names: dict[str, Any]) -> Tensor:

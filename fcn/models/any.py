@@ -139,21 +139,25 @@ def wrap(
     divisor: int | None = None,
     labels: Labels = "argmax",
 ) -> Wrapped:
-    """Anybody's network as a model: ``fcn.predict``, ``fcn.save`` and every other function that takes a model take it.
+    """Anybody's network as a model, for every function that takes one: ``fcn.predict``, ``fcn.evaluate``, ``fcn.save`` and the others.
 
-    >>> model = fcn.wrap(smp.Unet("resnet34", classes=3), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), classes=["a", "b", "c"])
+    >>> network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
+    >>> model = fcn.wrap(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), classes=["ground", "road"])
+    >>> labels = fcn.predict(model, "photo.jpg", strategy="stream")
 
-    network: module from (N, C, H, W) floats to scores (N, K, h, w). It is not copied: the model trains and moves the very network.
-    mean, std: means and deviations of the scaled channels, one number per channel; the network sees ``(image * scale - mean) / std``.
-    scale: factor of the image's values, 0 to 255, before that; default 1/255.
-    classes: names of the classes, or their number; None: as many as the network has channels, without names.
+    network: module from floats (N, C, H, W) to scores (N, K, h, w). It is not copied: the model trains and moves the network itself.
+    mean: means of the scaled channels, one number for each, or one for all.
+    std: standard deviations of the scaled channels, likewise. The network sees ``(image * scale - mean) / std``.
+    scale: factor of the image's values, 0 to 255; default 1/255.
+    classes: names of the classes, or their number; None: as many as there are channels of scores, without names.
     output: which of the network's outputs are the scores: a key, an attribute or an index. None: the tensor itself, "out" of a dict,
         "logits" of an object, the first map of a tuple.
-    divisor: number that the sides of an image must be multiples of; smaller images are padded. None: found by trying.
-    labels: "argmax": the class of the highest score; "sigmoid": for one channel, class 1 where the sigmoid is above 1/2, else class 0.
+    divisor: number that the sides of an image must be multiples of; other images are padded. None: found by trying.
+    labels: "argmax", the class of the highest score, or "sigmoid", for one channel: class 1 where the sigmoid is above 1/2, else class 0.
 
-    Returns the model, in the mode that the network is in. Raises UserError where the network gives no such scores, and where the numbers
-    do not fit it.
+    Returns the model, in the mode that the network is in. One pass of the network over the padded image, cropped, is what it computes.
+
+    Raises UserError where the network gives no such scores, and where the numbers do not fit it.
     """
     network = unwrapped(network)
     if labels not in ("argmax", "sigmoid"):

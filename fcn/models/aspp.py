@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import spelled
 from fcn.models.layers import PooledBatchNorm, conv_norm
 
 RATES = (6, 12, 18)  # at an output stride of 16
@@ -54,7 +55,7 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         if not rates or min(rates) < 1:
-            raise UserError(f"rates={list(rates)} is not allowed; ASPP takes one or more dilations from 1 up, as [6,12,18], or null")
+            raise UserError(f"rates={list(rates)} is not allowed; ASPP takes dilations from 1 up, as [6,12,18], or {spelled(None)}")
         branches: list[nn.Module] = [conv_norm(in_channels, channels)]
         branches += [conv_norm(in_channels, channels, 3, dilation=rate, separable=separable) for rate in rates]
         branches += [ImagePooling(in_channels, channels)] if image_pooling else []

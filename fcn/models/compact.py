@@ -18,6 +18,7 @@ Strided convolutions take the place of pools (Springenberg et al. 2015, arXiv:14
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.models.pretrained import fit_backbone
 from fcn.models.weight_files import read_tensors
 
@@ -67,7 +68,9 @@ def compact(*, num_classes: int = 10, weights: str | None = None) -> Compact:
     if weights is None:
         return Compact(num_classes)
     if weights == "imagenet":
-        raise UserError("nobody has published imagenet weights of compact; give a file (backbone.weights=PATH) or null (a random start)")
+        raise UserError(
+            f"nobody has published imagenet weights of compact; give a file ({said('backbone.weights')}=PATH), or leave weights out"
+        )
     state = read_tensors(weights)
     last = state.get("classifier.weight")
     network = Compact(num_classes if last is None or last.ndim != 2 else last.shape[0])

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
 from fcn.models.spec import is_wrap_spec
 from fcn.models.weight_files import as_state_dict, is_checkpoint, read_file, read_tensors
@@ -43,7 +44,7 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
     except OSError as error:  # URLError is one
         raise UserError(
             f"the imagenet weights of {name} could not be downloaded ({error}); "
-            f"without a network give a file (backbone.weights=PATH) or start from random weights (backbone.weights=null)"
+            f"without a network give a file ({said('backbone.weights')}=PATH), or leave weights out and start from random ones"
         ) from error
 
 
@@ -71,7 +72,7 @@ def fit_backbone(
     surplus = {name for name in state if head and name.startswith(head)}
     try:
         match = match_backbone(own, {name: value for name, value in state.items() if name not in surplus})
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"the weights in {path} cannot be told apart: {error}") from error
     foreign = match.foreign
     if foreign and not match.missing and whole is not None:
@@ -182,7 +183,7 @@ def torchvision_network(model: str, backbone: str) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(
             f"torchvision's weights of {model}_{backbone} could not be downloaded ({error}); "
-            f"without a network give a file (model.weights=PATH)"
+            f"without a network give a file ({said('model.weights')}=PATH)"
         ) from error
 
 
@@ -221,7 +222,7 @@ def load_network(
         for name in extra:
             del tensors[name]
         if extra:
-            log.info("the auxiliary head in %s is left out; model.aux=true takes it", origin)
+            log.info("the auxiliary head in %s is left out; %s takes it", origin, said("model.aux", True))
     if weights.spec is not None:
         origin = f"{origin} ({', '.join(f'{part}={weights.spec[part]}' for part in ('model', 'backbone', 'upsample'))})"
         if weights.spec["model"] != spec["model"]:

@@ -6,8 +6,9 @@ interpolates them by that whole factor, and crops the image's size from the top 
 size. The whole toolkit has one convention: bilinear, ``align_corners=False``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from numbers import Integral
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -17,9 +18,8 @@ from torch.nn import functional as F
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import suggest
 from fcn.core.registry import Part, bound, find
-from fcn.core.settings import above, below, check_options
+from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
 from fcn.models.decoders.fcn import fcn_head
@@ -31,6 +31,18 @@ from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
 AUX_LEVEL = -2  # torchvision's
+ELSEWHERE = {  # arguments of other libraries, and what is meant here
+    "encoder_name": "the encoder is backbone=",
+    "encoder": "the encoder is backbone=",
+    "encoder_weights": 'the weights of the encoder are backbone_weights="imagenet"',
+    "weights_backbone": 'the weights of the backbone are backbone_weights="imagenet"',
+    "pretrained": 'give backbone_weights="imagenet", or weights="torchvision" for a whole network',
+    "pretrained_backbone": 'give backbone_weights="imagenet"',
+    "encoder_output_stride": "the stride of the deepest feature is output_stride=",
+    "aux_loss": "an auxiliary head is aux=True",
+    "aux_params": "an auxiliary head is aux=True",
+    "activation": "a network gives logits; take their softmax, or fcn.predict(..., confidence=True)",
+}
 ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts that ``create_model`` takes as arguments of its own
 
 
@@ -147,7 +159,8 @@ def create_model(
     model: str = MODEL,
     *,
     num_classes: int | None = None,
-    classes: int | Sequence[str] | None = None,
+    classes: int | Sequence[str] | LabelSet | None = None,
+    in_channels: int = 3,
     backbone: str = BACKBONE,
     upsample: str = UPSAMPLE,
     output_stride: int | None = None,
@@ -157,53 +170,63 @@ def create_model(
 ) -> Segmenter:
     """A segmentation network from the names of a model, a backbone and an up-sampler.
 
-    >>> fcn.create_model("deeplabv3plus", backbone="resnet50", classes=["road", "car", "other"], output_stride=16, aux=True)
+    >>> model = fcn.create_model("fcn8s", backbone="compact", classes=["ground", "road"])
+    >>> logits = model(model.normalize(torch.zeros(1, 3, 20, 30, dtype=torch.uint8)))  # (1, 2, 20, 30)
+    >>> network = fcn.create_model("deeplabv3plus", backbone="resnet18", num_classes=21, output_stride=16, aux=True)
 
+    model: decoder: "fcn32s" to "fcn2s", "fcn", "deeplabv3", "deeplabv3plus", "unet", "lraspp" or "smp"; default "fcn2s".
     num_classes: number of classes, 2 to 255, background included.
-    classes: number of classes, or their names. Names become the model's ``labels``.
+    classes: number of classes, their names, or a ``LabelSet``. Names become the model's ``labels``.
+    in_channels: channels of the images; 3, the only number that is possible.
+    backbone: name of the backbone: one of ``fcn.list_backbones()``, or any convolutional network of timm; default "resnet18".
+    upsample: up-sampler, one of ``fcn.list_upsamplers()``; default "bilinear".
     output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
-    weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file, see ``network_weights``. With "torchvision",
-        the settings that they were trained with are the defaults.
+    weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file. With "torchvision", the settings that they
+        were trained with are the defaults.
     backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
-    options: settings of the parts, as ``fcn train --help`` lists them. If several parts have a setting, write the part
-        before it: ``upsample_channels=64``.
+    options: settings of the parts, which docs/api.md lists. If several parts have a setting, write the part before it:
+        ``upsample_channels=64``.
 
-    Returns the network in training mode. Raises UserError for unknown names and for parts that do not fit together. The message says what
-    is allowed.
+    Returns the network in training mode: ``forward`` takes normalised images (N, 3, H, W), gives logits (N, num_classes, H, W).
+
+    Raises UserError for unknown names and for parts that do not fit together. The message says what is allowed.
     """
-    labels = None if classes is None or isinstance(classes, int) else LabelSet(tuple(classes))
-    count = labels.num_classes if labels else classes if classes is not None else num_classes
-    if count is None or (num_classes is not None and count != num_classes):
-        given = "neither is given" if count is None else f"num_classes={num_classes} and classes={classes} differ"
-        raise UserError(f"{given}; give num_classes=, or the names of the classes as classes=[...]")
+    if in_channels != 3:
+        raise UserError(f"in_channels={in_channels} is not possible; networks take 3 channels: repeat a gray one, or choose three")
+    labels, count = given_classes(classes, num_classes)
     parts = [find("model", model), find("backbone", backbone), find("upsample", upsample)]
-    found = by_part(parts, options)
+    found = by_part(parts, plain(options))
     found["backbone"] |= {"output_stride": output_stride} if output_stride is not None else {}
     stride = found["backbone"].pop("output_stride", None)
     head = {key: found["model"].pop(key) for key in AUXILIARY if key in found["model"]}
     check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
-    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)  # type: ignore[arg-type]
+    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
     return network
 
 
+def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: int | None) -> tuple[LabelSet | None, int]:
+    """The classes, where they have names, and their number."""
+    if isinstance(classes, str):
+        raise UserError(f"classes={classes!r} is one word; give a list of names, as classes=['ground', 'road'], or a number")
+    labels = classes if isinstance(classes, LabelSet) else None
+    if labels is None and isinstance(classes, Iterable):
+        labels = LabelSet(tuple(classes))
+    count = labels.num_classes if labels else classes if classes is not None else num_classes
+    if count is None or (num_classes is not None and count != num_classes):
+        given = "neither is given" if count is None else f"num_classes={num_classes} and classes={classes} differ"
+        raise UserError(f"{given}; give num_classes=, or the names of the classes as classes=[...]")
+    if not isinstance(count, Integral):
+        raise UserError(f"num_classes={count!r} is not allowed; it is a whole number")
+    return labels, int(count)
+
+
 def by_part(parts: Sequence[Part], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Options by the kind of the part that has them. Raises UserError for an option that no part has, or more than one."""
-    settings = {part.kind: {setting.name for setting in part.settings if (part.kind, setting.name) not in ARGUMENTS} for part in parts}
-    found: dict[str, dict[str, Any]] = {part.kind: {} for part in parts}
-    for key, value in options.items():
-        kind, _, rest = key.partition("_")
-        meant = [(kind, rest)] if rest in settings.get(kind, ()) else [(kind, key) for kind, names in settings.items() if key in names]
-        if len(meant) > 1:
-            raise UserError(f"{key}= may mean {' or '.join(f'{kind}_{name}=' for kind, name in meant)}; write the one that is meant")
-        if not meant:
-            known = [name for names in settings.values() for name in names]
-            words = " ".join(f"{part.kind}={part.name}" for part in parts)
-            raise UserError(f"there is no setting '{key}' of {words}; {suggest(key, known)}")
-        found[meant[0][0]][meant[0][1]] = value
-    return found
+    owners = {part.kind: [setting for setting in part.settings if (part.kind, setting.name) not in ARGUMENTS] for part in parts}
+    return by_owner(owners, options, " ".join(f"{part.kind}={part.name}" for part in parts), ELSEWHERE)
 
 
 def assemble(
@@ -258,7 +281,7 @@ def assemble(
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
-        except ValueError as error:
+        except UserError as error:
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} ({asked} is the default of model={spec.model}; give another output_stride)") from error

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
+from fcn.core.names import spelled
 from fcn.models.matching import shared_holders
 from fcn.models.spec import check_spec
 
@@ -80,7 +81,7 @@ def read_file(path: str | Path) -> Any:
     if path.is_dir():
         raise UserError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or null")
+        raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or {spelled(None)}")
     content = read_archive(path, "state dict")
     if is_checkpoint(content):
         check_checkpoint(content, path)

@@ -47,6 +47,8 @@ def refuse_used(output: str | None) -> None:
     if folder is not None and folder.exists() and (not folder.is_dir() or any(not unfinished(path) for path in folder.iterdir())):
         command = "compare" if (folder / "cells").is_dir() else "predict" if (folder / PREDICTIONS).is_file() else "train"
         more = f"; fcn {command} resume={folder} goes on with the run in it" if (folder / "config.yaml").exists() else ""
+        if not more and (folder / "last.pt").is_file():  # a run of fcn.train
+            more = f"; fcn.train(..., resume='{folder}') goes on with the run in it"
         raise UserError(f"output={folder} holds something already; give a folder that is new or empty{more}")
 
 

@@ -34,7 +34,7 @@ WORDS = {
 def model_row(model: str) -> tuple[str, ...]:
     """One line of the table. Raises KeyError for a model without words."""
     network = create_model(model, backbone=BACKBONE, num_classes=CLASSES).eval()
-    graph = read_graph(Scores(network), SIDE)
+    graph = read_graph(UpToScores(network), SIDE)
     field = ReceptiveField(graph, ignore_global=True)
     seen = f"{max(size for size in field.size if size is not None):,} px" + (", the whole image" if graph.globals else "")
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -43,7 +43,7 @@ def model_row(model: str) -> tuple[str, ...]:
     return f"`{model}`", WORDS[model], *strides, f"{parameters / 1e6:.1f} M", f"{macs / 1e9:.1f} G", seen
 
 
-class Scores(Segmenter):
+class UpToScores(Segmenter):
     """A network up to the scores that its decoder hands over."""
 
     def __init__(self, network: Segmenter) -> None:
@@ -59,12 +59,3 @@ def model_table(models: Sequence[str] = tuple(WORDS)) -> str:
     if unknown:
         raise UserError(f"{', '.join(map(repr, unknown))}: no such model; there are {', '.join(WORDS)}")
     return markdown_table(HEADER, [model_row(model) for model in models], left=2)
-
-
-def replaced(text: str, table: str) -> str:
-    """``text`` with what stands between the marks ``<!-- models -->`` and ``<!-- /models -->`` replaced. UserError without them."""
-    before, start, rest = text.partition("<!-- models -->\n")
-    _, end, after = rest.partition("<!-- /models -->")
-    if not (start and end):
-        raise UserError("the text has no lines <!-- models --> and <!-- /models -->, between which the table is written; add them")
-    return f"{before}{start}{table}\n{end}{after}"

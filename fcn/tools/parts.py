@@ -42,7 +42,7 @@ def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
     for call in calls:
         try:
             results.append(call())
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             errors.append(error)
     reasons = list(dict.fromkeys(str(error) for error in errors))
     if len(reasons) > 1:
@@ -53,15 +53,19 @@ def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:
     return results
 
 
-def look_at(data: PartConfig, training: Any, validation: Any) -> None:
+def verify_mode(data: PartConfig) -> str:
+    """How many samples of a data set are read before a training, see ``fcn.data.verify``."""
+    return "none" if find("data", data.name).facts.get("sound") else data.options()["verify"]
+
+
+def look_at(training: Any, validation: Any, mode: str, *, progress: bool = True) -> None:
     """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
-    nothing to score. data: which says how many samples are read, see ``fcn.data.verify``."""
+    nothing to score. mode, progress: see ``fcn.data.verify``."""
     from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
     from fcn.data.verify import verify
 
-    verify_mode = data.options()["verify"]
-    if verify_mode != "none" and not find("data", data.name).facts.get("sound"):
-        train_census, val_census = all_of([partial(verify, split, verify_mode) for split in (training, validation)])
+    if mode != "none":
+        train_census, val_census = all_of([partial(verify, split, mode, progress=progress) for split in (training, validation)])
         all_of(
             [
                 partial(refuse_too_few, train_census, 2, "the training split"),

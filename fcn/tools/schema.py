@@ -5,6 +5,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fcn.core.errors import SettingError
+from fcn.core.names import said
 from fcn.core.registry import common_settings, find, list_parts
 from fcn.core.settings import REQUIRED, Setting, at_least, between, interval, items, settings_of
 from fcn.models.spec import AUXILIARY, check_auxiliary
@@ -23,7 +24,7 @@ class PartConfig:
         for setting in self.SETTINGS:
             value = getattr(self, setting.name)
             if value != REQUIRED:
-                setting.check(value, key=f"{self.KIND}.{setting.name}", part=(self.KIND, self.name))
+                setting.check(value, key=said(f"{self.KIND}.{setting.name}"), part=(self.KIND, self.name))
 
     def options(self, *left_out: str) -> dict[str, Any]:
         """The settings as keyword arguments, less some."""
@@ -54,7 +55,7 @@ class Checked:
         for setting in settings_of(type(self)):
             value = getattr(self, setting.name)
             if value != REQUIRED:
-                setting.check(value, key=f"{self.SECTION}{setting.name}")
+                setting.check(value, key=said(f"{self.SECTION}{setting.name}"))
 
 
 @dataclass
@@ -124,13 +125,13 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for setting in self.SETTINGS:
-            setting.check(getattr(self, setting.name), key=f"loss.{setting.name}")
+            setting.check(getattr(self, setting.name), key=said(f"loss.{setting.name}"))
         given = self.arguments()
         check_terms(given["terms"], given["options"], class_weights=given["class_weights"] is not None)
         for name, weight in given["terms"].items():
             for setting in own_settings(name):
                 if weight and setting.default == REQUIRED and setting.name not in given["options"].get(name, {}):
-                    key = f"loss.{name}_{setting.name}"
+                    key = said(f"loss.{name}_{setting.name}")
                     raise SettingError(f"{key} must be given; write {key}=...", name=setting.name, part=("loss", name))
 
     def arguments(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fcn.core.errors import SettingError, UserError
+from fcn.core.names import said
 from fcn.core.settings import INFINITE, REQUIRED, above, at_least, between, choice, inside, interval, items
 from fcn.tools.schema import Checked, LossConfig, PartConfig
 
@@ -53,7 +54,9 @@ class AugmentConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scale != REQUIRED and self.scale[0] > self.scale[1]:
-            raise SettingError(f"augment.scale={self.scale} is not allowed; give the smaller factor first, as [0.5,2.0]", name="scale")
+            raise SettingError(
+                f"{said('augment.scale')}={self.scale} is not allowed; give the smaller factor first, as [0.5,2.0]", name="scale"
+            )
 
 
 @dataclass

@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+from fcn.core.errors import UserError
+
 Cells = Sequence[Sequence[str]]
 
 
@@ -33,6 +35,15 @@ def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")
+
+
+def replaced(text: str, mark: str, table: str) -> str:
+    """``text`` with what stands between the marks ``<!-- mark -->`` and ``<!-- /mark -->`` replaced. UserError without them."""
+    before, start, rest = text.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
+    if not (start and end):
+        raise UserError(f"the text has no lines <!-- {mark} --> and <!-- /{mark} -->, between which the table is written; add them")
+    return f"{before}{start}{table}\n{end}{after}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], left: int) -> list[str]:

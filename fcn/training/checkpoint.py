@@ -9,6 +9,7 @@ where it is drawn (``training/batches.py``).
 """
 
 from dataclasses import asdict
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
-from fcn.core.names import first_line, shown
+from fcn.core.names import first_line, said, shown
 from fcn.core.plugins import check_plugins
 from fcn.models.any import Wrapped, wrap
 from fcn.models.pretrained import fit_state_dict
@@ -50,7 +51,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         torch.save({**state, "digest": digest(state)}, file)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or UserError where the file is none of ours or damaged."""
     path = Path(path)
     if path.is_dir():
@@ -61,7 +62,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
     state = read_archive(path, "checkpoint")
     if not is_checkpoint(state):
-        raise UserError(f"{path} is no checkpoint of fcn train; a bare state dict is given as backbone.weights=PATH when training")
+        raise UserError(
+            f"{path} is no checkpoint of fcn train; a bare state dict is given as {said('backbone.weights')}=PATH when training"
+        )
     check_checkpoint(state, path)
     return state
 
@@ -107,21 +110,41 @@ def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
         raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
 
 
-def load(path: str | Path, *, device: str = "cpu", network: nn.Module | None = None) -> Segmenter:
-    """The model of a checkpoint, ready to label images: ``fcn.predict(fcn.load("best.pt"), image)``.
+def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None) -> Segmenter:
+    """The model of a checkpoint, ready to label images.
 
-    network: for a file of a model that ``fcn.wrap`` made: a network of the same layers, which takes the weights. No code is in the file.
+    >>> model = fcn.load("model.pt")
+
+    path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run.
+    device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
+    network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
+
+    Returns the model in evaluation mode, with its classes as ``labels``.
+
+    Raises FileNotFoundError for a missing file; UserError for a file that is damaged or no checkpoint, for parts of your own that are not
+    imported, and for a device that is not there.
     """
-    return model_from_state(read_checkpoint(path), str(path), network).to(device)
+    model = model_from_state(read_checkpoint(path), str(path), network)
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={str(device)!r} cannot be used here: {first_line(error)}") from error
 
 
-def save(model: Segmenter, path: str | Path) -> None:
-    """Write a model that ``load`` reads again: weights, classes and the words that it was made of.
+def save(model: Segmenter, path: str | PathLike[str]) -> None:
+    """Write a model that ``fcn.load`` reads again: weights, classes and the words that it was made of.
 
-    Of a model that ``wrap`` made, the file holds the weights and how it was wrapped: ``load`` must be given the network.
+    >>> fcn.save(model, "model.pt")
 
-    Raises UserError for a model without classes (``model.labels``), and for one that neither ``create_model`` nor ``wrap`` made.
+    model: network from ``fcn.create_model``, ``fcn.load`` or ``fcn.wrap``, with its classes as ``labels``. Of one from ``fcn.wrap``, the
+        file holds the weights and how it was wrapped; ``fcn.load`` is given a network of the same layers.
+    path: file to write; it is either the old file or the whole new one.
+
+    Raises UserError for a model without classes (``model.labels``), and for one that neither ``fcn.create_model`` nor ``fcn.wrap`` made;
+    OSError where the file cannot be written.
     """
+    if not isinstance(model, Segmenter):
+        raise TypeError(f"the model is a {type(model).__name__}; give what fcn.create_model(...) or fcn.load(PATH) returns")
     if model.labels is None:
         raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')
     save_checkpoint(model_state(model, model.labels), Path(path))

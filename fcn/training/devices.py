@@ -1,10 +1,12 @@
 """Devices and number formats: which there are, and which a run uses."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
@@ -28,6 +30,24 @@ def create_accelerator(device: str = "auto", precision: str = "auto") -> Acceler
         precision = "bf16" if computes_bf16(kind) else "fp32"
     AcceleratorState._reset_state(reset_partial_state=False)  # a sweep makes several runs, of several precisions, in one process
     return Accelerator(cpu=kind == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+
+
+@contextmanager
+def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
+    """An accelerator for one call from Python, and then accelerate's state as the caller had it: accelerate keeps one of a process, which a
+    program may be using for a training of its own."""
+    states = (AcceleratorState, GradientState) if torch.distributed.is_initialized() else (AcceleratorState, GradientState, PartialState)
+    before = [dict(state._shared_state) for state in states]
+    for state in states:
+        state._shared_state.clear()  # of another device, perhaps
+    try:
+        yield create_accelerator(device, precision)
+    finally:
+        if len(states) == 3 and torch.distributed.is_initialized():  # by this call, and it stays
+            states, before = states[:2], before[:2]
+        for state, values in zip(states, before, strict=True):
+            state._shared_state.clear()
+            state._shared_state.update(values)
 
 
 def computes_bf16(kind: str) -> bool:

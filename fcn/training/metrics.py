@@ -1,4 +1,4 @@
-"""Scores of a segmentation, all from one confusion matrix over the whole split.
+"""Metrics of a segmentation, all from one confusion matrix over the whole split.
 
 ``matrix[t, p]`` counts the pixels of class ``t`` that were labelled ``p``; void pixels are not in it. It is int64 and summed over the split
 (and over processes) before any ratio is taken: a mean over images of per-image scores is another, larger or smaller, number. Definitions:
@@ -8,12 +8,13 @@ the means, as is one absent from the truth for the mean accuracy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID
+from fcn.core.labels import VOID, LabelSet
 
 
 def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
@@ -27,7 +28,7 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Ten
 
 
 @dataclass(frozen=True)
-class Scores:
+class Metrics:
     """Shares between 0 and 1; ``nan`` where there is nothing to divide by. Per class: ``iou`` and ``accuracy`` (recall)."""
 
     miou: float
@@ -51,13 +52,13 @@ class Scores:
         }
 
 
-def scores(matrix: Tensor) -> Scores:
+def metrics(matrix: Tensor) -> Metrics:
     """The scores of a confusion matrix (num_classes, num_classes) int64."""
     matrix = matrix.to("cpu", torch.float64)
     right, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     iou = right / (truth + predicted - right)  # 0 / 0 = nan: absent
     accuracy = right / truth
-    return Scores(
+    return Metrics(
         miou=iou.nanmean().item(),
         pixel_accuracy=(right.sum() / truth.sum()).item(),
         mean_accuracy=accuracy.nanmean().item(),
@@ -67,11 +68,67 @@ def scores(matrix: Tensor) -> Scores:
     )
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """The scores of a model on a split; ``print`` shows them as ``fcn evaluate`` does. All are shares, 0 to 1; nan: nothing to divide by.
+
+    labels: classes of the split.
+    confusion: pixels, int64 tensor (num_classes, num_classes), row = truth, column = prediction; void is left out.
+    """
+
+    labels: LabelSet
+    confusion: Tensor
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return metrics(self.confusion)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of the classes' IoU; a class that is neither in the truth nor predicted is left out."""
+        return self.metrics.miou
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """Intersection over union by class name."""
+        return dict(zip(self.labels.names, self.metrics.iou, strict=True))
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of a class's pixels that are labelled as it (recall), by class name."""
+        return dict(zip(self.labels.names, self.metrics.accuracy, strict=True))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels that are labelled right."""
+        return self.metrics.pixel_accuracy
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean of the classes' accuracy."""
+        return self.metrics.mean_accuracy
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean of the classes' IoU, weighted with their share of the pixels."""
+        return self.metrics.frequency_weighted_iou
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; nan becomes None."""
+        return {**self.metrics.as_dict(self.labels.names), "confusion": self.confusion.tolist()}
+
+    def __str__(self) -> str:
+        return table(self.metrics, self.confusion, self.labels.names)
+
+    def __repr__(self) -> str:
+        return f"Evaluation(mean_iou={self.mean_iou:.4f}, pixel_accuracy={self.pixel_accuracy:.4f}, {self.labels.num_classes} classes)"
+
+
 def plain(value: float) -> float | None:
     return None if value != value else value
 
 
-def table(result: Scores, matrix: Tensor, names: Sequence[str]) -> str:
+def table(result: Metrics, matrix: Tensor, names: Sequence[str]) -> str:
     """The per-class table as text: IoU, accuracy and share of the pixels, then the means, and what makes them mean little."""
     share = (matrix.sum(1) / matrix.sum().clamp(min=1)).tolist()
     width = max(len(name) for name in (*names, "class"))

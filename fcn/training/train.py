@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fcn.core.files import written
+from fcn.core.names import said
 from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
@@ -25,9 +26,9 @@ from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
 from fcn.training.batches import Plan, Transform, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from fcn.training.losses import SegmentationLoss, with_auxiliary
-from fcn.training.metrics import scores, table
+from fcn.training.metrics import metrics, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.records import Records
 from fcn.training.state import State
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
 
 
-def train(
+def run_training(
     state: State,
     training: Split,
     validation: Split,
@@ -55,12 +56,16 @@ def train(
     validate_every: int = 1,
     save_seconds: float = 300.0,
     tensorboard: bool = False,
+    progress: bool = True,
     facts: dict[str, Any] | None = None,
 ) -> float:
     """Train from ``state.step`` to the end of the plan; returns the best mIoU on ``validation``.
 
-    facts: plain values for the checkpoints to carry. Leaves ``last.pt`` (before the first step, after every epoch and every
-    ``save_seconds``), ``best.pt``, ``metrics.jsonl``, ``curves.png`` and ``samples.png`` in ``folder``.
+    progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry.
+
+    Leaves ``last.pt`` (before the first step, after every epoch and every ``save_seconds``), ``best.pt``, ``metrics.jsonl``,
+    ``curves.png`` and ``samples.png`` in ``folder``.
+
     Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
     nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
     checkpoint untouched.
@@ -92,7 +97,7 @@ def train(
         save()
     saved = time.monotonic()
     lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
-    with lost, Progress(plan, state.step, state.losses, shown=main) as progress:
+    with lost, Progress(plan, state.step, state.losses, shown=main and progress) as bar:
         while state.step < plan.steps:
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
@@ -103,28 +108,35 @@ def train(
             state.step += 1
             if not math.isfinite(value):
                 raise not_finite(f"the loss became {value}", state.step)
-            progress.update(value, rate)
+            bar.update(value, rate)
             epoch, into = divmod(state.step, plan.steps_per_epoch)
-            if records is not None and progress.due():
-                records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **progress.take())
+            if records is not None and bar.due():
+                records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **bar.take())
             last = state.step == plan.steps
             if into == 0 and (epoch % validate_every == 0 or last):
                 agree_on_buffers(state.scored, accelerator)
                 samples = Samples(len(validation), accelerator.num_processes)
-                matrix = evaluate(
-                    state.scored, validation, strategy, accelerator, workers=workers, title="  validation", visit=samples.keep
+                matrix = score_split(
+                    state.scored,
+                    validation,
+                    strategy,
+                    accelerator,
+                    workers=workers,
+                    title="  validation",
+                    visit=samples.keep,
+                    progress=progress,
                 )
-                result = scores(matrix)
+                result = metrics(matrix)
                 if records is not None:
                     records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
                     records.draw()
                     samples.draw(validation, folder / "samples.png")
-                    progress.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
+                    bar.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
                     if result.miou > state.best or not (folder / "best.pt").exists():
                         best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
                         save_checkpoint(best, folder / "best.pt")
                 state.best = max(state.best, result.miou)
-                progress.restart()
+                bar.restart()
             if main and (into == 0 or time.monotonic() - saved >= save_seconds):
                 check_sound(state, batch[-1], loss)
                 save()
@@ -146,7 +158,7 @@ def check_sound(state: State, batch: Batch, loss: SegmentationLoss) -> None:
 def not_finite(what: str, step: int) -> FloatingPointError:
     return FloatingPointError(
         f"{what} in step {step}; the checkpoint before it is kept: "
-        f"start again with a lower optim.lr, with clip_norm=1, or with precision=fp32"
+        f"start again with a lower {said('optim.lr')}, with clip_norm=1, or with precision=fp32"
     )
 
 
@@ -224,7 +236,7 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, step: int, losses: list[float], *, shown: bool) -> None:
-        self.plan, self.step, self.losses = plan, step, losses
+        self.plan, self.step, self.losses, self.shown = plan, step, losses, shown
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=plan.steps,
@@ -264,7 +276,8 @@ class Progress:
         return values
 
     def write(self, text: str) -> None:
-        tqdm.write(text, file=sys.stderr)
+        if self.shown:
+            tqdm.write(text, file=sys.stderr)
 
     def __enter__(self) -> "Progress":
         return self

@@ -128,7 +128,7 @@ def read_or_fault(read: Callable[[], T], sample: Callable[[], str]) -> T | Excep
     """
     try:
         return read()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:  # an error of a kind that cannot be pickled would be lost on its way

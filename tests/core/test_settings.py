@@ -51,14 +51,14 @@ def test_types_defaults_and_help_come_from_the_declaration():
     ("count", 1.5, "count=1.5 is not allowed"),
     ("count", True, "count=True is not allowed"),
     ("count", None, "count=None is not allowed"),
-    ("scale", 0.0, "scale=0.0 is not allowed; scale is above 0, or null"),
+    ("scale", 0.0, "scale=0.0 is not allowed; scale is above 0, or None"),
     ("scale", float("nan"), "scale=nan is not allowed"),
     ("scale", float("inf"), "scale=inf is not allowed"),
     ("word", "b", "word=b is not known; "),
     ("listed", [0.5], "listed=[0.5] is not allowed; listed is a list of 2, each 0 to 1"),
     ("listed", [0.5, 2], "is not allowed"),
     ("listed", 0.5, "is not allowed"),
-    ("on", 1, "on=1 is not allowed; on is true or false"),
+    ("on", 1, "on=1 is not allowed; on is True or False"),
 ])  # fmt: skip
 def test_what_is_not_taken_is_said(name, value, message):
     with pytest.raises(SettingError) as caught:

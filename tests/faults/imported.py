@@ -10,6 +10,7 @@ import torchvision  # noqa: F401
 import fcn.cli.main
 import fcn.tools.evaluate.run
 import fcn.tools.predict.run
+import fcn.tools.train.fit
 import fcn.tools.train.run
 import fcn.training.train  # noqa: F401
 import tests.faults.readers  # noqa: F401

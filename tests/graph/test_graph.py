@@ -206,7 +206,7 @@ def write_beside_a_view(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda x: x.flip(2), "operation 'flip' is not understood: no rule"),
+        (lambda x: x.flip(2), "operation 'flip' is not understood: the table of operations does not say which cells it reads"),
         (lambda x: F.grid_sample(x, torch.zeros(1, 5, 5, 2), align_corners=False), "'grid_sampler"),
         (lambda x: torch.fft.rfft2(x).abs(), "'fft_rfft2'"),
         (lambda x: x[:, :, torch.tensor([3, 1])], "'index'"),

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from fcn.graph import read_graph
 from fcn.graph.axis import AxisMap
 from fcn.graph.layout import Atom, plain
-from fcn.graph.rules import Call, Value
-from fcn.graph.rules.resizes import resize
+from fcn.graph.ops.maps import Call, Value
+from fcn.graph.ops.resizes import resize
 
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 MODES = [

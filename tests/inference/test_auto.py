@@ -91,7 +91,7 @@ def test_windows_where_nothing_else_fits_and_a_warning_that_they_are_approximate
     with caplog.at_level(logging.WARNING):
         found = create_strategy("auto", memory=1e-4)(model, image)
     assert taken == ["stream", "windows"]
-    assert "labels are approximate, by windows of 128 pixels a side that overlap (inference=stream needs" in caplog.text
+    assert "labels are approximate, by windows of 128 pixels a side that overlap (strategy='stream' needs" in caplog.text
     assert torch.equal(found, create_strategy("windows", size=128)(model, image))
 
 
@@ -169,5 +169,5 @@ def test_windows_are_as_large_as_the_memory_allows(model, monkeypatch):
 
 
 def test_a_network_from_elsewhere_is_for_windows():
-    with pytest.raises(ValueError, match="takes a network of this toolkit, and function is none; use inference=windows"):
+    with pytest.raises(ValueError, match="takes a network of this toolkit, and function is none; use strategy='windows'"):
         create_strategy("auto")(lambda x: x, torch.zeros(3, 20, 20, dtype=torch.uint8))

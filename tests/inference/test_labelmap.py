@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from fcn.inference.labelmap import candidate_groups, labelmap
+from fcn.inference.labelmap import candidate_groups, label_map
 
 FACTORS = (1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 16.0, 32.0, 1.5, 2.37, 0.4, 0.8, 100.0)
 
@@ -46,7 +46,7 @@ def test_labels_are_those_of_interpolation_and_arg_max(classes, height, width, f
         factor = 1.5
     scores = random_scores(classes, height, width, seed, smooth=smooth, dtype=dtype)
     full = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
-    labels = labelmap(scores, factor=factor)
+    labels = label_map(scores, factor=factor)
     assert labels.dtype == torch.uint8
     assert labels.shape == (1, *full.shape[-2:])
     assert_same(labels, full)
@@ -64,7 +64,7 @@ def test_sizes_and_crops(points, size, crop, seed):
     scores[1] = random_scores(7, *points, seed + 1)[0]
     height, width = (max(1, int(part * length)) for part, length in zip(crop, size, strict=True))
     full = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[..., :height, :width]
-    assert_same(labelmap(scores, size=size, height=height, width=width), full)
+    assert_same(label_map(scores, size=size, crop=(height, width)), full)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -75,26 +75,26 @@ def test_a_map_of_many_bands(factor, layout, monkeypatch):
     full = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
     for work in (2**19, 5000, 1):
         monkeypatch.setattr("fcn.inference.labelmap.WORK", work)
-        assert_same(labelmap(scores, factor=factor), full)
-        labels, sure = labelmap(scores, factor=factor, confidence=True)
+        assert_same(label_map(scores, factor=factor), full)
+        labels, sure = label_map(scores, factor=factor, confidence=True)
         assert_same(labels, full)
         assert (sure - 255 * full.softmax(1).amax(1)).abs().max() <= 0.501
 
 
 def test_a_third_class_that_wins_between_corners_of_two_others_is_found():
     scores = torch.tensor([[[0.0, 10.0]], [[10.0, 0.0]], [[6.0, 6.0]]])[None]
-    labels = labelmap(scores, factor=16)
+    labels = label_map(scores, factor=16)
     assert labels.unique().tolist() == [0, 1, 2]
     assert_same(labels, F.interpolate(scores, scale_factor=16, mode="bilinear"))
 
 
 def test_of_equal_classes_the_first_wins():
-    assert not labelmap(torch.zeros(1, 5, 4, 4), factor=4).any()
+    assert not label_map(torch.zeros(1, 5, 4, 4), factor=4).any()
     tied = torch.zeros(1, 5, 4, 4)
     tied[:, 2:4] = 1
-    assert (labelmap(tied, factor=4) == 2).all()
+    assert (label_map(tied, factor=4) == 2).all()
     tied[:, 1, 1:3, 1] = 7  # boundaries inside
-    assert set(labelmap(tied, factor=4).unique().tolist()) == {1, 2}
+    assert set(label_map(tied, factor=4).unique().tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -103,23 +103,23 @@ def test_nan_and_infinity_are_treated_as_arg_max_treats_them(value):
     scores[0, 4, 3:5, 5] = value
     scores[0, 1, 3, 6] = value
     full = F.interpolate(scores, scale_factor=4, mode="bilinear")
-    assert torch.equal(labelmap(scores, factor=4).long(), full.argmax(1))
+    assert torch.equal(label_map(scores, factor=4).long(), full.argmax(1))
 
 
 @pytest.mark.parametrize("factor", [1.2, 3, 8])
 def test_a_class_that_is_ruled_out_wins_nowhere(factor):
     scores = random_scores(40, 9, 9, 3, smooth=False)
-    expected = labelmap(scores[:, :12], factor=factor)
+    expected = label_map(scores[:, :12], factor=factor)
     scores[:, 12:] = float("-inf")
-    assert torch.equal(labelmap(scores, factor=factor), expected)
+    assert torch.equal(label_map(scores, factor=factor), expected)
 
 
 @pytest.mark.parametrize("factor", [1, 3, 8])
 def test_confidence_is_that_of_the_classes_that_are_not_ruled_out(factor):
     scores = random_scores(40, 9, 9, 3, smooth=False)
-    expected = labelmap(scores[:, :12], factor=factor, confidence=True)[1]
+    expected = label_map(scores[:, :12], factor=factor, confidence=True)[1]
     scores[:, 12:] = float("-inf")
-    assert torch.equal(labelmap(scores, factor=factor, confidence=True)[1], expected)
+    assert torch.equal(label_map(scores, factor=factor, confidence=True)[1], expected)
 
 
 def test_confidence_beside_infinity_and_nan():
@@ -127,15 +127,15 @@ def test_confidence_beside_infinity_and_nan():
     scores[0, 2, 0, 1] = float("inf")
     scores[0, :, 0, 2] = float("-inf")
     for factor in (1, 3):  # the middle pixel of three lies on the point
-        assert labelmap(scores, factor=factor, confidence=True)[1][0, 0, factor // 2 :: factor].tolist() == [64, 255, 64]
+        assert label_map(scores, factor=factor, confidence=True)[1][0, 0, factor // 2 :: factor].tolist() == [64, 255, 64]
     scores[0, 2, 0, 2] = float("nan")
-    assert labelmap(scores, factor=1, confidence=True)[1].tolist() == [[[64, 255, 0]]]
+    assert label_map(scores, factor=1, confidence=True)[1].tolist() == [[[64, 255, 0]]]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_short_floats_are_computed_in_float32(dtype):
     scores = random_scores(9, 12, 17, 1).to(dtype)
-    assert_same(labelmap(scores, factor=8), F.interpolate(scores.float(), scale_factor=8, mode="bilinear"))
+    assert_same(label_map(scores, factor=8), F.interpolate(scores.float(), scale_factor=8, mode="bilinear"))
 
 
 def test_candidates_hold_every_class_that_wins_somewhere():
@@ -160,16 +160,18 @@ def test_candidates_hold_every_class_that_wins_somewhere():
         ({"factor": 0}, "factor=0 is not allowed; it is a number above 0"),
         ({"factor": -1.0}, "factor=-1.0 is not allowed; it is a number above 0"),
         ({"factor": float("nan")}, "factor=nan is not allowed"),
-        ({"size": (0, 3)}, r"size=\(0, 3\) is not allowed; it is two numbers of 1 or more"),
-        ({"factor": 2, "height": 9}, "a label map of 9x8 pixels is asked for; these scores give up to 8x8"),
+        ({"size": (0, 3)}, r"size=\(0, 3\) is not allowed; it is \(height, width\), two whole numbers of 1 or more"),
+        ({"size": 8}, r"size=8 is not allowed; it is \(height, width\)"),
+        ({"size": (8.0, 8)}, "two whole numbers of 1 or more"),
+        ({"factor": 2, "crop": (9, 8)}, "a label map of 9x8 pixels is asked for; these scores give up to 8x8"),
     ],
 )
 def test_wrong_calls_are_answered(options, message):
     with pytest.raises(ValueError, match=message):
-        labelmap(torch.zeros(1, 3, 4, 4), **options)
+        label_map(torch.zeros(1, 3, 4, 4), **options)
 
 
 def test_scores_of_another_form_are_refused():
-    for wrong in (torch.zeros(3, 4, 4), torch.zeros(1, 257, 2, 2), torch.zeros(1, 3, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 0, 4)):
-        with pytest.raises(ValueError, match=r"give floating-point \(N, C, h, w\) of up to 256 classes"):
-            labelmap(wrong, factor=2)
+    for wrong in (torch.zeros(4, 4), torch.zeros(1, 257, 2, 2), torch.zeros(1, 3, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 0, 4)):
+        with pytest.raises(ValueError, match=r"give floating-point \(C, h, w\) or \(N, C, h, w\) of up to 256 classes"):
+            label_map(wrong, factor=2)

@@ -73,12 +73,12 @@ def test_any_sequence_of_factors_is_one(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": None}, "inference=None is not known; allowed: auto, stream, whole, windows"),
-        ({"flip": "false"}, "flip=false is not allowed; flip is true or false"),
+        ({"strategy": None}, "strategy=None is not known; allowed: auto, stream, whole, windows"),
+        ({"flip": "false"}, "flip=false is not allowed; flip is True or False"),
         ({"strategy": "windows", "size": 10.5}, "size=10.5 is not allowed; size is a whole number, 1 or more"),
         ({"strategy": "windows", "overlap": float("nan")}, "overlap=nan is not allowed"),
-        ({"memory": float("inf")}, "memory=inf is not allowed; memory is above 0, or null, and finite"),
-        ({"strategy": "stream", "band": "x"}, "band=x is not allowed; band is a whole number, 1 or more, or null"),
+        ({"memory": float("inf")}, "memory=inf is not allowed; memory is above 0, or None, and finite"),
+        ({"strategy": "stream", "band": "x"}, "band=x is not allowed; band is a whole number, 1 or more, or None"),
     ],
 )
 def test_options_of_another_type_are_refused(model, options, message):

@@ -121,12 +121,12 @@ def test_a_picture_without_pixels_is_refused(model):
 
 def test_a_pass_that_does_not_fit_is_refused_before_it_starts(model):
     image = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, 200_000, 200_000)  # no memory of its own
-    with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use inference=stream"):
+    with pytest.raises(ValueError, match=r"200000x200000 pixels needs about .* GiB and .* GiB are free; use strategy='stream'"):
         create_strategy("whole")(model, image)
 
 
 class Spectral(torch.nn.Module):
-    """A layer that no rule understands."""
+    """A layer that is not understood."""
 
     def forward(self, scores):
         return torch.fft.irfft2(torch.fft.rfft2(scores), s=scores.shape[-2:])
@@ -151,7 +151,7 @@ def test_the_estimate_of_a_pass_grows_with_the_area(model):
 
 
 def test_wrong_words_are_answered(model):
-    with pytest.raises(ValueError, match="inference=hole is not known; did you mean whole"):
+    with pytest.raises(ValueError, match="strategy=hole is not known; did you mean whole"):
         create_strategy("hole")
-    with pytest.raises(ValueError, match="inference=whole has no option 'size'; it takes flip, scales"):
+    with pytest.raises(ValueError, match="strategy=whole has no option 'size'; it takes flip, scales"):
         create_strategy("whole", size=3)

@@ -394,7 +394,7 @@ def test_padding_of_a_parametrized_layer_is_not_overlooked():
     weight_norm(classifier[0])
     with pytest.warns(UserWarning, match="pads by an amount that depends on the image's size"):
         convolutionalize(classifier, input_size=32)
-    with pytest.raises(ValueError, match=r"layer '0' \(ParametrizedConv2dSame\) pads by an amount that depends on the image's size, and is not timm's own"):
+    with pytest.raises(ValueError, match=r"layer '0' \(ParametrizedConv2dSame\) pads by the size of the image, and is not timm's own"):
         convolutionalize(classifier, input_size=32, padding="window")
 
 

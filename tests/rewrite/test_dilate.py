@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import fcn
 from fcn.models.backbones.torchvision import VGG, keep_features, stage_features
 from fcn.rewrite.dilate import Reading, dilate, rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 warnings.filterwarnings("ignore", message=".*default weight initialization.*", category=FutureWarning)
 
@@ -53,7 +53,7 @@ def check(network, output_stride, *sizes, channels=3):
     Of ``sizes``, those are tried at which every cell has to agree: all, where no layer had to reach over the border, else those that leave
     no rest at any stride, of which there must be one.
     """
-    original, dilated = without_gates(trace(network)), trace(network)
+    original, dilated = without_gates(editable(network)), editable(network)
     reading = rewrite(dilated, output_stride)
     without_gates(dilated)
     assert dilated.state_dict().keys() == original.state_dict().keys()
@@ -245,7 +245,7 @@ GATES = {
 
 def assert_sampled_equals(network, output_stride, *sizes):
     """The cells of the original, at sizes that no stride divides; of a map that is longer than the original's, its first cells."""
-    dilated = trace(network)
+    dilated = editable(network)
     reading = rewrite(dilated, output_stride)
     steps = [axis.dilation for axis in reading.axes(reading.outputs()[0])]
     for size in sizes:
@@ -266,7 +266,7 @@ def test_a_gate_after_a_pool_that_drops_cells_reads_the_cells_that_the_original_
     """The dilated pool reaches over the border; the gate may not, for what it reads everywhere depends on the number of cells."""
     network = vary(Gate(GATES[name], nn.MaxPool2d(2)))
     for output_stride in (8, 1):
-        dilated = trace(network)
+        dilated = editable(network)
         step = rewrite(dilated, output_stride).axes(next(iter(dilated.graph.find_nodes(op="output"))).all_input_nodes[0])[0].dilation
         for size in ((111, 103), (110, 95)):
             images = torch.randn(1, 3, *size, dtype=torch.float64)
@@ -307,7 +307,7 @@ def test_a_gate_is_exported_for_any_size():
 def test_any_whole_stride_is_undone(build):
     network = vary(build())
     factor = check(network, 1, (84, 126), (210, 110), (120, 60))
-    assert factor == Reading(trace(network)).judged()[0].original.stride
+    assert factor == Reading(editable(network)).judged()[0].original.stride
 
 
 # --- families ---
@@ -319,7 +319,7 @@ def trunk(name):
     network = torchvision.models.get_model(name, weights=None, **extra)
     if name.startswith("vgg"):
         return VGG(network, classifier=name == "vgg11" and len(network.classifier) == 0)
-    graph = trace(network)
+    graph = editable(network)
     keep_features(graph, stage_features(graph, Reading(graph)))
     return graph
 
@@ -361,7 +361,7 @@ def test_families(name):
 @pytest.mark.parametrize("name", QUICK + SLOW)
 def test_families_at_every_output_stride(name, output_stride):
     network = vary(trunk(name))
-    if Reading(trace(network)).stride() > output_stride:  # SqueezeNet's is 16
+    if Reading(editable(network)).stride() > output_stride:  # SqueezeNet's is 16
         check(network, output_stride, (96, 128), (101, 79))
 
 
@@ -383,7 +383,7 @@ def encoder(name):
     import segmentation_models_pytorch as smp
 
     network = smp.encoders.get_encoder(name, weights=None)
-    graph = trace(network)
+    graph = editable(network)
     nodes = Reading(graph).outputs()
     keep_features(graph, [node for node, channels in zip(nodes, network.out_channels, strict=True) if channels > 3])
     return graph

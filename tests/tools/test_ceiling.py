@@ -6,7 +6,7 @@ from fcn.core.labels import VOID
 from fcn.data.shapes import shapes
 from fcn.tools.ceiling import measure as ceiling
 from fcn.tools.ceiling.measure import METHODS, ceilings, class_shares, matrix_through_cells, rows_of, through_cells
-from fcn.training.metrics import confusion_matrix, scores
+from fcn.training.metrics import confusion_matrix, metrics
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -86,7 +86,7 @@ def test_majority_by_hand():
 
 def test_finer_strides_lose_less_and_wires_go_first():
     split = shapes("val", count=12)
-    results = {stride: scores(matrix) for stride, matrix in ceilings(split, (32, 16, 8, 4, 2, 1)).items()}
+    results = {stride: metrics(matrix) for stride, matrix in ceilings(split, (32, 16, 8, 4, 2, 1)).items()}
     mious = [result.miou for result in results.values()]
     assert mious == sorted(mious)
     assert mious[-1] == 1

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fcn.core.registry import list_parts
-from fcn.tools.model_table import HEADER, WORDS, model_row, model_table, replaced
+from fcn.tools.model_table import HEADER, WORDS, model_row, model_table
+from fcn.tools.tables import replaced
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -41,9 +42,9 @@ def test_the_figures_are_those_of_torchvisions_network():
 
 
 def test_a_text_without_marks_is_refused():
-    assert replaced("a\n<!-- models -->\nold\n<!-- /models -->\nb", "new") == "a\n<!-- models -->\nnew\n<!-- /models -->\nb"
+    assert replaced("a\n<!-- models -->\nold\n<!-- /models -->\nb", "models", "new") == "a\n<!-- models -->\nnew\n<!-- /models -->\nb"
     with pytest.raises(ValueError, match="the text has no lines <!-- models -->"):
-        replaced("no marks", "table")
+        replaced("no marks", "models", "table")
 
 
 @pytest.mark.slow

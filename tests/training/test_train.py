@@ -23,7 +23,7 @@ from fcn.training.batches import Plan
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
-from fcn.training.train import State, train, train_step
+from fcn.training.train import State, run_training, train_step
 from tests.cli.test_commands import cut, make_folder
 from tests.conftest import TINY
 from tests.faults.children import attempt, begin, command, finish, kill, one_of_two
@@ -113,7 +113,7 @@ class TestResume:
         cut = tmp_path / "cut"
         call = ["train", *words, f"output={cut}"]
         kills = 0
-        for awaited, delay in (("config.yaml", 0.0), ("last.pt", 0.0), ("last.pt", 0.13), ("last.pt", 0.31)):
+        for awaited, delay in (("config.yaml", 0.0), ("last.pt", 0.0), ("last.pt", 0.2)):
             file = cut / awaited  # the first kill comes before the first checkpoint
             before = file.stat().st_mtime_ns if file.exists() else 0
             process, receiver = begin(command, str(tmp_path), *call)
@@ -388,7 +388,7 @@ def test_nothing_to_learn_or_to_score_is_refused_from_python_too(tmp_path, value
     state = State(model, torch.optim.SGD(model.parameters(), lr=0.1))
     parts = {"transform": None, "loss": SegmentationLoss(2), "schedule": None, "strategy": None, "workers": 0}
     with pytest.raises(ValueError, match=message):
-        train(
+        run_training(
             state,
             Painted(values),
             Painted(scored),

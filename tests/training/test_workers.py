@@ -14,13 +14,14 @@ import torch
 from torch.utils.data import get_worker_info
 
 from fcn.cli.main import run
+from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import create_model
 from fcn.training import workers
 from fcn.training.batches import Plan, scoring_loader, training_loader
 from fcn.training.devices import create_accelerator
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from fcn.training.workers import LostWorkerError, Piped, delivered, read_or_fault, tell_of_little_shared_memory
 from tests.conftest import TINY
 
@@ -107,9 +108,15 @@ def test_what_does_not_fit_is_said_before_the_first_step(monkeypatch, caplog):
     assert "workers=0" in message
 
 
-class OddError(ValueError):
+class OddError(UserError):
     def __init__(self, one, two):
         super().__init__(f"{one} and {two}")
+
+
+class BoundError(UserError):
+    def __init__(self, message):
+        super().__init__(message)
+        self.held = lambda: None
 
 
 class Failing(Random):
@@ -125,8 +132,9 @@ class Failing(Random):
     ("error", "kind", "message"),
     [
         (FileNotFoundError("there is no file x"), FileNotFoundError, "there is no file x"),
-        (OddError("this", "that"), ValueError, "this and that"),  # cannot be unpickled: it takes two arguments
-        (ValueError("a thing with", lambda: None), ValueError, "a thing with"),  # cannot be pickled
+        (OddError("this", "that"), UserError, "this and that"),  # cannot be unpickled: it takes two arguments
+        (BoundError("a thing with"), UserError, "a thing with"),  # cannot be pickled
+        (ValueError("3 is odd"), RuntimeError, "sample 'a' cannot be read: ValueError: 3 is odd"),  # of no reader of ours
         (IndexError("7 of 3"), RuntimeError, "sample 'a' cannot be read: IndexError: 7 of 3"),
         (RuntimeError("INTERNAL ASSERT FAILED"), RuntimeError, "sample 'a' cannot be read: RuntimeError: INTERNAL ASSERT FAILED"),
     ],
@@ -169,7 +177,7 @@ def test_a_killed_worker_ends_a_scoring_in_one_sentence(monkeypatch):
     monkeypatch.setattr(workers, "QUIET", 0.5)  # after which it is missed even if it died before torch listened
     model = create_model("fcn8s", backbone="compact", num_classes=2)
     with pytest.raises(LostWorkerError, match=LOST):
-        evaluate(model, Deadly(), create_strategy("whole"), create_accelerator("cpu", "fp32"), workers=1)
+        score_split(model, Deadly(), create_strategy("whole"), create_accelerator("cpu", "fp32"), workers=1)
 
 
 def test_a_killed_worker_ends_a_training_that_says_how_it_goes_on(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn.graph.axis import AxisMap
+from fcn.graph.axis import AxisMap, reads
 from fcn.inference.stream.program import Operation
 
 Counts = NDArray[np.int64]
@@ -106,14 +106,6 @@ def earliest(operations: list[Operation], known: set[str], height: int, band: in
 def writes(axis: AxisMap, ends: Counts) -> Counts:
     """How many cells can be computed when the first ``ends[i]`` cells of the source are known."""
     return np.searchsorted(np.maximum.accumulate(axis.bounds[1]), ends, side="right")
-
-
-def reads(axis: AxisMap, done: Counts) -> tuple[Counts, Counts]:
-    """How many cells of the source must be known when ``done[i]`` cells are computed, and the first that later cells will read."""
-    low, high = (bound[: done[-1]] for bound in axis.bounds)
-    reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
-    following = np.minimum.accumulate(np.concatenate([np.minimum(low, axis.n_in), [axis.n_in]])[::-1])[::-1]
-    return reach[done], following[done]
 
 
 def columns(operations: list[Operation], wanted: Mapping[str, Interval], known: Iterable[str] = ()) -> dict[str, Interval]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from fcn.graph.ops.blocks import Cut, Cuts, layout, part
 from fcn.inference.stream.lifetimes import lifetimes
 from fcn.inference.stream.plan import Interval, Schedule, columns
 from fcn.inference.stream.program import Operation, Read
-from fcn.inference.stream.rules import Cut, Cuts, layout, part
 
 Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
 

@@ -7,15 +7,16 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable
+from fcn.core.names import said
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
+from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.kept import ImageSpec, Kept
 from fcn.inference.scoring import in_its_names
 from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
-from fcn.inference.stream.rules import Cut, part
 from fcn.inference.stream.run import Run, Source
 from fcn.models.segmenter import Cell, Segmenter
 
@@ -93,7 +94,7 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     interpolation that is the last thing it does; of any other network's first output, or the one called "out".
 
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
-    Raises UserError, naming the layer, where an operation cannot be computed in bands.
+    Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
     """
     device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -102,16 +103,15 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         try:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
-            text = in_its_names(str(error), network)
-            raise UserError(f"inference=stream is not possible: {text}; use inference=windows") from error
+            raise in_its_names(error, network, f"{said('inference', 'stream')} is not possible: ") from error
         cell = None
         if isinstance(network, Segmenter):
             graph, cell = before_last_resize(graph)
         image = ImageSpec.of(graph.input.fx.meta["val"])
         try:
             return Prepared(compile_graph(graph, dtype=dtype), cell), image
-        except UserError as error:
-            raise UserError(in_its_names(str(error), network)) from error
+        except NotStreamable as error:
+            raise in_its_names(error, network) from error
 
     return programs.get(network, (height, width, dtype), make)
 

@@ -8,7 +8,8 @@ from typing import Annotated, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable, UserError
+from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.core.settings import at_least
 from fcn.inference.grid import Axis
@@ -50,18 +51,20 @@ def stream(
     What the cells of a strip see beside it is computed twice. Where both ``band`` and ``strip`` are given, they are taken as they are,
     unless they need more than a ``memory`` that is given too. views: number of images that are computed side by side, as for test-time
     augmentation: each takes its share of the memory, and none is cut into strips. Raises UserError where the network cannot be computed
-    so, where it takes more passes, and where the memory is too small.
+    so; NotStreamable, a kind of it, where another strategy would do: too many passes, too little memory, a layer that bands cannot have.
     """
     height, width = image.shape[-2:]
     if views > 1:
         if strip is not None and strip < width:
-            raise UserError(f"inference.strip={strip} does not go with flip and scales, whose views are averaged row by row; leave it out")
+            raise UserError(
+                f"{said('inference.strip', strip)} does not go with flip and scales, whose views are averaged row by row; leave it out"
+            )
         strip = width
     prepared = prepare(model, height, width)
     if prepared.passes > passes:
-        raise UserError(
-            f"inference=stream takes {prepared.passes} passes over the image for this network, {prepared.price:.1f} times the "
-            f"multiply-adds of one, and inference.passes={passes} are allowed; allow more, or use inference=windows"
+        raise NotStreamable(
+            f"{said('inference', 'stream')} takes {prepared.passes} passes over the image for this network, {prepared.price:.1f} times the "
+            f"multiply-adds of one, and {said('inference.passes', passes)} are allowed; allow more, or use {said('inference', 'windows')}"
         )
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
@@ -101,7 +104,9 @@ def fitting(
     Raises UserError where no band and no strip is small enough.
     """
     if strip is not None and strip < width and not prepared.in_strips:
-        raise UserError(f"inference.strip={strip} is not possible for this network: it has a layer that looks at whole rows; leave it out")
+        raise UserError(
+            f"{said('inference.strip', strip)} is not possible for this network: it has a layer that looks at whole rows; leave it out"
+        )
     rows = band or max(SHORTEST, BAND.get(device.type, BAND_ELSEWHERE) // width)
     count = 1 if strip is None else -(-width // strip)
     if memory is None and band is not None and (strip is not None or not prepared.in_strips):
@@ -114,10 +119,11 @@ def fitting(
         elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
             count *= 2
         else:
-            raise UserError(
-                f"inference=stream needs {needed / 2**30:.2f} GiB for an image {width} pixels wide and may take {budget / 2**30:.2f} GiB"
-                f"{f', a part of the memory for each of {views} views' if views > 1 else ''}; give it more by inference.memory"
-                f"{', leave out flip or scales' if views > 1 else ''}, or use inference=windows"
+            raise NotStreamable(
+                f"{said('inference', 'stream')} needs {needed / 2**30:.2f} GiB for an image {width} pixels wide "
+                f"and may take {budget / 2**30:.2f} GiB"
+                f"{f', a part of the memory for each of {views} views' if views > 1 else ''}; give a larger {said('inference.memory')}"
+                f"{', leave out flip or scales' if views > 1 else ''}, or use {said('inference', 'windows')}"
             )
     return rows, count
 

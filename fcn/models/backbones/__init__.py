@@ -21,12 +21,13 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.names import suggest
-from fcn.core.registry import bound, find, is_part, list_parts
+from fcn.core.registry import Part, bound, find, is_part, list_parts
 from fcn.core.settings import at_least, check_options
 from fcn.models.backbones.contract import Backbone
+from fcn.models.backbones.encoders import encoder_name
 from fcn.models.backbones.measured import measured
 
-__all__ = ["Backbone", "create_backbone"]
+__all__ = ["Backbone", "backbone_part", "create_backbone"]
 
 
 def create_backbone(
@@ -47,10 +48,7 @@ def create_backbone(
 
     Raises UserError for unknown names and options, and for what cannot be dilated.
     """
-    here = name.removeprefix("torchvision/")
-    if here != name and not is_part("backbone", here):
-        raise UserError(f"backbone={name} is not known; {suggest(here, list_parts('backbone'))}")
-    part = find("backbone", here)
+    part = backbone_part(name)
     common: dict[str, Any] = {"weights": weights, "output_stride": output_stride, "dilate_first": dilate_first}
     check_options(part.settings, common | options, ("backbone", name))
     if dilate_first and output_stride is None:
@@ -62,7 +60,18 @@ def create_backbone(
         if not isinstance(built, nn.Module):
             raise UserError(f"backbone={name} gave a {type(built).__name__}; a backbone is a module whose forward gives a list of features")
         return measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
-    except ValueError as error:
+    except UserError as error:
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise
         raise UserError(f"backbone={name} with output_stride={output_stride}: {error}") from error
+
+
+def backbone_part(name: str) -> Part:
+    """The part that builds the backbone of that name. Raises UserError, with the close names, if nobody has it."""
+    here = name.removeprefix("torchvision/")
+    if here != name and not is_part("backbone", here):
+        raise UserError(f"backbone={name} is not known; {suggest(here, list_parts('backbone'))}")
+    part = find("backbone", here)
+    if not is_part("backbone", here):
+        encoder_name(here, None)
+    return part

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fcn.core.errors import UserError
 from fcn.rewrite.dilate import Reading
-from fcn.rewrite.dilate.grid import Grid
+from fcn.rewrite.dilate.lattice import Lattice
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -108,12 +108,12 @@ def from_graph(network: fx.GraphModule, reading: Reading, *, mean: Sequence[floa
     return Backbone(network, channels, strides, divisor=divisor, mean=mean, std=std, margin=margin, offsets=offsets)
 
 
-def margin_for(grids: Sequence[Grid]) -> Margin:
+def margin_for(grids: Sequence[Lattice]) -> Margin:
     """The margin with which every feature has its cells for images that the largest stride divides, the first of them over the first
     pixels of the image: as near as whole cells allow to where cells that tile the image would be."""
     centers = [-grid.excess / 2 if grid.center is None else grid.center for grid in grids]
     before = max(round(centers[-1] - (grids[-1].stride - 1) / 2), 0)
     skipped = [max(round((before - at + (grid.stride - 1) / 2) / grid.stride), 0) for at, grid in zip(centers, grids, strict=True)]
-    # whole (see Grid) once the margin is added and the skipped cells are taken away
+    # whole (see Lattice) once the margin is added and the skipped cells are taken away
     needed = max((cells - 1) * grid.stride - grid.excess for cells, grid in zip(skipped, grids, strict=True)) + 1
     return Margin(before, max(int(needed) - before, 0), tuple(skipped))

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
-from fcn.core.names import first_line, suggest
+from fcn.core.names import first_line, said, suggest
 from fcn.core.registry import ANY, list_parts, register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.backbones.torchvision import keep_features
 from fcn.models.pretrained import in_file, load_weights
 from fcn.rewrite.dilate import Reading, rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
 
@@ -43,7 +43,7 @@ def encoder(name: str, *, weights: str | None, output_stride: int | None, dilate
     if output_stride in (None, strides[-1]) and tiling:
         freeze_unused(network, used, probe)
         return Backbone(Encoder(network, used), channels, strides, divisor=strides[-1], mean=mean, std=std)
-    traced = trace(Encoder(network, used))
+    traced = editable(Encoder(network, used))
     keep_features(traced, Reading(traced).outputs())
     return from_graph(traced, rewrite(traced, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 
@@ -72,7 +72,8 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
         raise UserError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
     except OSError as error:
         raise UserError(
-            f"the weights of backbone={name} could not be downloaded ({error}); without a network use backbone.weights=null"
+            f"the weights of backbone={name} could not be downloaded ({error}); "
+            f"without a network give a file ({said('backbone.weights')}=PATH), or leave weights out"
         ) from error
     if in_file(weights):
         load_encoder_weights(network, known, weights)
@@ -91,7 +92,7 @@ def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
 
     try:
         load_weights(network, weights, whole=whole if known != timm_name else None)
-    except ValueError as error:
+    except UserError as error:
         if known != timm_name or not timm.is_model(timm_name):
             raise
         raise UserError(f"{error}; backbone={known} is smp's encoder, and timm's network of that name is backbone=tu-{known}") from error
@@ -109,7 +110,7 @@ def encoder_name(name: str, weights: str | None) -> str:
     if not timm.is_model(timm_name):
         raise UserError(f"backbone={name} is not known; {suggest(name, [*list_parts('backbone'), *names, *timm.list_models()])}")
     if weights == "imagenet" and not timm.is_model_pretrained(timm_name):
-        raise UserError(f"timm has no weights for backbone={name}; give a file (backbone.weights=PATH) or start from random weights (null)")
+        raise UserError(f"timm has no weights for backbone={name}; give a file ({said('backbone.weights')}=PATH), or leave weights out")
     return f"tu-{timm_name}"
 
 

@@ -11,7 +11,7 @@ from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.pretrained import load_weights
 from fcn.rewrite.dilate import rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 SIDES = (128, 256)  # of the images that the strides are measured with, pixels
 
@@ -31,7 +31,7 @@ def measured(
         load_weights(network, weights)
     mean, std = (tuple(getattr(network, key, default)) for key, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     if output_stride is not None:
-        traced = trace(network)
+        traced = editable(network)
         return from_graph(traced, rewrite(traced, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
     small, large = (features_of(network, name, side) for side in SIDES)
     strides = [(SIDES[1] - SIDES[0]) // max(b.shape[-1] - a.shape[-1], 1) for a, b in zip(small, large, strict=True)]

@@ -17,7 +17,7 @@ from fcn.models.backbones.contract import Backbone, from_graph
 from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
 from fcn.rewrite.convolutionalize import linear_to_conv
 from fcn.rewrite.dilate import Reading, rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 CLASSIFIERS = (
     "alexnet", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
@@ -54,7 +54,7 @@ def classifier(
     The first block of a stage is the one that strides: torchvision's segmentation networks take that on MobileNetV3. The deepest feature
     is the last one either way.
     """
-    network = trace(torchvision_classifier(name, weights))
+    network = editable(torchvision_classifier(name, weights))
     keep_features(network, stage_features(network, Reading(network), taps or "last"))
     if in_file(weights):
         load_weights(network, weights)
@@ -74,7 +74,7 @@ def vgg(
     kept = classifier is not False
     if in_file(weights):
         load_weights(whole, weights, head=("classifier.6.",) if kept else ("classifier.",))
-    network = trace(VGG(whole, kept))
+    network = editable(VGG(whole, kept))
     mean, std = normalization(name)
     return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
 

@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 from torch import nn
 
 from fcn.core.errors import UserError
-from fcn.models.layers import Grid, regrid
+from fcn.core.names import said, spelled
+from fcn.models.layers import Placement, regrid
 from fcn.models.upsample import Upsampler
 
 FACTOR, SIZE = "factor", "size"
@@ -40,18 +41,18 @@ def level_at(features: Features, stride: int, model: str) -> int:
     if stride not in features.strides:
         raise UserError(
             f"model={model} needs a feature of {stride} pixels a cell; the backbone's have {', '.join(map(str, features.strides))}: "
-            f"choose another backbone or backbone.output_stride"
+            f"choose another backbone or {said('backbone.output_stride')}"
         )
     return features.strides.index(stride)
 
 
-def grid_of(features: Features, level: int) -> Grid:
+def placement_of(features: Features, level: int) -> Placement:
     """Where the cells of a feature lie. One without a place (attention mixes it), or with different ones along the axes, is taken to lie as
     evenly over the image as the scores do."""
     stride, offset = features.strides[level], features.offsets[level]
     if offset is None or offset[0] != offset[1]:
-        return Grid.of_image(stride)
-    return Grid(stride, float(offset[0]))
+        return Placement.of_image(stride)
+    return Placement(stride, float(offset[0]))
 
 
 class Decoder(nn.Module):
@@ -72,7 +73,9 @@ def grow(
     them and, with ``align``, moved by what their offsets say."""
     factor = features.strides[level] // features.strides[skip]
     up = widen(in_channels, out_channels, upsample, factor)
-    return nn.Sequential(up, regrid(grid_of(features, level).finer(factor), grid_of(features, skip))) if align else nn.Sequential(up)
+    return (
+        nn.Sequential(up, regrid(placement_of(features, level).finer(factor), placement_of(features, skip))) if align else nn.Sequential(up)
+    )
 
 
 def widen(in_channels: int, out_channels: int, upsample: Upsampler, factor: int) -> nn.Module:
@@ -100,7 +103,7 @@ def last_step(
     """
     own = features.strides[level]
     if stride is not None and (stride < 1 or own % stride):
-        raise UserError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or null")
+        raise UserError(f"stride={stride} does not fit scores of {own} pixels a cell; give a divisor of {own}, or {spelled(None)}")
     if resize not in (FACTOR, SIZE):
         raise UserError(f"resize={resize} is not known; allowed: {FACTOR}, {SIZE}")
     fixed = not any(True for _ in upsample(num_classes, num_classes, 2).parameters())
@@ -108,5 +111,5 @@ def last_step(
         raise UserError("resize=size interpolates the scores to the image's size; it takes upsample=bilinear, stride=null and align=false")
     target = stride or (own if fixed else 1)
     up = widen(num_classes, num_classes, upsample, own // target)
-    move = regrid(grid_of(features, level).finer(own // target), Grid.of_image(target)) if align else nn.Identity()
+    move = regrid(placement_of(features, level).finer(own // target), Placement.of_image(target)) if align else nn.Identity()
     return nn.Sequential(up, move), target

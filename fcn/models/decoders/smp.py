@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
-from fcn.core.names import first_line, lookup
+from fcn.core.names import first_line, lookup, said
 from fcn.core.registry import register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone
@@ -67,17 +67,17 @@ def smp_parts(
     the encoder: None, "imagenet", or a file. Raises UserError for what smp does not offer, naming what it does.
     """
     table = architectures()
-    architecture = lookup(table, arch, "model.arch")
+    architecture = lookup(table, arch, said("model.arch"))
     if arch == "DPT":
         raise UserError(
-            "model.arch=DPT takes a vision transformer whose images have one size, and this toolkit takes any; "
+            f"{said('model.arch', 'DPT')} takes a vision transformer whose images have one size, and this toolkit takes any; "
             f"choose one of {', '.join(name for name in table if name != 'DPT')}"
         )
     strided = {} if output_stride is None else {"encoder_output_stride": output_stride}
     if strided and "encoder_output_stride" not in inspect.signature(architecture.__init__).parameters:
         takes = [name for name, other in table.items() if "encoder_output_stride" in inspect.signature(other.__init__).parameters]
         raise UserError(
-            f"model.arch={arch} keeps its encoder's stride; leave out backbone.output_stride={output_stride}, or choose {', '.join(takes)}"
+            f"{said('model.arch', arch)} keeps its encoder's stride; leave out output_stride={output_stride}, or choose {', '.join(takes)}"
         )
     name = encoder_name(backbone, weights)
     hub = "imagenet" if weights == "imagenet" else None
@@ -86,11 +86,11 @@ def smp_parts(
         divisor = smallest_divisor(network)
     except REFUSALS as error:
         raise UserError(
-            f"model.arch={arch} does not take backbone={backbone}{f' at output stride {output_stride}' if strided else ''} "
+            f"{said('model.arch', arch)} does not take backbone={backbone}{f' at output stride {output_stride}' if strided else ''} "
             f"({first_line(error)}); {fitting(table, name, backbone)}"
         ) from error
     except OSError as error:
-        raise UserError(f"the weights of backbone={backbone} could not be downloaded ({error}); use backbone.weights=null") from error
+        raise UserError(f"the weights of backbone={backbone} could not be downloaded ({error}); leave weights out") from error
     if in_file(weights):
         load_encoder_weights(network.encoder, name, weights)
     freeze_idle(network, divisor)
@@ -103,7 +103,9 @@ def smp_parts(
     head = network.segmentation_head[0]
     stride = divisor // scores_size(network, divisor)
     if stride == 1 and any(True for _ in upsample(num_classes, num_classes, 2).parameters()):
-        raise UserError(f"model.arch={arch} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear")
+        raise UserError(
+            f"{said('model.arch', arch)} arrives at the image's size by itself and leaves the up-sampler no work; use upsample=bilinear"
+        )
     return encoder, SMPDecoder(network.decoder, head, upsample, num_classes, stride=stride)
 
 

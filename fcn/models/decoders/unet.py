@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import spelled
 from fcn.core.registry import register
 from fcn.core.settings import at_least, items
 from fcn.models.decoders.levels import Decoder, Features, grow, last_step
@@ -41,7 +42,8 @@ class UNet(Decoder):
         widths = [max(16, 256 >> step) for step in range(steps)] if channels is None else list(channels)
         if len(widths) != steps or min(widths, default=1) < 1:
             raise UserError(
-                f"channels={widths} does not fit a U-Net on {steps + 1} features; give {steps} numbers from 1 up, deep to shallow, or null"
+                f"channels={widths} does not fit a U-Net on {steps + 1} features; "
+                f"give {steps} numbers from 1 up, deep to shallow, or {spelled(None)}"
             )
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
         before = features.channels[-1]

@@ -8,19 +8,18 @@ import warnings
 
 from torch import fx
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotConvertible, UserError
 from fcn.graph import Graph, Node, read_graph
 from fcn.graph.networks import without_data
 from fcn.graph.receptive_field import LayerField, ReceptiveField
 from fcn.rewrite.convolutionalize.shapes import erase_unused
 
-NORMS = ("group_norm", "native_group_norm", "instance_norm", "layer_norm", "native_layer_norm")
 GATES = ("mul", "div")
 COPIES = ("expand", "expand_as", "repeat")
 
 
 def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.Node, tuple[int, ...]], shape: tuple[int, ...]) -> None:
-    """Refuses (UserError) what does more than slide before the head, and warns of gates and norms that see the whole image.
+    """Refuses (NotConvertible) what does more than slide before the head, and warns of gates and norms that see the whole image.
 
     ``sources`` are the maps that the head reads, with the dimensions of their rows and columns; ``unused`` the nodes that may only be there
     for the head; ``shape`` (1, C, H, W) is larger than the trained size, so that nothing is one cell by chance.
@@ -35,17 +34,17 @@ def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.
         return
     try:
         graph = read_graph(without_data(fx.GraphModule(network, body, name)), shape)
-    except ValueError as error:
-        raise UserError(f"{name} cannot be converted: {error}") from error
+    except UserError as error:
+        raise NotConvertible(f"{name} cannot be converted: {error}") from error
     everywhere = [_excused(graph, node, name) for node in graph.globals]
     fields = ReceptiveField(graph, ignore_global=True).layers
     for found, axes in zip(graph.outputs.values(), sources.values(), strict=True):
         layer = next(field for field in fields if field.node.name == found)
         if layer.node.dims != axes:
-            raise UserError(f"{name} cannot be converted: rows and columns change places before {_layer(graph, layer.node)}")
+            raise NotConvertible(f"{name} cannot be converted: rows and columns change places before {_layer(graph, layer.node)}")
         if _period(layer) > 1:
             first = next(field for field in fields if _period(field) > 1)
-            raise UserError(
+            raise NotConvertible(
                 f"{name} cannot be converted: {_layer(graph, first.node)} does not do the same in all cells, which are alike only every "
                 f"{_period(layer)} cells before the head"
             )
@@ -59,16 +58,16 @@ def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.
 
 
 def _excused(graph: Graph, node: Node, name: str) -> str:
-    """The layer of a global node that is a gate or a norm; UserError for others."""
+    """The layer of a global node that is a gate or a norm; NotConvertible for others."""
     assert node.is_global is not None
     layer = _layer(graph, node)
-    if node.is_global.cause == "norm" and node.op in NORMS:
+    if node.is_global.cause == "norm":
         return layer
     spread = _spread(graph, node) if node.is_global.cause == "pool" else None
     if spread is not None and spread.op in GATES:
         return layer
     then = f", and '{spread.op}' gives the result to every cell" if spread else ""
-    raise UserError(f"{name} cannot be converted: {layer} {node.is_global.reason}{then}")
+    raise NotConvertible(f"{name} cannot be converted: {layer} {node.is_global.reason}{then}")
 
 
 def _period(layer: LayerField) -> int:

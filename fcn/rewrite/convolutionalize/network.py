@@ -11,16 +11,17 @@ from typing import Literal, get_args
 
 from torch import Tensor, fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotConvertible, UserError
 from fcn.graph.image import input_shape
 from fcn.graph.networks import evaluating, unwrapped
 from fcn.rewrite.convolutionalize.body import check_body
-from fcn.rewrite.convolutionalize.head import Dense, Head, names_of, where
+from fcn.rewrite.convolutionalize.head import Dense, Head
 from fcn.rewrite.convolutionalize.padding import fix_pads, moving_pads
-from fcn.rewrite.convolutionalize.rules import POOLS, RULES, covers
+from fcn.rewrite.convolutionalize.rules import POOLS, covers, rule_of
 from fcn.rewrite.convolutionalize.shapes import Facts, erase_unused, measure, only_for
 from fcn.rewrite.convolutionalize.trained_size import trained_size
-from fcn.rewrite.trace import free_name, trace
+from fcn.rewrite.editable import editable, free_name
+from fcn.rewrite.names import names_of, where
 
 Padding = Literal["image", "window"]
 
@@ -33,31 +34,38 @@ def convolutionalize(
     in_channels: int | None = None,
     padding: Padding = "image",
 ) -> nn.Module:
-    """A fully convolutional network with the weights of ``classifier``: images (N, C, H, W) to scores (N, classes, h, w).
+    """A fully convolutional network with the weights of a classifier.
 
-    dense:
+    >>> classifier = torchvision.models.resnet18().eval()
+    >>> network = fcn.convolutionalize(classifier)
+    >>> network(torch.zeros(1, 3, 256, 288)).shape  # (1, 1000, 2, 3): the classifier on windows of 224 x 224 pixels
+    >>> pixels = fcn.convolutionalize(classifier, dense="pixel")  # every cell of the features is classified
+
+    classifier: network from images (N, C, H, W) to scores (N, classes). It is left as it was.
+    dense: "window" or "pixel"; default "window".
         "window": a pool over all cells becomes a pool of the size that it has at the trained size, which slides by one cell. At the trained
-        size the result is the classifier's (h = w = 1); on a larger image each cell is one window, and smaller images are refused. Without
+        size the result is the classifier's (h = w = 1). On a larger image each cell is one window; smaller images are refused. Without
         padding in the classifier a cell is exactly what the classifier gives for its window, cut out. With padding it is not: inside an
         image the layers read the surroundings of the window where, for the window alone, they read zeros.
-        "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result,
-        at any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names
-        it). Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
-    input_size: the trained size in pixels, (height, width) or one number; by default what timm's or torchvision's records say, else 224.
-    in_channels: channels of the image; by default the first likely number with which the classifier runs.
-
-    padding:
+        "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result, at
+        any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names it).
+        Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
+    input_size: trained size in pixels, (height, width) or one number; default: what timm's or torchvision's records say, else 224.
+    in_channels: channels of the image; default: the first likely number with which the classifier runs.
+    padding: "image" or "window"; default "image".
         "image": layers pad as they do in the classifier. With padding that depends on the image's size ("SAME", in networks that come from
         TensorFlow) the places of the cells depend on it too: a warning says so for ``dense="window"``.
         "window": such layers pad, at any size, what they pad at the trained size. Cell (i, j) then lies on the same pixels in every image,
         and inside an image its scores do not depend on the image's size. At the trained size both are the classifier. Other padding is
         left as it is, and so are networks without padding of this kind.
 
-    The copy has the parameters' names (those of linear layers are reshaped), the mode and the types of the classifier, which is left as it
-    was. Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of
-    the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space, still see the
-    whole image: a warning names them. Raises UserError, naming the layer and the reason, for what does more than slide (attention, a
-    flatten that is not part of the head), for networks without scores, and for an ``input_size`` at which the classifier does not run.
+    Returns a network from images (N, C, H, W) to scores (N, classes, h, w). It has the parameters' names (those of linear layers are
+    reshaped), the mode and the types of the classifier. Hooks that change what layers give, and a layer's own ``forward``, become part of
+    it; wrappers of the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space,
+    still see the whole image: a warning names them. Long et al. 2015, section 3.1, arXiv:1411.4038.
+
+    Raises NotConvertible, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the
+    head); UserError for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
     classifier = unwrapped(classifier)
     name = type(classifier).__name__
@@ -66,11 +74,13 @@ def convolutionalize(
     if padding not in get_args(Padding):
         raise UserError(f"padding={padding!r} is not known; allowed: {', '.join(get_args(Padding))}")
     if getattr(classifier, "num_classes", None) == 0:
-        raise UserError(f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head")
+        raise NotConvertible(
+            f"{name} has no classes (num_classes=0), so there is nothing to classify cells with; give a network with its head"
+        )
     given = input_shape(classifier, trained_size(classifier) if input_size is None else input_size, in_channels)
     if len(given) != 4:
-        raise UserError(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
-    network = trace(classifier)
+        raise NotConvertible(f"{name} has {len(given) - 2} axes of space; only classifiers of images can be converted")
+    network = editable(classifier)
     with evaluating(network):
         facts = measure(network, given)
         moving = moving_pads(network, facts)
@@ -86,10 +96,10 @@ def convolutionalize(
             network, only_for(nodes, facts), {source: facts[source].axes for source in sources}, (1, channels, 2 * height, 2 * width)
         )
     head = Head(network, facts, nodes, dense)
-    head.rewrite(sources, RULES)
+    head.rewrite(sources, rule_of)
     scores = head.values[output]
     if scores.space or scores.layout[0] != "n" or scores.layout[1:2] not in (("c",), ("",)) or any(scores.layout[2:]):
-        raise UserError(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
+        raise NotConvertible(f"{name} gives numbers of shape {facts[output].shape[1:]} for an image, and not one score for each class")
     next(node for node in network.graph.nodes if node.op == "output").args = (scores.node,)
     erase_unused(only_for(nodes, facts))
     if head.windows:
@@ -106,7 +116,7 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     """The output, the nodes of the head in order, and the maps that it reads."""
     output = next(node for node in network.graph.nodes if node.op == "output").args[0]
     if not isinstance(output, fx.Node) or not facts[output].is_tensor:
-        raise UserError(f"{name} gives several outputs; give a classifier with one tensor of scores")
+        raise NotConvertible(f"{name} gives several outputs; give a classifier with one tensor of scores")
     from_image = {next(iter(facts))}
     for node, found in facts.items():
         if found.has_tensors and from_image & set(node.all_input_nodes):
@@ -124,7 +134,9 @@ def split(network: fx.GraphModule, facts: dict[fx.Node, Facts], name: str) -> tu
     sizes = {facts[source].cells for source in sources}
     if len(sizes) > 1:
         listed = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise UserError(f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows")
+        raise NotConvertible(
+            f"{name} cannot be converted: its head reads maps of different sizes ({listed}), whose cells are different windows"
+        )
     return output, [node for node in facts if node in head], [node for node in facts if node in sources]
 
 

@@ -12,9 +12,9 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.core.errors import UserError
-from fcn.rewrite.convolutionalize.head import names_of, where
 from fcn.rewrite.convolutionalize.shapes import Facts, pair
-from fcn.rewrite.trace import arguments
+from fcn.rewrite.editable import arguments
+from fcn.rewrite.names import names_of, where
 
 SAME = {"Conv2dSame": nn.Conv2d, "AvgPool2dSame": nn.AvgPool2d, "MaxPool2dSame": nn.MaxPool2d}  # timm's, which add the padding to these
 

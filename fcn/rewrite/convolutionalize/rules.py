@@ -1,6 +1,6 @@
 """What becomes of each operation of a classifier's head. ``RULES`` maps the names of modules' classes, functions and methods to rules.
 
-A rule ``rule(head, node) -> Value`` writes the operation's counterpart into the graph, if there is any, and tells what its result is.
+A rule ``rule(head, node) -> HeadTensor`` writes the operation's counterpart into the graph, if there is any, and tells what its result is.
 """
 
 import operator
@@ -13,26 +13,17 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from fcn.core.errors import NotConvertible
 from fcn.graph.axis import Bins
-from fcn.rewrite.convolutionalize.head import Head, NotConvertibleError, Rule, Value, names_of, where
+from fcn.graph.shapes import Shape
+from fcn.rewrite.convolutionalize.head import Head, HeadTensor, Rule
 from fcn.rewrite.convolutionalize.linear import as_kernel, linear_to_conv
-from fcn.rewrite.convolutionalize.shapes import Facts, Shape, pair
-from fcn.rewrite.trace import arguments
+from fcn.rewrite.convolutionalize.shapes import Facts, pair
+from fcn.rewrite.editable import arguments
+from fcn.rewrite.names import known, names_of, where
 
 RULES: dict[str, Rule] = {}
 POOLS = ("avg_pool2d", "AvgPool2d", "max_pool2d", "MaxPool2d")
-# fmt: off
-LINEAR = (  # number by number, and linear in it
-    "Identity", "Dropout", "Dropout2d", "AlphaDropout", "dropout",
-    "contiguous", "clone", "detach", "float", "to", "add", "sub", "mul", "div", "truediv", "neg", "rsub",
-)
-CURVED = (  # number by number
-    "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "Hardtanh",
-    "Sigmoid", "LogSigmoid", "Tanh", "Softplus", "Softsign",
-    "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh",
-    "sigmoid", "logsigmoid", "tanh", "softplus", "clamp", "clamp_min", "pow", "sqrt", "exp", "log", "abs", "square",
-)
-# fmt: on
 OUT_OF_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv}
 
 
@@ -44,25 +35,31 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+def rule_of(names: list[str]) -> Rule | None:
+    """The rule of what has these names: one of its own, or that of everything that works number by number."""
+    own = next((RULES[name] for name in names if name in RULES), None)
+    return own or (pointwise if any(known(name).scope == "number" for name in names) else None)
+
+
 # what moves dimensions about: nothing is left of it
 
 
 @rule("flatten", "view", "reshape", "squeeze", "unsqueeze", "Flatten", "Unflatten")
-def reshape(head: Head, node: fx.Node) -> Value:
+def reshape(head: Head, node: fx.Node) -> HeadTensor:
     head.drop(node)
     return head.input(node).reshaped(head.facts[node].shape)
 
 
 @rule("getitem")
-def index(head: Head, node: fx.Node) -> Value:
+def index(head: Head, node: fx.Node) -> HeadTensor:
     x, shape = head.input(node), head.facts[node].shape
     if prod(shape) != prod(x.shape):
-        raise NotConvertibleError("it takes one part of the features")
+        raise NotConvertible("it takes one part of the features")
     return x.reshaped(shape)
 
 
 @rule("permute", "transpose", "swapaxes")
-def permute(head: Head, node: fx.Node) -> Value:
+def permute(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     order = list(range(len(x.layout)))
     if names_of(head.network, node) == ["permute"]:
@@ -78,13 +75,13 @@ def permute(head: Head, node: fx.Node) -> Value:
 
 
 @rule("mean", "amax")
-def reduce(head: Head, node: fx.Node) -> Value:
+def reduce(head: Head, node: fx.Node) -> HeadTensor:
     x, dims = head.input(node), head.option(node, 1, "dim")
     rank = len(x.layout)
     gone = {dim % rank for dim in ((dims,) if isinstance(dims, int) else dims or range(rank))}
     letters = {letter for dim in gone for letter in x.layout[dim]}
     if not letters <= {"h", "w"}:
-        raise NotConvertibleError("it takes channels together, or images, and not only cells")
+        raise NotConvertible("it takes channels together, or images, and not only cells")
     height, width = (1 if axis in letters else x.sizes[axis] for axis in "hw")
     pooled = pool(head, node, x, (height, width), nn.MaxPool2d if names_of(head.network, node) == ["amax"] else nn.AvgPool2d)
     keeps = len(head.facts[node].shape) == rank
@@ -92,18 +89,18 @@ def reduce(head: Head, node: fx.Node) -> Value:
 
 
 @rule("adaptive_avg_pool2d", "AdaptiveAvgPool2d", "adaptive_max_pool2d", "AdaptiveMaxPool2d", *POOLS)
-def pool_layer(head: Head, node: fx.Node) -> Value:
+def pool_layer(head: Head, node: fx.Node) -> HeadTensor:
     x, shape, name = head.input(node), head.facts[node].shape, names_of(head.network, node)[0]
     if x.layout[:2] != ("n", "c") or len(x.layout) != 4 or x.layout[2] not in ("h", "") or x.layout[3] not in ("w", ""):
-        raise NotConvertibleError("it pools something else than rows and columns")
+        raise NotConvertible("it pools something else than rows and columns")
     if name in POOLS and not covers(head.network, head.facts, node, x.cells):
-        raise NotConvertibleError("it pools only a part of the window")
+        raise NotConvertible("it pools only a part of the window")
     goal = (shape[2], shape[3])
     pooled = pool(head, node, x, goal, nn.MaxPool2d if "max" in name.lower() else nn.AvgPool2d)
     return replace(pooled, layout=("n", "c", "h" if goal[0] > 1 else "", "w" if goal[1] > 1 else ""))
 
 
-def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Value:
+def pool(head: Head, node: fx.Node, x: HeadTensor, goal: tuple[int, int], kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> HeadTensor:
     """The window's cells pooled to ``goal`` (height, width), by a pool that slides over the map cell by cell.
 
     Where several cells stay, they are as far from each other as the windows of the classifier's pool. With ``dense="pixel"`` what would be
@@ -115,12 +112,12 @@ def pool(head: Head, node: fx.Node, x: Value, goal: tuple[int, int], kind: type[
         if window is None:
             nearest = sorted(range(target, size + 2 * target), key=lambda cells: abs(cells - size))
             fitting = sorted([cells for cells in nearest if Bins(cells, target).window][:2])
-            raise NotConvertibleError(
+            raise NotConvertible(
                 f"it pools {size} cells to {target}, in windows that differ in size or step; with {' or '.join(map(str, fitting))} cells "
                 "they would not: give another input_size"
             )
         if gap > 1 and size > target:
-            raise NotConvertibleError("it pools what was pooled to several cells before")
+            raise NotConvertible("it pools what was pooled to several cells before")
         kernel.append(1 if target == 1 and head.dense == "pixel" else window.kernel)
         spacing.append(gap * window.stride if target > 1 else 1)
     result = replace(x, cells=goal, spacing=(spacing[0], spacing[1]))
@@ -149,13 +146,13 @@ def covers(network: fx.GraphModule, facts: dict[fx.Node, Facts], node: fx.Node, 
 
 
 @rule("Linear", "linear")
-def linear(head: Head, node: fx.Node) -> Value:
+def linear(head: Head, node: fx.Node) -> HeadTensor:
     """Over channels, in every cell; or over a flattened window, as a convolution of the window's size."""
     x = head.input(node)
     order = "".join(letter for letter in x.layout[-1] if letter == "c" or letter in x.space) or "c"
     over_window = len(order) > 1
     if "c" not in order or (over_window and set(order) != {"c", *x.space}):
-        raise NotConvertibleError(f"it mixes cells of the {x.cells[0]} x {x.cells[1]} map with one another")
+        raise NotConvertible(f"it mixes cells of the {x.cells[0]} x {x.cells[1]} map with one another")
     order += "".join(axis for axis in "hw" if axis not in order)  # those of one cell could be anywhere
     kernel, dilation = (x.cells, x.spacing) if over_window else ((1, 1), (1, 1))
     if over_window:
@@ -171,7 +168,7 @@ def linear(head: Head, node: fx.Node) -> Value:
         result = head.graph.call_function(
             F.conv2d, (x.node, kernel_node, head.weight(node, 2, "bias")), {"dilation": dilation} if over_window else {}
         )
-    value = Value(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
+    value = HeadTensor(result, (*x.layout[:-1], "c"), head.facts[node].shape[-1], x.cells, x.spacing)
     return replace(value, cells=(1, 1), spacing=(1, 1)) if over_window else value
 
 
@@ -181,26 +178,26 @@ def _tied(head: Head, layer: nn.Linear, conv: nn.Conv2d, order: str) -> nn.Conv2
         form = (order, conv.kernel_size) if name == "weight" else None
         made, as_form = head.made.setdefault(parameter, (getattr(conv, name), form))
         if as_form != form:
-            raise NotConvertibleError("it shares its weight with another layer, which reads windows of another size or order")
+            raise NotConvertible("it shares its weight with another layer, which reads windows of another size or order")
         setattr(conv, name, made)
     return conv
 
 
 @rule("Conv2d")
-def convolution(head: Head, node: fx.Node) -> Value:
+def convolution(head: Head, node: fx.Node) -> HeadTensor:
     x, conv = head.input(node), head.module(node)
     if x.layout[:2] != ("n", "c"):
-        raise NotConvertibleError("its channels are not where a convolution has them")
+        raise NotConvertible("its channels are not where a convolution has them")
     if conv.kernel_size != (1, 1) or conv.stride != (1, 1) or conv.padding not in ((0, 0), "same", "valid"):
-        raise NotConvertibleError("after a pool, convolutions must have kernel 1 and no padding")
+        raise NotConvertible("after a pool, convolutions must have kernel 1 and no padding")
     return replace(x, node=head.graph.call_module(str(node.target), (x.node,)), channels=conv.out_channels)
 
 
 @rule("BatchNorm2d", "BatchNorm1d")
-def batch_norm(head: Head, node: fx.Node) -> Value:
+def batch_norm(head: Head, node: fx.Node) -> HeadTensor:
     x, norm = head.input(node), head.module(node)
     if x.layout[1] != "c":
-        raise NotConvertibleError("it has a mean and a variance for each cell of the window")
+        raise NotConvertible("it has a mean and a variance for each cell of the window")
     if not isinstance(getattr(norm, "act", nn.Identity()), nn.Identity):
         head.not_linear(node, x)
     if not isinstance(norm, nn.BatchNorm1d):
@@ -221,12 +218,12 @@ def channel_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: T
 
 
 @rule("LayerNorm", "layer_norm")
-def layer_norm(head: Head, node: fx.Node) -> Value:
+def layer_norm(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     norm = head.module(node) if node.op == "call_module" else None
     shape = norm.normalized_shape if norm is not None else head.option(node, 1, "normalized_shape")
     if x.layout[-1] != "c" or len(shape) != 1:
-        raise NotConvertibleError("it norms over the cells of the window")
+        raise NotConvertible("it norms over the cells of the window")
     head.not_linear(node, x)
     if norm is not None:
         over_channels = ChannelNorm(shape, norm.eps, norm.elementwise_affine, norm.bias is not None, device="meta")
@@ -243,37 +240,38 @@ def _with_weights(module: nn.Module, other: nn.Module) -> nn.Module:
 
 
 @rule("softmax", "log_softmax", "Softmax", "LogSoftmax")
-def softmax(head: Head, node: fx.Node) -> Value:
+def softmax(head: Head, node: fx.Node) -> HeadTensor:
     x = head.input(node)
     head.drop(node)
     dim = head.module(node).dim if node.op == "call_module" else head.option(node, 1, "dim")
     if dim is None or x.layout[dim] != "c":
-        raise NotConvertibleError("it compares other things than the channels of one cell")
+        raise NotConvertible("it compares other things than the channels of one cell")
     head.not_linear(node, x)
     function = F.log_softmax if "log" in names_of(head.network, node)[0].lower() else F.softmax
     return replace(x, node=head.graph.call_function(function, (x.node,), {"dim": 1}))
 
 
 @rule("cat", "concat", "concatenate")
-def cat(head: Head, node: fx.Node) -> Value:
+def cat(head: Head, node: fx.Node) -> HeadTensor:
     given: Any = node.args[0] if node.args else node.kwargs["tensors"]
     values = [head.values[source] for source in given if source in head.values]
     if len(values) < len(given) or not all(value.same_kind(values[0]) for value in values):
-        raise NotConvertibleError("it joins the features to something else, as transformers do with a token")
+        raise NotConvertible("it joins the features to something else, as transformers do with a token")
     if values[0].layout[head.option(node, 1, "dim", 0)] != "c":
-        raise NotConvertibleError("it joins tensors along something else than channels")
+        raise NotConvertible("it joins tensors along something else than channels")
     joined = head.graph.call_function(torch.cat, ([value.node for value in values], 1))
     return replace(values[0], node=joined, channels=sum(value.channels for value in values))
 
 
-@rule(*LINEAR, *CURVED)
-def pointwise(head: Head, node: fx.Node) -> Value:
+def pointwise(head: Head, node: fx.Node) -> HeadTensor:
     """Number by number: as it was, but never in place, for a pool between it and what it would overwrite may be gone."""
-    values = [head.values[source] for source in node.all_input_nodes if source in head.values]
-    x, name = values[0], names_of(head.network, node)
+    moving = [source for source in node.all_input_nodes if source in head.values]
+    values = [head.values[source] for source in moving]
+    x, linear = values[0], next(known(name) for name in names_of(head.network, node) if known(name).scope == "number").linear
     if not all(value.same_kind(x) and value.channels == x.channels for value in values):
-        raise NotConvertibleError("it combines features of different sizes")
-    if not set(name) & set(LINEAR) or (len(values) > 1 and set(name) & {"mul", "div", "truediv"}):
+        raise NotConvertible("it combines features of different sizes")
+    one = len(values) == 1 and (linear == "each" or (linear == "first" and node.args[:1] == (moving[0],)))
+    if linear != "all" and not one:
         head.not_linear(node, x)
 
     def argument(source: fx.Node) -> fx.Node:
@@ -287,6 +285,8 @@ def pointwise(head: Head, node: fx.Node) -> Value:
             module.inplace = False
     elif isinstance(target, str):
         target = target.rstrip("_")
+        if not hasattr(Tensor, target):
+            raise NotConvertible("it writes over the features")
     else:
         target = OUT_OF_PLACE.get(target, target)
     if "inplace" in kwargs:
@@ -294,16 +294,16 @@ def pointwise(head: Head, node: fx.Node) -> Value:
     return replace(x, node=head.graph.create_node(node.op, target, args, kwargs))
 
 
-def _constant(head: Head, source: fx.Node, x: Value) -> fx.Node:
+def _constant(head: Head, source: fx.Node, x: HeadTensor) -> fx.Node:
     """A weight that meets the features number by number, as it meets a map."""
     facts = head.facts[source]
     if not isinstance(facts.value, Shape):
-        raise NotConvertibleError("it computes with the size of the image")
+        raise NotConvertible("it computes with the size of the image")
     wide = [place - len(facts.shape) for place, size in enumerate(facts.shape) if size > 1]
     if not wide:
         return source
     if len(facts.shape) > len(x.layout):
-        raise NotConvertibleError("it meets weights of more dimensions than the features have")
+        raise NotConvertible("it meets weights of more dimensions than the features have")
     if len(wide) > 1 or x.layout[wide[0]] != "c":
-        raise NotConvertibleError(f"it has numbers for each cell of the {x.cells[0]} x {x.cells[1]} map")
+        raise NotConvertible(f"it has numbers for each cell of the {x.cells[0]} x {x.cells[1]} map")
     return head.graph.call_method("reshape", (source, -1, 1, 1))

@@ -8,19 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
+from torch import fx
 
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
-from fcn.graph.networks import float_type, without_data
+from fcn.graph.networks import without_data
+from fcn.graph.shapes import Failure, Shape, run_shapes, shapes_in
 
 BATCH = 2  # not 1: the batch must not look like a dimension of one cell
-
-
-class Shape(tuple[int, ...]):
-    """A tensor's shape, where other values are kept as they are."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Facts:
 
     @property
     def has_tensors(self) -> bool:
-        return any(isinstance(leaf, Shape) for leaf in pytree.tree_leaves(self.value))
+        return bool(shapes_in(self.value))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -68,17 +63,17 @@ def measure(network: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Fa
     """``Facts`` of every node for images of ``shape`` (1, C, H, W). Raises UserError where the network cannot be run on them."""
     _, channels, height, width = shape
     hollow = without_data(network)
-    here = _run(network, hollow, (BATCH, channels, height, width))
-    failed = next((value for value in here.values() if isinstance(value, _Failure)), None)
+    here = run_shapes(network, hollow, (BATCH, channels, height, width))
+    failed = next((value for value in here.values() if isinstance(value, Failure)), None)
     if failed:
         raise UserError(
-            f"the classifier cannot be run on images of {height} x {width} pixels and {channels} channels ({failed.reason}); "
+            f"the classifier cannot be run on images of {height} x {width} pixels and {channels} channels ({first_line(failed.error)}); "
             "give input_size, the size with which it was trained, or in_channels"
         )
-    larger = [_run(network, hollow, (BATCH, channels, *size)) for size in ((2 * height, width), (height, 2 * width))]
+    larger = [run_shapes(network, hollow, (BATCH, channels, *size)) for size in ((2 * height, width), (height, 2 * width))]
     facts = {}
     for node, value in here.items():
-        errors = [run[node].reason for run in larger if isinstance(run[node], _Failure)]
+        errors = [first_line(run[node].error) for run in larger if isinstance(run[node], Failure)]
         facts[node] = Facts(value, error=errors[0]) if errors else Facts(value, larger[0][node], larger[1][node])
     return facts
 
@@ -102,30 +97,3 @@ def erase_unused(nodes: Iterable[fx.Node]) -> None:
     for node in reversed(list(nodes)):
         if not node.users and node.op not in ("placeholder", "output"):
             node.graph.erase_node(node)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-
-
-class _Shapes(fx.Interpreter):
-    def __init__(self, network: fx.GraphModule, hollow: nn.Module) -> None:
-        super().__init__(hollow, graph=network.graph)
-        self.found: dict[fx.Node, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        failures = [self.env[source] for source in n.all_input_nodes if isinstance(self.env.get(source), _Failure)]
-        try:
-            value = failures[0] if failures else super().run_node(n)
-        except Exception as error:  # the operation's own complaint
-            value = _Failure(first_line(error))
-        self.found[n] = pytree.tree_map(lambda leaf: Shape(leaf.shape) if isinstance(leaf, Tensor) else leaf, value)
-        return value
-
-
-def _run(network: fx.GraphModule, hollow: nn.Module, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
-    shapes = _Shapes(network, hollow)
-    with torch.no_grad(), torch.device("meta"):  # what the network makes on its way has no data either
-        shapes.run(torch.empty(shape, dtype=float_type(network)))
-    return shapes.found

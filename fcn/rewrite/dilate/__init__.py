@@ -5,7 +5,7 @@ dilation and its padding are multiplied by the stride that was lost. The unit th
 it reads the same map as before (Chen et al. 2015, arXiv:1412.7062; Yu and Koltun 2016, arXiv:1511.07122). Original cell ``i`` is then
 dilated cell ``i d``: sampled at every ``d``-th cell, the dilated network is the original.
 
-The rewriting works on the traced graph (``fcn.rewrite.trace``), for modules and functions alike.
+The rewriting works on the traced graph (``fcn.rewrite.editable``), for modules and functions alike.
 
 - It is exact at every cell and any size where layers round sizes up (windows padded to their size, pools with ``ceil_mode``).
 - A layer that drops what does not fill a window (a 2x2 pool on an odd size) may reach over the border once it no longer strides, so that
@@ -20,25 +20,33 @@ The rewriting works on the traced graph (``fcn.rewrite.trace``), for modules and
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotDilatable
 from fcn.rewrite.dilate.reading import Lost, Reading
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 __all__ = ["Reading", "dilate", "rewrite"]
 
 
 def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False, in_channels: int | None = None) -> nn.Module:
-    """A copy of ``network`` (images (N, C, H, W) to maps, or a list of them) whose maps have a stride of at most ``output_stride``.
+    """A copy of a network with denser maps: strides become dilation, and the weights stay.
 
-    The copy has the same parameter names, mode and trainability; ``network`` is left as it was. ``dilate_first``: convolutions that lose
-    their stride are dilated as well, the convention in which torchvision's dilated MobileNetV3 was trained; the exactness above is then
-    lost. ``in_channels``: channels of the image; by default the first likely number with which the network runs.
+    >>> trunk = torchvision.models.resnet18()
+    >>> trunk = torch.nn.Sequential(*list(trunk.children())[:-2]).eval()
+    >>> fine = fcn.dilate(trunk, output_stride=8)  # fine(images)[..., ::4, ::4] is trunk(images)
 
-    Hooks that change what layers give, and a layer's own ``forward``, become part of the copy (see ``fcn.rewrite.trace``); wrappers of the
-    network (DataParallel, ``torch.compile``) do not. Raises UserError for an ``output_stride`` that the network cannot have, and, naming
+    network: network from images (N, C, H, W) to maps, or a list of them. It is left as it was.
+    output_stride: upper bound of the maps' stride (pixels per cell), a divisor of the network's own.
+    dilate_first: also dilate convolutions that lose their stride, as torchvision's dilated MobileNetV3 was trained; default False. The
+        copy's cells are then no longer those of the network.
+    in_channels: channels of the image; default: the first likely number with which the network runs.
+
+    Returns the copy, with the same parameter names, mode and trainability. Hooks that change what layers give, and a layer's own
+    ``forward``, become part of it; wrappers of the network (DataParallel, ``torch.compile``) do not. Chen et al. 2015, arXiv:1412.7062.
+
+    Raises NotDilatable for an ``output_stride`` that the network cannot have, and, naming
     the layer, for what cannot be dilated.
     """
-    copy = trace(network)
+    copy = editable(network)
     rewrite(copy, output_stride, dilate_first=dilate_first, in_channels=in_channels)
     return copy
 
@@ -52,14 +60,14 @@ def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first:
     possible = [value for value in range(1, int(own) + 1) if own % value == 0]
     if output_stride not in possible:
         allowed = f"can have {', '.join(map(str, possible))}" if possible else "no whole number divides it"
-        raise UserError(f"output_stride={output_stride} is not possible: the network has stride {own}, and {allowed}")
+        raise NotDilatable(f"output_stride={output_stride} is not possible: the network has stride {own}, and {allowed}")
     reading = Reading(network, output_stride, dilate_first=dilate_first, spreads=reading.spreads)
     if reading.stride_now() != output_stride:
-        raise UserError(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
+        raise NotDilatable(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
     for node in reading.outputs():
         state = reading.states[node]
         if isinstance(state, Lost) and state.dilated:
-            raise UserError(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
+            raise NotDilatable(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
     network.graph.lint()
     network.delete_all_unused_submodules()
     network.recompile()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fcn.rewrite.dilate.grid import Grid
+from fcn.rewrite.dilate.lattice import Lattice
 
 CONV = (F.conv1d, F.conv2d, F.conv3d)
 
@@ -126,7 +126,7 @@ class CropToCommon(nn.Module):
 class OriginalCells(nn.Module):
     """A map cut to the cells that the original network has for an image: ``grids`` along its dimensions ``dims``."""
 
-    def __init__(self, grids: Sequence[Grid], dims: Sequence[int]) -> None:
+    def __init__(self, grids: Sequence[Lattice], dims: Sequence[int]) -> None:
         super().__init__()
         self.grids, self.dims = tuple(grids), tuple(dims)
 

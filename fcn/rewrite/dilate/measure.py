@@ -4,19 +4,17 @@ A dimension that changes with the image's height, and with nothing else, is the 
 (N, H, W, C), in a view that splits the channels. No arithmetic is done (torch's meta device), so that it costs milliseconds.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.graph.image import image_shape
-from fcn.graph.networks import float_type, without_data
-from fcn.rewrite.dilate.grid import Grid
+from fcn.graph.networks import without_data
+from fcn.graph.shapes import Failure, run_shapes, shapes_in
+from fcn.rewrite.dilate.lattice import Lattice
 
 STEP = 64 * 9 * 5 * 7  # pixels: what strides by 2, 3, 5, 7 and their products makes of it is whole, so that strides are found exactly
 SIDES = tuple((side, side + STEP) for side in (256, 320, 192))  # two sizes of each axis: what changes between them belongs to the axis
@@ -39,35 +37,14 @@ class Spread:
         """Whether the spatial dimensions are the last ones, as convolutions and pools expect them."""
         return self.dims is not None and self.dims == tuple(range(len(self.shape)))[-len(self.dims) :]
 
-    def measured(self) -> tuple[Grid, ...]:
+    def measured(self) -> tuple[Lattice, ...]:
         """The grids that the sizes speak for; their excess up to rounding, zero where that is possible."""
         found = []
         for (small, large), (first, second) in zip(SIDES, self.cells, strict=False):
             stride = Fraction(large - small, second - first)
             excess = first * stride - small
-            found.append(Grid(stride, Fraction(0) if 0 <= excess < stride else excess))
+            found.append(Lattice(stride, Fraction(0) if 0 <= excess < stride else excess))
         return tuple(found)
-
-
-class ShapeRun(fx.Interpreter):
-    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
-        super().__init__(module, graph=graph)
-        self.found: dict[fx.Node, list[tuple[int, ...]]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        self.found[n] = [tuple(tensor.shape) for tensor in tensors_in(result)]
-        return result
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
 
 
 def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.Node, list[Spread]]:
@@ -77,30 +54,21 @@ def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.
     """
     _, channels, *smallest = image_shape(network, {rank: [side for side, _ in SIDES[:rank]] for rank in (1, 2, 3)}, in_channels)
     sizes = [smallest, *([*smallest[:axis], SIDES[axis][1], *smallest[axis + 1 :]] for axis in range(len(smallest)))]
-    try:
-        shapes = shapes_at(network, channels, sizes)
-    except Exception as error:  # the network's own code runs, and may raise anything
+    hollow = without_data(network).eval()
+    runs = [run_shapes(network, hollow, (1, channels, *size)) for size in sizes]
+    failure = next((value for run in runs for value in run.values() if isinstance(value, Failure)), None)
+    if failure is not None:
         raise UserError(
             f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
-            f"({type(error).__name__}: {first_line(error)}); only a network that takes any size can be read "
+            f"({type(failure.error).__name__}: {first_line(failure.error)}); only a network that takes any size can be read "
             "as grids of cells; if it is the channels that are wrong, give in_channels"
-        ) from error
+        ) from failure.error
+    shapes = [{node: shapes_in(value) for node, value in run.items()} for run in runs]
     return {
         node: [spread_of([run_shapes[node][index] for run_shapes in shapes]) for index in range(len(shapes[0][node]))]
         for node in network.graph.nodes
         if all(len(run_shapes[node]) == len(shapes[0][node]) for run_shapes in shapes)
     }
-
-
-def shapes_at(network: fx.GraphModule, channels: int, sizes: list[list[int]]) -> list[dict[fx.Node, list[tuple[int, ...]]]]:
-    hollow = without_data(network).eval()
-    found = []
-    with torch.no_grad(), torch.device("meta"):  # what the network makes on its way, such as coordinates, has no data either
-        for size in sizes:
-            run = ShapeRun(hollow, network.graph)
-            run.run(torch.empty(1, channels, *size, dtype=float_type(network)))
-            found.append(run.found)
-    return found
 
 
 def spread_of(shapes: list[tuple[int, ...]]) -> Spread:

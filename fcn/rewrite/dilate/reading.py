@@ -10,15 +10,16 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fcn.core.errors import UserError
-from fcn.rewrite.dilate.cellwise import SHAPING, is_cellwise, layer_name, operation, works_along
-from fcn.rewrite.dilate.grid import IMAGE, Axis
+from fcn.core.errors import NotDilatable
+from fcn.rewrite.dilate.cellwise import is_cellwise, layer_name, takes_sizes, works_along
+from fcn.rewrite.dilate.lattice import IMAGE, DilatedAxis
 from fcn.rewrite.dilate.layers import CONV, CropToCommon, SamePad, flat_padding
 from fcn.rewrite.dilate.measure import Spread, measure
 from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, original_cells, read_by, resize
-from fcn.rewrite.dilate.windows import Window, per_axis, read_window
+from fcn.rewrite.dilate.windows import LayerWindow, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
-from fcn.rewrite.trace import arguments
+from fcn.rewrite.editable import arguments
+from fcn.rewrite.names import operation
 
 PADS = {
     "ZeroPad": "constant",
@@ -41,7 +42,7 @@ class Uniform:
     """The state of a map that has one value in all places: a vector that was spread out."""
 
 
-State = tuple[Axis, ...] | Lost | Uniform | None  # None: no spatial axes
+State = tuple[DilatedAxis, ...] | Lost | Uniform | None  # None: no spatial axes
 
 
 class Reading:
@@ -70,7 +71,7 @@ class Reading:
             elif node.op != "output":
                 self.visit(node)
 
-    def axes(self, node: fx.Node) -> tuple[Axis, ...] | None:
+    def axes(self, node: fx.Node) -> tuple[DilatedAxis, ...] | None:
         state = self.states.get(node)
         return state if isinstance(state, tuple) else None
 
@@ -85,7 +86,7 @@ class Reading:
     def stride_now(self) -> Fraction:
         return max(axis.now.stride for axis in self.judged())
 
-    def judged(self) -> list[Axis]:
+    def judged(self) -> list[DilatedAxis]:
         returned = [axis for node in self.outputs() for axis in self.axes(node) or ()]
         anywhere = [state for node, state in self.states.items() if node not in self.aside and isinstance(state, tuple)]
         return returned or [axis for state in anywhere for axis in state]
@@ -107,8 +108,9 @@ class Reading:
         else:
             try:
                 node, state = self.step(node, spreads, sources)
-            except ValueError as error:
-                raise UserError(f"{layer_name(node)} cannot be dilated: {error}") from error
+            except NotDilatable as error:
+                name, does = layer_name(node), operation(node)
+                raise NotDilatable(f"{name} cannot be dilated: {error}", layer=name, operation=does, reason=str(error)) from error
         self.states[node] = state
         if spreads:
             self.spreads[node] = spreads
@@ -152,7 +154,7 @@ class Reading:
                 return True
         return False
 
-    def kept_stride(self, axis: Axis, step: int) -> int:
+    def kept_stride(self, axis: DilatedAxis, step: int) -> int:
         """How much of a step of ``step`` cells the output stride leaves."""
         if self.output_stride is None:
             return step
@@ -161,14 +163,14 @@ class Reading:
 
     # --- windows and padding ---
 
-    def window_of(self, node: fx.Node) -> Window | None:
+    def window_of(self, node: fx.Node) -> LayerWindow | None:
         kernel: tuple[int, ...] = ()
         if node.op == "call_function" and node.target in CONV:
             weight: Any = node.args[1] if len(node.args) > 1 else node.kwargs["weight"]
             kernel = self.spreads[weight][0].shape[2:]
         return read_window(self.network, node, kernel)
 
-    def slide(self, node: fx.Node, old: Window, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
+    def slide(self, node: fx.Node, old: LayerWindow, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
         strides, dilations, befores, afters, beyonds, axes = [], [], [], [], [], []
         for i, axis in enumerate(x):
             kept = self.kept_stride(axis, old.stride[i])
@@ -187,7 +189,7 @@ class Reading:
             befores.append(old.before[i] * spread)
             afters.append(old.after[i] * spread)
             beyonds.append(old.beyond[i] * spread + short)
-            axes.append(Axis(original, now))
+            axes.append(DilatedAxis(original, now))
         new = replace(
             old,
             stride=tuple(strides),
@@ -211,19 +213,19 @@ class Reading:
         given = arguments(node, ("input", "pad", "mode", "value"))
         return list(given["pad"]), given.get("mode", "constant"), given.get("value") or 0.0
 
-    def pad(self, node: fx.Node, x: tuple[Axis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, State]:
+    def pad(self, node: fx.Node, x: tuple[DilatedAxis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, State]:
         dilated = any(axis.dilation > 1 for axis in x)
         if not all(isinstance(cells, int) for cells in flat):
             if dilated:
-                raise UserError("its padding depends on the input")
+                raise NotDilatable("its padding depends on the input")
             return self.other(node, self.spreads[node], node.all_input_nodes)
         if mode == "circular" and dilated:
-            raise UserError("it pads with the opposite border")
+            raise NotDilatable("it pads with the opposite border")
         flat += [0] * (2 * len(x) - len(flat))
         sides = [(flat[2 * i], flat[2 * i + 1]) for i in reversed(range(len(x)))]
         wider = [(before * axis.dilation, after * axis.dilation) for (before, after), axis in zip(sides, x, strict=True)]
         axes = tuple(
-            Axis(axis.original.slide(1, *side_of(old)), axis.now.slide(1, *side_of(new)))
+            DilatedAxis(axis.original.slide(1, *side_of(old)), axis.now.slide(1, *side_of(new)))
             for axis, old, new in zip(x, sides, wider, strict=True)
         )
         if dilated:
@@ -238,13 +240,13 @@ class Reading:
             node = put_call(self.network, node, F.pad, (source, cells), {"mode": mode, **extra})
         return node, axes
 
-    def pad_same(self, node: fx.Node, x: tuple[Axis, ...]) -> tuple[fx.Node, State]:
+    def pad_same(self, node: fx.Node, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
         """Padding that a convolution after it makes to "same" size, as timm writes it: ``pad_same(x, kernel, stride, dilation, value)``."""
         given = arguments(node, ("x", "kernel_size", "stride", "dilation", "value"))
         kernel, stride, dilation = (per_axis(given.get(key, 1), len(x)) for key in ("kernel_size", "stride", "dilation"))
         reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         axes = tuple(
-            Axis(axis.original.slide(1, 0, 0, cells), axis.now.slide(1, 0, 0, cells * axis.dilation))
+            DilatedAxis(axis.original.slide(1, 0, 0, cells), axis.now.slide(1, 0, 0, cells * axis.dilation))
             for axis, cells in zip(x, reach, strict=True)
         )
         if self.output_stride is None:
@@ -254,7 +256,7 @@ class Reading:
         layer = SamePad(kernel, stride, dilation, spread=spread, new_stride=kept, value=given.get("value", 0.0))
         return put_layer(self.network, node, layer), axes
 
-    def slice(self, node: fx.Node, x: tuple[Axis, ...], spread: Spread) -> State:
+    def slice(self, node: fx.Node, x: tuple[DilatedAxis, ...], spread: Spread) -> State:
         """Slices along spatial axes (``x[..., ::2, ::2]``, ``x[:, :, 1:]``); None where there are none."""
         index = node.args[1]
         items: list[Any] = list(index) if isinstance(index, tuple) else [index]
@@ -267,13 +269,13 @@ class Reading:
             return None
         if not all(isinstance(items[dim], slice) and is_tail(items[dim]) for dim in dims):
             if any(axis.dilation > 1 for axis in x):
-                raise UserError("it takes a part of the map")
+                raise NotDilatable("it takes a part of the map")
             return None
         axes = []
         for dim, axis in zip(dims, x, strict=True):
             start, step = items[dim].start or 0, items[dim].step or 1
             kept = self.kept_stride(axis, step)
-            axes.append(Axis(axis.original.slide(step, -start, 0, 0), axis.now.slide(kept, -start * axis.dilation, 0, 0)))
+            axes.append(DilatedAxis(axis.original.slide(step, -start, 0, 0), axis.now.slide(kept, -start * axis.dilation, 0, 0)))
             items[dim] = slice(start * axis.dilation or None, None, kept if kept > 1 else None)
         node.args = (node.args[0], tuple(items))
         return tuple(axes)
@@ -293,24 +295,24 @@ class Reading:
             return node, self.undilated(mapped[0], maps)
         for state in map(self.states.get, sources):
             if isinstance(state, Lost):
-                raise UserError(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
+                raise NotDilatable(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
         if not is_cellwise(self.network, node):
-            raise UserError("it is not known to leave every cell in its place")
+            raise NotDilatable("it is not known to leave every cell in its place")
         self.refuse_counts(node)
         first = self.spreads[maps[0]][0]
         if any(list(spread.dims or ()) != sorted(spread.dims or ()) or len(spread.cells) != len(first.cells) for spread in mapped):
-            raise UserError("it takes the spatial axes apart")
+            raise NotDilatable("it takes the spatial axes apart")
         if any(spread.cells != first.cells for spread in mapped):
-            raise UserError("it changes the size of the map in a way that is not understood")
+            raise NotDilatable("it changes the size of the map in a way that is not understood")
         if works_along(self.network, node, len(first.shape)) & set(first.dims or ()):
-            raise UserError("it works along a spatial axis")
+            raise NotDilatable("it works along a spatial axis")
         return node, self.join(node, maps)
 
     def refuse_counts(self, node: fx.Node) -> None:
-        """Raises UserError where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
+        """Raises NotDilatable where ``node`` computes with the number of cells of a dilated map, which is not the original's."""
         numbers = [source for source in node.all_input_nodes if source.op != "get_attr" and not self.spreads.get(source)]
-        if operation(node) not in SHAPING and any(counts_cells(self, number) for number in numbers):
-            raise UserError("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
+        if not takes_sizes(node) and any(counts_cells(self, number) for number in numbers):
+            raise NotDilatable("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
 
     def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:
         """The grid of a map that is not dilated: that of its inputs if it has their size, else what the sizes tell."""
@@ -319,8 +321,8 @@ class Reading:
             return common(alike)
         found = spread.measured()
         if self.output_stride is not None and any(grid.stride > self.output_stride for grid in found):
-            raise UserError(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
-        return tuple(Axis(grid, grid) for grid in found)
+            raise NotDilatable(f"it makes a stride of {max(grid.stride for grid in found)} in a way that cannot be undone")
+        return tuple(DilatedAxis(grid, grid) for grid in found)
 
     def statistic(self, node: fx.Node, maps: list[fx.Node]) -> fx.Node:
         """A mean over the map stays one; a norm is brought to the original's number of cells; a sum and a grid of bins are refused."""
@@ -328,9 +330,9 @@ class Reading:
         shape = self.spreads[node][0].shape
         adaptive = name.startswith("adaptive") or type(self.module(node)).__name__.startswith("Adaptive")
         if adaptive and prod(shape[2:]) > 1:
-            raise UserError(f"it pools the whole map to {' x '.join(map(str, shape[2:]))} cells")
+            raise NotDilatable(f"it pools the whole map to {' x '.join(map(str, shape[2:]))} cells")
         if name == "sum":
-            raise UserError("it sums over the whole map, whose number of cells changes")
+            raise NotDilatable("it sums over the whole map, whose number of cells changes")
         if name in ("norm", "vector_norm") and maps:
             cells = prod(axis.dilation for axis in self.axes(maps[0]) or ())
             with self.network.graph.inserting_after(node):
@@ -345,9 +347,9 @@ class Reading:
         states = [self.axes(source) or () for source in maps]
         for axes in states[1:]:
             if [axis.original.stride for axis in axes] != [axis.original.stride for axis in states[0]]:
-                raise UserError("it joins maps of different strides")
+                raise NotDilatable("it joins maps of different strides")
             if [axis.dilation for axis in axes] != [axis.dilation for axis in states[0]]:
-                raise UserError("it joins maps of different dilations")
+                raise NotDilatable("it joins maps of different dilations")
         joined = common(states)
         if any(axis.now.excess != kept.now.excess for axes in states for axis, kept in zip(axes, joined, strict=True)):
             name = add_layer(self.network, node, CropToCommon([self.spreads[source][0].dims or () for source in maps]))
@@ -359,19 +361,19 @@ class Reading:
         return joined
 
 
-def common(states: Sequence[tuple[Axis, ...]]) -> tuple[Axis, ...]:
+def common(states: Sequence[tuple[DilatedAxis, ...]]) -> tuple[DilatedAxis, ...]:
     """The grid of the smallest of several maps that lie on each other; its center is unknown where they disagree."""
     joined = []
     for parts in zip(*states, strict=True):
         grids = [min(grids, key=lambda grid: grid.excess) for grids in zip(*((part.original, part.now) for part in parts), strict=True)]
         if len(set(parts)) > 1:
             grids = [replace(grid, center=None) for grid in grids]
-        joined.append(Axis(*grids))
+        joined.append(DilatedAxis(*grids))
     return tuple(joined)
 
 
 def side_of(cells: tuple[int, int]) -> tuple[int, int, int]:
-    """Padding as ``Grid.slide`` takes it: before, no reach, after."""
+    """Padding as ``Lattice.slide`` takes it: before, no reach, after."""
     return cells[0], 0, cells[1]
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
-from fcn.core.errors import UserError
-from fcn.rewrite.dilate.cellwise import operation
-from fcn.rewrite.dilate.grid import Axis, Grid
+from fcn.core.errors import NotDilatable
+from fcn.rewrite.dilate.lattice import DilatedAxis, Lattice
 from fcn.rewrite.dilate.layers import OriginalCells, Repeat
 from fcn.rewrite.dilate.measure import Spread
 from fcn.rewrite.dilate.writing import add_layer
-from fcn.rewrite.trace import arguments
+from fcn.rewrite.editable import arguments
+from fcn.rewrite.names import operation
 
 if TYPE_CHECKING:
     from fcn.rewrite.dilate.reading import Reading
@@ -69,27 +69,27 @@ def original_cells(reading: "Reading", source: fx.Node, before: fx.Node) -> fx.N
         sampled = graph.call_function(getitem, (source, tuple(every)))
     if any(axis.now.excess != axis.original.excess for axis in axes):  # it reaches over the border, where the original has no cells
         if any(axis.original.center is None for axis in axes):
-            raise UserError("the number of cells that the map has without dilation is not known; give a larger output_stride")
+            raise NotDilatable("the number of cells that the map has without dilation is not known; give a larger output_stride")
         name = add_layer(reading.network, before, OriginalCells([axis.original for axis in axes], spread.dims or ()))
         with graph.inserting_before(before):
             sampled = graph.call_module(name, (sampled, next(iter(graph.nodes))))
     reading.sampled[source] = sampled
     reading.spreads[sampled] = [spread]
-    reading.states[sampled] = tuple(Axis(axis.original, axis.original) for axis in axes)
+    reading.states[sampled] = tuple(DilatedAxis(axis.original, axis.original) for axis in axes)
     return sampled
 
 
-def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int) -> tuple[fx.Node, tuple[Axis, ...]]:
+def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int) -> tuple[fx.Node, tuple[DilatedAxis, ...]]:
     """``node``, made to resize the original's cells to the original's size, and to repeat cells where its map must be denser.
 
-    Raises UserError where that would be a map with steps instead of an interpolated one, or the size is not understood.
+    Raises NotDilatable where that would be a map with steps instead of an interpolated one, or the size is not understood.
     """
     graph = reading.network.graph
     sizing = _sized_by(node, reading.spreads)
     node.replace_input_with(read_by(node), original_cells(reading, read_by(node), node))
     like = next((source for source in sizing if reading.axes(source) and reading.spreads[source][0].cells == spread.cells), None)
     if like is None and reading.is_dilated(sizing):
-        raise UserError("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
+        raise NotDilatable("its size is computed from that of a map whose stride has become dilation; give a larger output_stride")
     others: tuple[fx.Node, ...] = ()
     if like is None:
         sources = reading.axes(read_by(node)) or ()
@@ -101,7 +101,7 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
         return node, axes
     given = reading.module(node).__dict__ if node.op == "call_module" else arguments(node, ARGUMENTS)
     if given.get("mode", "nearest") not in NEAREST:
-        raise UserError("it interpolates a map whose stride has become dilation; give a larger output_stride")
+        raise NotDilatable("it interpolates a map whose stride has become dilation; give a larger output_stride")
     if like is not None:
         sample = original_cells(reading, like, node)
         with graph.inserting_before(node):
@@ -115,16 +115,16 @@ def resize(reading: "Reading", node: fx.Node, spread: Spread, output_stride: int
     return repeated, axes
 
 
-def _dense(grid: Grid, source: Fraction, output_stride: int) -> Axis:
+def _dense(grid: Lattice, source: Fraction, output_stride: int) -> DilatedAxis:
     """The grid of what was resized from a stride of ``source``, and the one that is denser by the smallest whole factor that fits.
 
     Where it is, its map is a multiple of another's size: it may end after the maps of its stride, to whose size ``join`` then cuts it.
     """
     if grid.stride <= output_stride:
-        return Axis(grid, grid)
+        return DilatedAxis(grid, grid)
     stride, largest = grid.stride / ceil(grid.stride / output_stride), max(source, grid.stride)
     longer = replace(grid, excess=grid.excess + largest - grid.stride)
-    return Axis(longer, Grid(stride, grid.excess + largest - stride))
+    return DilatedAxis(longer, Lattice(stride, grid.excess + largest - stride))
 
 
 def _sized_by(node: fx.Node, spreads: Spreads) -> list[fx.Node]:

@@ -9,11 +9,11 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fcn.rewrite.dilate.layers import CONV, AveragePool, PowerPool, SamePad, flat_padding
-from fcn.rewrite.dilate.windows import AVG_MODULES, CONV_MODULES, MAX_MODULES, Window
-from fcn.rewrite.trace import arguments, replaceable
+from fcn.rewrite.dilate.windows import LAYERS, LayerWindow
+from fcn.rewrite.editable import arguments, replaceable
 
 
-def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
+def write_window(network: fx.GraphModule, node: fx.Node, old: LayerWindow, new: LayerWindow, spread: Sequence[int]) -> fx.Node:
     """Let ``new`` slide in place of ``old`` over an input that is ``spread`` times denser; returns the node that does it, for ``node``."""
     if new.kind == "conv":
         return _write_conv(network, node, old, new, spread)
@@ -30,7 +30,7 @@ def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Windo
         if before != after or any(2 * cells > k for cells, k in zip(before, new.kernel, strict=True)):  # torch refuses wider ones
             x = _insert_pad(network, node, x, tuple(zip(before, after, strict=True)), value=float("-inf"))
             before = none
-        layer = list(MAX_MODULES)[rank - 1](new.kernel, new.stride, before, new.dilation)
+        layer = LAYERS["max"][rank - 1](new.kernel, new.stride, before, new.dilation)
     elif new.kind == "avg" and set(new.dilation) == {1} and before == after == new.after and not any(new.beyond):
         layer = _average(rank, new)
     else:
@@ -48,14 +48,14 @@ def write_window(network: fx.GraphModule, node: fx.Node, old: Window, new: Windo
     return put_layer(network, node, layer, x)
 
 
-def _average(rank: int, window: Window) -> nn.Module:
-    layer = list(AVG_MODULES)[rank - 1](window.kernel, window.stride, window.before, count_include_pad=window.count_padding)
+def _average(rank: int, window: LayerWindow) -> nn.Module:
+    layer = LAYERS["avg"][rank - 1](window.kernel, window.stride, window.before, count_include_pad=window.count_padding)
     if window.divisor is not None:
         layer.divisor_override = window.divisor
     return layer
 
 
-def _write_conv(network: fx.GraphModule, node: fx.Node, old: Window, new: Window, spread: Sequence[int]) -> fx.Node:
+def _write_conv(network: fx.GraphModule, node: fx.Node, old: LayerWindow, new: LayerWindow, spread: Sequence[int]) -> fx.Node:
     x = node.args[0] if node.args else node.kwargs["input"]
     none = (0,) * len(new.kernel)
     padding = new.before
@@ -94,7 +94,7 @@ def _plain(module: Any) -> nn.Module:
     """A convolution of torch's own class with the parameters of ``module``."""
     rank = len(module.kernel_size)
     with torch.device("meta"):
-        plain = CONV_MODULES[rank - 1](
+        plain = LAYERS["conv"][rank - 1](
             module.in_channels,
             module.out_channels,
             module.kernel_size,

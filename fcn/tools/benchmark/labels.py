@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.inference.labelmap import labelmap
+from fcn.inference.labelmap import label_map
 from fcn.tools.benchmark.rows import Row, Section, counted
 from fcn.tools.measure import Maker, measured
 
@@ -47,7 +47,7 @@ def full(scores: Tensor) -> Tensor:
 
 
 def ours(scores: Tensor) -> Tensor:
-    labels = labelmap(scores, factor=STRIDE)
+    labels = label_map(scores, factor=STRIDE)
     assert isinstance(labels, Tensor)
     return labels
 

@@ -17,7 +17,7 @@ from fcn.core.errors import UserError
 from fcn.graph.read import read_graph
 from fcn.rewrite.convolutionalize import convolutionalize
 from fcn.rewrite.dilate import dilate, rewrite
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 from fcn.tools.benchmark.rows import Row, Section
 from fcn.tools.measure import measured, time_in_turns
 
@@ -125,7 +125,7 @@ def dense(name: str, classifier: nn.Module) -> nn.Module:
 
 def cell_stride(unrolled: nn.Module) -> int:
     """Pixels between the windows of neighbouring cells."""
-    return int(rewrite(trace(unrolled), None).stride())
+    return int(rewrite(editable(unrolled), None).stride())
 
 
 def placed(item: Any, *, device: torch.device, dtype: torch.dtype, channels_last: bool) -> Any:

@@ -23,10 +23,9 @@ from tqdm import tqdm
 from fcn.core.files import written
 from fcn.core.labels import VOID
 from fcn.data.split import Split
-from fcn.inference.scores import Reader
-from fcn.inference.scores import Scores as ScoreBands
+from fcn.inference.scores import Reader, Scores
 from fcn.tools.tables import markdown_table
-from fcn.training.metrics import Scores, confusion_matrix, percent
+from fcn.training.metrics import Metrics, confusion_matrix, percent
 from fcn.training.workers import delivered, read_or_fault, telling_of_lost_workers, worker_loader
 
 METHODS = ("shares", "majority")
@@ -60,7 +59,7 @@ def through_cells(truth: Tensor, stride: int, method: str = "shares") -> Tensor:
     labels = classes.to(truth.dtype)
     bands = (class_shares(rows, stride, classes) for rows in truth.split(max(1, rows_at_once(truth) // stride) * stride))
     if method == "shares":
-        reader = Reader(ScoreBands((stride, stride), bands), height, width)
+        reader = Reader(Scores((stride, stride), bands), height, width)
         return torch.cat([labels[reader.labels(*rows).int()] for rows in reader.bands()])
     assert method == "majority"
     best = torch.cat([labels[shares.max(0).indices] for shares in bands])
@@ -111,7 +110,7 @@ def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, wo
     return dict(zip(strides, matrices, strict=True))
 
 
-def rows_of(results: dict[int, Scores], names: Sequence[str]) -> tuple[list[str], list[list[str]], list[str]]:
+def rows_of(results: dict[int, Metrics], names: Sequence[str]) -> tuple[list[str], list[list[str]], list[str]]:
     """The header, a row per class and one for all pixels, and the mean as the total; a column per stride, IoU in per cent."""
     header = ["output stride", *map(str, results)]
     rows = [[name, *(percent(result.iou[index]).strip() for result in results.values())] for index, name in enumerate(names)]
@@ -119,12 +118,12 @@ def rows_of(results: dict[int, Scores], names: Sequence[str]) -> tuple[list[str]
     return header, rows, ["mIoU", *(percent(result.miou).strip() for result in results.values())]
 
 
-def markdown(results: dict[int, Scores], names: Sequence[str], about: str) -> str:
+def markdown(results: dict[int, Metrics], names: Sequence[str], about: str) -> str:
     """The table as Markdown, under a title and a line that says what was counted."""
     return f"# The ceiling of an output stride\n\n{about}; IoU in per cent, void left out.\n\n{markdown_table(*rows_of(results, names))}\n"
 
 
-def draw(results: dict[int, Scores], names: Sequence[str], about: str, path: Path) -> None:
+def draw(results: dict[int, Metrics], names: Sequence[str], about: str, path: Path) -> None:
     """The ceiling of each class over the output stride, and of the mean."""
     from matplotlib.figure import Figure
 

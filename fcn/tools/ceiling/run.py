@@ -15,7 +15,7 @@ def run(config: CeilingConfig) -> int:
     from fcn.core.files import written
     from fcn.tools.ceiling.measure import ceilings, draw, markdown, rows_of
     from fcn.tools.tables import text_table
-    from fcn.training.metrics import remark, scores
+    from fcn.training.metrics import metrics, remark
 
     begin = time.monotonic()
     refuse_used(config.output)
@@ -27,7 +27,7 @@ def run(config: CeilingConfig) -> int:
     summed = {stride: sum((found[stride] for found in matrices[1:]), matrices[0][stride]) for stride in config.strides}
     if not summed[config.strides[0]].any():
         raise UserError(f"the label maps of data={config.data.name} {', '.join(names)} hold nothing but void; give other splits")
-    results = {stride: scores(matrix) for stride, matrix in summed.items()}
+    results = {stride: metrics(matrix) for stride, matrix in summed.items()}
     folder = new_folder("ceiling", config.output)
     images = sum(map(len, splits))
     about = f"{config.data.name} {', '.join(names)}: {images} label maps, method={config.method}"

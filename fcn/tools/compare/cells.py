@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.data.split import Split
 from fcn.graph.read import read_graph
@@ -31,8 +32,8 @@ from fcn.tools.compare.paired import paired
 from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
-from fcn.training.evaluate import evaluate
-from fcn.training.metrics import plain, scores
+from fcn.training.evaluate import score_split
+from fcn.training.metrics import metrics, plain
 from fcn.training.records import read_lines
 
 NARROW = 0.01  # width of the band of the band IoU, as a share of the diagonal
@@ -77,14 +78,14 @@ def score_cell(
         if index in chosen:
             kept[str(index)] = prediction.numpy()
 
-    matrix = evaluate(model, split, strategy, accelerator, workers=workers, visit=visit)
-    result, edges = scores(matrix), boundary[0].double() / boundary[1]
+    matrix = score_split(model, split, strategy, accelerator, workers=workers, visit=visit)
+    result, edges = metrics(matrix), boundary[0].double() / boundary[1]
     slim = [iou for name in thin if (iou := result.iou[split.labels.index(name)]) == iou]  # classes that occur
     return {
         **result.as_dict(split.labels.names),
         "boundary_iou": plain(edges.nanmean().item()),
         "boundary_iou_of_classes": {name: plain(value) for name, value in zip(split.labels.names, edges.tolist(), strict=True)},
-        "band_iou": plain(scores(narrow).miou),
+        "band_iou": plain(metrics(narrow).miou),
         "thin_iou": plain(fmean(slim)) if slim else None,
     }, kept
 
@@ -110,7 +111,7 @@ def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
     """Multiply-adds of one pass over a (height, width) image; None if the network's graph cannot be read."""
     try:
         return sum(node.macs for node in read_graph(network, (height, width)))
-    except ValueError:
+    except UserError:
         return None
 
 
@@ -145,7 +146,7 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
             first = starts.setdefault(result["seed"], (name, start))
             try:
                 check_equal(dict([first, (name, start)]))
-            except ValueError as error:
+            except UserError as error:
                 failed[name] = str(error)
             else:
                 results[name] = result

@@ -17,7 +17,7 @@ from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.compare.training import InTurn, run_cell
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.hardware import environment
-from fcn.tools.parts import load_split, load_splits, look_at, model_of
+from fcn.tools.parts import load_split, load_splits, look_at, model_of, verify_mode
 from fcn.tools.schema import part_schema
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def run(config: CompareConfig, *, launch: Launch | None = None) -> int:
         log.warning("%s", error)
     results, failed = read_results(folder, config.cells)
     if not results:
-        raise RuntimeError(f"none of {len(config.cells)} trainings ended: {next(iter(failed.values()))}")
+        raise UserError(f"none of {len(config.cells)} trainings ended: {next(iter(failed.values()))}")
     split = load_split(asdict(config.data), config.data.options()["val"])
     write_report(folder, asdict(config), results, failed, split)
     print((folder / "compare.md").read_text())
@@ -94,12 +94,14 @@ def prepare(config: CompareConfig) -> None:
     not go with one of the methods, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
     import torch
 
+    from fcn.models.backbones import backbone_part
     from fcn.models.upsample import create_upsampler
     from fcn.tools.compare.cells import THIN
     from fcn.tools.compare.equal import check_equal, shared_weights
 
     for method in config.upsample:
         create_upsampler(method)  # which answers a wrong word
+    backbone_part(config.backbone.name)
     if hasattr(config.data, "root"):
         config.data.root = os.path.abspath(config.data.root)
     for part in (config.model, config.backbone):
@@ -109,7 +111,7 @@ def prepare(config: CompareConfig) -> None:
     config.thin = THIN.get(config.data.name, []) if config.thin is None else config.thin
     for name in config.thin:
         validation.labels.index(name)
-    look_at(config.data, training, validation)
+    look_at(training, validation, verify_mode(config.data))
     starts = {}
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])

@@ -25,8 +25,8 @@ def run(config: EvaluateConfig) -> int:
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
-    from fcn.training.evaluate import evaluate as score
-    from fcn.training.metrics import scores, table
+    from fcn.training.evaluate import check_classes, score_split
+    from fcn.training.metrics import Evaluation
     from fcn.training.plots import draw_confusion
 
     refuse_used(config.output)
@@ -45,13 +45,7 @@ def run(config: EvaluateConfig) -> int:
     with accelerator.main_process_first():
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
     model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
-    assert model.labels is not None
-    if model.labels.names != split.labels.names:
-        raise UserError(
-            f"{config.checkpoint} was trained for {model.labels.num_classes} classes ({', '.join(model.labels.names[:5])}, ...) "
-            f"and data={data['name']} has {split.labels.num_classes} ({', '.join(split.labels.names[:5])}, ...); "
-            f"give the data set that it was trained for"
-        )
+    check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
     if "verify" in data and accelerator.is_main_process:
         census = verify(split, data["verify"])
         if census.samples and not config.submission:  # the truth of a test split may be void throughout
@@ -66,8 +60,8 @@ def run(config: EvaluateConfig) -> int:
     begin = time.monotonic()
     with accelerator.autocast():
         visit = submission.add if submission else None
-        matrix = score(model, split, strategy, accelerator, workers=config.workers, visit=visit)
-    result = scores(matrix)
+        matrix = score_split(model, split, strategy, accelerator, workers=config.workers, visit=visit)
+    result = Evaluation(split.labels, matrix)
     if accelerator.is_main_process:
         protocol = {
             "checkpoint": str(config.checkpoint),
@@ -81,10 +75,10 @@ def run(config: EvaluateConfig) -> int:
             "absent classes": "left out of the means",
         }
         with written(folder / "metrics.json") as temporary:
-            content = {**result.as_dict(split.labels.names), "confusion": matrix.tolist(), "protocol": protocol}
+            content = {**result.as_dict(), "protocol": protocol}
             temporary.write_text(json.dumps(content, indent=1) + "\n")
         draw_confusion(matrix, split.labels.names, folder / "confusion.png")
-        text = table(result, matrix, split.labels.names)
+        text = str(result)
         with written(folder / "table.txt") as temporary:
             temporary.write_text(text + "\n")
         print(text)

@@ -29,6 +29,7 @@ def run(config: PredictConfig) -> int:
     from fcn.data.images import open_image
     from fcn.data.pictures import save_gray, save_labels, save_overlay
     from fcn.inference.kept import unchanged
+    from fcn.inference.memory import ran_out
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import load
     from fcn.training.devices import create_accelerator, place
@@ -53,7 +54,9 @@ def run(config: PredictConfig) -> int:
             confidence = torch.empty(image.shape[1:], dtype=torch.uint8) if config.confidence else None
             with accelerator.autocast():
                 labels = strategy(model, image, confidence=confidence, progress=True)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        except Exception as error:
+            if not isinstance(error, UserError | OSError) and not ran_out(error):
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             tqdm.write(f"skipped: {reason}" if path in reason else f"skipped {path}: {reason}", file=sys.stderr)
             return False

@@ -33,14 +33,14 @@ def read_last(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state = read_checkpoint(last)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{error}; without it the run cannot go on: {ways(folder)}") from error
     training = state.get("training")
     if isinstance(training, dict) and isinstance(training.get("best"), float) and training["best"] > -math.inf:
         if best.exists():
             try:
                 read_checkpoint(best)
-            except ValueError as error:
+            except UserError as error:
                 raise UserError(f"{error}; move it out of {folder}, and the best of the epochs to come takes its place") from error
         else:
             log.warning("%s is missing; the best of the epochs to come takes its place", best)
@@ -56,7 +56,7 @@ def traces(folder: Path) -> Iterator[str]:
     if (folder / "best.pt").exists():
         try:
             state = read_checkpoint(folder / "best.pt")
-        except (ValueError, OSError):
+        except (UserError, OSError):
             yield "best.pt"
         else:
             yield f"best.pt (epoch {state.get('epoch')}, mIoU {state.get('miou')})"

@@ -1,14 +1,17 @@
 """The comparison notices a rule that is wrong by one row, one phase or one cell of padding: each is broken here on purpose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from fcn.graph.axis import Resize, Transposed, Window
+from fcn.graph.ops import TABLE, convolutions, pads, pools, resizes
+from fcn.graph.ops.blocks import Cut, Rule
+from fcn.graph.ops.statistics import Moments
 from fcn.inference.stream import plan, prepare, run, scores
-from fcn.inference.stream.rules import RULES, Cut, Rule, grids, windows
-from fcn.inference.stream.statistics import Moments
 from tests.inference.stream.compare import differs, lively
 
 
@@ -79,32 +82,32 @@ def local_coordinates(monkeypatch):
     def alone(x, cuts):
         return nn.functional.interpolate(x, size=[cut.cells for cut in cuts], mode="bilinear")
 
-    monkeypatch.setattr(grids, "resized", alone)
+    monkeypatch.setattr(resizes, "resized", alone)
 
 
 def transposed_phase(monkeypatch):
-    surplus = windows.surplus
-    monkeypatch.setattr(windows, "surplus", lambda cut: (surplus(cut)[0] + 1, surplus(cut)[1] - 1))
+    surplus = convolutions.surplus
+    monkeypatch.setattr(convolutions, "surplus", lambda cut: (surplus(cut)[0] + 1, surplus(cut)[1] - 1))
 
 
 def all_cells_counted(monkeypatch):
     """An average that counts padding which it should not."""
-    seen = windows.seen
-    monkeypatch.setattr(windows, "seen", lambda cut, counted: seen(cut, True))
+    seen = pools.seen
+    monkeypatch.setattr(pools, "seen", lambda cut, counted: seen(cut, True))
 
 
 def border_off_by_one(border):
     """What stands beyond a border is taken from the cell next to the right one."""
 
     def fault(monkeypatch):
-        standing = grids.standing
+        standing = pads.standing
 
         def beside(cut):
             cells, place = standing(cut), np.arange(cut.first, cut.end) - cut.map.padding[0]
             wrong = np.clip(cells + (place < 0) - (place >= cut.map.n_in), cut.low, cut.high - 1)
             return wrong if cut.map.border == border else cells
 
-        monkeypatch.setattr(grids, "standing", beside)
+        monkeypatch.setattr(pads, "standing", beside)
 
     fault.__name__ = f"{border}_off_by_one"
     return fault
@@ -114,13 +117,13 @@ def one_row_off(op):
     """A rule that is wrong by one row in all blocks but the first."""
 
     def fault(monkeypatch):
-        make = RULES[op]
+        make = TABLE[op].block
 
         def off(call):
             run = make(call).run
             return Rule(lambda blocks, cuts: run(blocks, cuts).roll(int(cuts[0][0].first > 0), -2))
 
-        monkeypatch.setitem(RULES, op, off)
+        monkeypatch.setitem(TABLE, op, replace(TABLE[op], block=off))
 
     fault.__name__ = f"{op}_one_row_off"
     return fault
@@ -128,13 +131,13 @@ def one_row_off(op):
 
 def bicubic_phase(monkeypatch):
     """The weights of a cubic resize in reverse: those of the other phase."""
-    taps = grids.source_taps
+    taps = resizes.source_taps
 
     def other_phase(axis, cut, real):
         cells, weights = taps(axis, cut, real)
         return cells, weights[:, ::-1].copy() if axis.mode == "cubic" else weights
 
-    monkeypatch.setattr(grids, "source_taps", other_phase)
+    monkeypatch.setattr(resizes, "source_taps", other_phase)
 
 
 def unmerged_variance(monkeypatch):

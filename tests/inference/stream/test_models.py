@@ -86,7 +86,7 @@ def test_every_architecture_of_smp_without_attention(arch):
 def test_backbones_with_norms_over_channels_and_with_gates(backbone, passes):
     network = built("fcn32s", backbone)
     assert wrong_labels(network, picture(75, 64), band=24) == 0
-    with pytest.raises(ValueError, match="use inference=windows") if passes > 1 else pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="use strategy='windows'") if passes > 1 else pytest.raises(AssertionError):
         assert create_strategy("stream", passes=passes - 1 or 1)(network, picture(75, 64)) is None
 
 

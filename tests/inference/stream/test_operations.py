@@ -161,6 +161,7 @@ LAYERS = {
     "constant pad": (lambda: nn.ConstantPad2d((0, 1, 2, 3), 1.5), C),
     "replicate pad": (lambda: nn.ReplicationPad2d((3, 1, 2, 4)), C),
     "slices": (lambda: lambda x: F.pad(x, (2, 2, 2, 2))[:, :, 1:-1:2, 3:], C),
+    "one row, one column": (lambda: lambda x: x + x[:, :, -1].unsqueeze(2) * x[..., 0].unsqueeze(-1), C),
     "channels cut and swapped": (lambda: lambda x: torch.cat([*reversed(x.chunk(2, 1)), x.split([1, 3], 1)[1]], 1), C + 3),
     "skip, added": (lambda: Skip(nn.Upsample(scale_factor=2, mode="bilinear")), C),
     "skip, joined": (lambda: Skip(nn.ConvTranspose2d(C, C, 2, stride=2), join="cat"), 2 * C),

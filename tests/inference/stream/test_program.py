@@ -1,15 +1,18 @@
 """What becomes of a graph: what is folded, what is refused and how, what a pass costs."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from fcn.core.errors import NotStreamable
+from fcn.graph.ops import TABLE, Operation, pointwise
+from fcn.graph.ops.itself import bound
 from fcn.inference.memory import pass_bytes
 from fcn.inference.stream import prepare
 from fcn.inference.stream.plan import schedule
-from fcn.inference.stream.rules import RULES
 from fcn.models.segmenter import create_model
 from tests.inference.stream.compare import differs, lively
 
@@ -70,10 +73,13 @@ class Branching(Sorted):
     ("network", "words"),
     [
         (Tokens, r"'softmax' in layer 'attention' in bands of rows: attention compares cells with all cells|'[\w]+' in layer 'attention'"),
-        (Sorted, "'cumsum' in layer 'cumsum' in bands of rows: cumsum over all of the image"),
+        (
+            Sorted,
+            r"'cumsum' in layer 'cumsum' .*: cumsum over all of the image, and the table .* which statistic of the whole image it needs",
+        ),
         (Random, "'dropout' in layer 'dropout' in bands of rows: it is random"),
         (Noisy, "'add' in layer 'add' in bands of rows: its argument 'rand_like' is not known before it runs"),
-        (Branching, "inference=stream is not possible: torch.export cannot read the network .* use inference=windows"),
+        (Branching, "strategy='stream' is not possible: torch.export cannot read the network .* use strategy='windows'"),
         (Overwritten, "'relu' in layer 'relu_' in bands of rows: it writes over a tensor of which a view is read later"),
     ],
 )
@@ -82,10 +88,40 @@ def test_what_has_no_rule_is_refused_by_name(network, words):
         prepare(network().eval(), 20, 20)
 
 
-def test_what_no_rule_foresees_is_refused_by_name(monkeypatch):
-    monkeypatch.setitem(RULES, "conv2d", lambda call: {}["key"])
-    with pytest.raises(ValueError, match="cannot compute 'conv2d' in layer '0' in bands of rows: KeyError: 'key'; use inference=windows"):
+def test_a_bug_in_an_entry_is_no_refusal_that_auto_would_answer_by_windows(monkeypatch):
+    monkeypatch.setitem(TABLE, "conv2d", replace(TABLE["conv2d"], block=lambda call: {}["key"]))
+    with pytest.raises(KeyError, match="key"):
         prepare(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 20, 20)
+
+
+def test_a_missing_facet_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(TABLE, "conv2d", replace(TABLE["conv2d"], block=None))
+    with pytest.raises(
+        ValueError, match=r"'conv2d' in layer '0' .* the table of operations does not say how a block of its cells is computed"
+    ):
+        prepare(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 20, 20)
+
+
+@torch.library.custom_op("fcn_tests::halved", mutates_args=())
+def halved(x: torch.Tensor) -> torch.Tensor:
+    return x / 2
+
+
+halved.register_fake(torch.empty_like)
+
+
+class Halved(Sorted):
+    def forward(self, x):
+        return self.first(halved(self.first(x)[:, :3]))
+
+
+def test_an_operation_of_ones_own_is_taught_by_one_entry(monkeypatch):
+    network = lively(Halved())
+    with pytest.raises(NotStreamable, match=r"'fcn_tests::halved' .* does not say which cells it reads") as refused:
+        prepare(network, 20, 20)
+    assert refused.value.operation == "fcn_tests::halved"
+    monkeypatch.setitem(TABLE, "fcn_tests::halved", Operation(maps=pointwise.pointwise, block=bound))
+    assert differs(network, torch.randn(1, 3, 20, 20, dtype=torch.float64), band=3) < 1e-12
 
 
 @pytest.mark.parametrize("size", [1, (3, 5)])

@@ -18,7 +18,7 @@ from fcn.inference.stream import prepare, strategy, stream
 from fcn.inference.stream.run import Run
 from fcn.models.segmenter import create_model
 from fcn.training.devices import create_accelerator
-from fcn.training.evaluate import evaluate
+from fcn.training.evaluate import score_split
 from tests.inference.stream.compare import lively
 
 CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
@@ -53,7 +53,7 @@ def test_less_memory_makes_lower_bands_then_strips_then_a_refusal(model):
     assert isinstance(stream(model, image, memory=lowest * 0.95), Strips)
     equal = create_strategy("stream", memory=lowest * 0.95)(model, image) == labels
     assert (equal | (margin(model, image) < 1e-4)).all()
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 3000 pixels wide and may take 0.00 GiB; give it more"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 3000 pixels wide and may take 0.00 GiB; give a larger"):
         create_strategy("stream", memory=1e-4)(model, image)
 
 
@@ -70,16 +70,16 @@ def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypa
     assert [count for _, count in taken] == [1] * 4
     assert taken[2][0] < strategy.LOWEST
     assert (labels == expected).float().mean() > 0.9999
-    with pytest.raises(ValueError, match=r"a part of the memory for each of 4 views; give it more by inference.memory, leave out flip or"):
+    with pytest.raises(ValueError, match=r"a part of the memory for each of 4 views; give a larger memory, leave out flip or"):
         create_strategy("stream", memory=3.9 * lowest, **options)(model, image)
-    with pytest.raises(ValueError, match=r"inference.strip=40 does not go with flip and scales"):
+    with pytest.raises(ValueError, match=r"strip=40 does not go with flip and scales"):
         create_strategy("stream", strip=40, flip=True)(model, image)
 
 
 def test_band_and_strip_keep_to_the_memory_that_is_given(model):
     image = picture(64, 100)
     stream(model, image, band=20, strip=30, memory=0.5)
-    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give it more by"):
+    with pytest.raises(ValueError, match=r"needs 0.\d+ GiB for an image 100 pixels wide and may take 0.00 GiB; give a larger"):
         stream(model, image, band=20, strip=30, memory=1e-4)
 
 
@@ -182,8 +182,8 @@ def test_photographs_are_scored_alike(model):
     split = create_split("camvid", "val", root=str(CAMVID))
     split.pairs, split.names = split.pairs[:3], split.names[:3]
     accelerator = create_accelerator("cpu", "fp32")
-    one = evaluate(model, split, create_strategy("whole"), accelerator, workers=0)
-    other = evaluate(model, split, create_strategy("stream", band=96), accelerator, workers=0)
+    one = score_split(model, split, create_strategy("whole"), accelerator, workers=0)
+    other = score_split(model, split, create_strategy("stream", band=96), accelerator, workers=0)
     close = sum(int((margin(model, split[index][0]) < 1e-4).sum()) for index in range(len(split)))
     assert one.sum() == other.sum() > 0
     assert (one - other).abs().sum() <= 2 * close

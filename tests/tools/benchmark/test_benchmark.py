@@ -19,6 +19,7 @@ from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, 
 PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
 
 
+@pytest.mark.slow
 def test_without_padding_windows_the_unrolled_and_the_dilated_network_agree():
     section = sliding_rows("vgg11_valid", size=190, strides=[32, 16], windows=4, turns=1, **PLAIN)
     unrolled, dilated = (rows[-1] for rows in section.cases())
@@ -140,8 +141,8 @@ def test_a_command_without_anything_to_measure_is_refused(capsys):
 
 
 def test_the_stream_is_the_whole_and_windows_are_not():
-    spec = create_model("fcn8s", backbone="resnet18", num_classes=21).spec
-    section = strategy_rows(spec, strategies=["whole", "stream", "windows"], sizes=[300], window=128, turns=1, **PLAIN)
+    spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
+    section = strategy_rows(spec, strategies=["whole", "stream", "windows"], sizes=[260], window=128, turns=1, **PLAIN)
     whole, stream, *windows = section.rows
     assert whole.equal is None
     assert stream.macs == whole.macs

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 
 @dataclass(frozen=True)
-class Grid:
+class Lattice:
     """``ceil((H + excess) / stride)`` cells for ``H`` pixels, the field of the first one centred at ``center`` (None: not known).
 
     All in pixels of the image, the center of its first one at 0.
@@ -31,19 +31,19 @@ class Grid:
         whole = self.stride.denominator * self.excess.denominator  # all in integers: a size may be a symbol, when exported
         return -((-side * whole - self.excess.numerator * self.stride.denominator) // (self.stride.numerator * self.excess.denominator))
 
-    def slide(self, stride: int, before: int, reach: int, after: int) -> "Grid":
+    def slide(self, stride: int, before: int, reach: int, after: int) -> "Lattice":
         """The grid after a window of that stride, with cells of padding ``before`` and ``after`` and a reach of ``dilation * (kernel - 1)``
         cells of this grid."""
         center = None if self.center is None else self.center + (Fraction(reach, 2) - before) * self.stride
-        return Grid(self.stride * stride, self.excess + (before + after - reach) * self.stride, center)
+        return Lattice(self.stride * stride, self.excess + (before + after - reach) * self.stride, center)
 
 
 @dataclass(frozen=True)
-class Axis:
+class DilatedAxis:
     """One spatial axis of a tensor: its grid in the network as it was and as it is now."""
 
-    original: Grid
-    now: Grid
+    original: Lattice
+    now: Lattice
 
     @property
     def dilation(self) -> int:
@@ -51,4 +51,4 @@ class Axis:
         return int(self.original.stride / self.now.stride)
 
 
-IMAGE = Axis(*[Grid(Fraction(1), Fraction(0), Fraction(0))] * 2)
+IMAGE = DilatedAxis(*[Lattice(Fraction(1), Fraction(0), Fraction(0))] * 2)

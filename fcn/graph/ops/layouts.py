@@ -1,18 +1,23 @@
-"""Rules for what moves data without computing: crops, joins, tuples, reshapes, permutations."""
+"""What moves data without computing: crops, joins, tuples, reshapes, permutations, windows laid out as channels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
-from fcn.graph.axis import Resize, Whole, Window
+from torch import Tensor
+
+from fcn.core.errors import NotStreamable
+from fcn.graph.axis import Resize, Transposed, Whole, Window
 from fcn.graph.layout import Atom, NoLayoutError, axes_of, axis_of, plain, reshape
-from fcn.graph.nodes import Global
-from fcn.graph.rules.call import Call, Result, Value, listed, over_space, rule
-from fcn.graph.rules.pointwise import pointwise
-from fcn.graph.rules.windows import along
+from fcn.graph.nodes import Global, Node
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
+from fcn.graph.ops.itself import bound, grid_dims
+from fcn.graph.ops.maps import Call, Result, Value, along, listed, on_grid, over_space
+from fcn.graph.ops.pointwise import pointwise
+from fcn.graph.ops.table import Operation
 
 
-@rule("slice", "narrow")
 def crop(call: Call) -> Result:
     value = call.need("self")
     position = value.dim(call.get("dim", default=0))
@@ -23,7 +28,20 @@ def crop(call: Call) -> Result:
     return along(value, position, Window(n_in, n_out, 1, step, 1, (-start, after)), "crop")
 
 
-@rule("select")
+def crop_block(call: BlockCall) -> Rule:
+    dim = call.get("dim", default=0) % len(call.source.shape)
+    axis = call.axis_at(dim)
+    if axis is None:
+        return bound(call)
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        window = cuts[0][axis].map
+        assert isinstance(window, Window)
+        return blocks[0] if window.stride == 1 else blocks[0][(slice(None),) * dim + (slice(None, None, window.stride),)]
+
+    return Rule(run, fresh=False)
+
+
 def select(call: Call) -> Result:
     value = call.need("self")
     position, index = value.dim(call.get("dim")), call.get("index")
@@ -31,7 +49,11 @@ def select(call: Call) -> Result:
     return along(value, position, Window(n_in, 1, padding=(-(index % n_in), 0)), "crop", keep=False)
 
 
-@rule("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk")
+def select_block(call: BlockCall) -> Rule:
+    dim = call.get("dim") % len(call.source.shape)
+    return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].squeeze(dim), fresh=False)
+
+
 def split(call: Call) -> Result:
     value = call.need("self")
     position, start, parts = value.dim(call.get("dim", default=0)), 0, []
@@ -44,7 +66,20 @@ def split(call: Call) -> Result:
     return Result(value.layout, [(value, value.maps)], "layout", parts=tuple(parts))
 
 
-@rule("cat", "concat", "concatenate")
+def part_block(call: BlockCall, index: int, split: Node) -> Rule:
+    """The block of one part, of a place in the tuple: a crop of what ``split`` cuts up."""
+    dim = call.get("dim", default=0) % len(call.source.shape)
+    one = split.op == "unbind"
+    start = sum(1 if one else tensor.shape[dim] for tensor in split.fx.meta["val"][:index])
+    size = 1 if one else call.node.shape[dim]
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        x = blocks[0] if call.axis_at(dim) is not None else part(blocks[0], dim, start, size)
+        return x.squeeze(dim) if one else x
+
+    return Rule(run, fresh=False)
+
+
 def cat(call: Call) -> Result:
     items, values = call.get("tensors"), call.inputs()
     position = values[0].dim(call.get("dim", default=0))
@@ -82,7 +117,12 @@ def _merging(call: Call, values: list[Value]) -> Call:
     return replace(call, arguments={"tensors": nodes}, values=dict(zip(nodes, values, strict=True)))
 
 
-@rule("stack")
+def cat_block(call: BlockCall) -> Rule:
+    if call.node.kind == "pad":
+        raise NotStreamable("it adds rows or columns that do not depend on the image")
+    return bound(call)
+
+
 def stack(call: Call) -> Result:
     values = call.inputs()
     position = call.get("dim", default=0) % len(call.shape)
@@ -95,14 +135,18 @@ def stack(call: Call) -> Result:
     )
 
 
-def part(call: Call) -> Result:
+def stack_block(call: BlockCall) -> Rule:
+    new = call.get("dim", default=0) % len(call.node.shape)  # what it is made of has a dimension less
+    return bound(call, grids={dim + (dim < new): axis for dim, axis in grid_dims(call).items()})
+
+
+def item(call: Call) -> Result:
     """One tensor of a tuple (``getitem``)."""
     whole = call.values[call.node.args[0]]  # type: ignore[index]
     layout, maps = whole.parts[cast(int, call.node.args[1])]
     return Result(layout, [(whole, maps)], "layout" if all(axis.is_identity for axis in maps) else "crop")
 
 
-@rule("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "numpy_T", "mT")
 def permute(call: Call) -> Result:
     value = call.need("self")
     order = list(range(len(value.shape)))
@@ -122,19 +166,6 @@ def permute(call: Call) -> Result:
     return Result(tuple(value.layout[dim] for dim in order), [(value, value.maps)], "layout")
 
 
-@rule(
-    "view",
-    "reshape",
-    "flatten",
-    "unflatten",
-    "squeeze",
-    "unsqueeze",
-    "_unsafe_view",
-    "reshape_as",
-    "view_as",
-    "_reshape_alias",
-    "squeeze_copy",
-)
 def view(call: Call) -> Result:
     value = call.need("self")
     if value.shape == call.shape:
@@ -152,13 +183,45 @@ def view(call: Call) -> Result:
     return Result(layout, [(value, maps)], "layout" if all(axis.is_identity for axis in maps) else "shuffle")
 
 
-@rule("expand", "expand_as")
+def view_block(call: BlockCall) -> Rule:
+    """The axes keep dimensions of their own; one may have been joined with channels (depth to space) or split (space to depth)."""
+    node, source = call.node, call.source
+    for axis in (0, 1):
+        if (node.dims[axis] is None and node.sizes[axis] > 1) or (source.dims[axis] is None and source.sizes[axis] > 1):
+            raise NotStreamable("it flattens space")
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        shape = list(node.shape)
+        starts = []
+        for dim, cut in zip(node.dims, cuts[0], strict=True):
+            up, down = cut.map.ratio.denominator, cut.map.ratio.numerator
+            starts.append(cut.first - cut.low * up // down)
+            if dim is not None:
+                shape[dim] = (cut.high - cut.low) * up // down
+        y = blocks[0].reshape(shape)
+        for dim, start, cut in zip(node.dims, starts, cuts[0], strict=True):
+            y = part(y, dim, start, cut.cells)
+        return y
+
+    return Rule(run, fresh=False)
+
+
 def expand(call: Call) -> Result:
     value = call.need("self")
     return pointwise(replace(call, arguments={"self": call.get("self")}, values={call.get("self"): value}))
 
 
-@rule("repeat", "tile")
+def expand_block(call: BlockCall) -> Rule:
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        shape = list(call.node.shape)
+        for dim, cut in zip(call.node.dims, cuts[0], strict=True):
+            if dim is not None:
+                shape[dim] = cut.cells
+        return blocks[0].expand(shape)
+
+    return Rule(run, fresh=False)
+
+
 def repeat(call: Call) -> Result:
     value, times = call.need("self"), call.get("repeats", "dims")
     padded = replace(value, layout=((),) * (len(times) - len(value.shape)) + value.layout)
@@ -168,7 +231,6 @@ def repeat(call: Call) -> Result:
     return Result(layout, [(value, value.maps)], "layout")
 
 
-@rule("repeat_interleave")
 def repeat_interleave(call: Call) -> Result:
     value, times = call.need("self"), call.get("repeats")
     if not isinstance(times, int) or call.get("dim") is None:
@@ -183,8 +245,79 @@ def repeat_interleave(call: Call) -> Result:
     return Result(tuple(layout), [(value, tuple(maps))], "shuffle" if axis is not None else "layout")
 
 
-@rule("roll")
+def repeat_interleave_block(call: BlockCall) -> Rule:
+    if call.node.kind == "shuffle":
+        raise NotStreamable("it repeats rows or columns")
+    return bound(call)
+
+
 def roll(call: Call) -> Result:
     value = call.need("self")
     axes = {axis for dim in call.get("dims", default=range(len(value.shape))) for axis in axes_of(value.layout[value.dim(dim)])}
     return over_space(call, value, axes, "shifts the image around its borders", "shift")
+
+
+def unfold(call: Call) -> Result:
+    value = call.need("self")
+    position, size, step = value.dim(call.get("dimension")), call.get("size"), call.get("step")
+    return along(value, position, Window(value.shape[position], call.shape[position], size, step), "window", tail=plain(size))
+
+
+def unfold_block(call: BlockCall) -> Rule:
+    dim, size, step = call.get("dimension") % len(call.source.shape), call.get("size"), call.get("step")
+    return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].unfold(dim, size, step), fresh=False)
+
+
+def im2col(call: Call) -> Result:
+    value = call.need("self")
+    settings = zip(*(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True)
+    windows = []
+    for n, (kernel, dilation, padding, stride) in zip(value.shape[-2:], settings, strict=True):
+        count = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        windows.append(Window(n, count, kernel, stride, dilation, (padding, padding)))
+    shape = (*value.shape[:-2], *(window.n_out for window in windows))
+    result = on_grid(call, value, 2, lambda place, n_in, n_out: windows[place], "window", shape)
+    space = tuple(atom for dim in result.layout[-2:] for atom in dim)
+    return replace(result, layout=(*result.layout[:-3], plain(call.shape[-2]), space))
+
+
+def col2im(call: Call) -> Result:
+    value, size = call.need("self"), call.get("output_size")
+    settings = list(zip(size, *(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True))
+    counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in settings]
+    layout, _ = reshape(value.layout, (*value.shape[:-1], *counts), value.sizes)
+    maps = [Transposed(count, n, k, s, d, (p, p)) for count, (n, k, d, p, s) in zip(counts, settings, strict=True)]
+    folded = replace(value, layout=layout, shape=(*value.shape[:-1], *counts))
+    result = on_grid(call, folded, 2, lambda place, n_in, n_out: maps[place], "transposed", (*value.shape[:-1], *size))
+    return Result(
+        (*result.layout[:-3], plain(call.shape[-3]), *result.layout[-2:]), [(value, result.edges[0][1])], "transposed", result.is_global
+    )
+
+
+MOVED = Operation(maps=permute, block=bound, scope="cell", linear="all")
+CROP = Operation(maps=crop, block=crop_block, linear="all", moves=True, alias=True)
+
+replace(MOVED, alias=True).named(
+    *("permute", "transpose", "t", "numpy_T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis"),
+)
+replace(MOVED, maps=view, block=view_block, moves=True, alias=True).named(
+    *("view", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias"),
+    *("reshape", "flatten", "unflatten", "reshape_as", "view_as"),
+)
+replace(MOVED, maps=view, block=view_block, moves=True).named("squeeze_copy")
+replace(MOVED, maps=expand, block=expand_block, moves=True, alias=True).named("expand", "expand_as")
+replace(MOVED, maps=repeat, scope="grid").named("repeat", "tile")
+replace(MOVED, maps=repeat_interleave, block=repeat_interleave_block, scope="grid").named("repeat_interleave")
+CROP.named("slice", "narrow")
+replace(CROP, maps=select, block=select_block, moves=False).named("select")
+replace(MOVED, maps=split, block=None, cuts=True, alias=True).named(
+    *("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk")
+)
+replace(MOVED, maps=item, block=None, alias=True).named("getitem")
+replace(MOVED, maps=cat, block=cat_block, into=True).named("cat")
+replace(MOVED, maps=cat, block=cat_block).named("concat", "concatenate")
+replace(MOVED, maps=stack, block=stack_block).named("stack")
+Operation(maps=roll, block=bound, linear="all").named("roll")
+replace(CROP, maps=unfold, block=unfold_block, moves=False).named("unfold")
+Operation(maps=im2col, linear="all").named("im2col")
+Operation(maps=col2im, linear="all").named("col2im")

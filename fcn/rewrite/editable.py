@@ -202,7 +202,7 @@ def gathers(hook: Any) -> bool:
     return isinstance(getattr(getattr(hook, "func", None), "__self__", None), FeatureHooks)
 
 
-def trace(network: nn.Module) -> fx.GraphModule:
+def editable(network: nn.Module) -> fx.GraphModule:
     """A copy of ``network`` as an editable graph, with the same parameter names; ``network`` is left as it was.
 
     Branches on ``self.training`` in a network or a block are taken as in evaluation (auxiliary heads are left out, with their parameters);

@@ -1,36 +1,26 @@
-"""Rules for sums over dimensions: reductions, linear layers, products of tensors, attention."""
+"""Sums over dimensions: reductions, linear layers, products of tensors, attention."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
-from torch import fx
+import torch
+from torch import Tensor, fx
 
 from fcn.graph.axis import AxisMap, Whole, Window, identity
 from fcn.graph.layout import Dim, NoLayoutError, axes_of, carried, plain
 from fcn.graph.nodes import AnyKind, Global
-from fcn.graph.rules.call import RULES, Call, Result, Value, listed, rule, sizes_of, why, with_parts
-from fcn.graph.rules.pointwise import pointwise
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
+from fcn.graph.ops.itself import bound, grid_dims
+from fcn.graph.ops.maps import Call, Result, Value, listed, sizes_of, why, with_parts
+from fcn.graph.ops.pointwise import pointwise
+from fcn.graph.ops.statistics import Pool
+from fcn.graph.ops.table import Operation
+
+FACTORS = {"baddbmm": ("batch1", "batch2"), "addmm": ("mat1", "mat2")}  # names of the two that are multiplied, beside what is added
 
 
-@rule(
-    "mean",
-    "sum",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "std",
-    "var",
-    "var_mean",
-    "std_mean",
-    "argmax",
-    "argmin",
-    "prod",
-    "any",
-    "all",
-    "logsumexp",
-    "norm",
-)
 def reduce(call: Call) -> Result:
     value = call.need("self")
     if isinstance(call.get("other"), fx.Node):  # max and min of two tensors
@@ -43,9 +33,6 @@ def reduce(call: Call) -> Result:
     layout = tuple(() if position in gone else dim for position, dim in enumerate(value.layout) if keep or position not in gone)
     lost = tuple(axis for axis in maps if not axis.is_local)
     return with_parts(call, Result(layout, [(value, maps)], "reduce", why(call, value, lost) if lost else None))
-
-
-RULES["linalg_vector_norm"] = RULES["frobenius_norm"] = reduce
 
 
 def contract(call: Call, operands: list[tuple[Value | None, tuple[int, ...], str]], output: str, kind: AnyKind) -> Result:
@@ -74,12 +61,9 @@ def contract(call: Call, operands: list[tuple[Value | None, tuple[int, ...], str
                     maps[axis] = Whole(value.sizes[axis], grid[axis])
                     reason = Global("attention", f"{call.op} compares cells with all cells of the image")
         edges.append((value, tuple(maps)))
-    contracted = {letter for _, _, letters in operands for letter in letters} - set(output)
-    macs = prod(sizes.get(letter, 1) for letter in contracted | set(output))
-    return Result(tuple(layout), edges, kind, reason, macs=macs)
+    return Result(tuple(layout), edges, kind, reason)
 
 
-@rule("linear")
 def linear(call: Call) -> Result:
     value, weight = call.value("input"), call.value("weight")
     if value is None:
@@ -89,9 +73,8 @@ def linear(call: Call) -> Result:
     return contract(call, operands, letters + ("z" if len(call.shape_of("weight")) > 1 else ""), "linear")
 
 
-@rule("matmul", "bmm", "mm", "mv", "baddbmm", "addmm")
 def matmul(call: Call) -> Result:
-    names = ("batch1", "batch2") if call.op == "baddbmm" else ("mat1", "mat2") if call.op == "addmm" else ("self", "other")
+    names = FACTORS.get(call.op, ("self", "other"))
     first = names[0]
     second = next(name for name in (names[1], "mat2", "vec", "other", "tensor2") if call.get(name) is not None)
     shapes = [call.shape_of(first), call.shape_of(second)]
@@ -101,12 +84,11 @@ def matmul(call: Call) -> Result:
     output = batch + ("m" if len(shapes[0]) > 1 else "") + ("n" if len(shapes[1]) > 1 else "")
     operands = [(call.value(first), shapes[0], left), (call.value(second), shapes[1], right)]
     result = contract(call, operands, output, "product")
-    if call.op in ("baddbmm", "addmm") and call.value("self", "input") is not None:
+    if call.op in FACTORS and call.value("self", "input") is not None:
         raise NoLayoutError("it adds to what depends on the image")
     return result
 
 
-@rule("einsum")
 def einsum(call: Call) -> Result:
     equation, tensors = call.get("equation").replace(" ", ""), call.get("tensors")
     if "." in equation or "->" not in equation:
@@ -116,7 +98,6 @@ def einsum(call: Call) -> Result:
     return contract(call, operands, output, "product")
 
 
-@rule("scaled_dot_product_attention")
 def attention(call: Call) -> Result:
     query, key, value = (call.value(name) for name in ("query", "key", "value"))
     if query is None or value is None:
@@ -132,4 +113,76 @@ def attention(call: Call) -> Result:
     reason = Global("attention", "attention compares cells with all cells of the image") if whole else None
     maps = second.edges[1][1]
     edges = [(query, query.maps), *((each, maps) for each, _ in reads_key), (value, maps)]
-    return Result(second.layout, edges, "attention", reason, macs=first.macs + second.macs)
+    return Result(second.layout, edges, "attention", reason)
+
+
+def einsum_block(call: BlockCall) -> Rule:
+    """A sum of products, its constants cut along the letters of rows and columns."""
+    equation = call.get("equation").replace(" ", "")
+    terms, output = equation.split("->")
+    letters = [output[dim] if dim is not None else "" for dim in call.node.dims]
+    places = {source.name: index for index, source in enumerate(call.sources)}
+    names = [call.names.get(node.name, node.name) for node in call.get("tensors")]
+    operands = [places[name] if name in places else call.constants[name] for name in names]
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        tensors = []
+        for operand, term in zip(operands, terms.split(","), strict=True):
+            if isinstance(operand, int):
+                tensors.append(blocks[operand])
+                continue
+            for letter, cut in zip(letters, cuts[0], strict=True):
+                place = term.find(letter) if letter else -1
+                if place >= 0 and operand.shape[place] > 1:
+                    operand = part(operand, place, cut.first, cut.cells)
+            tensors.append(operand)
+        return torch.einsum(equation, tensors)
+
+    return Rule(run, fresh=False)
+
+
+def matmul_block(call: BlockCall) -> Rule:
+    """A product of tensors, its constants cut along the dimensions of the batch."""
+    last = len(call.node.shape) - 2
+    return bound(call, grids={dim: axis for dim, axis in grid_dims(call).items() if dim < last})
+
+
+def linear_macs(call: Call) -> int:
+    return prod(call.shape) * call.shape_of("weight")[-1]
+
+
+def matmul_macs(call: Call) -> int:
+    return prod(call.shape) * call.shape_of(FACTORS.get(call.op, ("self",))[0])[-1]
+
+
+def einsum_macs(call: Call) -> int:
+    terms = call.get("equation").replace(" ", "").split("->")[0].split(",")
+    return prod(
+        {
+            letter: n
+            for term, node in zip(terms, call.get("tensors"), strict=True)
+            for letter, n in zip(term, call.shapes[node], strict=True)
+            if n > 1
+        }.values()
+    )
+
+
+def attention_macs(call: Call) -> int:
+    return (prod(call.shape_of("query")) + prod(call.shape)) * call.shape_of("key")[-2]
+
+
+REDUCE = Operation(maps=reduce, block=bound, scope="cell")
+MATMUL = Operation(maps=matmul, block=matmul_block, macs=matmul_macs, linear="each")
+
+REDUCE.named(
+    *("max", "min", "amin", "std", "var", "var_mean", "std_mean", "prod", "logsumexp", "norm", "frobenius_norm"),
+    *("argmax", "argmin", "any", "all"),
+)
+replace(REDUCE, gather=partial(Pool, how="mean"), linear="all").named("mean")
+replace(REDUCE, gather=partial(Pool, how="sum"), linear="all").named("sum")
+replace(REDUCE, gather=partial(Pool, how="max")).named("amax")
+replace(REDUCE, gather=partial(Pool, how="norm")).named("linalg_vector_norm")
+Operation(maps=linear, block=bound, macs=linear_macs, scope="cell", linear="each").named("linear")
+MATMUL.named("matmul", "bmm", "mm", "mv", *FACTORS)
+Operation(maps=einsum, block=einsum_block, macs=einsum_macs, linear="each", alias=True).named("einsum")
+Operation(maps=attention, macs=attention_macs).named("scaled_dot_product_attention")

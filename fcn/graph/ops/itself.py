@@ -1,4 +1,4 @@
-"""Rules for operations that compute each cell from the cells in the same place: the operation itself, on blocks."""
+"""The block of an operation that computes each cell from the cells in the same place: the operation itself, on blocks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,17 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fcn.graph import may_alias
-from fcn.inference.stream.rules.call import Blocks, Call, Cuts, NoRuleError, Rule, part, rule
+from fcn.core.errors import NotStreamable
+from fcn.graph.aten import functional
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule
+from fcn.graph.ops.table import TABLE, may_alias
 
 aten = torch.ops.aten
-
-# Functions that write right into memory of any strides, as the tests show for each. GELU does not: its kernel on a CPU (oneDNN's, in
-# float32 and bf16) leaves strided memory as it is, without a word. What is not here is computed into memory of its own and copied.
-WRITERS = (
-    *("add", "sub", "mul", "div", "cat", "clamp", "clamp_min"),
-    *("elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh"),
-)
 
 
 class Slot:
@@ -26,29 +21,17 @@ class Slot:
         self.index = index
 
 
-def functional(target: Any) -> Any:
-    """The overload that computes the same without changing its arguments."""
-    assert isinstance(target, torch._ops.OpOverload)
-    name = target._schema.name.partition("::")[2]
-    if not name.endswith("_") or name.endswith("__"):
-        return target
-    namespace = getattr(torch.ops, target._schema.name.partition("::")[0])
-    return getattr(getattr(namespace, name.rstrip("_")), target._overloadname)
+def bound(call: BlockCall, index: int = 0, grids: dict[int, int] | None = None) -> Rule:
+    """The operation itself, its constants cut to the block where they lie on the grid; of several results the one at ``index``.
 
-
-def bound(call: Call, index: int = 0) -> Rule:
-    """The operation itself, its constants cut to the block where they lie on the grid; of several results the one at ``index``."""
+    grids: the dimensions of its operands that are axes of the image, and which; by default those of its result, if it works number by
+    number.
+    """
     target = functional(call.node.fx.target)
     places = {source.name: index for index, source in reversed(list(enumerate(call.sources)))}
-    grids = {dim: axis for axis, dim in enumerate(call.node.dims) if dim is not None and call.node.sizes[axis] > 1}
     rank = len(call.node.shape)
-    if call.node.op == "stack":  # what it is made of has a dimension less
-        new = call.get("dim", default=0) % rank
-        grids = {dim + (dim < new): axis for dim, axis in grids.items()}
-    elif call.node.op == "matmul":
-        grids = {dim: axis for dim, axis in grids.items() if dim < rank - 2}
-    elif call.node.kind not in ("pointwise", "merge", "concat"):
-        grids = {}
+    if grids is None:
+        grids = grid_dims(call) if call.node.kind in ("pointwise", "merge", "concat") else {}
 
     def template(item: Any) -> Any:
         if not isinstance(item, fx.Node):
@@ -57,7 +40,7 @@ def bound(call: Call, index: int = 0) -> Rule:
         if name in places:
             return Slot(places[name])
         if item.name not in call.constants:
-            raise NoRuleError(f"its argument '{item.name}' is not known before it runs")
+            raise NotStreamable(f"its argument '{item.name}' is not known before it runs")
         return call.constants[item.name]
 
     args, kwargs = fx.node.map_arg((call.node.fx.args, call.node.fx.kwargs), template)
@@ -95,30 +78,9 @@ def bound(call: Call, index: int = 0) -> Rule:
     return Rule(run, into)
 
 
-@rule("einsum")
-def einsum(call: Call) -> Rule:
-    """A sum of products, its constants cut along the letters of rows and columns."""
-    equation = call.get("equation").replace(" ", "")
-    terms, output = equation.split("->")
-    letters = [output[dim] if dim is not None else "" for dim in call.node.dims]
-    places = {source.name: index for index, source in enumerate(call.sources)}
-    names = [call.names.get(node.name, node.name) for node in call.get("tensors")]
-    operands = [places[name] if name in places else call.constants[name] for name in names]
-
-    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
-        tensors = []
-        for operand, term in zip(operands, terms.split(","), strict=True):
-            if isinstance(operand, int):
-                tensors.append(blocks[operand])
-                continue
-            for letter, cut in zip(letters, cuts[0], strict=True):
-                place = term.find(letter) if letter else -1
-                if place >= 0 and operand.shape[place] > 1:
-                    operand = part(operand, place, cut.first, cut.cells)
-            tensors.append(operand)
-        return torch.einsum(equation, tensors)
-
-    return Rule(run, fresh=False)
+def grid_dims(call: BlockCall) -> dict[int, int]:
+    """The dimensions of the result that are axes of the image, of more than one cell, and which."""
+    return {dim: axis for axis, dim in enumerate(call.node.dims) if dim is not None and call.node.sizes[axis] > 1}
 
 
 def _mapped(item: Any, function: Callable[[Any], Any]) -> Any:
@@ -136,7 +98,7 @@ def _writer(target: Any) -> Callable[..., Tensor] | None:
     name = target._schema.name.partition("::")[2]
     if name == "relu":
         return lambda x, out: aten.clamp_min.out(x, 0, out=out)
-    if name not in WRITERS or target._overloadname not in ("default", "Tensor"):
+    if name not in TABLE or not TABLE[name].into or target._overloadname not in ("default", "Tensor"):
         return None
     wanted = [(argument.name, str(argument.type)) for argument in target._schema.arguments]
     for overload in (getattr(target.overloadpacket, name) for name in target.overloadpacket.overloads()):

@@ -1,4 +1,7 @@
-"""What a rule is given and what it gives back: one operation of the graph, and how to compute any block of its cells."""
+"""The facet ``block`` of an operation: how any block of its cells is computed from blocks of its sources.
+
+``block(call) -> Rule``. Here are the words that such functions share.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,9 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn import functional as F
 
-from fcn.graph import Node
+from fcn.core.errors import NotStreamable
+from fcn.graph.aten import Given
 from fcn.graph.axis import AxisMap, Window
+from fcn.graph.nodes import Node
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Call:
+class BlockCall(Given):
     """One operation to be made into a rule: its node, its sources in the order of the blocks, its arguments by name, its constants."""
 
     node: Node
@@ -82,19 +88,12 @@ class Call:
     def source(self) -> Node:
         return self.sources[0]
 
-    def get(self, *names: str, default: Any = None) -> Any:
-        """The first argument of these names that is given and not None."""
-        for name in names:
-            if self.arguments.get(name) is not None:
-                return self.arguments[name]
-        return default
-
     def tensor(self, name: str) -> Tensor | None:
         """A constant argument; refused where it depends on the image."""
         found = self.arguments.get(name)
         if isinstance(found, fx.Node):
             if found.name not in self.constants:
-                raise NoRuleError(f"its {name} depends on the image")
+                raise NotStreamable(f"its {name} depends on the image")
             return self.constants[found.name]
         return found
 
@@ -102,22 +101,6 @@ class Call:
         """The axis of the image that dimension ``dim`` of the first source is (0: rows, 1: columns)."""
         dim %= len(self.source.shape)
         return self.source.dims.index(dim) if dim in self.source.dims else None
-
-
-class NoRuleError(Exception):
-    """An operation that cannot be computed in blocks; the message says why."""
-
-
-RuleMaker = Callable[[Call], Rule]
-RULES: dict[str, RuleMaker] = {}
-
-
-def rule(*names: str) -> Callable[[RuleMaker], RuleMaker]:
-    def register(function: RuleMaker) -> RuleMaker:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
 
 
 def part(x: Tensor, dim: int | None, start: int, length: int) -> Tensor:
@@ -133,3 +116,26 @@ def precise(x: Tensor) -> Tensor:
 def layout(x: Tensor) -> torch.memory_format:
     """The memory format to make more of the same in: rows of a map in one piece where they are that in ``x``."""
     return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+
+
+def padded(x: Tensor, cuts: Cuts, value: float) -> tuple[Tensor, tuple[int, int]]:
+    """``x`` with what it needs beyond the image's borders, as far as the operation's own symmetric padding, the second result, cannot
+    supply it. Cells that this padding adds on a side without a border come last, and ``trimmed`` drops them."""
+    own, added = [], []
+    for cut in cuts:
+        assert isinstance(cut.map, Window)
+        before, after = cut.beyond
+        count = (cut.high - cut.low + 2 * before - cut.map.reach) // cut.map.stride + 1
+        if count >= cut.cells and 2 * before <= cut.map.reach:
+            own.append(before)
+            added.append((0, 0))
+        else:
+            own.append(0)
+            added.append((before, after))
+    if any(amount for pair in added for amount in pair):
+        x = F.pad(x, (*added[1], *added[0]), value=value)
+    return x, (own[0], own[1])
+
+
+def trimmed(y: Tensor, cuts: Cuts) -> Tensor:
+    return part(part(y, -2, 0, cuts[0].cells), -1, 0, cuts[1].cells)

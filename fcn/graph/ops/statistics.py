@@ -4,15 +4,14 @@ Sums are kept in float64, over disjoint blocks. Variances are merged with the te
 "Algorithms for Computing the Sample Variance", 1983): ``M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from fcn.core.errors import NotStreamable
 from fcn.graph.axis import AxisMap, Bins, Whole
-from fcn.inference.stream.rules import Call, NoRuleError
+from fcn.graph.ops.blocks import BlockCall
 
 Interval = tuple[int, int]
 
@@ -25,30 +24,6 @@ class Gather(Protocol):
         """What the blocks say together."""
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """One thing to be gathered: the operation that is read, and how to begin."""
-
-    name: str
-    layer: str
-    op: str
-    source: str
-    dims: tuple[int | None, int | None]  # of its result: which are rows and columns, where it has any
-    begin: Callable[[], Gather]
-
-
-POOLS = {
-    "adaptive_avg_pool2d": "mean",
-    "_adaptive_avg_pool2d": "mean",
-    "mean": "mean",
-    "sum": "sum",
-    "adaptive_max_pool2d": "max",
-    "amax": "max",
-    "linalg_vector_norm": "norm",
-}
-NORMS = ("group_norm", "native_group_norm", "instance_norm", "batch_norm")
-
-
 def exact(x: Tensor) -> torch.dtype:
     """The type to add up in: float64 where the device has it."""
     return torch.float32 if x.device.type == "mps" else torch.float64
@@ -58,20 +33,20 @@ class Pool:
     """Sum, mean, largest value or Euclidean norm over bins: ``bins[axis]`` are the cells that each cell of the result reads, or None
     where an axis is kept as it is."""
 
-    def __init__(self, call: Call, how: str) -> None:
+    def __init__(self, call: BlockCall, how: str) -> None:
         self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
         self.source_shape = list(call.source.shape)
         self.bins = [bins(axis) for axis in call.node.maps]
         for dim, found in zip(self.dims, self.bins, strict=True):
             if dim is not None and found is not None:
                 self.source_shape[dim] = len(found)
-        given = call.get("dim", default=[]) if how != "max" or call.node.op == "amax" else []
+        given = call.get("dim", default=[])
         wanted = [given] if isinstance(given, int) else list(given)
-        if call.node.op in ("mean", "sum", "amax", "linalg_vector_norm") and not wanted:
+        if "adaptive" not in call.node.op and not wanted:
             wanted = list(range(len(call.source.shape)))
         self.others = [dim % len(call.source.shape) for dim in wanted if dim % len(call.source.shape) not in self.dims]
         if how == "norm" and call.get("ord", default=2) != 2:
-            raise NoRuleError("only the Euclidean norm can be gathered")
+            raise NotStreamable("only the Euclidean norm can be gathered")
         self.total: Tensor | None = None
         self.dtype = torch.float32
 
@@ -122,7 +97,7 @@ def bins(axis: AxisMap) -> list[Interval] | None:
     if axis.is_identity and not isinstance(axis, Whole):
         return None
     if not isinstance(axis, Whole | Bins):
-        raise NoRuleError("it pools along one axis and moves the other")
+        raise NotStreamable("it pools along one axis and moves the other")
     low, high = axis.bounds
     return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
 
@@ -139,7 +114,7 @@ class Moments:
     """Mean and variance per group of channels, given back as (2, C): the scale and shift per channel that the norm amounts to, in float32
     (or float64 if the map is that), as torch has them in a norm of any type."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: BlockCall) -> None:
         channels = call.source.shape[1]
         op = call.node.op
         self.groups = int(call.get("num_groups", "group")) if "group_norm" in op else channels

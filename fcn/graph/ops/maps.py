@@ -1,4 +1,7 @@
-"""What a rule is given and what it gives back, and the words that rules share."""
+"""The facet ``maps`` of an operation: from the layout of what it reads to the layout of what it gives, with an exact map per axis.
+
+``maps(call) -> Result``. Here are the words that such functions share.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -6,8 +9,9 @@ from typing import Any
 
 from torch import fx
 
-from fcn.graph.axis import AxisMap, Resize, Whole, identity
-from fcn.graph.layout import Layout, NoLayoutError, plain
+from fcn.graph.aten import Given
+from fcn.graph.axis import AxisMap, Resize, Whole, Window, identity
+from fcn.graph.layout import Atom, Dim, Layout, NoLayoutError, axes_of, axis_of, carried, plain
 from fcn.graph.nodes import AnyKind, Cause, Global
 
 Maps = tuple[AxisMap, ...]
@@ -38,11 +42,10 @@ class Result:
     kind: AnyKind
     is_global: Global | None = None
     parts: tuple[tuple[Layout, Maps], ...] = ()
-    macs: int = 0
 
 
 @dataclass
-class Call:
+class Call(Given):
     """One operation to be understood: its arguments by name, the values among them, the output's shape (or shapes)."""
 
     node: fx.Node
@@ -58,13 +61,6 @@ class Call:
     def first_shape(self) -> tuple[int, ...]:
         """The output's shape, or that of the first tensor of a tuple."""
         return self.part_shapes[0] if self.part_shapes else self.shape
-
-    def get(self, *names: str, default: Any = None) -> Any:
-        """The first argument of these names that is given and not None."""
-        for name in names:
-            if self.arguments.get(name) is not None:
-                return self.arguments[name]
-        return default
 
     def value(self, *names: str) -> Value | None:
         argument = self.get(*names)
@@ -85,18 +81,6 @@ class Call:
         for argument in self.arguments.values():
             flat += argument if isinstance(argument, (list, tuple)) else [argument]
         return [self.values[item] for item in flat if isinstance(item, fx.Node) and item in self.values]
-
-
-Rule = Callable[[Call], Result]
-RULES: dict[str, Rule] = {}
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
 
 
 def listed(value: Any, count: int, default: Any = None) -> list[Any]:
@@ -141,3 +125,46 @@ def why(call: Call, value: Value, maps: Iterable[AxisMap]) -> Global:
         corners = " with align_corners" if any(getattr(axis, "align_corners", False) for axis in maps) else ""
         return Global("resize", f"resize from {sizes[0]} to {sizes[1]}{corners} is not by a whole factor: it depends on the total size")
     return Global("pool", f"pools all {sizes[0]} cells to {sizes[1]}")
+
+
+def on_grid(
+    call: Call, value: Value, count: int, make: Callable[[int, int, int], AxisMap], kind: AnyKind, shape: tuple[int, ...]
+) -> Result:
+    """An operation on the last ``count`` dimensions: ``make(place, n_in, n_out)`` gives the map of each that is an axis of the image."""
+    first = len(value.shape) - count
+    layout, maps, reason = list(value.layout[:first]), list(value.maps), None
+    present = {axis for axis, size in enumerate(value.sizes) if size > 1} | carried(value.layout)
+    for place in range(count):
+        dim, n_in, n_out = value.layout[first + place], value.shape[first + place], shape[first + place]
+        axis = axis_of(dim)
+        if axis is None and not dim and count == call.rank and place not in present:
+            axis = place  # one cell that a reshape has left without a name
+        made = make(place, n_in, n_out)
+        if axis is not None:
+            maps[axis] = made
+            layout.append((Atom(n_out, axis),))
+        elif made.is_identity or not axes_of(dim):
+            layout.append(dim if made.is_identity else plain(n_out))
+        else:
+            for lost in axes_of(dim):
+                maps[lost] = Whole(value.sizes[lost], 1)
+            layout.append(plain(n_out))
+            reason = Global("flatten", f"{call.op} runs along space that was flattened")
+    found = tuple(axis for axis in maps if not axis.is_local and axis.n_in > 1)
+    if found and reason is None:
+        reason = why(call, value, found)
+    return Result(tuple(layout), [(value, tuple(maps))], kind, reason)
+
+
+def along(value: Value, position: int, window: Window, kind: AnyKind, tail: Dim | None = None, keep: bool = True) -> Result:
+    """A window along one dimension; ``keep=False`` drops the dimension, ``tail`` adds one at the end."""
+    dim, axis, maps = value.layout[position], axis_of(value.layout[position]), list(value.maps)
+    if axis is not None:
+        maps[axis] = window
+        dim = (Atom(window.n_out, axis),) if keep else ()
+    elif axes_of(dim) and not window.is_identity:
+        raise NoLayoutError("it takes a part of space that was flattened")
+    elif not window.is_identity:
+        dim = plain(window.n_out)
+    layout = (*value.layout[:position], *((dim,) if keep else ()), *value.layout[position + 1 :], *(() if tail is None else (tail,)))
+    return Result(layout, [(value, tuple(maps))], kind)

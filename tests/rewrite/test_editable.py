@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from fcn.rewrite.trace import trace
+from fcn.rewrite.editable import editable
 
 
 class Block(nn.Module):
@@ -27,7 +27,7 @@ class Block(nn.Module):
 
 def test_copies_under_the_same_names():
     network = torchvision.models.mobilenet_v3_small().eval()
-    traced = trace(network)
+    traced = editable(network)
     assert list(traced.state_dict()) == list(network.state_dict())
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(traced(x), network(x), rtol=0, atol=0)
@@ -38,7 +38,7 @@ def test_copies_under_the_same_names():
 def test_each_part_keeps_its_mode():
     network = torchvision.models.resnet18().train()
     network.layer1.eval()
-    traced = trace(network)
+    traced = editable(network)
     assert traced.training
     assert traced.get_submodule("bn1").training
     assert not traced.get_submodule("layer1.0.bn1").training
@@ -47,7 +47,7 @@ def test_each_part_keeps_its_mode():
 
 def test_follows_its_mode():
     network = Block().eval()
-    traced = trace(network)
+    traced = editable(network)
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(traced(x), network(x))
     network.train()
@@ -61,7 +61,7 @@ def test_follows_its_mode():
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet"])
 def test_a_norm_of_timm_still_learns_its_statistics(name):
     network = timm.create_model(name, drop_path_rate=0.5).train()
-    traced = trace(network)
+    traced = editable(network)
     mean = next(key for key in network.state_dict() if key.endswith("running_mean"))
     before = network.state_dict()[mean].clone()
     x = torch.randn(4, 3, 64, 64)
@@ -74,12 +74,12 @@ def test_a_norm_of_timm_still_learns_its_statistics(name):
 
 
 def test_what_is_written_in_place_is_read():
-    multiplied = next(node for node in trace(Block()).graph.nodes if node.target == "mul_")
+    multiplied = next(node for node in editable(Block()).graph.nodes if node.target == "mul_")
     assert {user.op for user in multiplied.users} == {"call_module", "call_function"}  # the dropout and the sum
 
 
 def test_prints_its_layers_only():
-    assert str(trace(nn.Sequential(nn.Conv2d(3, 4, 3)))) == "Sequential(\n  (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1))\n)"
+    assert str(editable(nn.Sequential(nn.Conv2d(3, 4, 3)))) == "Sequential(\n  (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1))\n)"
 
 
 def test_refuses_to_follow_values():
@@ -88,4 +88,4 @@ def test_refuses_to_follow_values():
             return x if x.sum() > 0 else -x
 
     with pytest.raises(ValueError, match="Branching cannot be read as a graph, since its forward decides by what it is given"):
-        trace(Branching())
+        editable(Branching())

@@ -1,0 +1,39 @@
+"""What an operation does to cells, taught in one place: an entry for each of aten's operations, with all that is known of it.
+
+``facets`` gives the entry of a node. ``docs/operations.md`` shows the whole table.
+"""
+
+from torch import fx
+
+from fcn.graph.aten import is_pointwise, op_name
+from fcn.graph.ops import convolutions, layouts, norms, pads, pointwise, pools, resizes, sums
+from fcn.graph.ops.table import FACETS, TABLE, Operation, may_alias, missing, read_later
+
+__all__ = [
+    "FACETS",
+    "TABLE",
+    "Operation",
+    "convolutions",
+    "facets",
+    "layouts",
+    "may_alias",
+    "missing",
+    "norms",
+    "pads",
+    "pointwise",
+    "pools",
+    "read_later",
+    "resizes",
+    "sums",
+]
+
+
+NOTHING = Operation()
+
+
+def facets(node: fx.Node) -> Operation:
+    """What is known of a node's operation: nothing, where it has no entry. What torch tags as pointwise needs none of its own."""
+    name = op_name(node)
+    if node.op != "call_function":
+        return NOTHING
+    return TABLE.get(name) or (pointwise.NUMBER if is_pointwise(name, node.target) else NOTHING)
