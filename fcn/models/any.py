@@ -143,7 +143,7 @@ def wrap(
 
     >>> network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
     >>> model = fcn.wrap(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), classes=["ground", "road"])
-    >>> labels = fcn.predict(model, "photo.jpg", strategy="stream")
+    >>> mask = fcn.predict(model, "photo.jpg", strategy="stream")
 
     network: module from floats (N, C, H, W) to scores (N, K, h, w). It is not copied: the model trains and moves the network itself.
     mean: means of the scaled channels, one number for each, or one for all.

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from fcn.core.errors import UserError
+from fcn.core.errors import NotStreamable
 from fcn.inference import strategies
 from fcn.inference.memory import pass_bytes
 from fcn.inference.strategies import create_strategy, largest_windows
@@ -72,7 +72,7 @@ def test_a_large_image_is_streamed_where_that_takes_one_pass(model, image, label
     assert taken == ["stream", "one_pass"]
 
     def refused(*given, **options):
-        raise UserError("not in bands")
+        raise NotStreamable("not in bands")
 
     monkeypatch.setattr(strategies, "stream", refused)
     assert torch.equal(create_strategy("auto")(model, image), labels)
