@@ -43,7 +43,7 @@ def in_its_names(error: Refusal, network: nn.Module, before: str = "") -> NotStr
     before: what is said first; the advice is then added as well.
     """
     inner = "segmenter.backbone.network" if isinstance(network, Wrapped) else "segmenter"
-    name = network.wrap_spec.network if isinstance(network, Wrapped) else type(network).__name__
+    name = network.spec.network if isinstance(network, Wrapped) else type(network).__name__
 
     def plain(text: str) -> str:
         return text.replace(f"{inner}.", "").replace(inner, name).replace("ScoresOf", name)

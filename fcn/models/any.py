@@ -71,11 +71,13 @@ class Wrapped(Segmenter):
     last: number of the network's bilinear interpolation that is the last thing it does; None where it ends otherwise.
     """
 
+    spec: WrapSpec
+
     def __init__(
         self, network: nn.Module, mean: Sequence[float], std: Sequence[float], spec: WrapSpec, last: int | None, probabilities: bool
     ) -> None:
         super().__init__(Whole(network, mean, std, spec.output, spec.divisor, spec.stride), AsItIs(spec.stride))  # type: ignore[arg-type]
-        self.wrap_spec, self.last, self.probabilities = spec, last, probabilities
+        self.spec, self.last, self.probabilities = spec, last, probabilities
         like = next(network.parameters(), torch.empty(0))
         self.to(like.device)
         self.mean, self.std = self.mean.to(float_type(network)), self.std.to(float_type(network))
@@ -86,7 +88,7 @@ class Wrapped(Segmenter):
         if (given, taken) == (3, 1):
             images = (images.float() * WEIGHTS.to(images.device)).sum(-3, keepdim=True).round()
         elif given != taken:
-            raise UserError(f"the image has {given} channels and {self.wrap_spec.network} takes {taken}; give an image of {taken}")
+            raise UserError(f"the image has {given} channels and {self.spec.network} takes {taken}; give an image of {taken}")
         return super().normalize(images)
 
     def scores(self, images: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class Wrapped(Segmenter):
     def coarse(self, images: Tensor) -> tuple[Tensor, Cell]:
         padded = pad_to_multiple(images, self.backbone.divisor)
         try:
-            scores, cell, _ = run(self.backbone.network, lambda given: picked(given, self.wrap_spec.output), padded, self.last)
+            scores, cell, _ = run(self.backbone.network, lambda given: picked(given, self.spec.output), padded, self.last)
         except Exception as error:
             raise self._explained(error, padded) from error
         return self.finished(scores), cell or self.cell(*images.shape[-2:])
@@ -109,11 +111,11 @@ class Wrapped(Segmenter):
             return error
         height, width = images.shape[-2:]
         advice = "a larger image" if min(height, width) < SMALLEST else "wrap the divisor that its images need"
-        name = self.wrap_spec.network
+        name = self.spec.network
         return UserError(f"{name} cannot be run on an image of {width}x{height} pixels ({first_line(error)}); give {advice}")
 
     def finished(self, outputs: Tensor) -> Tensor:
-        if self.wrap_spec.labels == "argmax":
+        if self.spec.labels == "argmax":
             return outputs
         rest = 1 - outputs if self.probabilities else torch.zeros_like(outputs)
         return torch.cat([rest, outputs], -3)

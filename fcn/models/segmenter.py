@@ -26,7 +26,7 @@ from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
-from fcn.models.spec import AUXILIARY, ModelSpec, check_auxiliary
+from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
@@ -91,7 +91,7 @@ class Segmenter(nn.Module):
         self.aux_weight, self.aux_level = aux_weight, aux_level
         self.stride = decoder.stride
         self.resize = getattr(decoder, "resize", FACTOR)
-        self.spec = spec
+        self.spec: ModelSpec | WrapSpec | None = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))

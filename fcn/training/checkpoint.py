@@ -21,10 +21,10 @@ from fcn.core.files import written
 from fcn.core.labels import LabelSet
 from fcn.core.names import first_line, said, shown
 from fcn.core.plugins import check_plugins
-from fcn.models.any import Wrapped, wrap
+from fcn.models.any import wrap
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec, is_wrap_spec
+from fcn.models.spec import ModelSpec, WrapSpec, is_wrap_spec
 from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
 
 
@@ -33,12 +33,11 @@ def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, A
 
     Of a model that ``wrap`` made, the spec says how; the network's code is not in it.
     """
-    spec = model.wrap_spec if isinstance(model, Wrapped) else model.spec
-    if spec is None:
+    if model.spec is None:
         raise UserError("this model was made by neither create_model nor wrap, so that it could not be read again; save its state_dict()")
     return {
         "format": FORMAT,
-        "spec": asdict(spec),
+        "spec": asdict(model.spec),
         "labels": {"names": list(labels.names), "colors": [list(color) for color in labels.colors]},
         "weights": model.state_dict(),
         **facts,
@@ -150,6 +149,8 @@ def save(model: Segmenter, path: str | PathLike[str]) -> None:
     save_checkpoint(model_state(model, model.labels), Path(path))
 
 
-def spec_words(spec: ModelSpec) -> str:
+def spec_words(spec: ModelSpec | WrapSpec) -> str:
     """A model in its words, for messages: ``model=fcn8s backbone=resnet18 upsample=bilinear``."""
+    if isinstance(spec, WrapSpec):
+        return f"a {spec.network} of your own"
     return f"model={spec.model} backbone={spec.backbone} upsample={spec.upsample}"

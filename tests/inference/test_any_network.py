@@ -35,7 +35,7 @@ def check(make, sizes, bands=(8, 40), strips=(1, 3)):
         image = picture(height, width)
         given = model.normalize(image[None])
         with torch.inference_mode():
-            logits = picked(model.backbone.network(pad_to_multiple(given, model.wrap_spec.divisor)), None)
+            logits = picked(model.backbone.network(pad_to_multiple(given, model.spec.divisor)), None)
             coarse, _ = model.coarse(given)
         scale = float(coarse.max() - coarse.min())
         for band in bands:

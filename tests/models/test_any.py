@@ -154,7 +154,7 @@ def test_hooks_see_what_the_layers_give():
 def test_scores_of_any_stride_lie_over_whole_cells(stride):
     network = net(stride=stride)
     model = wrap(network).eval()
-    assert (model.stride, model.wrap_spec.divisor) == (stride, stride)
+    assert (model.stride, model.spec.divisor) == (stride, stride)
     image = normalised(picture())[None]
     padded = F.pad(image, (0, -58 % stride, 0, -37 % stride))
     with torch.no_grad():
@@ -175,7 +175,7 @@ def picky(divisor):
 @pytest.mark.parametrize(("needed", "found"), [(1, 1), (2, 2), (8, 8), (14, 14), (32, 32)])
 def test_the_divisor_is_found_by_trying(needed, found):
     model = wrap(picky(needed)).eval()
-    assert model.wrap_spec.divisor == found
+    assert model.spec.divisor == found
     padded = F.pad(normalised(picture()), (0, -58 % needed, 0, -37 % needed))
     with torch.no_grad():
         logits = model.backbone.network(padded[None])[0, :, :37, :58]
@@ -256,7 +256,7 @@ def test_save_and_load(tmp_path, words):
     nn.init.zeros_(other.first.weight)
     loaded = fcn.load(tmp_path / "net.pt", network=other)
     assert loaded.labels == model.labels
-    assert loaded.wrap_spec == model.wrap_spec
+    assert loaded.spec == model.spec
     assert not loaded.training
     image = picture().permute(1, 2, 0).numpy()
     assert np.array_equal(fcn.predict(loaded, image), fcn.predict(model, image))
@@ -288,6 +288,21 @@ def test_it_trains_as_other_models_do():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_evaluate_and_train_take_it(tmp_path):
+    training, validation = (fcn.create_split("shapes", name, train_count=4, val_count=2) for name in ("train", "val"))
+    network = net(len(training.labels.names), ending=to_image).float()
+    model = wrap(network, classes=training.labels.names)
+    one, other = (fcn.evaluate(model, validation, strategy=name, workers=0, progress=False) for name in ("whole", "stream"))
+    assert torch.equal(one.confusion, other.confusion)
+    quick = {"epochs": 1, "batch_size": 2, "crop_size": 32, "workers": 0, "device": "cpu", "precision": "fp32", "progress": False}
+    before = network.first.weight.clone()
+    result = fcn.train(model, training, validation, output=tmp_path / "run", **quick)
+    assert not torch.equal(network.first.weight, before)
+    fresh = fcn.load(result.checkpoint, network=net(len(training.labels.names), ending=to_image).float())
+    assert fresh.labels.names == training.labels.names
+    assert torch.equal(fresh.backbone.network.first.weight, network.first.weight)
 
 
 def test_a_frozen_part_stays_in_its_mode():
