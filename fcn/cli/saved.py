@@ -63,11 +63,14 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
         store_schemas(command, parse(parts))
         settings = composed(command, parts)
-        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
         empty = sorted(OmegaConf.missing_keys(saved))
         if empty:
             raise UserError(f"{empty[0]} has no value")
+        mappings = taken_mappings(saved, settings)
+        lacking = sorted(flat(settings) - flat(saved) - {"resume", "output", "plugins"})
         tree = OmegaConf.merge(settings, saved)
+        for key, value in mappings.items():
+            OmegaConf.update(tree, key, value, merge=False)
         tree.resume, tree.output = None, None
         OmegaConf.to_object(tree)
         if lacking:
@@ -82,6 +85,20 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
     except (YAMLError, AttributeError, TypeError, ValueError, RecursionError, KeyError) as error:
         reason = first_line(error)
     raise WrongCallError(f"{file} is damaged, or of another version of fcn: {reason}")
+
+
+def taken_mappings(saved: Any, settings: Any) -> dict[str, Any]:
+    """The settings of parts that are mappings, by dotted key, which are null in ``saved`` afterwards: omegaconf cannot merge them."""
+    from omegaconf import DictConfig, OmegaConf
+
+    found: dict[str, Any] = {}
+    for part, options in saved.items():
+        for name, value in options.items() if isinstance(options, DictConfig) else ():
+            if isinstance(value, DictConfig) and name in settings.get(part, {}) and settings[part][name] is None:
+                found[f"{part!s}.{name!s}"] = OmegaConf.to_container(value)
+    for key in found:
+        OmegaConf.update(saved, key, None, merge=False)
+    return found
 
 
 def need_plugins(modules: list[str], file: Path) -> None:

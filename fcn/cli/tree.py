@@ -67,11 +67,11 @@ def composed(command: str, overrides: list[str]) -> Any:
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
-    lists = [word for word in overrides if is_setting(command, word.partition("=")[0])]
+    lists = [word for word in overrides if is_setting(command, word.partition("=")[0]) or isinstance(parse([word])[0].value(), dict)]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder().resolve())):
         tree = hydra_compose(command, [with_file_name(word) for word in overrides if word not in lists])
     for override in parse(lists):
-        OmegaConf.update(tree, override.key_or_group, override.value())
+        OmegaConf.update(tree, override.key_or_group, override.value(), merge=False)  # omegaconf cannot merge a mapping into null
     return tree
 
 
@@ -110,5 +110,8 @@ def describe(error: Exception) -> str:
     key = getattr(cause, "full_key", None)
     if not key:
         return first_line(error)
+    if re.search(r"\bDict\[|\bDictConfig\b|^Key .* is incompatible", first_line(cause)):  # of a setting that is a mapping
+        setting = ".".join(key.split(".")[:2])
+        return f"{setting} is a mapping from whole numbers to words, as {{0: background, 255: thing}}"
     told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
     return f"{key}: {told}"

@@ -7,7 +7,19 @@ from typing import Any
 from fcn.core.names import first_line
 
 # Taken to the letter, but for a ``~`` at the start: a comma is a comma, a backslash a backslash, and ``${x}`` no reference.
-PATHS = ("checkpoint", "input", "output", "resume", "image", "layers", "data.root", "model.weights", "backbone.weights")
+PATHS = (
+    "checkpoint",
+    "input",
+    "output",
+    "resume",
+    "image",
+    "layers",
+    "data.root",
+    "data.image_pattern",
+    "data.mask_pattern",
+    "model.weights",
+    "backbone.weights",
+)
 
 
 class WrongCallError(Exception):

@@ -81,7 +81,15 @@ KINDS: dict[str, Kind] = {
         "a module: (N, in_channels, h, w) -> (N, out_channels, factor * h, factor * w)",
     ),
     "data": Kind(
-        ("fcn.data.shapes", "fcn.data.camvid", "fcn.data.voc", "fcn.data.folder"),
+        (
+            "fcn.data.shapes",
+            "fcn.data.camvid",
+            "fcn.data.voc",
+            "fcn.data.cityscapes",
+            "fcn.data.ade20k",
+            "fcn.data.coco_stuff",
+            "fcn.data.folder",
+        ),
         "fcn.data.sets:create_splits",
         "(split)",
         "a Split: split[i] -> image uint8 (3, H, W) and labels uint8 (H, W); .labels, .names, len()",

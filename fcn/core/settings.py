@@ -124,7 +124,7 @@ class Setting:
 
     type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
     empty: any. besides: words that may stand in the place of a number. optional: whether it may be None. default: ``REQUIRED`` where it
-    must be given. help: one line.
+    must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as {0: background, 255: thing}.
     """
 
     name: str
@@ -136,12 +136,13 @@ class Setting:
     ranges: tuple[Range, ...] = ()
     help: str = ""
     infinite: bool = False
+    mapped: bool = False
     besides: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Any:
         """The type that omegaconf checks with."""
-        whole: Any = list[self.type] if self.listed else self.type  # type: ignore[name-defined]
+        whole: Any = dict[int, self.type] if self.mapped else list[self.type] if self.listed else self.type  # type: ignore[name-defined]
         whole = whole | str if self.besides else whole
         return whole | None if self.optional else whole
 
@@ -151,6 +152,8 @@ class Setting:
         texts = [one.allowed for one in self.ranges]
         if self.words:
             texts = [f"one of {', '.join(self.words)}"]
+        if not texts and self.mapped:
+            texts = [f"a mapping from whole numbers to {KINDS[self.type][1]}, as {{0: background, 255: thing}}"]
         if not texts:
             texts = [f"a list of {KINDS[self.type][1]}" if self.listed else kind_of(self.type)]
         others = "".join(f", or {spelled(word)}" for word in (*self.besides, *([None] if self.optional else [])))
@@ -163,8 +166,13 @@ class Setting:
             return
         if self.words and isinstance(value, str) and value not in self.words:
             raise SettingError(f"{key}={value} is not known; {suggest(value, self.words)}", name=self.name, part=part)
-        values = list(value) if self.listed and isinstance(value, list | tuple) else [value]
-        fits = isinstance(value, list | tuple) == self.listed and all(self._is_one(each) for each in values)
+        if self.mapped:
+            if not isinstance(value, Mapping) or not value or not all(_is_whole(each) for each in value):
+                raise SettingError(f"{key}={value} is not allowed; {key} is {self.allowed}", name=self.name, part=part)
+            value = [str(each) if _is_whole(each) else each for each in value.values()]  # an index is a word like any other
+        several = self.listed or self.mapped
+        values = list(value) if several and isinstance(value, list | tuple) else [value]
+        fits = isinstance(value, list | tuple) == several and all(self._is_one(each) for each in values)
         if not (fits and all(one.holds(value) for one in self.ranges)):
             endless = any(isinstance(each, float) and not math.isfinite(each) for each in values)
             more = ", and finite" if endless and not self.infinite else ""
@@ -181,6 +189,10 @@ class Setting:
         if self.type is float:
             return isinstance(value, Real) and (math.isfinite(value) or (self.infinite and value == math.inf))
         return isinstance(value, Integral if self.type is int else self.type)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 KINDS = {
@@ -256,6 +268,9 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
         rest, *more = get_args(rest)
         parts += more
     ranges = tuple(part for part in parts if isinstance(part, Range))
+    mapped = get_origin(rest) in (dict, Mapping) and get_args(rest)[0] is int
+    if mapped:
+        rest = get_args(rest)[1]
     listed = get_origin(rest) in (list, tuple, Sequence)
     if listed:
         given = [each for each in get_args(rest) if each is not ...]
@@ -265,12 +280,12 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
     if rest not in PLAIN or not all(isinstance(word, str) for word in words):
         raise UserError(
             f"the setting '{name}' is annotated {annotation}; a setting is a bool, int, float, str or Literal of words, a list of one of "
-            f"these, or None"
+            f"these, a mapping from int to one of these, or None"
         )
     words = words or next((part.words for part in parts if isinstance(part, Choice)), ())
     text = text or next((part.text for part in parts if isinstance(part, Help)), "")
     value = list(default) if isinstance(default, tuple) else default
-    return Setting(name, rest, listed, optional, value, words, ranges, text, INFINITE in parts, besides)
+    return Setting(name, rest, listed, optional, value, words, ranges, text, INFINITE in parts, mapped, besides)
 
 
 def help_lines(document: str) -> dict[str, str]:

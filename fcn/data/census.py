@@ -18,6 +18,7 @@ from fcn.core.names import listed
 from fcn.data.split import Split
 
 _SHOWN = 8  # classes that a sentence lists before "and so on"
+_MOST = 30  # classes whose shares a line lists
 _MUCH_VOID = 0.5
 _NO_CLASSES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare", "don't care")
 
@@ -26,19 +27,22 @@ _NO_CLASSES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare
 class Census:
     """Counts over the label maps that were read, ``samples`` of ``of``.
 
-    ``pixels[value]``: pixels of each class index, and of ``VOID``; ``kinds[values]``: label maps that hold exactly this set of values.
+    ``pixels[value]``: pixels of each class index, and of ``VOID``; ``inside[value]``: pixels, without void, of the label maps that hold it;
+    ``kinds[values]``: label maps that hold exactly this set of values.
     """
 
     labels: LabelSet
     of: int
     samples: int = 0
     pixels: Tensor = field(default_factory=lambda: torch.zeros(VOID + 1, dtype=torch.int64))
+    inside: Tensor = field(default_factory=lambda: torch.zeros(VOID + 1, dtype=torch.int64))
     kinds: Counter[frozenset[int]] = field(default_factory=Counter)
 
     def add(self, counts: Tensor) -> None:
         """Count one label map more; counts: its pixels of each value, int64 ``(256,)`` (see :func:`count_values`)."""
         self.samples += 1
         self.pixels += counts
+        self.inside += (counts > 0) * (counts.sum() - counts[VOID])
         self.kinds[frozenset(counts.nonzero()[:, 0].tolist())] += 1
 
     @property
@@ -59,6 +63,13 @@ class Census:
             else f"{self.samples} label maps looked at (of {self.of})"
         )
         return f"{maps}: {len(self.classes)} of {self.labels.num_classes} classes occur, {_percent(self.void)} of the pixels is void"
+
+
+def shares(census: Census) -> str:
+    """The share of the pixels that each class has, in one line, the most frequent first."""
+    total = max(1, int(census.pixels.sum()))
+    order = sorted(census.classes, key=lambda index: -int(census.pixels[index]))
+    return listed([f"{census.labels.names[index]} {_percent(int(census.pixels[index]) / total)}" for index in order], _MOST)
 
 
 def count_values(labels: Tensor) -> Tensor:

@@ -1,29 +1,33 @@
-"""A user's own images and label maps, paired by stem (``street.jpg`` with ``street.png``), with the classes in ``classes.txt``.
+"""A user's own images and label maps, in the folders of whatever tool they come from.
 
-Three layouts are recognised by their folders:
+Three things are found, each in its own table: the folders (``layouts.py``), the list of classes (``classlists.py``), and what the pixels
+of a mask mean (``masks.py``). An image and its mask have the same name, or names that differ by one beginning or end throughout.
 
-- ``ImageSets/Segmentation/SPLIT.txt``, ``JPEGImages``, ``SegmentationClass``: Pascal VOC's;
-- ``SPLIT/images`` and ``SPLIT/masks`` for each split;
-- ``images`` and ``masks``, with a list of stems ``SPLIT.txt`` for each split. Without any list, every image goes to ``train`` or
-  ``val`` by a hash of its stem. So it stays in its split when others are added.
-
-A text file beside ``images`` is a list if it has a usual name of a split, or if one of its lines names an image. Notes are not lists.
+Splits are folders or lists. Without any, every image goes to ``train`` or ``val`` by a hash of its name. So it stays in its split when
+others are added. A text file beside the images is a list if it has a usual name of a split, or if one of its lines names an image.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
-from typing import Annotated
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
 from fcn.core.errors import UserError
-from fcn.core.labels import LabelSet
+from fcn.core.labels import VOID
 from fcn.core.registry import register
 from fcn.core.settings import inside
-from fcn.data.classes import read_classes
-from fcn.data.layouts import explained
+from fcn.data.classlists import Classes, find_classes, named_classes
+from fcn.data.coco import find_coco
+from fcn.data.drawn import Annotations, drawn
+from fcn.data.labelme import find_labelme
+from fcn.data.labelstudio import find_label_studio
+from fcn.data.layouts import Layout, find_layout, two_paths
+from fcn.data.masks import Masks, is_binary
+from fcn.data.matching import files_of, matched
 from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list, read_text
 from fcn.data.settings import Root
 from fcn.data.split import no_split
-from fcn.data.voc import voc_layout
+from fcn.data.unknown import explained
 
 _VAL_FRACTION = 0.2
 _USUAL_SPLITS = ("train", "val", "test", "trainval")
@@ -35,129 +39,201 @@ def folder(
     *,
     root: Root,
     val_fraction: Annotated[float, inside(0, 1)] | None = None,
-    classes: str = "classes.txt",
+    classes: str | None = None,
+    values: dict[int, str] | None = None,
+    reduce_zero_label: bool = False,
+    unknown: Literal["error", "void"] = "error",
+    image_pattern: str | None = None,
+    mask_pattern: str | None = None,
 ) -> Pairs:
     """Your own images and label maps; data/README.md shows the layouts.
 
     val_fraction: share of the images for validation if the folder has no split lists; null: 0.2.
-    classes: file in the folder with one class name per line.
+    classes: file in the folder with the class names; null: classes.txt, or the list of the tool that the folder is from.
+    values: class of each value in the masks, by name or index, as {0: background, 255: thing}; void: not counted.
+    reduce_zero_label: value 0 is void, and the classes begin at value 1 (as in ADE20K).
+    unknown: what a value or colour that is no class's means; void: not counted.
+    image_pattern: file names of the images, as {}_leftImg8bit.png; {} is the sample's name.
+    mask_pattern: file names of the masks, as {}_mask.png; with folders, as masks/{split}/{}.png.
 
-    Label maps hold class indices, and 255 for void. Raises
+    Label maps hold class indices, and 255 for void; or the colours of the classes. Raises
     FileNotFoundError and UserError, naming all that is missing, what is in excess or given twice, and the splits there are.
     """
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: set data.root to the folder of your images and label maps")
-    if not (root / classes).is_file() or not _has_layout(root):
-        raise FileNotFoundError(explained(root, classes, split))
-    labels = read_classes(root / classes)
-    voc = (root / "ImageSets" / "Segmentation").is_dir()
-    flat = not voc and (root / "images").is_dir()
-    lists = _lists(root, classes, split) if flat else []
-    if val_fraction is not None and (lists or not flat):
-        raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
-    if voc:
-        return voc_layout(root, split, labels)
-    if not flat:
-        return _folders(root, split, labels)
-    if lists:
-        return _listed(root, split, labels, lists)
-    return _hashed(root, split, _VAL_FRACTION if val_fraction is None else val_fraction, labels, classes)
-
-
-def _has_layout(root: Path) -> bool:
-    """Whether the folders of one of the known layouts are there."""
-    if (root / "ImageSets" / "Segmentation").is_dir():
-        return (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir()
-    if (root / "images").is_dir():
-        return (root / "masks").is_dir()
-    return any(path.is_dir() for path in root.glob("*/images"))
-
-
-def _listed(root: Path, split: str, labels: LabelSet, lists: list[str]) -> Pairs:
-    """``images``, ``masks`` and ``SPLIT.txt``; images that no list names are left out, and counted."""
-    if split not in lists:
-        alone = f", or take {lists[0]}.txt away: then images are split by a hash of their names" if len(lists) == 1 else ""
-        raise no_split(root, lists, split, f"add {split}.txt with one stem a line{alone}")
-    images, masks = _files(root)
-    source = root / f"{split}.txt"
-    pairs = pair_up(read_list(source), images, masks, source=str(source))
-    named = {line for name in lists for line in _lines(root / f"{name}.txt")}
-    unnamed = [stem for stem in images if stem not in named]
-    files = ", ".join(f"{name}.txt" for name in lists)
-    left = (
-        f"{root / 'images'}: {len(unnamed)} of {len(images)} images are in none of the lists {files} ('{unnamed[0]}', ...)"
-        if unnamed
-        else ""
-    )
-    return Pairs(pairs, labels, notes=[left] if left else [])
-
-
-def _hashed(root: Path, split: str, val_fraction: float, labels: LabelSet, classes: str) -> Pairs:
-    """``images`` and ``masks`` without lists: a stem is in ``val`` when its hash, as a fraction, is below ``val_fraction``."""
-    if not 0 < val_fraction < 1:
-        raise UserError(f"val_fraction={val_fraction} must be more than 0 and less than 1")
-    if split not in ("train", "val"):
-        raise UserError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
-    images, masks = _files(root)
-    pairs = _matched(root, images, masks)
-    chosen = [pair for pair in pairs if (_fraction(pair.name) < val_fraction) == (split == "val")]
-    if not chosen:
-        raise UserError(
-            f"none of the {len(pairs)} images in {root / 'images'} falls into {split} with val_fraction={val_fraction}: "
-            "choose another fraction, or write train.txt and val.txt with one stem a line"
+    annotated = find_annotated(root) if image_pattern is None and mask_pattern is None else None
+    if annotated is not None:
+        if values is not None or reduce_zero_label:
+            raise UserError(f"{root} has annotations of {annotated.kind}, not masks: leave out data.values and data.reduce_zero_label")
+        return _annotated(annotated, root, split, val_fraction)
+    layout = find_layout(root, image_pattern, mask_pattern)
+    listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
+    if layout is None or (listed is None and values is None):
+        raise FileNotFoundError(explained(root, classes or "classes.txt", split, layout))
+    known = _classes(listed, values, reduce_zero_label)
+    layout = _with_lists(layout, split, known.source)
+    pairs, notes = _pairs(layout, root, split, val_fraction, known.source)
+    if (
+        known.values is None
+        and not known.colored
+        and known.labels.num_classes == 2
+        and unknown == "error"
+        and is_binary(_all_masks(layout, root, pairs))
+    ):
+        first, second = known.labels.names
+        known = known._replace(values={0: 0, VOID: 1})
+        notes.append(
+            f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
+            f"if it is void, give data.values={{0: {first}, 1: {second}, 255: void}}"
         )
+    masks = Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
+    return Pairs(pairs, known.labels, masks=masks, notes=notes)
+
+
+def find_annotated(root: Path) -> Annotations | None:
+    """Annotations that are to be drawn. A folder of masks counts for more, but for Label Studio's, of which several belong to an image."""
+    found = find_label_studio(root)
+    if found is None and find_layout(root) is None:
+        found = find_coco(root) or find_labelme(root)
+    return found
+
+
+def _annotated(found: Annotations, root: Path, split: str, val_fraction: float | None) -> Pairs:
+    """A split of annotations that are drawn."""
+    if "" in found.splits:
+        pairs, labels = drawn(root, found, "")
+        return Pairs(_by_lot(pairs, root, root, split, val_fraction), labels)
+    if val_fraction is not None:
+        raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
+    if split not in found.splits:
+        raise no_split(root, sorted(found.splits), split, "export that split too")
+    return Pairs(*drawn(root, found, split))
+
+
+def _classes(listed: Classes | None, values: Mapping[int, str] | None, reduce_zero_label: bool) -> Classes:
+    """The classes as the file lists them, with the values that the user gave."""
+    if reduce_zero_label and values is not None:
+        raise UserError("data.values and data.reduce_zero_label are two ways to say what a value means: give one of them")
+    if values is not None:
+        return named_classes(values, listed.labels if listed else None)
+    assert listed is not None
+    if reduce_zero_label:
+        return listed._replace(values={0: VOID, VOID: VOID} | {index + 1: index for index in range(listed.labels.num_classes)})
+    return listed
+
+
+def _pairs(layout: Layout, root: Path, split: str, val_fraction: float | None, classes: str) -> tuple[list[Pair], list[str]]:
+    """The pairs of a split, and what is to be told of files beside them."""
+    hashed = "" in layout.places and (not layout.lists or "" in layout.lists)
+    if val_fraction is not None and not hashed:
+        raise UserError(f"val_fraction={val_fraction} is for folders without splits, and {root} has its own: leave it out")
+    if hashed:
+        return _hashed(layout, root, split, val_fraction, classes)
+    if "" in layout.places:
+        return _listed(layout, root, split)
+    if split not in layout.places:
+        place = next(iter(layout.places.values()))
+        add = f"{split}/{place.images.name} and {split}/{place.masks.name}" if place.images.parent.parent == root else f"a folder {split}"
+        raise no_split(root, sorted(layout.places), split, f"add {add}")
+    images, masks = files_of(layout.places[split])
+    return matched(layout.places[split], images, masks), _notes(images, masks)
+
+
+def _listed(layout: Layout, root: Path, split: str) -> tuple[list[Pair], list[str]]:
+    """The pairs that a list names; images that no list names are left out, and counted."""
+    where = next(iter(layout.lists.values())).parent
+    below = where != root
+    if split not in layout.lists:
+        alone = f", or take {next(iter(layout.lists))}.txt away: then images are split by a hash of their names"
+        mend = f"write {split}.txt with one stem a line" if below else f"add {split}.txt with one stem a line"
+        raise no_split(where, layout.splits, split, mend + (alone if len(layout.lists) == 1 and not below else ""))
+    source = layout.lists[split]
+    lines = read_list(source)
+    if two_paths(lines[0], root) is not None:
+        return _two_paths(lines, root, source), []
+    images, masks = files_of(layout.places[""])
+    pairs = pair_up([_stem(line, images) for line in lines], images, masks, source=str(source))
+    if below:  # Pascal VOC, whose folders hold more than what is labelled
+        return pairs, []
+    named = {_stem(line, images) for path in layout.lists.values() for line in _lines(path)}
+    unnamed = [stem for stem in images if stem not in named]
+    files = ", ".join(path.name for path in layout.lists.values())
+    left = (
+        f"{images.folder}: {len(unnamed)} of {len(images)} images are in none of the lists {files} ('{unnamed[0]}', ...)" if unnamed else ""
+    )
+    return pairs, [left] if left else []
+
+
+def _two_paths(lines: list[str], root: Path, source: Path) -> list[Pair]:
+    """Pairs from lines of an image's and a mask's path, from ``root`` or absolute."""
+    pairs = []
+    for line in lines:
+        paths = two_paths(line, root)
+        if paths is None:
+            raise FileNotFoundError(f"{source}: the line '{line}' does not name two files in {root}: an image and its label map")
+        image, mask = paths
+        inside_root = image.relative_to(root) if image.is_relative_to(root) else image
+        pairs.append(Pair(inside_root.with_suffix("").as_posix(), str(image), str(mask)))
+    return pairs
+
+
+def _hashed(layout: Layout, root: Path, split: str, val_fraction: float | None, classes: str) -> tuple[list[Pair], list[str]]:
+    """Pairs without lists that tell splits apart."""
+    place = layout.places[""]
+    images, masks = files_of(place)
+    if "" in layout.lists:
+        source = layout.lists[""]
+        pairs = pair_up([_stem(line, images) for line in read_list(source)], images, masks, source=str(source))
+    else:
+        pairs = matched(place, images, masks)
+    chosen = _by_lot(pairs, root, place.images, split, val_fraction)
     texts = [path.name for path in _texts(root, classes) if path.stem.lower() not in ("readme", "license")]
     stray = f"{root}: no line of {', '.join(texts)} names an image, so there is no list: images go to train or val by a hash of their names"
-    return Pairs(chosen, labels, notes=_notes(images, masks) + ([stray] if texts else []))
+    return chosen, _notes(images, masks) + ([stray] if texts else [])
 
 
-def _folders(root: Path, split: str, labels: LabelSet) -> Pairs:
-    """``SPLIT/images`` and ``SPLIT/masks``."""
-    splits = sorted(path.parent.name for path in root.glob("*/images") if path.is_dir())
-    if split not in splits:
-        raise no_split(root, splits, split, f"add {split}/images and {split}/masks")
-    images, masks = _files(root / split)
-    return Pairs(_matched(root / split, images, masks), labels, notes=_notes(images, masks))
-
-
-def _files(base: Path) -> tuple[Files, Files]:
-    images, masks = files_by_stem(base / "images"), files_by_stem(base / "masks")
-    if not images:
-        more = f"; it holds {images.kinds()}" if images.passed else ""
-        raise UserError(f"{base / 'images'} holds no picture of a kind that is read ({', '.join(images.suffixes)}){more}")
-    return images, masks
-
-
-def _matched(base: Path, images: Files, masks: Files) -> list[Pair]:
-    """All pairs of ``images`` and ``masks``, none left over."""
-    pairs = pair_up(images, images, masks, source=str(base))
-    alone = [masks[stem] for stem in masks if stem not in images]
-    if alone:
-        more = f"; {images.kinds()} in it {'is' if len(images.passed) == 1 else 'are'} not read" if images.passed else ""
-        raise FileNotFoundError(
-            f"{alone[0]} has no image of its name in {base / 'images'} ({len(alone)} such{more}): add it, or take the map away"
+def _by_lot(pairs: list[Pair], root: Path, images: Path, split: str, val_fraction: float | None) -> list[Pair]:
+    """The pairs of a split by lot: a name is in ``val`` when its hash, as a fraction, is below ``val_fraction``."""
+    share = _VAL_FRACTION if val_fraction is None else val_fraction
+    if not 0 < share < 1:
+        raise UserError(f"val_fraction={share} must be more than 0 and less than 1")
+    if split not in ("train", "val"):
+        raise UserError(f"{root} has no lists, so its splits are train and val, not '{split}': add {split}.txt with one stem a line")
+    chosen = [pair for pair in pairs if (_fraction(pair.name) < share) == (split == "val")]
+    if not chosen:
+        raise UserError(
+            f"none of the {len(pairs)} images in {images} falls into {split} with val_fraction={share}: "
+            "choose another fraction, or write train.txt and val.txt with one stem a line"
         )
-    return pairs
+    return chosen
 
 
 def _notes(*folders: Files) -> list[str]:
     return [note for files in folders if (note := files.note())]
 
 
-def _lists(root: Path, classes: str, split: str) -> list[str]:
-    """The splits that have a list: ``SPLIT.txt`` of a usual name, of the split that is asked for, or with a line that names an image."""
-    images = files_by_stem(root / "images")
+def _with_lists(layout: Layout, split: str, classes: str) -> Layout:
+    """The layout with those text files only that are lists: of a usual name, of the split that is asked for, or with a line that names an
+    image."""
+    if layout.sure or not layout.lists:
+        return layout
+    place = layout.places[""]
+    root = next(iter(layout.lists.values())).parent
+    images = files_by_stem(place.images, pattern=place.image)
 
     def is_list(path: Path) -> bool:
-        return path.stem in (*_USUAL_SPLITS, split) or any(line in images or Path(line).stem in images for line in _lines(path))
+        if path.stem in (*_USUAL_SPLITS, split):
+            return True
+        return any(_stem(line, images) in images or two_paths(line, root) is not None for line in _lines(path))
 
-    return [path.stem for path in _texts(root, classes) if is_list(path)]
+    texts = _texts(root, classes)
+    return layout._replace(lists={name: path for name, path in layout.lists.items() if path in texts and is_list(path)})
 
 
 def _texts(root: Path, classes: str) -> list[Path]:
-    """The text files beside ``images``, but for the list of classes and hidden ones."""
-    return [path for path in sorted(root.glob("*.txt")) if not path.name.startswith(".") and path.name.lower() != classes.lower()]
+    """The text files beside the images, but for the list of classes and hidden ones."""
+    return [path for path in sorted(root.glob("*.txt")) if not path.name.startswith(".") and str(path).lower() != classes.lower()]
 
 
 def _lines(path: Path) -> list[str]:
@@ -168,6 +244,24 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
+def _stem(line: str, images: Mapping[str, str]) -> str:
+    """The name of the image that a line of a list stands for: the name itself, or the path of the file."""
+    path = PurePosixPath(line)
+    without = path.with_suffix("").as_posix() if path.name else line
+    return next((word for word in (line, without, path.stem) if word in images), line)
+
+
 def _fraction(stem: str) -> float:
     """A number in 0..1 that depends on the stem alone."""
     return int.from_bytes(sha256(stem.encode()).digest()[:8], "big") / 2**64
+
+
+def _all_masks(layout: Layout, root: Path, pairs: list[Pair]) -> list[str]:
+    """The masks of all splits, so that each split is read in the same way; where another split has faults, those of this one."""
+    found: list[str] = []
+    for place in layout.places.values():
+        try:
+            found += files_of(place)[1].values()
+        except (UserError, OSError):
+            continue
+    return sorted(found) or [pair.labels for pair in pairs]

@@ -1,11 +1,13 @@
-"""From one label map in a file to one tensor of raw indices.
+"""From one label map in a file to one tensor of raw indices, or of colours.
 
-A label map is what the file stores: the *indices* of a palette picture, not its colours. Lossy formats are refused.
+A label map is what the file stores: the *indices* of a palette picture, and its colours beside them. Lossy formats are refused.
+``masks.py`` turns both into classes.
 """
 
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +21,31 @@ from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".pbm", ".pnm", ".tga")
 _LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "WEBP": "WebP", "AVIF": "AVIF"}
 _LOSSY_IN_TIFF = {"jpeg": "JPEG", "tiff_jpeg": "JPEG", "webp": "WebP"}
+_COLORS = ("RGB", "RGBA")
 _MEND = "convert it to a palette or grayscale PNG whose values are the indices of the classes"
+
+
+class Raw(NamedTuple):
+    """What the file of a label map holds.
+
+    values: uint8 ``(H, W)``, or colours uint8 ``(H, W, 3)`` in RGB. palette: the colours of the values, uint8 ``(count, 3)``, if the
+    file has any.
+    """
+
+    values: Tensor
+    palette: np.ndarray | None = None
 
 
 def read_labels(path: str | PathLike[str]) -> Tensor:
     """The raw values of a label map: uint8 ``(H, W)``, the indices of a palette picture, the gray values of any other.
+
+    Raises as :func:`read_raw` does, and UserError for colours.
+    """
+    return _read(path, colors=False).values
+
+
+def read_raw(path: str | PathLike[str]) -> Raw:
+    """The raw values of a label map, or its colours. Transparency is left out.
 
     With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits are read if they fit in 0..255. ``.mat`` is read as SBD's
     ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag is part of the
@@ -32,13 +54,17 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for
 
     - a damaged file, several pages or frames,
-    - colours or fractions in place of indices, and values outside of 0..255,
+    - fractions in place of indices, and values outside of 0..255,
     - lossy formats (JPEG smears values), and a GIF of colours (encoders number them anew).
     """
+    return _read(path, colors=True)
+
+
+def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
     if Path(path).suffix.lower() == ".mat":
-        return _read_sbd(path)
+        return Raw(_read_sbd(path))
     with opened(path) as picture:
-        reason = _no_label_map(picture)
+        reason = _no_label_map(picture, colors)
         if reason:
             raise UserError(f"{path} {reason}: {_MEND}")
         count = frames(picture, path)
@@ -47,7 +73,10 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
             raise UserError(f"{path} holds {count} {kind}, and a label map is one picture: save the one that is meant as a file of its own")
         layout, top = raw_mode(picture), _unstretched(picture)
         decode(picture, path, count=True)
+        if picture.mode in _COLORS:
+            return Raw(torch.from_numpy(np.array(picture.convert("RGB"))))
         values = np.array(picture)
+        palette = _palette(picture)
         if picture.format == "GIF" and picture.mode == "P" and _renumbered(picture, values):
             raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
@@ -59,10 +88,15 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
             if top >= 255
             else f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}"
         )
-    return torch.from_numpy(values.astype(np.uint8, copy=False))
+    return Raw(torch.from_numpy(values.astype(np.uint8, copy=False)), palette)
 
 
-def _no_label_map(picture: Image.Image) -> str | None:
+def _palette(picture: Image.Image) -> np.ndarray | None:
+    """The colours of a palette picture, as many as the file gives: uint8 ``(count, 3)``."""
+    return np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3) if picture.mode == "P" else None
+
+
+def _no_label_map(picture: Image.Image, colors: bool) -> str | None:
     """Why an opened picture cannot be a label map, as the rest of a sentence after the file's name; None where it can."""
     lossy = _LOSSY.get(picture.format or "")
     if picture.format == "TIFF":
@@ -77,7 +111,7 @@ def _no_label_map(picture: Image.Image) -> str | None:
             return "holds signed values of 8 bits"
     if picture.mode == "F":
         return "holds fractions (floating point) where class indices are expected"
-    if picture.mode not in ("1", "L", "P", "I") and not picture.mode.startswith("I;16"):
+    if picture.mode not in ("1", "L", "P", "I", *(_COLORS if colors else ())) and not picture.mode.startswith("I;16"):
         return f"holds colours ({picture.mode}) where class indices are expected"
     return None
 

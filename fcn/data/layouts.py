@@ -1,158 +1,215 @@
-"""A folder in another layout than those of ``data=folder``: what it looks like, and all that it lacks, in one message.
+"""Folders as tools export them: where the images are, where their masks are, and which belongs to which split.
 
-Each annotation tool has its own folders. A user should get one message with everything to change, not one message per run.
+``LAYOUTS`` is the table: each entry looks at a folder and says what it found, or nothing. A layout never reads pixels. ``folder.py`` makes
+pairs of what a layout found.
 """
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID
-from fcn.core.names import listed
-from fcn.data.labelmaps import read_labels
-from fcn.data.pairs import Files, files_by_stem
+from fcn.data.images import IMAGE_SUFFIXES
 
-LAYOUTS = (
-    "images/ and masks/, or train/images, train/masks, val/images and val/masks, "
-    "or JPEGImages, SegmentationClass and ImageSets/Segmentation"
+IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "frames", "rgb", "inputs", "input", "x")
+MASKS = (
+    *("masks", "mask", "labels", "label", "segmentationclasspng", "segmentationclass", "annotations", "annotation", "annot"),
+    *("ground_truth", "groundtruth", "gt", "labelids", "segmentations", "segmentation", "seg", "targets", "target", "y"),
 )
-_SAMPLE = 10  # label maps whose values are looked at
-_SHOWN = 12  # names listed before "and so on"
+SPLITS = ("train", "val", "test", "trainval", "training", "valid", "validation")
+_BESIDE = ("annot", "_annot", "_masks", "_mask", "_labels", "_label", "_gt")  # train and trainannot, of CamVid's kind
+_MIXED = "{}_mask"  # masks beside their images, of Roboflow's kind
 
 
-class _Look(NamedTuple):
-    """A layout of another tool: globs that all match something in it, its name, and what to change."""
+class Place(NamedTuple):
+    """Folders of images and masks, and the patterns of their file names, in which ``{}`` is the name of the sample."""
 
-    globs: tuple[str, ...]
+    images: Path
+    masks: Path
+    image: str = "{}"
+    mask: str = "{}"
+
+
+class Layout(NamedTuple):
+    """What was found in a folder.
+
+    places: by split; under "" one place for all splits, which lists or a hash of the names tell apart.
+    lists: the list of each split for the place ""; under "" one list of all samples.
+    sure: whether the lists are lists for certain; else they are texts that may be notes.
+    """
+
     name: str
-    change: str
+    places: Mapping[str, Place]
+    lists: Mapping[str, Path] = {}
+    sure: bool = False
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that the folder itself has; none where a hash of the names makes train and val."""
+        return sorted(self.lists if "" in self.places else self.places)
 
 
-_LOOKS = (
-    _Look(
-        ("leftImg8bit", "gtFine"), "Cityscapes", "copy images and *_labelTrainIds.png, under one name each, to SPLIT/images and SPLIT/masks"
-    ),
-    _Look(
-        ("images/training", "annotations/training"),
-        "ADE20K's challenge",
-        "move them to train/images and train/masks; value 0 is 'other' in it",
-    ),
-    _Look(("imagesTr", "labelsTr"), "nnU-Net", "move imagesTr to images (without _0000 in the names) and labelsTr to masks"),
-    _Look(("trainannot", "train.txt"), "CamVid of the SegNet tutorial", "use data=camvid"),
-    _Look(("VOCdevkit/VOC*",), "Pascal VOC's devkit", "use data=voc2012, or the folder VOCdevkit/VOC2012 as the root"),
-    _Look(
-        ("labelmap.txt", "SegmentationClass"), "CVAT's 'Segmentation mask'", "its masks hold colours: write class indices in their place"
-    ),
-    _Look(("JPEGImages", "SegmentationClass*"), "labelme2voc or VOC", "rename JPEGImages to images and the folder of .png masks to masks"),
-    _Look(
-        ("*/*_mask.png",),
-        "Roboflow's semantic masks",
-        "move SPLIT/NAME.jpg to SPLIT/images, and NAME_mask.png to SPLIT/masks/NAME.png; take data.val=valid",
-    ),
-    _Look(("annotations/*.json",), "COCO", "its annotations are polygons in .json: draw them into label maps first"),
-    _Look(("labels/*.txt",), "YOLO", "its labels are text: draw them into label maps first"),
-    _Look(("labels/*/*.txt",), "YOLO", "its labels are text: draw them into label maps first"),
-    _Look(("*.json", "*.[jJ][pP]*"), "labelme", "its annotations are polygons in .json: export label maps, for example with labelme2voc"),
-    _Look(("*_mask.png",), "images and masks in one folder", "move the images to images/ and NAME_mask.png to masks/NAME.png"),
-)
-_IMAGES = ("image", "imgs", "img", "imgs_png", "photos", "pictures", "jpegimages", "rgb", "inputs", "input", "x", "frames")
-_MASKS = (
-    "mask", "label", "labels", "annotations", "annotation", "annot", "gt", "groundtruth", "ground_truth", "labelids", "segmentation",
-    "segmentations", "segmentationclass", "segmentationclasspng", "seg", "targets", "target", "y",
-)  # fmt: skip
-_CLASS_LISTS = (
-    "class_names.txt", "labels.txt", "label.txt", "names.txt", "labelmap.txt", "label_colors.txt", "_classes.csv", "*/_classes.csv",
-    "classes.csv", "class_dict.csv", "classes.json", "dataset.json", "*.names", "data.yaml", "*.yaml", "*objectInfo150.txt",
-)  # fmt: skip
-
-
-def explained(root: Path, classes: str, split: str) -> str:
-    """What ``root`` looks like, everything that it lacks, and what was found there, in a few sentences."""
-    missing = list(_missing(root, classes, split))
-    parts = ["; ".join(missing)]
-    look = next((look for look in _LOOKS if all(any(root.glob(pattern)) for pattern in look.globs)), None)
-    parts += _renames(root) if look is None else [f"It looks like {look.name}: {look.change}"]
-    parts += _values(root)
-    parts.append(f"Found there: {_contents(root)}")
-    return ". ".join(parts)
-
-
-def _missing(root: Path, classes: str, split: str) -> Iterator[str]:
-    inner = [path for path in _visible(root) if path.is_dir()]
-    one_deeper = len(inner) == 1 and inner[0].name not in (split, "images", "train", "val")
-    deeper = inner[0] if one_deeper and any((inner[0] / name).is_dir() for name in ("images", "ImageSets", "train")) else None
-    if deeper is not None:
-        yield f"perhaps {deeper} is the folder that is meant"
-    if not (root / classes).is_file():
-        other = sorted({str(path.relative_to(root)) for pattern in _CLASS_LISTS for path in root.glob(pattern) if path.is_file()})
-        more = f" ({', '.join(other[:3])} may have the names; their forms differ)" if other else ""
-        yield f"there is no list of classes {root / classes}: write one, with one class name a line in the order of their indices{more}"
-    lists = root / "ImageSets" / "Segmentation"
-    if lists.is_dir():
-        bases, names = [root], ("JPEGImages", "SegmentationClass")
-        known = list_names(lists)
-        absent = sorted({split, "train", "val"} - {*known})
-        if absent:
-            yield (
-                f"{lists} has the splits {', '.join(known) or 'none'}, not {' and '.join(absent)}: write their lists, one stem a line, "
-                "or choose others with data.train and data.val"
+def find_layout(root: Path, image: str | None = None, mask: str | None = None) -> Layout | None:
+    """The layout of a folder; None for one that is not known. image, mask: patterns of file names that the user gave."""
+    for pattern, setting in ((image, "image_pattern"), (mask, "mask_pattern")):
+        if pattern is not None and pattern.rpartition("/")[2].count("{}") != 1:
+            raise UserError(
+                f"data.{setting}={pattern} needs {{}} once in the file's name, where the name of the sample stands, as {{}}_mask.png"
             )
-    else:
-        below = sorted(path.parent for path in root.glob("*/images") if path.parent.name in (split, "train", "val"))
-        bases, names = ([root] if (root / "images").is_dir() else below), ("images", "masks")
-    for base in bases:
-        lacking = [str(base / name) for name in names if not (base / name).is_dir()]
-        if lacking:
-            yield f"there is no folder {' and no '.join(lacking)}"
-    if not bases and deeper is None and not any(root.glob("*/images")):
-        yield f"{root} has none of the known layouts: give it {LAYOUTS}"
+    if image is not None and mask is not None and "/" in image and "/" in mask:
+        return _patterns(root, image, mask)
+    if "/" in (image or "") + (mask or ""):
+        raise UserError(
+            "data.image_pattern and data.mask_pattern need folders both, or none: as images/{split}/{}.jpg and masks/{split}/{}.png"
+        )
+    found = next((layout for look in LAYOUTS if (layout := look(root)) is not None), None)
+    if found is None or (image is None and mask is None):
+        return found
+    places = {split: place._replace(image=image or place.image, mask=mask or place.mask) for split, place in found.places.items()}
+    return found._replace(places=places)
 
 
-def _renames(root: Path) -> Iterator[str]:
-    """Folders of images or masks under another usual name, in ``root`` and one below."""
-    for base in (root, *(path for path in _visible(root) if path.is_dir())):
-        inside = {path.name.lower(): path for path in _visible(base) if path.is_dir()}
-        if base != root and not {*_IMAGES, "images"} & inside.keys():
-            continue  # a folder of masks that has folders, say
-        for usual, others in (("images", _IMAGES), ("masks", _MASKS)):
-            alike = next((inside[name] for name in others if name in inside), None)
-            if usual not in inside and alike is not None:
-                yield f"{alike} may be what is read as {base / usual}: rename it"
+def _voc(root: Path) -> Layout | None:
+    """Pascal VOC, and CVAT's "Segmentation mask": lists in ImageSets/Segmentation."""
+    lists = root / "ImageSets" / "Segmentation"
+    if not (lists.is_dir() and (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir()):
+        return None
+    found = {path.stem: path for path in visible(lists) if path.suffix == ".txt"}
+    alone = len(found) == 1 and next(iter(found)) not in SPLITS  # CVAT's "default": all images, of which a hash makes train and val
+    place = Place(root / "JPEGImages", root / "SegmentationClass")
+    return Layout("Pascal VOC", {"": place}, {"": next(iter(found.values()))} if alone else found, sure=True)
 
 
-def _values(root: Path) -> Iterator[str]:
-    """What the first label maps hold, where they are in their place: they are the next thing that may be wrong."""
-    folder = next((path for path in (root / "masks", root / "train" / "masks", root / "SegmentationClass") if path.is_dir()), None)
-    if folder is None:
-        return
+def _splits(root: Path) -> Layout | None:
+    """``SPLIT/images`` and ``SPLIT/masks``."""
+    if folders(root, IMAGES):
+        return None
+    places = {}
+    for base in visible(root):
+        images = folders(base, IMAGES) if base.is_dir() else None
+        if images:
+            places[base.name] = Place(images, masks_in(base) or base / "masks")
+    return Layout("a folder for each split", places) if places else None
+
+
+def _flat(root: Path) -> Layout | None:
+    """``images`` and ``masks``, with a folder in both for each split or all together."""
+    images, masks = folders(root, IMAGES), masks_in(root)
+    if images is None or masks is None:
+        return None
+    inner = [path.name for path in visible(images) if path.is_dir() and path.name.lower() in SPLITS]
+    if inner and not any(is_picture(path) for path in visible(images)):
+        return Layout("images and masks with a folder for each split", {name: Place(images / name, masks / name) for name in inner})
+    return Layout("images and masks", {"": Place(images, masks)}, _lists(root))
+
+
+def _beside(root: Path) -> Layout | None:
+    """``train`` and ``trainannot``, ``train`` and ``train_labels``, and so on."""
+    places = {}
+    for base in visible(root):
+        masks = next((path for end in _BESIDE if (path := base.with_name(base.name + end)).is_dir()), None)
+        if base.is_dir() and masks is not None:
+            places[base.name] = Place(base, masks)
+    suffix = "_L" if all(any(place.masks.glob("*_L.*")) for place in places.values()) else ""
+    return (
+        Layout("SPLIT and a folder of masks beside it", {k: v._replace(mask="{}" + suffix) for k, v in places.items()}) if places else None
+    )
+
+
+def _mixed(root: Path) -> Layout | None:
+    """``NAME.jpg`` and ``NAME_mask.png`` in one folder: Roboflow's semantic masks, with a folder for each split, or all together."""
+    inner = {base.name: Place(base, base, mask=_MIXED) for base in visible(root) if base.is_dir() and any(base.glob("*_mask.*"))}
+    if inner:
+        return Layout("Roboflow's semantic masks", inner)
+    if any(root.glob("*_mask.*")):
+        return Layout("images and masks in one folder", {"": Place(root, root, mask=_MIXED)}, _lists(root))
+    return None
+
+
+def _nnunet(root: Path) -> Layout | None:
+    """nnU-Net's raw data: ``imagesTr/NAME_0000.png`` and ``labelsTr/NAME.png``."""
+    if not ((root / "imagesTr").is_dir() and (root / "labelsTr").is_dir()):
+        return None
+    return Layout("nnU-Net", {"": Place(root / "imagesTr", root / "labelsTr", image="{}_0000")})
+
+
+def _two_paths(root: Path) -> Layout | None:
+    """Lists of an image's and a mask's path a line, and no folders of a known name."""
+    lists = {name: path for name, path in _lists(root).items() if two_paths(first_line(path), root)}
+    return Layout("lists of two paths", {"": Place(root, root)}, lists, sure=True) if lists else None
+
+
+LAYOUTS: tuple[Callable[[Path], Layout | None], ...] = (_voc, _nnunet, _two_paths, _flat, _splits, _beside, _mixed)
+
+
+def _patterns(root: Path, image: str, mask: str) -> Layout:
+    """The layout that two patterns with folders describe; ``{split}`` is the folder of a split."""
+    (image_folder, _, image_name), (mask_folder, _, mask_name) = image.rpartition("/"), mask.rpartition("/")
+    if ("{split}" in image_folder) != ("{split}" in mask_folder):
+        raise UserError(f"data.image_pattern={image} and data.mask_pattern={mask} need {{split}} both, or none")
+
+    def place(split: str) -> Place:
+        return Place(root / image_folder.replace("{split}", split), root / mask_folder.replace("{split}", split), image_name, mask_name)
+
+    if "{split}" not in image_folder:
+        return Layout("patterns", {"": place("")}, _lists(root))
+    before, _, after = image_folder.partition("{split}")
+    splits = [path.name for path in visible(root / before) if (path / after.lstrip("/")).is_dir()] if (root / before).is_dir() else []
+    if not splits:
+        raise FileNotFoundError(f"data.image_pattern={image} fits no folder in {root}")
+    return Layout("patterns", {split: place(split) for split in splits})
+
+
+def two_paths(line: str, root: Path) -> tuple[Path, Path] | None:
+    """The two files that a line of a list names, from ``root`` or as they stand; None where it does not name two files that are there."""
+    words = [word.strip() for word in (re.split(r"[\t,;]", line) if re.search(r"[\t,;]", line) else line.split()) if word.strip()]
+    if len(words) != 2:
+        return None
+    paths = [next((path for path in (root / word.lstrip("/"), Path(word)) if path.is_file()), None) for word in words]
+    return (paths[0], paths[1]) if paths[0] is not None and paths[1] is not None else None
+
+
+def first_line(path: Path) -> str:
+    """The first line of a text that is not blank; empty for what is no text."""
     try:
-        maps = files_by_stem(folder)
-        paths = list(maps.values())[:_SAMPLE]
-        found = sorted({value for path in paths for value in read_labels(path).unique().tolist()})
-    except (UserError, OSError) as error:
-        yield str(error)
-        return
-    if found:
-        first = listed(map(str, found), _SHOWN)
-        meaning = "they look like binary masks: write 1 in place of 255" if found == [0, VOID] else "the others are indices of classes"
-        yield f"The first {len(paths)} label maps in {folder} hold the values {first} (255 is void; {meaning})"
-    elif maps.passed:
-        yield f"{folder} holds {maps.kinds()}, of which none is read as a label map"
+        with open(path, encoding="utf-8") as file:
+            return next((line.strip() for line in file if line.strip()), "")
+    except (OSError, ValueError):
+        return ""
 
 
-def _contents(root: Path) -> str:
-    names = [path.name + ("/" if path.is_dir() else "") for path in _visible(root)]
-    folders = [name for name in names if name.endswith("/")]
-    files = Files(root, {}, [name for name in names if not name.endswith("/")], ())
-    shown = ", ".join(folders[:_SHOWN]) + (f" and {len(folders) - _SHOWN} folders more" if len(folders) > _SHOWN else "")
-    return ", ".join(part for part in (shown, files.kinds()) if part) or "nothing"
+def folders(base: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder in ``base`` with the first of the names, in either case."""
+    inside = {path.name.lower(): path for path in visible(base) if path.is_dir()}
+    return next((inside[name] for name in names if name in inside), None)
+
+
+def masks_in(base: Path) -> Path | None:
+    """The folder of masks in ``base``: of a usual name, with pictures in it (tools keep texts and JSON under the same names)."""
+    names = [name for name in MASKS if (path := folders(base, (name,))) is not None and (name == "masks" or _holds_pictures(path))]
+    return folders(base, tuple(names))
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(is_picture(Path(name)) for _, _, names in os.walk(folder) for name in names)
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def visible(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, sorted, without hidden files."""
+    return iter(sorted(path for path in folder.iterdir() if not path.name.startswith(".")))
 
 
 def list_names(folder: Path) -> list[str]:
     """The splits that have a list ``SPLIT.txt`` in a folder, sorted."""
-    return [path.stem for path in _visible(folder) if path.suffix == ".txt"]
+    return [path.stem for path in visible(folder) if path.suffix == ".txt"]
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _lists(root: Path) -> dict[str, Path]:
+    """The text files in ``root`` that may be lists, by name; ``folder.py`` tells notes from lists."""
+    return {path.stem: path for path in visible(root) if path.suffix == ".txt"}

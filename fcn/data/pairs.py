@@ -7,10 +7,11 @@ EXIF orientation is applied to the image, not to the label map. A quarter turn w
 For a half turn or a mirror image the sizes would not show it, and one rule must hold for all.
 """
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from os import PathLike, scandir
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed, shown
 from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
-from fcn.data.labelmaps import read_labels
+from fcn.data.masks import Masks
 
 _SHOWN = 5  # names listed in a message before "and so on"
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of pictures
@@ -42,29 +43,29 @@ class Pairs:
     255 to void). Item ``i`` is an image, uint8 ``(3, H, W)``, and its label map, uint8 ``(H, W)`` of class indices or ``VOID``.
     ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
 
+    ``masks`` reads the label maps, see :class:`~fcn.data.masks.Masks`; by default by ``values``.
+
     Raises UserError for repeated names, and on reading one that names the files: for a file that cannot be decoded, sizes that differ, and
-    a raw value that is neither class nor void.
+    a raw value or colour that is neither class nor void.
     """
 
     def __init__(
-        self, pairs: Iterable[Pair], labels: LabelSet, values: Mapping[int, int] | None = None, *, notes: Iterable[str] = ()
+        self,
+        pairs: Iterable[Pair],
+        labels: LabelSet,
+        values: Mapping[int, int] | None = None,
+        *,
+        masks: Masks | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         self.pairs = tuple(pairs)
         self.labels = labels
         self.notes = tuple(notes)
+        self.masks = Masks(labels, values) if masks is None else masks
         self.names = tuple(pair.name for pair in self.pairs)
         repeated = _repeated(self.names)
         if repeated:
             raise UserError(f"samples must have unique names; given more than once: {_listed(repeated)}")
-        identity = {index: index for index in (*range(labels.num_classes), VOID)}
-        values = identity if values is None else values
-        wrong = sorted(set(values.values()) - identity.keys())
-        if wrong or not all(0 <= raw <= 255 for raw in values):
-            raise UserError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
-        self._allowed = bytes(sorted(values))
-        used = set(values.values())
-        self._strange = next((value for value in range(256) if value not in used), VOID)  # without one, no raw value is strange
-        self._table = bytes(values.get(raw, self._strange) for raw in range(256))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -74,62 +75,57 @@ class Pairs:
         image = read_image(pair.image)
         if not pair.labels:
             return image, torch.full(image.shape[1:], VOID, dtype=torch.uint8)
-        labels = read_labels(pair.labels)
+        labels = self.masks.read(pair.labels)
         if image.shape[1:] != labels.shape:
             raise UserError(_size_message(pair, image, labels))
-        return image, self._classes(labels, pair)
+        return image, labels
 
     def truth(self, index: int) -> Tensor:
         """The label map of item ``index``, whose image is not read: neither that it can be decoded nor its size is checked."""
         pair = self.pairs[index]
         if not pair.labels:
             raise UserError(f"there is no label map for '{pair.name}': the truth of this split is not public; use another split")
-        return self._classes(read_labels(pair.labels), pair)
+        return self.masks.read(pair.labels)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return (self[index] for index in range(len(self)))
 
-    def _classes(self, raw: Tensor, pair: Pair) -> Tensor:
-        """Raw values to class indices; ``bytes.translate`` is the fastest table look-up at hand."""
-        data = raw.numpy().tobytes()
-        classes = bytearray(data.translate(self._table))
-        strange = -1 if len(self._allowed) == 256 else classes.find(self._strange)
-        if strange >= 0:
-            row, column = divmod(strange, raw.shape[1])
-            raise UserError(
-                f"{pair.labels} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
-                f"allowed are {_ranges(self._allowed)}: correct the label map or the list of classes{self._guess(raw)}"
-            )
-        return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
-
-    def _guess(self, raw: Tensor) -> str:
-        """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""
-        found = [value for value in raw.unique().tolist() if value != VOID]
-        count, most = self.labels.num_classes, found[-1]
-        if count == 2 and len(found) == 2 and found[0] == 0 and most > count:
-            return f". It looks like a binary mask of 0 and {most}: write 1 in place of {most}"
-        if most == count:
-            return f". Values up to {most} need {most + 1} classes: is the line of value 0 (background) missing, or do values begin at 1?"
-        if len(found) > max(16, 2 * count):
-            return f". It holds {len(found)} different values: was it resized with interpolation, or saved as JPEG once?"
-        return ""
-
 
 class Files(dict[str, str]):
-    """The files of one ``folder`` by stem; ``passed``: the names of what else lies there, folders with a slash, hidden ones left out."""
+    """The files of one ``folder`` by name.
 
-    def __init__(self, folder: str | PathLike[str], found: Mapping[str, str], passed: Sequence[str], suffixes: Collection[str]) -> None:
+    passed: the names of what else lies there and is not read, folders with a slash, hidden ones left out. unfit: readable files whose names
+    do not fit the ``pattern``.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        found: Mapping[str, str],
+        passed: Sequence[str],
+        suffixes: Collection[str],
+        unfit: Sequence[str] = (),
+        pattern: str = "{}",
+    ) -> None:
         super().__init__(found)
-        self.folder, self.passed, self.suffixes = str(folder), tuple(passed), tuple(suffixes)
+        self.folder, self.passed, self.suffixes, self.unfit, self.pattern = (
+            str(folder),
+            tuple(passed),
+            tuple(suffixes),
+            tuple(unfit),
+            pattern,
+        )
 
     def note(self) -> str | None:
         """One sentence that counts and names what was passed over; None where nothing was."""
-        if not self.passed:
-            return None
-        return (
-            f"{self.folder}: passed over {self.kinds()} ({_listed(self.passed)}); "
-            f"read are {', '.join(self.suffixes)} in the folder itself: convert or move the others"
-        )
+        if self.passed:
+            return (
+                f"{self.folder}: passed over {self.kinds()} ({_listed(self.passed)}); "
+                f"read are {', '.join(self.suffixes)} in the folder itself: convert or move the others"
+            )
+        if self.unfit:
+            return f"{self.folder}: passed over {len(self.unfit)} pictures whose names do not fit {self.pattern} ({_listed(self.unfit)})"
+        return None
 
     def kinds(self) -> str:
         """What was passed over, counted by kind: "4 .webp, 1 folder"."""
@@ -170,30 +166,56 @@ def read_list(path: str | PathLike[str]) -> list[str]:
     return lines
 
 
-def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES) -> Files:
-    """The files of a folder with one of the suffixes (in either case; hidden ones left out), by stem in composed Unicode (NFC), sorted.
+def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE_SUFFIXES, pattern: str = "{}") -> Files:
+    """The files of a folder with one of the suffixes (in either case; hidden ones left out), by name in composed Unicode (NFC), sorted.
 
-    FileNotFoundError where there is no such folder; UserError names two files of one stem.
+    A name is the file's stem. With a ``pattern``, as ``{}_mask`` or ``{}_mask.png``, it is what stands for ``{}``. If the folder itself
+    holds no such file, those in its folders are taken: their names are paths, as ``berlin/0001``.
+
+    FileNotFoundError where there is no such folder; UserError names two files of one name.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
+    found, passed, unfit = _files_in(Path(folder), "", suffixes, pattern)
+    inner = [name for name in passed if name.endswith("/")]
+    if not found and inner:
+        passed = [name for name in passed if name not in inner]
+        for name in inner:
+            for path, _, _ in sorted(os.walk(Path(folder, name))):
+                place = Path(path).relative_to(folder).as_posix() + "/"
+                if not any(part.startswith(".") for part in place.split("/")):
+                    more, left, other = _files_in(Path(path), place, suffixes, pattern)
+                    found |= more
+                    passed += [each for each in left if not each.endswith("/")]
+                    unfit += other
+    return Files(folder, found, passed, suffixes, unfit, pattern)
+
+
+def _files_in(folder: Path, place: str, suffixes: Collection[str], pattern: str) -> tuple[dict[str, str], list[str], list[str]]:
+    """Of one folder: the files by name, what is not read, and what does not fit the pattern. place: stands before the names."""
+    before, _, after = pattern.partition("{}")
+    whole = "." + after.rpartition(".")[2].lower() in IMAGE_SUFFIXES  # the pattern has the file's suffix, too
     found: dict[str, str] = {}
-    passed = []
-    with scandir(folder) as entries:
+    passed, unfit = [], []
+    with os.scandir(folder) as entries:
         names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries if not entry.name.startswith("."))
     for name in names:
         stem, dot, suffix = name.rpartition(".")
         if not stem or dot + suffix.lower() not in suffixes:
-            passed += [name] if name.lower() not in _SYSTEM_FILES else []
+            passed += [place + name] if name.lower() not in _SYSTEM_FILES else []
             continue
-        stem = unicodedata.normalize("NFC", stem)
-        if stem in found:
-            first = Path(found[stem]).name
+        word = unicodedata.normalize("NFC", name if whole else stem)
+        if not (word.startswith(before) and word.endswith(after) and len(word) > len(before) + len(after)):
+            unfit.append(place + name)
+            continue
+        key = place + word[len(before) : len(word) - len(after)]
+        if key in found:
+            first = Path(found[key]).name
             alike = unicodedata.normalize("NFC", first) == unicodedata.normalize("NFC", name)
             form = " (which differ only in how Unicode writes their accents)" if alike else ""
-            raise UserError(f"{folder} holds both {first} and {name}{form}: keep one file for '{stem}'")
-        found[stem] = str(Path(folder, name))
-    return Files(folder, found, passed, suffixes)
+            raise UserError(f"{folder} holds both {first} and {name}{form}: keep one file for '{key}'")
+        found[key] = str(folder / name)
+    return found, passed, unfit
 
 
 def pair_up(stems: Iterable[str], images: Mapping[str, str], masks: Mapping[str, str], *, source: str) -> list[Pair]:
@@ -210,8 +232,13 @@ def pair_up(stems: Iterable[str], images: Mapping[str, str], masks: Mapping[str,
 def _size_message(pair: Pair, image: Tensor, labels: Tensor) -> str:
     (height, width), (mask_height, mask_width) = image.shape[1:], labels.shape
     message = f"{pair.image} is {width}x{height} pixels, its label map {pair.labels} {mask_width}x{mask_height}: they must be of one size"
-    if (mask_height, mask_width) == (width, height) and exif_orientation(pair.image) >= 5:
-        message += " (the image is shown turned, by its EXIF orientation; turn the label map too, or save the image without EXIF)"
+    if (mask_height, mask_width) == (width, height):
+        turned = exif_orientation(pair.image) >= 5
+        message += (
+            " (the image is shown turned, by its EXIF orientation; turn the label map too, or save the image without EXIF)"
+            if turned
+            else ". The map is turned by a quarter: turn it back"
+        )
     return message
 
 
@@ -231,14 +258,3 @@ def _folder(files: Mapping[str, str]) -> str:
     if files.passed:
         return f"{files.folder}, where {files.kinds()} {'is' if len(files.passed) == 1 else 'are'} not read: {_listed(files.passed)}"
     return files.folder if files else f"{files.folder}, which is empty"
-
-
-def _ranges(values: bytes) -> str:
-    """``bytes([0, 1, 2, 255])`` as "0 to 2, 255"."""
-    runs: list[list[int]] = []
-    for value in values:
-        if runs and value == runs[-1][1] + 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
-    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in runs)

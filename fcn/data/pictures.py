@@ -122,15 +122,9 @@ def sample_sheet(
     Small pictures are enlarged by a whole factor, pixel by pixel; large ones reduced to 640 pixels a side. ``names`` are written above the
     rows. ``errors`` adds a column in which wrong pixels are red, void ones light. Raises UserError for sizes or labels that do not fit.
     """
-    if not rows:
-        raise UserError("no samples given; a sheet needs one row or more")
-    if names is not None and len(names) != len(rows):
-        raise UserError(f"{len(names)} names given for {len(rows)} rows; give one each, or none")
-    longest = max(max(np.shape(truth)) for _, truth, _ in rows)
-    scale = min(1.0, 640 / longest) if longest > 360 else float(360 // longest)
-    headings = [*titles, "errors"] if errors else list(titles)
+    scale = _sheet_scale(rows, names)
     present: set[int] = set()
-    drawn: list[list[Image.Image]] = []
+    drawn: list[list[Bytes]] = []
     for image, truth, prediction in rows:
         picture, true_map = _pair(image, truth, label_set)
         _, predicted_map = _pair(image, prediction, label_set)
@@ -141,8 +135,42 @@ def sample_sheet(
         cells = [small, colorize(true_map, label_set), colorize(predicted_map, label_set)]
         if errors:
             cells.append(_errors(small, true_map, predicted_map))
-        drawn.append([Image.fromarray(cell) for cell in cells])
+        drawn.append(cells)
+    return _sheet(drawn, [*titles, "errors"] if errors else list(titles), names, label_set, present)
 
+
+def label_sheet(rows: Sequence[tuple[ArrayLike, ArrayLike]], label_set: LabelSet, *, names: Sequence[str] | None = None) -> Image.Image:
+    """Rows of (image, label map), each (3, H, W), (H, W): the image, its map, and the map on the image, with a legend below.
+
+    Sizes and names as in :func:`sample_sheet`. Raises UserError for sizes or labels that do not fit.
+    """
+    scale = _sheet_scale(rows, names)
+    present: set[int] = set()
+    drawn: list[list[Bytes]] = []
+    for image, labels in rows:
+        picture, label_map = _pair(image, labels, label_set)
+        present |= set(_present(label_map))
+        resized, label_map = _resized(picture, label_map, scale)
+        small = np.ascontiguousarray(_rows(resized))
+        drawn.append([small, colorize(label_map, label_set), overlay(small.transpose(2, 0, 1), label_map, label_set)])
+    return _sheet(drawn, ["image", "mask", "mask on image"], names, label_set, present)
+
+
+def _sheet_scale(rows: Sequence[tuple[ArrayLike, ...]], names: Sequence[str] | None) -> float:
+    """The factor that pictures of a sheet are drawn at."""
+    if not rows:
+        raise UserError("no samples given; a sheet needs one row or more")
+    if names is not None and len(names) != len(rows):
+        raise UserError(f"{len(names)} names given for {len(rows)} rows; give one each, or none")
+    longest = max(max(np.shape(row[1])) for row in rows)
+    return min(1.0, 640 / longest) if longest > 360 else float(360 // longest)
+
+
+def _sheet(
+    rows: Sequence[Sequence[Bytes]], headings: Sequence[str], names: Sequence[str] | None, label_set: LabelSet, present: Collection[int]
+) -> Image.Image:
+    """Rows of pictures under their headings, the legend of the classes that are present below."""
+    drawn = [[Image.fromarray(cell) for cell in row] for row in rows]
     font, small_font = ImageFont.load_default(18), ImageFont.load_default(13)
     gap, heading, caption = 12, 34, 22 if names else 0
     column = max(max(row[0].width for row in drawn), *(_length(title, font) for title in headings))

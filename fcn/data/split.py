@@ -1,6 +1,7 @@
 """What a data set is to the rest: one split of it, as a sequence of images with label maps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -67,3 +68,23 @@ def no_split(where: object, splits: Iterable[str], split: str, mend: str) -> Use
     meant = next((name for also in _ALSO.get(split, ()) for name in splits if name.lower() == also), None)
     choose = f"choose it with data.{split}={meant}, or " if meant else ""
     return UserError(f"{where} has the splits {', '.join(splits) or 'none'}, not '{split}': {choose}{mend}")
+
+
+def split_folder(name: str, root: Path, split: str, folders: Mapping[str, str], images: str, inside: Iterable[str]) -> tuple[Path, str]:
+    """Where a published data set is, and the folder of a split.
+
+    name: the data set's. folders: by split. images: pattern of the folder of images, from the data set's own. inside: names that the data
+    set's folder may have in ``root``. Raises UserError for an unknown split, FileNotFoundError where the data set is not there.
+    """
+    if split not in folders:
+        raise UserError(f"{name} has the splits {', '.join(folders)}, not '{split}'")
+    place = images.format(folders[split])
+    base = next((base for base in (root, *(root / each for each in inside)) if (base / place).is_dir()), None)
+    if base is None:
+        raise FileNotFoundError(f"{name} is not in {root} (looked for {place}): set data.root to the folder that holds it")
+    return base, folders[split]
+
+
+def official(name: str, split: str, count: int, counts: Mapping[str, int]) -> list[str]:
+    """A note where a split of a published data set does not have the published number of images."""
+    return [] if counts[split] == count else [f"{name} {split} has {count} images here, and {counts[split]} as it was published"]

@@ -58,6 +58,8 @@ class TrainingTransform:
 
     scale: smallest and largest factor, relative to the image's own size; drawn uniformly, to the nearest step p / q (see above).
     flip: probability of mirroring left and right.
+    flip_vertical: probability of mirroring top and bottom.
+    quarter_turns: turn the crop by 0, 90, 180 or 270 degrees; it must be square.
     color: a ``ColorJitter``; None: none.
     fill: colour around an image that is smaller than the crop (r, g, b in 0..255); the label map is ``VOID`` there. The image then lies at
         a random place in the crop.
@@ -72,6 +74,8 @@ class TrainingTransform:
         *,
         scale: tuple[float, float] = (0.5, 2.0),
         flip: float = 0.5,
+        flip_vertical: float = 0.0,
+        quarter_turns: bool = False,
         color: ColorJitter | None = None,
         fill: Color = MEAN_COLOR,
     ) -> None:
@@ -80,18 +84,22 @@ class TrainingTransform:
             raise UserError(f"crop_size={crop_size} must be one or two numbers from 1 up")
         if not 0 < scale[0] <= scale[1] <= _LARGEST_SCALE:
             raise UserError(f"scale={scale} must be two numbers, the smaller first, more than 0 and at most {_LARGEST_SCALE:g}")
-        if not 0 <= flip <= 1:
-            raise UserError(f"flip={flip} is a probability: 0 to 1")
+        for name, value in (("flip", flip), ("flip_vertical", flip_vertical)):
+            if not 0 <= value <= 1:
+                raise UserError(f"{name}={value} is a probability: 0 to 1")
+        if quarter_turns and height != width:
+            raise UserError(f"quarter_turns needs a square crop, and crop_size={crop_size} is not: give one number")
         if not all(0 <= value <= 255 for value in fill):
             raise UserError(f"fill={fill} is a colour: three numbers from 0 to 255")
         self.crop_size = (int(height), int(width))
         self.scale = (float(scale[0]), float(scale[1]))
-        self.flip = flip
+        self.flip, self.flip_vertical, self.quarter_turns = flip, flip_vertical, quarter_turns
         self.color = color
         self.fill = tuple(int(value) for value in fill)
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         draw = torch.rand(8, generator=generator).tolist()
+        upside, turn = torch.rand(2, generator=generator).tolist() if self.flip_vertical or self.quarter_turns else (1.0, 0.0)
         step = _step(self.scale[0] + draw[0] * (self.scale[1] - self.scale[0]), labels.shape)
         sizes = [scaled_size(size, step) for size in labels.shape]
         (top, above, height), (left, before, width) = (
@@ -101,16 +109,26 @@ class TrainingTransform:
         labels = resized_label_crop(labels, step, (top, left), (height, width))
         if draw[3] < self.flip:
             image, labels = image.flip(2), labels.flip(1)
+        if upside < self.flip_vertical:
+            image, labels = image.flip(1), labels.flip(0)
         if self.color is not None:
             image = change_colors(image, *self.color.draw(draw[4:8]))
+        turns = int(4 * turn) if self.quarter_turns else 0
         if (height, width) == self.crop_size:
-            return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
+            return _turned(image, labels, turns)
         canvas = torch.frombuffer(bytearray(self.fill) * math.prod(self.crop_size), dtype=torch.uint8)  # the fastest way to repeat a colour
         canvas = canvas.view(*self.crop_size, 3).permute(2, 0, 1)
         canvas[:, above : above + height, before : before + width] = image
         label_canvas = torch.full(self.crop_size, VOID, dtype=torch.uint8)
         label_canvas[above : above + height, before : before + width] = labels
-        return canvas, label_canvas
+        return _turned(canvas, label_canvas, turns)
+
+
+def _turned(image: Tensor, labels: Tensor, turns: int) -> tuple[Tensor, Tensor]:
+    """Both turned by quarters, counter-clockwise; the image in channels-last memory."""
+    if turns:
+        image, labels = image.rot90(turns, (1, 2)), labels.rot90(turns, (0, 1)).contiguous()
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
 
 
 def scaled_size(size: int, step: Fraction) -> int:

@@ -48,18 +48,18 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
             else:
                 census.add(result)
     if faults:
-        lines = list(_by_kind(faults))
+        lines = list(by_kind(faults))
         more = f"\n  and {len(lines) - _SHOWN} other faults" if len(lines) > _SHOWN else ""
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
         raise UserError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
     return census
 
 
-def _by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
+def by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
     """Sentences on samples (name, fault): of those that differ in paths and numbers only, the first, and the names of the others."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for name, fault in faults:
-        kind = re.sub(r"\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
+        kind = re.sub(r"#[0-9a-f]{6}|\d+", "", " ".join(word for word in fault.split() if os.sep not in word))
         kinds.setdefault(kind, []).append((name, fault))
     for (_, first), *others in kinds.values():
         names = listed([f"'{shown(name)}'" for name, _ in others], _ALIKE)

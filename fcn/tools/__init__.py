@@ -7,6 +7,7 @@ wrong call are answered without them.
 from fcn.tools.benchmark.settings import BenchmarkConfig
 from fcn.tools.ceiling.settings import CeilingConfig
 from fcn.tools.compare.settings import CompareConfig
+from fcn.tools.data.settings import DataCommandConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.predict.settings import PredictConfig
@@ -14,6 +15,7 @@ from fcn.tools.schema import Checked
 from fcn.tools.train.settings import TrainConfig
 
 COMMANDS: dict[str, type[Checked]] = {
+    "data": DataCommandConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,

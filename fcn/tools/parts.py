@@ -61,7 +61,7 @@ def verify_mode(data: PartConfig) -> str:
 def look_at(training: Any, validation: Any, mode: str, *, progress: bool = True) -> None:
     """Say what is wrong with the data of a training before anything is made for it: files that cannot be used, nothing to tell apart,
     nothing to score. mode, progress: see ``fcn.data.verify``."""
-    from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
+    from fcn.data.census import need_classes, refuse_scoring, refuse_too_few, scoring_warnings, shares, training_warnings
     from fcn.data.verify import verify
 
     if mode != "none":
@@ -72,7 +72,7 @@ def look_at(training: Any, validation: Any, mode: str, *, progress: bool = True)
                 partial(refuse_scoring, val_census, "the validation split"),
             ]
         )
-        log.info("training split: %s", train_census.summary())
+        log.info("training split: %s: %s", train_census.summary(), shares(train_census))
         log.info("validation split: %s", val_census.summary())
         for warning in dict.fromkeys([*training_warnings(train_census), *scoring_warnings(val_census)]):
             log.warning("note: %s", warning)

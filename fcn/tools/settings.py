@@ -34,7 +34,9 @@ class AugmentConfig(Checked):
     """
     crop_size: side of the training crops (pixels)
     scale: smallest and largest factor of the scale jitter
-    flip: probability of a mirrored sample
+    flip: probability of a mirrored sample, left and right
+    flip_vertical: probability of a mirrored sample, top and bottom (for images from above)
+    quarter_turns: turn samples by 0, 90, 180 or 270 degrees (for images from above and under the microscope)
     brightness: largest relative change of brightness
     contrast: largest relative change of contrast
     saturation: largest relative change of saturation
@@ -46,6 +48,8 @@ class AugmentConfig(Checked):
     crop_size: Annotated[int, at_least(1)] = REQUIRED
     scale: Annotated[list[float], items(interval(0, 16), count=2, example="[0.5,2.0]")] = REQUIRED
     flip: Annotated[float, between(0, 1)] = 0.5
+    flip_vertical: Annotated[float, between(0, 1)] = 0.0
+    quarter_turns: bool = False
     brightness: Annotated[float, between(0, 1)] = REQUIRED
     contrast: Annotated[float, between(0, 1)] = REQUIRED
     saturation: Annotated[float, between(0, 1)] = REQUIRED
@@ -70,6 +74,7 @@ class TrainingConfig(CommandConfig):
     ema: decay of a moving average of the weights, as 0.999, which is scored and saved instead of them; null: no average
     workers: processes that read and augment; 0: the training process does it
     validate_every: epochs between validations
+    patience: validations without a better mIoU after which a training ends early; null: never
     save_seconds: time between two checkpoints within an epoch (seconds)
     resume: output folder of an interrupted run to go on with
     """
@@ -89,6 +94,7 @@ class TrainingConfig(CommandConfig):
     ema: Annotated[float | None, inside(0, 1)] = None
     workers: Annotated[int, at_least(0)] = 2
     validate_every: Annotated[int, at_least(1)] = 1
+    patience: Annotated[int | None, at_least(1)] = None
     save_seconds: Annotated[float, at_least(0), INFINITE] = 300.0
     resume: str | None = None
 

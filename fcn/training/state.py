@@ -14,6 +14,7 @@ from fcn.models.weight_files import is_state_dict
 from fcn.training.batches import Plan
 from fcn.training.optim import keeps_moments, load_optimizer
 
+_NEWER = ("losses", "stale")  # entries that older checkpoints lack
 _AGAIN = "resume with the same settings, or start a new run"
 
 
@@ -27,6 +28,7 @@ class State:
     step: int = 0  # steps done
     best: float = -math.inf  # the highest mIoU so far
     losses: list[float] = field(default_factory=list)  # of the steps since the last record
+    stale: int = 0  # validations since the best one
 
     @property
     def scored(self) -> Segmenter:
@@ -41,6 +43,7 @@ class State:
             "step": self.step,
             "best": self.best,
             "losses": list(self.losses),
+            "stale": self.stale,
         }
 
     def restore(self, state: dict[str, Any], plan: Plan, origin: str) -> None:
@@ -66,6 +69,7 @@ class State:
         if self.average is not None:
             fit_state_dict(self.average, training["average"], origin)
         self.step, self.best, self.losses = training["step"], training["best"], list(training.get("losses", []))
+        self.stale = training.get("stale", 0)
 
 
 def check_training(training: Any, plan: Plan, origin: str) -> None:
@@ -74,7 +78,7 @@ def check_training(training: Any, plan: Plan, origin: str) -> None:
     def fits(key: str, value: Any) -> bool:
         if key == "plan":
             return isinstance(value, dict) and value.keys() == asdict(plan).keys()
-        if key == "step":
+        if key in ("step", "stale"):
             return type(value) is int and value >= 0
         if key == "best":
             return isinstance(value, float) and (value == -math.inf or 0 <= value <= 1)
@@ -86,10 +90,10 @@ def check_training(training: Any, plan: Plan, origin: str) -> None:
 
     if not isinstance(training, dict):
         raise UserError(f"{origin} does not hold what a run goes on from (no entry training); give the folder of a run with its last.pt")
-    for key in ("plan", "optimizer", "average", "step", "best", "losses"):
-        if key not in training and key != "losses":  # which older checkpoints lack
+    for key in ("plan", "optimizer", "average", "step", "best", "losses", "stale"):
+        if key not in training and key not in _NEWER:
             raise UserError(f"{origin} is damaged, or of another version of fcn: the entry training lacks {key}")
-        if not fits(key, training.get(key, [])):
+        if key in training and not fits(key, training[key]):
             raise UserError(f"{origin} is damaged, or of another version of fcn: {key} in the entry training is {training[key]!r:.60}")
     if training["plan"] == asdict(plan) and training["step"] > plan.steps:
         raise UserError(f"{origin} is damaged: it is of step {training['step']}, and the run has {plan.steps}")

@@ -54,12 +54,15 @@ def run_training(
     clip_norm: float | None = None,
     workers: int = 2,
     validate_every: int = 1,
+    patience: int | None = None,
     save_seconds: float = 300.0,
     tensorboard: bool = False,
     progress: bool = True,
     facts: dict[str, Any] | None = None,
 ) -> float:
-    """Train from ``state.step`` to the end of the plan; returns the best mIoU on ``validation``.
+    """Train from ``state.step`` to the end of the plan, or until ``patience`` validations brought no better mIoU.
+
+    Returns the best mIoU on ``validation``.
 
     progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry.
 
@@ -98,7 +101,7 @@ def run_training(
     saved = time.monotonic()
     lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
     with lost, Progress(plan, state.step, state.losses, shown=main and progress) as bar:
-        while state.step < plan.steps:
+        while state.step < plan.steps and (patience is None or state.stale < patience):
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
             batch = [next(batches) for _ in range(plan.accumulate)]
@@ -135,7 +138,10 @@ def run_training(
                     if result.miou > state.best or not (folder / "best.pt").exists():
                         best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
                         save_checkpoint(best, folder / "best.pt")
+                state.stale = 0 if result.miou > state.best else state.stale + 1
                 state.best = max(state.best, result.miou)
+                if state.stale == patience and not last:
+                    log.info("no better mIoU for %d validations: the training ends after epoch %d of %d", patience, epoch, plan.epochs)
                 bar.restart()
             if main and (into == 0 or time.monotonic() - saved >= save_seconds):
                 check_sound(state, batch[-1], loss)

@@ -49,7 +49,10 @@ def answer(capsys, *words):
         (["train", "=3"], "'=3' is not a setting"),
         (["train", "upsample=bilinaer"], "upsample=bilinaer is not known; did you mean bilinear?"),
         (["train", "model=fcn4"], "model=fcn4 is not known; did you mean"),
-        (["train", "data=nothing"], "data=nothing is not known; allowed: camvid, folder, shapes, voc2012, voc2012aug"),
+        (
+            ["train", "data=nothing"],
+            "data=nothing is not known; allowed: ade20k, camvid, cityscapes, coco_stuff, folder, shapes, voc2012, voc2012aug",
+        ),
         (["train", "optim=null"], "optim=null is not known; allowed: adamw, sgd"),
         (["train", "model.strid=8"], "fcn train has no setting 'model.strid'; did you mean model.stride"),
         (["train", "model.name=fcn8s"], "has no setting 'model.name'"),
@@ -150,7 +153,7 @@ def answer(capsys, *words):
         (["evaluate"], "checkpoint must be given; write checkpoint=..."),
         (
             ["evaluate", "checkpoint=a", "data.root=b"],
-            "data.root is a setting of a part that is not chosen; choose it first, as data=camvid data.root=...",
+            "data.root is a setting of a part that is not chosen; choose it first, as data=ade20k data.root=...",
         ),
         (["predict", "checkpoint=a"], "input must be given; write input=..."),
         (["predict", "checkpoint=a", "data=camvid"], "fcn predict has no part 'data'; it has inference"),

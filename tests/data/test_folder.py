@@ -147,12 +147,16 @@ class TestFaults:
         fill(root / there, "a")
         with pytest.raises(ValueError, match=rf"has the splits {there}, not '{split}': choose it with {choose}, or add {split}/images"):
             folder(split, root=root)
-        (root / there).rename(root / "elsewhere")
-        fill(root, "a b", "JPEGImages", "SegmentationClass")
-        (root / "ImageSets" / "Segmentation").mkdir(parents=True)
-        (root / "ImageSets" / "Segmentation" / f"{there}.txt").write_text("b\n")
-        with pytest.raises(ValueError, match=rf"not '{split}': choose it with {choose}, or write {split}\.txt"):
-            folder(split, root=root)
+
+    def test_list_of_another_name(self, root: Path) -> None:
+        fill(root, "a b c", "JPEGImages", "SegmentationClass")
+        lists = root / "ImageSets" / "Segmentation"
+        lists.mkdir(parents=True)
+        (lists / "valid.txt").write_text("b\n")
+        with pytest.raises(ValueError, match=r"not 'val': choose it with data.val=valid, or write val\.txt"):
+            folder("val", root=root)
+        (lists / "valid.txt").rename(lists / "default.txt")  # all that is labelled, in no split
+        assert all_of(root).names == ("b",)
 
 
 def all_of(root: Path) -> Pairs:
@@ -250,25 +254,18 @@ class TestOtherLayouts:
     @pytest.mark.parametrize(
         ("files", "words"),
         [
-            (
-                "JPEGImages/a.jpg SegmentationClass/a.png class_names.txt",
-                "labelme2voc|class_names.txt may have|rename JPEGImages to images",
-            ),
-            (
-                "ImageSets/Segmentation/default.txt JPEGImages/a.jpg SegmentationClass/a.png labelmap.txt",
-                "CVAT|has the splits default, not train and val",
-            ),
-            ("train/a.jpg train/a_mask.png train/_classes.csv valid/a.jpg", "Roboflow|data.val=valid|train/_classes.csv may have"),
-            ("image/a.png label/a.png", "image may be what is read as|label may be what is read as|none of the known layouts"),
-            ("train/images/a.jpg train/labels/a.png val/images/a.jpg", "no folder .*train/masks|no folder .*val/masks|train/labels may be"),
-            ("leftImg8bit/train/ulm/a.png gtFine/train/ulm/a.png", "Cityscapes"),
-            ("images/training/a.jpg annotations/training/a.png", "ADE20K|no folder .*masks"),
-            ("train2017/a.jpg annotations/instances_train2017.json", "COCO|polygons"),
-            ("imagesTr/a_0000.png labelsTr/a.png dataset.json", "nnU-Net|dataset.json may have"),
-            ("a.jpg a.json", "labelme|polygons"),
-            ("images/train/a.jpg labels/train/a.txt", "YOLO"),
+            ("JPEGImages/a.jpg SegmentationClass/a.png names.txt", "hold the values 1 .255 is void"),
+            ("ImageSets/Segmentation/default.txt SegmentationClass/a.png", "no folder .*JPEGImages"),
+            ("train/a.jpg train/a_mask.png valid/a.jpg", "has the splits train|hold the values 1"),
+            ("image/a.png", "no folder .*masks"),
+            ("train/images/a.jpg val/images/a.jpg", "no folder .*train/masks"),
+            ("leftImg8bit/train/ulm/a.png gtFine/train/ulm/a.png", "Cityscapes: use data=cityscapes"),
+            ("images/training/a.jpg annotations/training/a.png", "ADE20K: use data=ade20k"),
+            ("images/train2017/a.jpg annotations/train2017/a.png", "COCO-Stuff: use data=coco_stuff"),
+            ("images/train/a.jpg labels/train/a.txt", "YOLO|no folder .*masks"),
             ("mine/images/a.jpg mine/masks/a.png", "perhaps .*mine is the folder that is meant"),
-            ("images/a.jpg masks/a.png", "hold the values 1 .255 is void"),
+            ("images/a.jpg masks/a.png labels.names", "hold the values 1 .255 is void|labels.names may have the names"),
+            ("a.txt", "none of the known layouts|data.image_pattern"),
             ("", "none of the known layouts|Found there: nothing"),
         ],
     )
@@ -289,5 +286,7 @@ class TestOtherLayouts:
         Image.fromarray(np.array([[0, 255]] * 3, np.uint8)).save(tmp_path / "masks.png")
         (tmp_path / "masks").mkdir()
         (tmp_path / "masks.png").rename(tmp_path / "masks" / "a.png")
-        with pytest.raises(FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: write 1 in place of 255"):
+        with pytest.raises(
+            FileNotFoundError, match=r"hold the values 0, 255 .*binary masks: give data\.values=\{0: background, 255: thing\}"
+        ):
             folder("train", root=tmp_path)

@@ -51,7 +51,7 @@ def test_strange_value_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "classes", "looks_like"),
     [
-        ([0, 128], "a b", r"binary mask of 0 and 128: write 1 in place of 128"),
+        ([0, 128], "a b", r"binary mask of 0 and 128: give data.values=\{0: a, 128: b\}"),
         ([0, 254, 255], "a b", r"binary mask of 0 and 254"),
         ([0, 1, 2], "a b", r"Values up to 2 need 3 classes"),
         ([1, 2, 3], "a b c", r"Values up to 3 need 4 classes: is the line of value 0 .* missing"),

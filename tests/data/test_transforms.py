@@ -164,6 +164,31 @@ class TestTransform:
             top, left = ((windows == out[:, None, None]).all(0).all(-1).all(-1)).nonzero()[0].tolist()
             assert torch.equal(out_labels, labels[top : top + 10, left : left + 12])
 
+    def test_upside_down(self) -> None:
+        image, labels = noise(20, 20), noise(20, 20, 1)[0].contiguous()
+        options = {"scale": (1.0, 1.0), "flip": 0.0}
+        plain, turned = (TrainingTransform(20, flip_vertical=share, **options)(image, labels, generator()) for share in (0.0, 1.0))
+        assert torch.equal(plain[0], image)
+        assert torch.equal(turned[0], image.flip(1))
+        assert torch.equal(turned[1], labels.flip(0))
+
+    @pytest.mark.parametrize("size", [20, 15])
+    def test_quarter_turns(self, size: int) -> None:
+        image, labels = noise(size, size), noise(size, size, 1)[0].contiguous()
+        whole = TrainingTransform(20, scale=(1.0, 1.0), flip=0.0)(image, labels, generator())
+        seen = set()
+        for seed in range(40):
+            transform = TrainingTransform(20, scale=(1.0, 1.0), flip=0.0, quarter_turns=True)
+            turned = transform(image, labels, torch.Generator().manual_seed(seed))
+            plain = TrainingTransform(20, scale=(1.0, 1.0), flip=0.0)(image, labels, torch.Generator().manual_seed(seed))
+            turns = [k for k in range(4) if torch.equal(turned[0], plain[0].rot90(k, (1, 2))) and torch.equal(turned[1], plain[1].rot90(k))]
+            assert len(turns) == 1
+            assert turned[0].stride() == whole[0].stride()
+            seen.add(turns[0])
+        assert seen == {0, 1, 2, 3}
+        with pytest.raises(ValueError, match="quarter_turns needs a square crop"):
+            TrainingTransform((20, 10), quarter_turns=True)
+
     def test_flip(self) -> None:
         image, labels = noise(20, 20), noise(20, 20, 1)[0].contiguous()
         plain, flipped = (TrainingTransform(20, scale=(1.0, 1.0), flip=flip)(image, labels, generator()) for flip in (0.0, 1.0))

@@ -16,13 +16,13 @@ def image(path: Path) -> Any:
 
 
 def label_map(path: Path) -> Any:
-    from fcn.data.pairs import read_labels
+    from fcn.data.labelmaps import read_labels
 
     return plain(read_labels(path))
 
 
 def classes(path: Path) -> Any:
-    from fcn.data.folder import read_classes
+    from fcn.data.classes import read_classes
 
     return plain(asdict(read_classes(path)))
 

@@ -94,6 +94,17 @@ class TestWhatARunLeavesBehind:
         with pytest.raises(AssertionError):
             assert_same_weights(tiny_run / "last.pt", tmp_path / "other" / "last.pt")
 
+    def test_it_ends_early_without_a_better_score(self, tmp_path, capsys):
+        words = [*TINY, "epochs=12", "optim.lr=1e-7", "patience=1"]
+        assert run(["train", *words, f"output={tmp_path / 'run'}"]) == 0
+        scores = [line["miou"] for line in lines(tmp_path / "run", "val")]
+        better = [score > max([-1, *scores[:place]]) for place, score in enumerate(scores)]
+        assert better == [True] * (len(scores) - 1) + [False]
+        assert f"no better mIoU for 1 validations: the training ends after epoch {len(scores)} of 12" in capsys.readouterr().err
+        before = (tmp_path / "run" / "metrics.jsonl").read_text()
+        assert run(["train", f"resume={tmp_path / 'run'}"]) == 0  # which has nothing left to do
+        assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
     def test_a_moving_average_is_what_is_kept(self, tmp_path):
         assert run(["train", *TINY, "ema=0.9", f"output={tmp_path / 'run'}"]) == 0
         last = read_checkpoint(tmp_path / "run" / "last.pt")

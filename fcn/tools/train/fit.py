@@ -66,6 +66,8 @@ def fit(
         config.augment.crop_size,
         scale=(config.augment.scale[0], config.augment.scale[1]),
         flip=config.augment.flip,
+        flip_vertical=config.augment.flip_vertical,
+        quarter_turns=config.augment.quarter_turns,
         color=color if color != ColorJitter(0, 0, 0, 0) else None,
         fill=(round(255 * red), round(255 * green), round(255 * blue)),
     )
@@ -101,6 +103,7 @@ def fit(
         clip_norm=config.clip_norm,
         workers=config.workers,
         validate_every=config.validate_every,
+        patience=config.patience,
         save_seconds=config.save_seconds,
         tensorboard=config.tensorboard,
         progress=progress,

@@ -1,0 +1,217 @@
+"""From the file of a label map to class indices: by values, or by colours.
+
+A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes; if these have none of
+their own and the mask is gray, its gray values are read (a binary mask in black and white, saved in RGB). A palette mask whose
+colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fcn.core.errors import UserError
+from fcn.core.labels import VOID, VOID_COLOR, Color, LabelSet
+from fcn.core.names import listed
+from fcn.data.labelmaps import Raw, read_raw
+from fcn.data.opening import say_once
+
+UNKNOWN = ("error", "void")
+_ENOUGH = 20  # masks of 0 and 255 after which a set is taken for binary
+_LOOKED = 500  # masks that are looked at for that
+_SHOWN = 6  # colours named in a message before "and so on"
+
+
+class Masks:
+    """Reads the masks of one data set.
+
+    labels: classes of the data set.
+    values: class index, or ``VOID``, of each raw value; None: each index is itself, and 255 is void.
+    colored: whether the classes' colours are those of the masks, and no mere palette for pictures.
+    unknown: what to do with a value or colour that is no class's: "error", or "void" to take it for void.
+    source: where the classes are from, for messages.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSet,
+        values: Mapping[int, int] | None = None,
+        *,
+        colored: bool = False,
+        unknown: str = "error",
+        source: str = "the list of classes",
+    ) -> None:
+        identity = {index: index for index in (*range(labels.num_classes), VOID)}
+        self.plain = values is None
+        values = identity if values is None else values
+        wrong = sorted(set(values.values()) - identity.keys())
+        if wrong or not all(0 <= raw <= 255 for raw in values):
+            raise UserError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
+        self.labels, self.colored, self.unknown, self.source = labels, colored, unknown, source
+        self.values = dict(values)
+        self.allowed = bytes(sorted(values))
+        used = set(values.values())
+        free = next((value for value in range(256) if value not in used), VOID)  # without one, no raw value is strange
+        self.strange = VOID if unknown == "void" else free
+        self.table = bytes(values.get(raw, self.strange) for raw in range(256))
+
+    def read(self, path: str) -> Tensor:
+        """uint8 ``(H, W)`` of class indices or ``VOID``. Raises UserError, with file and place, for an unknown value or colour."""
+        raw = read_raw(path)
+        if raw.values.ndim == 3:
+            return self.of_values(raw.values[..., 0], path) if self._gray(raw.values) else self.of_colors(raw.values.numpy(), path)
+        if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):
+            say_once("palette", f"{path} has the colours of the classes at other indices: its colours are read, here and in other masks")
+            return self.of_colors(raw.palette[raw.values.numpy()], path)
+        return self.of_values(raw.values, path)
+
+    def _gray(self, colors: Tensor) -> bool:
+        """Whether a mask in RGB holds gray values, three times each, and no colours of classes."""
+        if self.colored or not is_gray(colors):
+            return False
+        known, _ = _color_table(self.labels, self.source)
+        return not self.plain or not np.isin(_codes(colors.numpy()), known).all()
+
+    def of_values(self, raw: Tensor, path: str) -> Tensor:
+        """Raw values, uint8 ``(H, W)``, to class indices; ``bytes.translate`` is the fastest table look-up at hand. path: for messages."""
+        data = raw.numpy().tobytes()
+        classes = bytearray(data.translate(self.table))
+        strange = -1 if len(self.allowed) == 256 or self.unknown == "void" else classes.find(self.strange)
+        if strange >= 0:
+            row, column = divmod(strange, raw.shape[1])
+            raise UserError(
+                f"{path} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
+                f"allowed are {ranges(self.allowed)}: correct the label map or the list of classes{self._guess(raw)}"
+            )
+        return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
+
+    def of_colors(self, colors: np.ndarray, path: str) -> Tensor:
+        """Colours uint8 ``(H, W, 3)`` to class indices."""
+        known, indices = _color_table(self.labels, self.source)
+        codes = _codes(colors)
+        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        classes = indices[places]
+        strange = known[places] != codes
+        if strange.any():
+            if self.unknown != "void":
+                raise UserError(self._strange_color(colors, strange, path))
+            classes[strange] = VOID
+        return torch.from_numpy(classes)
+
+    def _strange_color(self, colors: np.ndarray, strange: np.ndarray, path: str) -> str:
+        row, column = (int(each) for each in np.unravel_index(np.argmax(strange), strange.shape))
+        share, kinds = float(strange.mean()), len(np.unique(_codes(colors)[strange]))
+        mend = "write it after its class" if self.colored else "write the classes' colours after their names, as 'road #804080'"
+        if self.colored and share < 0.2 and kinds > 3:
+            mend = "if these are the blurred borders of a drawing program, data.unknown=void leaves them out"
+        colored = [f"{name} {hexed(color)}" for name, color in zip(self.labels.names, self.labels.colors, strict=True)]
+        return (
+            f"{path} holds the colour {hexed(colors[row, column])} (first in row {row}, column {column}; {100 * share:.1f} % of its pixels "
+            f"have unknown colours), which no class has; {self.source} has "
+            f"{listed(colored, _SHOWN)}: {mend}"
+        )
+
+    def _renumbered(self, raw: Raw) -> bool:
+        """Whether the colours of a palette picture are all classes', but not at the classes' own indices."""
+        assert raw.palette is not None
+        used = np.flatnonzero(np.bincount(raw.values.numpy().ravel(), minlength=256))
+        if used[-1] >= len(raw.palette) or len(np.unique(_codes(raw.palette[used]))) < len(used):
+            return False  # a palette that tells nothing apart
+        try:
+            known, indices = _color_table(self.labels, self.source)
+        except UserError:  # two classes of one colour
+            return False
+        codes = _codes(raw.palette[used])
+        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        return bool((known[places] == codes).all() and (indices[places] != used).any())
+
+    def _guess(self, raw: Tensor) -> str:
+        """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""
+        found = [value for value in raw.unique().tolist() if value != VOID]
+        count, names = self.labels.num_classes, self.labels.names
+        if not self.plain:
+            binary = set(self.values) == {0, VOID} and self.values[VOID] == 1
+            more = f". Other masks of this set hold 0 and 255 only, and 255 was taken for {names[1]}" if binary else ""
+            return f"{more}. Give every value that occurs, as data.values={self._example(found)}, or data.unknown=void"
+        most = found[-1]
+        if count == 2 and len(found) == 2 and found[0] == 0 and most > count:
+            return f". It looks like a binary mask of 0 and {most}: give data.values={{0: {names[0]}, {most}: {names[1]}}}"
+        if most == count:
+            return (
+                f". Values up to {most} need {most + 1} classes: is the line of value 0 (background) missing, or do values begin at 1 "
+                "(data.reduce_zero_label=true)?"
+            )
+        if len(found) > max(16, 2 * count):
+            return f". It holds {len(found)} different values: was it resized with interpolation, or saved as JPEG once?"
+        return ""
+
+    def _example(self, found: list[int]) -> str:
+        known = {raw: "void" if index == VOID else self.labels.names[index] for raw, index in self.values.items()}
+        return "{" + ", ".join(f"{raw}: {known.get(raw, '?')}" for raw in sorted({*known, *found})) + "}"
+
+
+def is_gray(colors: Tensor) -> bool:
+    """Whether red, green and blue are the same throughout, uint8 ``(H, W, 3)``."""
+    return bool((colors[..., 0] == colors[..., 1]).all() and (colors[..., 1] == colors[..., 2]).all())
+
+
+def hexed(color: Color | np.ndarray) -> str:
+    return "#" + "".join(f"{int(value):02x}" for value in color)
+
+
+def ranges(values: bytes) -> str:
+    """``bytes([0, 1, 2, 255])`` as "0 to 2, 255"."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in runs)
+
+
+def _codes(colors: np.ndarray) -> np.ndarray:
+    """One number a colour."""
+    wide = colors.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+@cache
+def _color_table(labels: LabelSet, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """The colours of the classes as sorted numbers, and the class of each; VOC's colour of void is void unless a class has it."""
+    first: dict[Color, int] = {}
+    for index, color in enumerate(labels.colors):
+        if color in first:
+            raise UserError(
+                f"the masks hold colours, and {source} has {hexed(color)} for both {labels.names[first[color]]} and {labels.names[index]}: "
+                "give each class its own colour"
+            )
+        first[color] = index
+    table = {VOID_COLOR: VOID} | first
+    codes = _codes(np.array(list(table)))
+    order = codes.argsort()
+    return codes[order], np.array(list(table.values()), np.uint8)[order]
+
+
+def is_binary(paths: list[str]) -> bool:
+    """Whether masks hold 0 and 255 and nothing else: a binary mask as most tools write it. One that cannot be read says nothing."""
+    white = 0
+    for path in Random(0).sample(paths, min(_LOOKED, len(paths))):
+        try:
+            raw = read_raw(path).values
+        except (UserError, OSError):
+            continue
+        if raw.ndim == 3:
+            if not is_gray(raw):
+                return False
+            raw = raw[..., 0]
+        found = set(raw.unique().tolist())
+        if found - {0, VOID}:
+            return False
+        white += VOID in found
+        if white == _ENOUGH:
+            break
+    return white > 0
