@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fcn.graph.receptive_field import receptive_field as receptive_field
     from fcn.inference.labelmap import label_map as label_map
     from fcn.inference.predict import predict as predict
+    from fcn.models.any import wrap as wrap
     from fcn.models.lists import list_backbones as list_backbones
     from fcn.models.lists import list_data as list_data
     from fcn.models.lists import list_models as list_models
@@ -60,6 +61,7 @@ PLACES = {
     "register": "fcn.core.registry",
     "save": "fcn.training.checkpoint",
     "train": "fcn.tools.train.call",
+    "wrap": "fcn.models.any",
 }
 
 __all__ = list(PLACES)

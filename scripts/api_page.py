@@ -36,7 +36,7 @@ SECTIONS = {
     "Models": ("create_model", "save", "load", "list_models", "list_backbones", "list_upsamplers"),
     "Labels": ("predict", "label_map"),
     "Data, training and scores": ("create_split", "list_data", "LabelSet", "VOID", "train", "Trained", "evaluate", "Evaluation"),
-    "Networks of others": ("convolutionalize", "dilate", "receptive_field"),
+    "Networks of others": ("wrap", "convolutionalize", "dilate", "receptive_field"),
     "Your own parts": ("register",),
     "Errors": ("UserError", "NotStreamable", "NotConvertible", "NotDilatable"),
 }

@@ -47,3 +47,12 @@ def test_links_lead_somewhere() -> None:
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in TEXT.splitlines() if line.startswith("#")}
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert target[1:] in headings if target.startswith("#") else (PAGE.parent / target).exists(), target
+
+
+def test_the_page_on_tiling_runs() -> None:
+    text = (PAGE.parent / "tiling.md").read_text()
+    code = "\n".join(found[2] for found in BLOCK.finditer(text) if found[1] == "python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "tiling.md", "exec"), {"__name__": "block"})
+    assert printed.getvalue() == "(5, 2)\n"

@@ -123,8 +123,8 @@ class Setting:
     """One setting.
 
     type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
-    empty: any. optional: whether it may be None. default: ``REQUIRED`` where it must be given. help: one line. mapped: whether it maps
-    whole numbers to values of the type, as {0: background, 255: thing}.
+    empty: any. besides: words that may stand in the place of a number. optional: whether it may be None. default: ``REQUIRED`` where it
+    must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as {0: background, 255: thing}.
     """
 
     name: str
@@ -137,11 +137,13 @@ class Setting:
     help: str = ""
     infinite: bool = False
     mapped: bool = False
+    besides: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Any:
         """The type that omegaconf checks with."""
         whole: Any = dict[int, self.type] if self.mapped else list[self.type] if self.listed else self.type  # type: ignore[name-defined]
+        whole = whole | str if self.besides else whole
         return whole | None if self.optional else whole
 
     @property
@@ -154,12 +156,13 @@ class Setting:
             texts = [f"a mapping from whole numbers to {KINDS[self.type][1]}, as {{0: background, 255: thing}}"]
         if not texts:
             texts = [f"a list of {KINDS[self.type][1]}" if self.listed else kind_of(self.type)]
-        return " and ".join(texts) + (f", or {spelled(None)}" if self.optional else "")
+        others = "".join(f", or {spelled(word)}" for word in (*self.besides, *([None] if self.optional else [])))
+        return " and ".join(texts) + others
 
     def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
         """Raises SettingError if ``value`` is not allowed. key: the caller's name of the setting."""
         key = key or self.name
-        if value is None and self.optional:
+        if (value is None and self.optional) or (isinstance(value, str) and value in self.besides):
             return
         if self.words and isinstance(value, str) and value not in self.words:
             raise SettingError(f"{key}={value} is not known; {suggest(value, self.words)}", name=self.name, part=part)
@@ -248,6 +251,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
     """A setting from its declaration. annotation: type and range; None: the type is that of the default."""
     ranges: tuple[Range, ...] = ()
     words: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
     if annotation is None and default not in (None, REQUIRED):
         annotation = type(default)
     optional = default is None
@@ -256,6 +260,8 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
         rest, *parts = get_args(rest)
     if get_origin(rest) in (Union, types.UnionType):
         others = [each for each in get_args(rest) if each is not type(None) and get_origin(each) is not PathLike]  # a path is a word
+        if len(others) == 2 and get_origin(others[1]) is Literal:
+            besides = get_args(others.pop())
         optional = optional or type(None) in get_args(rest)
         rest = others[0] if len(others) == 1 else None
     if get_origin(rest) is Annotated:
@@ -279,7 +285,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
     words = words or next((part.words for part in parts if isinstance(part, Choice)), ())
     text = text or next((part.text for part in parts if isinstance(part, Help)), "")
     value = list(default) if isinstance(default, tuple) else default
-    return Setting(name, rest, listed, optional, value, words, ranges, text, INFINITE in parts, mapped)
+    return Setting(name, rest, listed, optional, value, words, ranges, text, INFINITE in parts, mapped, besides)
 
 
 def help_lines(document: str) -> dict[str, str]:

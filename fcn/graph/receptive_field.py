@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, floor
+from math import ceil, floor, lcm
 
 import numpy as np
 from torch import nn
@@ -172,8 +172,24 @@ class ReceptiveField:
     def causes(self) -> dict[str, str]:
         return self.output.causes
 
+    @cached_property
+    def tiles(self) -> tuple[int, int] | None:
+        """What tiles of an image need, to give what the whole image gives: pixels on each side, and the step on whose multiples they begin.
+
+        None where the output sees the whole image: no tile is enough.
+        """
+        sides = []
+        for field in self.output.fields:
+            if field is None:
+                return None
+            seen = [interval for interval in field.phases if interval]
+            after = max((high for _, high in seen), default=0) - len(field.phases) * field.stride
+            sides += [-floor(min((low for low, _ in seen), default=0)), ceil(after), 0]
+        jumps = [jump.numerator for layer in self.layers for jump in layer.stride if jump is not None]
+        return max(sides), lcm(*jumps)
+
     def __str__(self) -> str:
-        return str(self.output)
+        return f"{self.output}; {tiles_sentence(self.tiles)}"
 
     @cached_property
     def _bounds(self) -> dict[str, list[tuple[Cells, Cells, bool]]]:
@@ -219,6 +235,13 @@ class ReceptiveField:
                 return (None,) * len(cell)
             found.append((int(low[index]), int(high[index])))
         return tuple(found)
+
+
+def tiles_sentence(tiles: tuple[int, int] | None) -> str:
+    """What tiles of an image need, in words."""
+    if tiles is None:
+        return "tiles of this network are never exact: they would have to be the whole image"
+    return f"tiles of this network need {tiles[0]} pixels on each side, and begin on multiples of {tiles[1]}"
 
 
 def receptive_field(

@@ -8,6 +8,7 @@ import io
 import logging
 import operator
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -21,7 +22,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcn.core.errors import Refusal, UserError
-from fcn.core.names import first_line
+from fcn.core.names import first_line, shown
 from fcn.graph.networks import at_rest, unwrapped
 
 
@@ -49,11 +50,9 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
             with _quiet():
                 return _exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
-            cause = first_line(error)
+            layer, cause = cause_of(error, network)
         if not record:
-            raise NotExportedError(
-                f"torch.export cannot read the network ({cause}), and a recording of one run would take the same branches for all images"
-            )
+            raise NotExportedError(f"torch.export cannot read the network: {cause}", layer=layer)
         try:
             recorded = _recorded(network, image)
         except Exception as error:
@@ -66,6 +65,40 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
         stacklevel=3,
     )
     return recorded
+
+
+class _ValueAskedError(Exception):
+    """The network makes a number of Python, or a size, of values of the image."""
+
+    def __init__(self, node: fx.Node) -> None:
+        super().__init__("data-dependent")
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        code = str(node.meta.get("stack_trace") or "").strip().splitlines()
+        self.layer, self.code = stack[-1][0] if stack else "", code[-1].strip() if code else ""
+
+
+def cause_of(error: Exception, network: nn.Module) -> tuple[str, str]:
+    """Why export failed: the layer, and a sentence with its line of code and the first thing to change."""
+    if isinstance(error, _ValueAskedError):
+        layer, code = error.layer, error.code
+    else:
+        layer, code = _place_of(error, network)
+    reason = shown(first_line(error), 160)
+    if "data-dependent" in str(error).lower():
+        reason = "a branch or a number depends on values of the image; compute it with tensors instead, as by torch.where"
+    where = f"layer '{layer}'" if layer else type(network).__name__
+    return layer, f"{where}{f', `{shown(code, 80)}`' if code else ''}: {reason}"
+
+
+def _place_of(error: Exception, network: nn.Module) -> tuple[str, str]:
+    """The deepest layer of a user's own in the error's traceback, and its line of code; empty where there is none."""
+    names = {id(module): name for name, module in network.named_modules()}
+    found = "", ""
+    for entry, (frame, line) in zip(traceback.extract_tb(error.__traceback__), traceback.walk_tb(error.__traceback__), strict=True):
+        module = frame.f_locals.get("self")
+        if id(module) in names and not type(module).__module__.startswith("torch.") and entry.lineno == line:
+            found = names[id(module)], entry.line or ""
+    return found
 
 
 LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export._trace")
@@ -106,6 +139,8 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     module, signature = program.graph_module, program.graph_signature
     if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
         raise RuntimeError("it has nested graphs")
+    if taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None):
+        raise _ValueAskedError(taken)
     tensors: dict[str, Tensor] = {}
     written = {node.name for node in module.graph.nodes if node.op == "placeholder" and any(map(_writes, node.users))}
     for names in (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
@@ -121,6 +156,14 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     spec = program.call_spec.out_spec
     assert spec is not None
     return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+def _is_open(value: Any) -> bool:
+    """Whether a value is a number, or has a size, that is known only when the network runs."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_open, value))
+    found = value.shape if isinstance(value, Tensor) else (value,)
+    return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in found)
 
 
 def _writes(node: fx.Node) -> bool:

@@ -1,8 +1,9 @@
-"""Where an image's pixels lie on a grid of scores: bilinear interpolation along one axis, in the convention ``align_corners=False``.
+"""Where an image's pixels lie on a grid of scores: bilinear interpolation along one axis.
 
-With ``scale`` grid points per pixel (1 / factor), pixel ``o`` lies at ``scale * (o + 0.5) - 0.5`` grid points: between the points ``low``
-and ``high = low + 1``, at ``weight`` of the way; before the first point and behind the last, both are that point. Coordinates are computed
-in the type of the scores as torch computes them, so that the result equals ``F.interpolate`` bit for bit where a factor is no power of two.
+With ``scale`` grid points per pixel (1 / factor), pixel ``o`` lies at ``scale * (o + 0.5) - 0.5`` grid points (``align_corners=False``), or
+at ``scale * o`` (``align_corners=True``): between the points ``low`` and ``high = low + 1``, at ``weight`` of the way. Before the first
+point and behind the last, both are that point. Coordinates are computed in the type of the scores as torch computes them, so that the
+result equals ``F.interpolate`` bit for bit where a factor is no power of two.
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of an image over ``points`` grid points, ``scale`` of them per pixel.
+    """An axis of an image over ``points`` grid points, ``scale`` of them per pixel: pixel ``o`` lies at ``scale * (o + before) - after``.
 
     Of a part of an image: ``pixel`` and ``point`` are the places, on the whole one, of its first pixel and of its first point.
     """
@@ -44,6 +45,22 @@ class Axis:
     scale: float
     pixel: int = 0
     point: int = 0
+    before: float = 0.5
+    after: float = 0.5
+
+    @classmethod
+    def over(cls, points: int, cell: float, *, corners: bool = False, left: tuple[int, int] = (0, 0), ratio: float = 1.0) -> "Axis":
+        """The axis of scores of ``cell`` pixels per grid point.
+
+        corners: whether the first and the last point lie on the first and the last pixel.
+        left: first pixel and first point of a part of the axis.
+        ratio: pixels that the network saw per pixel of the image.
+        """
+        if not corners:
+            return cls(points, ratio / cell, *left)
+        if ratio == 1:
+            return cls(points, 1 / cell, *left, before=0.0, after=0.0)
+        return cls(points, ratio / cell, *left, after=0.5 / cell)
 
     def places(self, first: int, last: int, like: Tensor) -> Places:
         """The places of the pixels ``first`` to ``last - 1``, in the floating type and on the device of ``like``."""
@@ -83,7 +100,7 @@ class Axis:
 
     def _split(self, first: int, last: int, like: Tensor) -> tuple[Tensor, Tensor]:
         pixels = torch.arange(first + self.pixel, last + self.pixel, dtype=like.dtype)
-        position = torch.tensor(self.scale, dtype=like.dtype) * (pixels + 0.5) - 0.5
+        position = torch.tensor(self.scale, dtype=like.dtype) * (pixels + self.before) - self.after
         cell = position.floor()
         return cell.long() - self.point, position - cell
 

@@ -5,7 +5,9 @@ it. The peak is the largest sum of live tensors. It grows with the area of the i
 the type of autocast.
 """
 
+import warnings
 from math import prod
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -39,24 +41,44 @@ def ran_out(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error).lower() for word in words)
 
 
-per_pixel: Kept[float | None] = Kept(4, weights=False)
+class Pass(NamedTuple):
+    """What a network's graph says of one pass.
+
+    bytes_per_pixel: memory at the peak.
+    at_once: whether a stream takes one pass over the image, since nothing but resizes looks at all of it.
+    """
+
+    bytes_per_pixel: float
+    at_once: bool
+
+
+passes: Kept[Pass | None] = Kept(4, weights=False)
 
 
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
     """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
     with an operation that is not understood."""
+    found = pass_of(model)
+    return None if found is None else int(found.bytes_per_pixel * height * width)
+
+
+def pass_of(model: Segmenter) -> Pass | None:
+    """See ``Pass``; None for a network with an operation that is not understood."""
     device = model.mean.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    image = ImageSpec((1, 3, PROBE, PROBE), model.mean.dtype, model.mean.device)
+    image = ImageSpec((1, model.in_channels, PROBE, PROBE), model.mean.dtype, model.mean.device)
 
-    def make(read: nn.Module) -> tuple[float | None, ImageSpec]:
+    def make(read: nn.Module) -> tuple[Pass | None, ImageSpec]:
         try:
-            return live_bytes(read_graph(read, (PROBE, PROBE)), dtype) / PROBE**2, image
+            with warnings.catch_warnings():  # one recorded run is good enough for an estimate
+                warnings.filterwarnings("ignore", message="torch.export could not read")
+                graph = read_graph(read, (PROBE, PROBE))
+            at_once = all(node.is_global is not None and node.is_global.cause == "resize" for node in graph.globals)
+            return Pass(live_bytes(graph, dtype) / PROBE**2, at_once), image
         except UnknownOperationError:
             return None, image
 
-    found = per_pixel.get(model, dtype, make)
-    return None if found is None else int(found * height * width)
+    return passes.get(model, dtype, make)
 
 
 def live_bytes(graph: Graph, dtype: torch.dtype | None = None) -> int:

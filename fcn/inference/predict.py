@@ -1,5 +1,6 @@
 """One image in, its label map out: ``fcn.predict``."""
 
+import inspect
 from contextlib import nullcontext
 from os import PathLike
 from typing import Any, Literal, overload
@@ -16,7 +17,10 @@ from fcn.graph.networks import evaluating
 from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
+from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter
+
+WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
 Picture = Image.Image | NDArray[np.uint8] | str | PathLike[str]
 Labels = NDArray[np.uint8]
@@ -53,14 +57,17 @@ def predict(
 
     >>> labels = fcn.predict(model, "photo.jpg")
     >>> labels, confidence = fcn.predict(model, "photo.jpg", confidence=True, flip=True)
+    >>> labels = fcn.predict(torch.nn.Conv2d(3, 2, 3, padding=1), "photo.jpg", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-    model: network from ``fcn.load`` or ``fcn.create_model``. It runs on its device, in evaluation mode, and is left as it was. With
+    model: network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs on its device, in evaluation mode, and is left as it
+        was. Any other module is wrapped for this call: give ``mean`` and ``std``; for several images wrap it once. With
         ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
     image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     confidence: also return the largest softmax probability of each pixel; default False.
     progress: show a progress bar on a terminal, for an image of 4 million pixels or more; default False.
-    options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``.
+    options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``;
+        for any other module also the arguments of ``fcn.wrap``.
 
     Returns labels, uint8 array (H, W): indices into ``model.labels.names``. With ``confidence=True``, returns a pair of labels and
     confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1.
@@ -68,7 +75,10 @@ def predict(
     Raises UserError for an array of another shape or type, a file that is no picture, and unknown settings; FileNotFoundError for a
     missing file; TypeError for what is neither an image nor a model.
     """
+    words = {key: options.pop(key) for key in WRAPPING if key in options}
     run = create_strategy(strategy, **options)
+    if words:
+        model = wrapped(model, words)
     check_network(model, strategy)
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         rows = rows_of(image)
@@ -77,12 +87,22 @@ def predict(
     return labels if sure is None else (labels, sure.numpy())
 
 
+def wrapped(model: Any, words: dict[str, Any]) -> Segmenter:
+    """A torch module as a model; words: the arguments of ``wrap``. Raises UserError for anything else, and for words that lack some."""
+    if isinstance(model, Segmenter) or not isinstance(model, nn.Module):
+        raise UserError(f"{next(iter(words))}= is for a torch module that is not wrapped yet, and this is a {type(model).__name__}")
+    if not {"mean", "std"} <= words.keys():
+        raise UserError("mean= and std= belong together: means and deviations of the channels that the network was trained with")
+    return wrap(model, **words)
+
+
 def check_network(model: Any, strategy: str) -> None:
     """Raises TypeError for what is no network, and UserError for one of a stranger with a strategy that cannot run it."""
     if isinstance(model, str | PathLike) or not callable(model):
         raise TypeError(f"the model is a {type(model).__name__}; give what fcn.load(PATH) or fcn.create_model(...) returns")
     if not isinstance(model, Segmenter) and strategy != "windows":
-        raise UserError(f"a {type(model).__name__} is no model of this toolkit, and can be run by strategy='windows' only")
+        known = "give its mean= and std=, or fcn.wrap(network, mean=, std=)" if isinstance(model, nn.Module) else "use strategy='windows'"
+        raise UserError(f"a {type(model).__name__} does not say how its images are normalised; {known}")
 
 
 def rows_of(image: Picture) -> scores.Image:

@@ -8,7 +8,7 @@ only the rows that are still needed.
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from fcn.core.errors import UserError
 from fcn.inference.grid import Axis, Grid, interpolate_rows
 from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
+from fcn.models.segmenter import Cell
 
 LARGE = 2**22  # pixels from which on the progress of one image is worth showing
 
@@ -40,7 +41,7 @@ class Scores:
     not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin. The bands are computed
     when they are asked for, in the autocast state in which this was made."""
 
-    cell: tuple[float, float]
+    cell: Cell | tuple[float, float]
     bands: Iterator[Tensor]
     probabilities: bool = False
     left: tuple[int, int] = (0, 0)
@@ -89,7 +90,7 @@ class Reader:
 
     def __init__(self, scores: Scores, height: int, width: int, *, view: tuple[int, int] | None = None) -> None:
         tall, wide = view or (height, width)
-        scales = tall / (height * scores.cell[0]), wide / (width * scores.cell[1])
+        cell = Cell(*scores.cell)
         self.scores = scores
         self.kept: deque[tuple[int, Tensor]] = deque()  # (its first row on the grid, band)
         self.come = 0  # rows of the grid so far
@@ -100,7 +101,9 @@ class Reader:
             raise UserError("the network gives scores of no class; it needs one or more")
         if len(band) > CLASSES:
             raise UserError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
-        self.grid = Grid(Axis(self.come, scales[0]), Axis(band.shape[2], scales[1], *scores.left), height, width)
+        down = Axis.over(self.come, cell.down, corners=cell.corners, ratio=tall / height)
+        across = Axis.over(band.shape[2], cell.across, corners=cell.corners, left=scores.left, ratio=wide / width)
+        self.grid = Grid(down, across, height, width)
         self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
 
     def bands(self) -> Iterator[tuple[int, int]]:
@@ -126,7 +129,7 @@ class Reader:
         """The rows of the grid that these pixel rows lie at, and the number of the first of them."""
         deepest = int(self.cell[last - 1])
         while self.come <= deepest + 1 and self._take() is not None:
-            self.grid.down = Axis(self.come, self.grid.down.scale)
+            self.grid.down = replace(self.grid.down, points=self.come)
         if self.come <= deepest:
             raise UserError(
                 f"the scores end after {self.come * self.scores.cell[0]:g} of the image's {self.grid.height} rows; they have to cover it"

@@ -7,10 +7,11 @@ from typing import ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from fcn.core.errors import NotStreamable, Refusal
+from fcn.core.names import said
 from fcn.graph.networks import copied
+from fcn.models.any import Wrapped
 from fcn.models.segmenter import Segmenter
-
-PREFIX = "segmenter."  # of the layers' names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def beside(network: N) -> N:
 
 
 class ScoresOf(nn.Module):
-    """``forward(images)`` is ``segmenter.scores(images)``, by layers that lie ``beside`` the segmenter's."""
+    """``forward(images)`` is ``segmenter.read(images)``, by layers that lie ``beside`` the segmenter's."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -33,7 +34,23 @@ class ScoresOf(nn.Module):
         self.in_channels = segmenter.in_channels
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.segmenter.scores(images)
+        return self.segmenter.read(images)
+
+
+def in_its_names(error: Refusal, network: nn.Module, before: str = "") -> NotStreamable:
+    """A refusal of ``ScoresOf(network)`` with the names that the layers have in the network that a user gave.
+
+    before: what is said first; the advice is then added as well.
+    """
+    inner = "segmenter.backbone.network" if isinstance(network, Wrapped) else "segmenter"
+    name = network.spec.network if isinstance(network, Wrapped) else type(network).__name__
+
+    def plain(text: str) -> str:
+        return text.replace(f"{inner}.", "").replace(inner, name).replace("ScoresOf", name)
+
+    text = f"{before}{error}; use {said('inference', 'windows')}" if before else str(error)
+    layer = error.layer.removeprefix(inner).removeprefix(".")
+    return NotStreamable(plain(text), layer=layer, operation=error.operation, reason=plain(error.reason))
 
 
 def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:

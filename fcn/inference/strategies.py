@@ -6,12 +6,13 @@ model normalises; it must be in evaluation mode.
 
 ``whole`` runs the network over the image in one pass; ``stream`` gives the same scores, band by band, in a fraction of the memory
 (``stream/``); ``windows`` runs it over overlapping windows whose scores are blended (``windows.py``), which is approximate. ``auto`` takes
-the first of these that there is memory for. Test-time augmentation (``flip``, ``scales``; ``augment.py``) goes with each of them.
+the faster of the first two, as far as there is memory for it. Test-time augmentation (``flip``, ``scales``; ``augment.py``) goes with each
+of them.
 """
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
 from fcn.inference.kept import unchanged
-from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, ran_out
+from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, pass_of, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream import stream
@@ -40,7 +41,7 @@ class Strategy(Protocol):
     def __call__(self, model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor: ...
 
 
-SMALL = 2**20  # pixels; an image up to this size is not worth an estimate of its memory
+SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory, nor a stream for its speed
 SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where nothing else fits
 BATCH = 8  # of these, at most
 
@@ -59,12 +60,13 @@ def whole(model: Segmenter, image: Image) -> Scores:
                 f"one pass over an image of {width}x{height} pixels needs about {needed / 2**30:.1f} GiB "
                 f"and {there / 2**30:.1f} GiB are free; use {said('inference', 'stream')}"
             )
-    return Scores(model.cell(height, width), one_pass(model, image))
+    return one_pass(model, image)
 
 
 @torch.inference_mode()
-def one_pass(model: Segmenter, image: Image) -> Iterator[Tensor]:
-    yield model.scores(model.normalize(image[:, :][None]))[0]
+def one_pass(model: Segmenter, image: Image) -> Scores:
+    scores, cell = model.coarse(model.normalize(image[:, :][None]))
+    return Scores(cell, iter([scores[0]]), model.probabilities)
 
 
 @register("inference", "auto")
@@ -76,7 +78,7 @@ def auto(
     passes: Passes = PASSES,
     memory: Memory = None,
 ) -> Scores | Strips:
-    """``whole`` if it fits into memory, else ``stream``, else ``windows`` with a warning.
+    """The fastest exact way that fits into memory, ``whole`` or ``stream``; where there is none, ``windows`` with a warning.
 
     views: number of images that are computed side by side, see ``stream``.
     """
@@ -87,23 +89,32 @@ def auto(
         )
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
-    small = height * width <= SMALL and memory is None
+    small = height * width < SMALL and memory is None
     needed = 0 if small else pass_bytes(model, height, width)
-    scores = one_pass_if_room(model, image) if needed is not None and needed <= budget else None
-    if scores is not None:
-        return Scores(model.cell(height, width), iter([scores]))
+    fits = needed is not None and needed <= budget
+    faster = height * width >= SMALL and model.mean.device.type == "cpu" and streams_at_once(model)
+    if fits and not faster and (scores := one_pass_if_room(model, image)) is not None:
+        return scores
     try:
         return stream(model, image, views, passes=passes, memory=memory)
     except NotStreamable as error:
+        if fits and faster and (scores := one_pass_if_room(model, image)) is not None:
+            return scores
         size, batch_size = largest_windows(model, budget)
         log.warning("labels are approximate, by windows of %d pixels a side that overlap (%s)", size, error)
         return windows(model, image, size=size, batch_size=batch_size)
 
 
-def one_pass_if_room(model: Segmenter, image: Image) -> Tensor | None:
+def streams_at_once(model: Segmenter) -> bool:
+    """Whether a stream takes one pass over the image. On a CPU its bands stay in the cache, and a large image is labelled faster so."""
+    found = pass_of(model)
+    return found is not None and found.at_once
+
+
+def one_pass_if_room(model: Segmenter, image: Image) -> Scores | None:
     """The scores by one pass; None, with a warning, where memory runs out in spite of the estimate."""
     try:
-        return next(one_pass(model, image))
+        return one_pass(model, image)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

@@ -1,9 +1,11 @@
 """The classical sliding window: overlapping windows, each passed through the network by itself, their scores blended.
 
-It is approximate: a pixel near a window's edge is scored without what lies beyond the edge. The memory does not depend on the height of the
+It is approximate: a pixel near a window's edge is scored without what lies beyond the edge. With ``overlap="exact"`` it is not: each window
+is cropped by what the network sees, as measured (``halo.py``). The memory does not depend on the height of the
 image. Scores are accumulated only for the rows that windows still reach, and yielded as soon as no further window does.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -13,8 +15,11 @@ from torch import Tensor
 from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.core.settings import at_least, share
+from fcn.inference.halo import cropped, measure
 from fcn.inference.scores import Image, Scores
 from fcn.models.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
 
 PIECE = 2**22  # scores that are handed over at once
 
@@ -27,25 +32,47 @@ def windows(
     image: Image,
     *,
     size: Annotated[int, at_least(1)] = 512,
-    overlap: Annotated[float, share()] = 0.5,
+    overlap: Annotated[float, share()] | Literal["exact"] = 0.5,
     batch_size: Annotated[int, at_least(1)] = 1,
     weights: Literal["gaussian", "constant"] = "gaussian",
 ) -> Scores:
     """Overlapping windows, each passed through the network, their scores blended: approximate.
 
     size: side of a window (pixels); a smaller image is one window.
-    overlap: overlap of two neighbouring windows, as a share of the side.
+    overlap: overlap of two neighbouring windows, as a share of the side; exact: as much as the network sees, measured, and nothing blended.
     batch_size: number of windows per pass.
     weights: weights of a window's pixels in the blend; gaussian: the middle counts most (deviation: a quarter of the side).
 
     network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
     its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". A pixel's score is the weighted mean
-    over its windows. Raises UserError for scores of another form.
+    over its windows. Raises UserError for scores of another form, and where ``overlap="exact"`` cannot be had.
     """
-    if isinstance(network, Segmenter):
-        model = network
-        return Scores((1, 1), blended(lambda cut: model(model.normalize(cut)), image, size, overlap, batch_size, weights))
-    return Scores((1, 1), blended(network, image, size, overlap, batch_size, weights))
+    compute = segmenting(network) if isinstance(network, Segmenter) else network
+    if isinstance(overlap, str):
+        divisor = network.backbone.divisor if isinstance(network, Segmenter) else 1
+        return Scores((1, 1), measured(compute, image, size, divisor))
+    return Scores((1, 1), blended(compute, image, size, overlap, batch_size, weights))
+
+
+def segmenting(model: Segmenter) -> Network:
+    """From windows of an image to scores of their size."""
+    return lambda cut: model(model.normalize(cut))
+
+
+@torch.inference_mode()
+def measured(network: Network, image: Image, size: int, divisor: int) -> Iterator[Tensor]:
+    """Bands (C, rows, W) of scores, by windows without what sees their edges."""
+
+    def compute(cut: Tensor) -> Tensor:
+        return checked(network(cut), len(cut), *cut.shape[-2:])
+
+    channels, height, width = image.shape
+    if max(height, width) <= size:
+        yield compute(image[:, :][None])[0]
+        return
+    halo = measure(compute, channels, divisor, height, width, size)
+    log.info("windows need %d pixels on each side and begin on multiples of %d (measured)", halo.pixels, halo.step)
+    yield from cropped(compute, image, size, halo)
 
 
 @torch.inference_mode()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fcn.core.errors import UserError
 from fcn.core.names import said
 from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
+from fcn.models.spec import is_wrap_spec
 from fcn.models.weight_files import as_state_dict, is_checkpoint, read_file, read_tensors
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,10 @@ def network_weights(weights: str, model: str, backbone: str) -> Weights:
         return Weights(torchvision_network(model, backbone), f"torchvision's {model}_{backbone}", torchvision=True)
     content = read_file(weights)
     if is_checkpoint(content):
+        if is_wrap_spec(content["spec"]):
+            raise UserError(
+                f"{weights} holds the weights of a network of a user's own; they fit no model=, only fcn.load(PATH, network=...)"
+            )
         return Weights(content["weights"], weights, spec=content["spec"], classes=tuple(content["labels"]["names"]))
     tensors = as_state_dict(content, weights)
     return Weights(tensors, weights, torchvision=any(name.startswith("classifier.") for name in tensors))

@@ -26,7 +26,7 @@ from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
-from fcn.models.spec import AUXILIARY, ModelSpec, check_auxiliary
+from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
@@ -53,6 +53,15 @@ class Outputs(NamedTuple):
     auxiliary: Tensor
 
 
+class Cell(NamedTuple):
+    """Size of a cell of a grid of scores, down and across, in pixels of the image. corners: whether the first and the last cell are centred
+    on the first and the last pixel (``align_corners=True``); else the grid begins where the image does."""
+
+    down: float
+    across: float
+    corners: bool = False
+
+
 class Segmenter(nn.Module):
     """``forward(images)``: normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
@@ -63,6 +72,7 @@ class Segmenter(nn.Module):
 
     mean: Tensor
     std: Tensor
+    probabilities = False  # whether the scores are softmax probabilities, not logits
 
     def __init__(
         self,
@@ -81,7 +91,7 @@ class Segmenter(nn.Module):
         self.aux_weight, self.aux_level = aux_weight, aux_level
         self.stride = decoder.stride
         self.resize = getattr(decoder, "resize", FACTOR)
-        self.spec = spec
+        self.spec: ModelSpec | WrapSpec | None = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))
@@ -100,13 +110,25 @@ class Segmenter(nn.Module):
         """Class scores (N, num_classes, h, w) at ``stride``, with h >= H / stride and w >= W / stride."""
         return self.decoder(self.backbone(pad_to_multiple(images, self.backbone.divisor)))
 
-    def cell(self, height: int, width: int) -> tuple[float, float]:
-        """Pixels per cell of the scores of an image of that size, down and across. It is ``stride``, unless the scores are interpolated to
-        the size of the image."""
+    def cell(self, height: int, width: int) -> Cell:
+        """The cells of the scores of an image of that size. Their side is ``stride``, unless the scores are interpolated to the size of the
+        image."""
         if self.resize != SIZE:
-            return self.stride, self.stride
+            return Cell(self.stride, self.stride)
         padded = [side + -side % self.backbone.divisor for side in (height, width)]
-        return padded[0] / -(-padded[0] // self.stride), padded[1] / -(-padded[1] // self.stride)
+        return Cell(padded[0] / -(-padded[0] // self.stride), padded[1] / -(-padded[1] // self.stride))
+
+    def coarse(self, images: Tensor) -> tuple[Tensor, Cell]:
+        """Class scores (N, num_classes, h, w) from which the label map is made, and their cells."""
+        return self.scores(images), self.cell(*images.shape[-2:])
+
+    def read(self, images: Tensor) -> Tensor:
+        """What is read as a graph: all of the scores, but for what ``finished`` makes of them."""
+        return self.scores(images)
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """The class scores of what ``read`` gives; the channels are dimension -3."""
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
         padded = pad_to_multiple(images, self.backbone.divisor)

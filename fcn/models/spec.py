@@ -24,6 +24,26 @@ class ModelSpec:
     plugins: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class WrapSpec:
+    """How a network of a user's own was wrapped, in plain values; the network itself is code, of which nothing is kept.
+
+    network: name of its class, for messages. The rest: see ``fcn.wrap``.
+    """
+
+    network: str
+    num_classes: int
+    output: str | int | None
+    divisor: int
+    stride: int
+    labels: str
+
+
+def is_wrap_spec(spec: Any) -> bool:
+    """Whether the plain form of a spec is that of a ``WrapSpec``."""
+    return isinstance(spec, dict) and "network" in spec
+
+
 AUXILIARY: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
 
 
@@ -34,8 +54,9 @@ def check_auxiliary(aux: bool, **rest: Any) -> None:
 
 
 def check_spec(spec: Any) -> None:
-    """Raises UserError, naming the entry, where ``spec`` is not the plain form of a ``ModelSpec``, as ``asdict`` gives it."""
-    names = [field.name for field in fields(ModelSpec)]
+    """Raises UserError, naming the entry, where ``spec`` is not what ``asdict`` makes of a ``ModelSpec`` or a ``WrapSpec``."""
+    wrapped = is_wrap_spec(spec)
+    names = [field.name for field in fields(WrapSpec if wrapped else ModelSpec)]
     if not isinstance(spec, dict):
         raise UserError(f"the entry spec is {type(spec).__name__} where a dict is expected")
     missing, unknown = [name for name in names if name not in spec and name != "plugins"], [str(name) for name in spec if name not in names]
@@ -44,6 +65,7 @@ def check_spec(spec: Any) -> None:
         raise UserError(f"the entry spec {' and '.join(parts)}")
     allowed: dict[str, tuple[type, ...]] = {name: (dict,) if name.endswith("options") else (str,) for name in names}
     allowed |= {"num_classes": (int,), "output_stride": (int, type(None)), "plugins": (tuple, list)}
+    allowed |= {"output": (str, int, type(None)), "divisor": (int,), "stride": (int,)} if wrapped else {}
     for name, value in spec.items():
         if type(value) not in allowed[name]:
             raise UserError(f"{name} in the entry spec is {value!r:.60}, no {allowed[name][0].__name__}")

@@ -14,22 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
-from fcn.core.names import first_line, said
+from fcn.core.names import first_line, said, shown
 from fcn.core.plugins import check_plugins
+from fcn.models.any import wrap
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec
+from fcn.models.spec import ModelSpec, WrapSpec, is_wrap_spec
 from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
 
 
 def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
-    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values."""
+    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values.
+
+    Of a model that ``wrap`` made, the spec says how; the network's code is not in it.
+    """
     if model.spec is None:
-        raise UserError("this model was not made by create_model, so that a checkpoint could not rebuild it; save its state_dict() instead")
+        raise UserError("this model was made by neither create_model nor wrap, so that it could not be read again; save its state_dict()")
     return {
         "format": FORMAT,
         "spec": asdict(model.spec),
@@ -63,35 +68,62 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def model_from_state(state: dict[str, Any], origin: str = "the checkpoint") -> Segmenter:
+def model_from_state(state: dict[str, Any], origin: str = "the checkpoint", network: nn.Module | None = None) -> Segmenter:
     """The model that a checkpoint describes, with its weights and classes, in evaluation mode.
+
+    network: for a model that ``wrap`` made, the network that its weights are loaded into.
 
     Raises UserError, naming ``origin``, where the network cannot be built or the weights do not fit it.
     """
-    check_plugins(state["spec"].get("plugins", ()), origin)
-    try:
-        model = assemble(ModelSpec(**state["spec"]))
-    except Exception as error:  # options of a wrong type meet whatever their layers do with them
-        raise UserError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
+    model = rewrapped(state, origin, network) if is_wrap_spec(state["spec"]) else assembled(state, origin, network)
     fit_state_dict(model, state["weights"], origin)
     model.labels = labels_of(state["labels"])
     return model.eval()
 
 
-def load(path: str | PathLike[str], *, device: str | torch.device = "cpu") -> Segmenter:
+def assembled(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:
+    if network is not None:
+        raise UserError(f"{origin} says itself how its network is built; leave network= out")
+    check_plugins(state["spec"].get("plugins", ()), origin)
+    try:
+        return assemble(ModelSpec(**state["spec"]))
+    except Exception as error:  # options of a wrong type meet whatever their layers do with them
+        raise UserError(f"the network that {origin} describes cannot be built: {first_line(error)}") from error
+
+
+def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:
+    """``network`` wrapped as the one whose weights a checkpoint holds."""
+    spec, tensors = state["spec"], state["weights"]
+    if network is None:
+        raise UserError(
+            f"{origin} holds the weights of a network of your own, {shown(spec['network'])}, and not its code; "
+            f"in Python give such a network: fcn.load({str(origin)!r}, network=...)"
+        )
+    if not {"mean", "std"} <= tensors.keys():
+        raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
+    mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
+    words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
+    try:
+        return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+    except UserError as error:
+        raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
+
+
+def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None) -> Segmenter:
     """The model of a checkpoint, ready to label images.
 
     >>> model = fcn.load("model.pt")
 
     path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run.
     device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
+    network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
 
     Returns the model in evaluation mode, with its classes as ``labels``.
 
     Raises FileNotFoundError for a missing file; UserError for a file that is damaged or no checkpoint, for parts of your own that are not
     imported, and for a device that is not there.
     """
-    model = model_from_state(read_checkpoint(path), str(path))
+    model = model_from_state(read_checkpoint(path), str(path), network)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -103,11 +135,12 @@ def save(model: Segmenter, path: str | PathLike[str]) -> None:
 
     >>> fcn.save(model, "model.pt")
 
-    model: network from ``fcn.create_model`` or ``fcn.load``, with its classes as ``labels``.
+    model: network from ``fcn.create_model``, ``fcn.load`` or ``fcn.wrap``, with its classes as ``labels``. Of one from ``fcn.wrap``, the
+        file holds the weights and how it was wrapped; ``fcn.load`` is given a network of the same layers.
     path: file to write; it is either the old file or the whole new one.
 
-    Raises UserError for a model without classes (``model.labels``), and for one that ``fcn.create_model`` did not make; OSError where the
-    file cannot be written.
+    Raises UserError for a model without classes (``model.labels``), and for one that neither ``fcn.create_model`` nor ``fcn.wrap`` made;
+    OSError where the file cannot be written.
     """
     if not isinstance(model, Segmenter):
         raise TypeError(f"the model is a {type(model).__name__}; give what fcn.create_model(...) or fcn.load(PATH) returns")
@@ -116,6 +149,8 @@ def save(model: Segmenter, path: str | PathLike[str]) -> None:
     save_checkpoint(model_state(model, model.labels), Path(path))
 
 
-def spec_words(spec: ModelSpec) -> str:
+def spec_words(spec: ModelSpec | WrapSpec) -> str:
     """A model in its words, for messages: ``model=fcn8s backbone=resnet18 upsample=bilinear``."""
+    if isinstance(spec, WrapSpec):
+        return f"a {spec.network} of your own"
     return f"model={spec.model} backbone={spec.backbone} upsample={spec.upsample}"

@@ -87,7 +87,8 @@ def test_worked_example_of_a_course() -> None:
     assert [fields[str(place)].size[0] for place in range(5)] == [3, 4, 8, 10, 18]
     assert [fields[str(place)].stride[0] for place in range(5)] == [1, 2, 2, 4, 8]
     assert [fields[str(place)].offset[0] for place in range(5)] == [0, Fraction(1, 2), Fraction(1, 2), Fraction(3, 2), Fraction(3, 2)]
-    assert str(fields) == "size 18 x 18, stride 8 x 8, offset 3/2 x 3/2"
+    words = "tiles of this network need 7 pixels on each side, and begin on multiples of 8"
+    assert str(fields) == f"size 18 x 18, stride 8 x 8, offset 3/2 x 3/2; {words}"
 
 
 def test_phases_of_an_up_sampler() -> None:
@@ -129,7 +130,7 @@ def test_global_says_who_and_can_be_ignored() -> None:
     fields = receptive_field(Gated(), 32)
     assert fields.is_global
     assert fields.causes == {"gate.0": "pools all 30 x 30 cells to 1 x 1"}
-    assert str(fields) == "global: gate.0 pools all 30 x 30 cells to 1 x 1"
+    assert str(fields).startswith("global: gate.0 pools all 30 x 30 cells to 1 x 1; tiles of this network are never exact")
     assert fields["first"].size == (3, 3)
     assert fields.interval((5, 5)) == ((0, 32), (0, 32))
     ignored = receptive_field(Gated(), 32, ignore_global=True)
@@ -231,3 +232,24 @@ def test_every_classifier_of_torchvision_is_read(name: str) -> None:
     stride = 16 if "squeezenet" in name else 32
     assert fields.stride == (stride, stride)
     assert not fields.is_global
+
+
+@pytest.mark.parametrize("strided", [1, 2])
+def test_tiles_with_what_they_need_give_the_whole(strided: int) -> None:
+    """The oracle is the network itself: tiles with less differ, tiles with as much as is said do not."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3, strided, 1), nn.Conv2d(4, 4, 5, strided, 2), nn.MaxPool2d(3, strided, 1), nn.Conv2d(4, 4, 3, 1, 2, 2)]
+    network = nn.Sequential(*layers, nn.Upsample(scale_factor=strided**3, mode="nearest")).double()
+    needed, step = receptive_field(network, 128).tiles or (0, 0)
+    assert step == strided**3
+    image = torch.rand(1, 1, 128, 128, dtype=torch.float64)
+    with torch.no_grad():
+        whole = network(image)[..., 64:72, 64:72]
+        tile = [
+            network(image[..., 64 - halo : 72 + halo, 64 - halo : 72 + halo])[..., halo : 8 + halo, halo : 8 + halo] for halo in (8, 48)
+        ]
+        enough = -(-needed // step) * step
+        exact = network(image[..., 64 - enough : 72 + enough, 64 - enough : 72 + enough])[..., enough : 8 + enough, enough : 8 + enough]
+    assert torch.allclose(exact, whole, atol=1e-12)
+    assert torch.allclose(tile[1], whole, atol=1e-12)
+    assert needed <= 8 or not torch.allclose(tile[0], whole, atol=1e-12)

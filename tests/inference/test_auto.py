@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from fcn.core.errors import NotStreamable
 from fcn.inference import strategies
 from fcn.inference.memory import pass_bytes
 from fcn.inference.strategies import create_strategy, largest_windows
@@ -60,6 +61,22 @@ def test_one_pass_where_it_fits_and_else_bands(model, image, labels, taken, shar
     memory = None if share is None else share * pass_bytes(model, 512, 200) / GIB
     assert torch.equal(create_strategy("auto", memory=memory)(model, image), labels)
     assert taken == expected
+
+
+def test_a_large_image_is_streamed_where_that_takes_one_pass(model, image, labels, taken, monkeypatch):
+    """Which is faster on a CPU; a network that needs statistics over the image first is run in one pass, as is one that is refused."""
+    monkeypatch.setattr(strategies, "SMALL", image[0].numel())
+    assert torch.equal(create_strategy("auto")(model, image), labels)
+    assert taken == ["stream"]
+    create_strategy("auto")(create_model("deeplabv3", backbone="resnet18", num_classes=3).eval(), image)
+    assert taken == ["stream", "one_pass"]
+
+    def refused(*given, **options):
+        raise NotStreamable("not in bands")
+
+    monkeypatch.setattr(strategies, "stream", refused)
+    assert torch.equal(create_strategy("auto")(model, image), labels)
+    assert taken == ["stream", "one_pass", "one_pass"]
 
 
 def test_views_share_the_memory(model, image, taken):

@@ -118,3 +118,27 @@ def test_every_word_is_inspected(capsys, tmp_path, group: str, word: str) -> Non
     assert status == 0
     assert max(map(len, out.splitlines())) <= WIDTH
     assert (tmp_path / "out" / "field.png").stat().st_size > 20_000
+
+
+def test_a_network_of_ones_own(tmp_path, monkeypatch, capsys):
+    code = """
+from torch import nn
+def build():
+    return nn.Sequential(nn.Conv2d(3, 4, 5, 2, 2), nn.Conv2d(4, 2, 3, 2, 1), nn.Upsample(scale_factor=4))
+made = nn.Conv2d(1, 2, 3)
+number = 3
+"""
+    (tmp_path / "networks_of_mine.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(["inspect", "network=networks_of_mine:build", "input_size=64", "picture=false"]) == 0
+    assert "tiles of this network need 4 pixels on each side, and begin on multiples of 4" in capsys.readouterr().out
+    assert run(["inspect", "network=networks_of_mine:made", "picture=false"]) == 0
+    for word, message in (
+        ("network=networks_of_mine", "write the module and the name in it, as my_module:build"),
+        ("network=networks_of_mine:biuld", "there is no biuld in networks_of_mine; did you mean build?"),
+        ("network=networks_of_mine:number", "gives a int; give a torch module"),
+        ("network=networks_of_mine:made classifier=compact", "both say what to inspect"),
+    ):
+        capsys.readouterr()
+        assert run(["inspect", *word.split(), "picture=false"]) in (1, 2)
+        assert message in capsys.readouterr().err

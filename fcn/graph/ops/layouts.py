@@ -98,6 +98,8 @@ def cat(call: Call) -> Result:
         size = call.shapes[item][position]
         if item in call.values:
             value, maps = call.values[item], list(call.values[item].maps)
+            if axis is not None and axes_of(value.layout[position]) not in ([], [axis]):
+                raise NoLayoutError("it joins rows of the image with columns")
             for lost in axes_of(value.layout[position]) if axis is None else ():
                 maps[lost] = Whole(value.sizes[lost], 1)
             if axis is not None:

@@ -81,17 +81,17 @@ class Program:
         return next(iter(self.operations.values()))
 
 
-def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, prefix: str = "") -> Program:
-    """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``prefix``: what layers are not called by.
+def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
+    """The program of a graph. ``dtype``: the one that autocast computes convolutions in.
 
     Raises NotStreamable, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
-    return _Compiler(graph, dtype, prefix).run()
+    return _Compiler(graph, dtype).run()
 
 
 class _Compiler:
-    def __init__(self, graph: Graph, dtype: torch.dtype | None, prefix: str) -> None:
-        self.graph, self.dtype, self.prefix = graph, dtype, prefix
+    def __init__(self, graph: Graph, dtype: torch.dtype | None) -> None:
+        self.graph, self.dtype = graph, dtype
         self.constants = graph.constants()
         self.program = Program()
         self.names: dict[str, str] = {}  # fx node -> the operation that has its value
@@ -122,7 +122,7 @@ class _Compiler:
         return f"{name}.shown"
 
     def _refusal(self, node: Node, reason: str) -> NotStreamable:
-        layer = node.layer.removeprefix(self.prefix) or node.name
+        layer = node.layer or node.name
         return NotStreamable(
             f"{said('inference', 'stream')} cannot compute '{node.op}' in layer '{layer}' in bands of rows: {reason}; "
             f"use {said('inference', 'windows')}",

@@ -12,11 +12,13 @@ from fcn.core.names import said
 from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.kept import ImageSpec, Kept
-from fcn.inference.scoring import PREFIX
+from fcn.inference.scoring import in_its_names
+from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
 from fcn.inference.stream.program import Operation, Program, compile_graph
 from fcn.inference.stream.run import Run, Source
+from fcn.models.segmenter import Cell, Segmenter
 
 
 @dataclass
@@ -29,9 +31,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network's program for one size of image."""
+    """A network's program for one size of image. cell: the cells of its output, if it was asked for those before a last interpolation."""
 
     program: Program
+    cell: Cell | None = None
 
     @cached_property
     def levels(self) -> list[list[str]]:
@@ -87,8 +90,8 @@ programs: Kept[Prepared] = Kept(KEPT, weights=True)
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, of any other
-    network's first output, or the one called "out".
+    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, before an
+    interpolation that is the last thing it does; of any other network's first output, or the one called "out".
 
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
     Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
@@ -100,14 +103,15 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
         try:
             graph = read_graph(read, (height, width), record=False)
         except (UnknownOperationError, NotExportedError) as error:
-            reason = str(error).replace(PREFIX, "")
-            raise NotStreamable(
-                f"{said('inference', 'stream')} is not possible: {reason}; use {said('inference', 'windows')}",
-                layer=error.layer.removeprefix(PREFIX),
-                operation=error.operation,
-                reason=reason,
-            ) from error
-        return Prepared(compile_graph(graph, dtype=dtype, prefix=PREFIX)), ImageSpec.of(graph.input.fx.meta["val"])
+            raise in_its_names(error, network, f"{said('inference', 'stream')} is not possible: ") from error
+        cell = None
+        if isinstance(network, Segmenter):
+            graph, cell = before_last_resize(graph)
+        image = ImageSpec.of(graph.input.fx.meta["val"])
+        try:
+            return Prepared(compile_graph(graph, dtype=dtype), cell), image
+        except NotStreamable as error:
+            raise in_its_names(error, network) from error
 
     return programs.get(network, (height, width, dtype), make)
 

@@ -19,7 +19,7 @@ from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream.plan import Interval
 from fcn.inference.stream.run import Source
 from fcn.inference.stream.scores import Known, Prepared, gather, prepare, score_bands, share
-from fcn.models.segmenter import Segmenter
+from fcn.models.segmenter import Cell, Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def stream(
         )
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
-    axis = Axis(prepared.program.operations[prepared.program.output].sizes[1], 1 / model.cell(height, width)[1])
+    cell = prepared.cell or model.cell(height, width)
+    axis = Axis.over(prepared.program.operations[prepared.program.output].sizes[1], cell.across, corners=cell.corners)
     rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, memory, views)
 
     order = layout_of(model)
@@ -77,8 +78,8 @@ def stream(
         return model.normalize(image[:, first:end][None]).contiguous(memory_format=order)
 
     if count == 1:
-        return Scores(model.cell(height, width), bands(prepared, read, rows))
-    return Strips(strips(model, prepared, read, axis, height, width, rows, count))
+        return Scores(cell, map(model.finished, bands(prepared, read, rows)), model.probabilities)
+    return Strips(strips(model, prepared, read, axis, cell, width, rows, count))
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:
@@ -140,14 +141,15 @@ def bands(prepared: Prepared, read: Source, rows: int) -> Iterator[Tensor]:
 
 
 def strips(
-    model: Segmenter, prepared: Prepared, read: Source, axis: Axis, height: int, width: int, rows: int, count: int
+    model: Segmenter, prepared: Prepared, read: Source, axis: Axis, cell: Cell, width: int, rows: int, count: int
 ) -> Iterator[tuple[int, int, Scores]]:
     """The first column and the end of each strip of pixels, and its scores."""
     known, rows = shrinking(partial(gather, prepared, read, strips=count), rows)
     for index in range(count):
         first, end = share(width, index, count)
         cells = cells_of(axis, first, end)
-        yield first, end, Scores(model.cell(height, width), going_on(prepared, read, known, rows, cells), left=(first, cells[0]))
+        bands = map(model.finished, going_on(prepared, read, known, rows, cells))
+        yield first, end, Scores(cell, bands, model.probabilities, left=(first, cells[0]))
 
 
 def shrinking(call: Callable[..., T], rows: int) -> tuple[T, int]:

@@ -15,6 +15,7 @@ def run(config: BenchmarkConfig) -> int:
     """Print a table for each comparison as soon as it is made, and keep ``benchmark.json``, ``.md`` and ``.png`` of all so far."""
     import torch
 
+    from fcn.models.spec import ModelSpec
     from fcn.tools.benchmark.labels import label_map_rows
     from fcn.tools.benchmark.report import write_report
     from fcn.tools.benchmark.rows import Section, tables
@@ -46,7 +47,7 @@ def run(config: BenchmarkConfig) -> int:
             add(sliding_rows(name, size=size, strides=strides, windows=config.windows, **plain))
     if config.strategies and config.image_sizes:
         spec = model_of(config.model, config.backbone, config.upsample, CLASSES).spec
-        assert spec is not None
+        assert isinstance(spec, ModelSpec)
         add(strategy_rows(spec, strategies=config.strategies, sizes=config.image_sizes, window=config.window, **plain))
     if config.labelmap_size is not None:
         size = config.labelmap_size

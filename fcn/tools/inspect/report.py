@@ -68,7 +68,7 @@ class Report:
 
     ``aside`` counts the operations without a row, ``aside_parameters`` and ``aside_macs`` what they cost. ``causes`` maps the layers
     through which the output sees the whole image to a sentence each; where ``ignored``, the fields are those without them. ``output`` is
-    the output's field per axis, None where it sees the whole image.
+    the output's field per axis, None where it sees the whole image. ``tiles``: see ``ReceptiveField.tiles``; None for layers in words, too.
     """
 
     rows: tuple[Row, ...]
@@ -79,6 +79,7 @@ class Report:
     aside: int = 0
     aside_parameters: int = 0
     aside_macs: int = 0
+    tiles: tuple[int, int] | None = None
 
     @property
     def parameters(self) -> int:
@@ -120,6 +121,7 @@ def inspect_network(
         len(aside),
         sum(row.parameters for row in aside),
         sum(row.macs for row in aside),
+        fields.tiles,
     )
     return report, fields
 

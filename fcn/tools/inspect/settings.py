@@ -13,6 +13,7 @@ class InspectConfig(Checked):
     """``fcn inspect``.
 
     classifier: classifier to inspect instead of model= and backbone=: compact, torchvision/NAME or timm/NAME
+    network: network of your own, instead of model= and backbone=, as my_module:build (a module, or a function that makes one)
     layers: layers in words, instead of model= and backbone=, as 'conv3 s2 p1, pool2 s2, conv3 d2'
     num_classes: number of classes of model=; null: 21
     input_size: size of the image, one number or [height,width] (pixels); null: the classifier's training size, else 224
@@ -32,6 +33,7 @@ class InspectConfig(Checked):
 fcn inspect model=fcn8s backbone=vgg16                a whole segmentation network
 fcn inspect backbone=resnet50 depth=2 ignore_global=true
 fcn inspect classifier=torchvision/googlenet pool_as_window=true image=photo.jpg
+fcn inspect network=my_module:build                   a network of your own, and how much overlap its tiles need
 fcn inspect layers='conv3 s2 p1, pool2 s2, conv3 d2'  layers in words: kind and size, s stride, p padding, d dilation, c channels
 fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
 
@@ -39,6 +41,7 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
     backbone: PartConfig | None = None
     upsample: PartConfig | None = None
     classifier: str | None = None
+    network: str | None = None
     layers: str | None = None
     num_classes: Annotated[int | None, at_least(2)] = None
     input_size: Any = None
@@ -63,10 +66,12 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
             )
         parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
         chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
-        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "layers") if getattr(self, key) is not None]
-        if len(whole) == 2 or (whole and chosen):
+        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "network", "layers") if getattr(self, key) is not None]
+        if len(whole) > 1 or (whole and chosen):
             second = (whole[1:] + chosen)[0]
-            raise UserError(f"{whole[0]} and {second} both say what to inspect; give classifier=, layers= or the parts of a model")
+            raise UserError(
+                f"{whole[0]} and {second} both say what to inspect; give classifier=, network=, layers= or the parts of a model"
+            )
         lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
         if self.model is None and lonely:

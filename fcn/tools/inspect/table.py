@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from fcn.graph.receptive_field import tiles_sentence
 from fcn.tools.inspect.report import Report, Row
 from fcn.tools.tables import csv_table, markdown_table, text_table
 
@@ -81,6 +82,8 @@ def notes(report: Report) -> list[str]:
         halo = axes(pair(field.halo) for field in fields)
         bound = "at most " if any(field.bounded for field in fields) else ""
         found = [f"output: field {bound}{size} pixels, jump {jump}, first cell centred on pixel {offset}, halo {halo}"]
+    if report.tiles is not None and not report.ignored:
+        found.append(tiles_sentence(report.tiles))
     if report.causes:
         found.append("global, and left out here:" if report.ignored else "global (ignore_global=true goes on as if they were not there):")
         lines = [f"  {layer}: {reason}" for layer, reason in report.causes.items()]

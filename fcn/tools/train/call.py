@@ -167,7 +167,9 @@ def check_model(model: Any) -> None:
     if not isinstance(model, Segmenter):
         raise TypeError(f"the model is a {type(model).__name__}; give what fcn.create_model(...) or fcn.load(PATH) returns")
     if model.spec is None:
-        raise UserError("this model was not made by fcn.create_model, so that a checkpoint could not rebuild it; register its parts first")
+        raise UserError(
+            "this model was made by neither fcn.create_model nor fcn.wrap, so that a checkpoint cannot rebuild it; register its parts"
+        )
 
 
 def configuration(parts: Mapping[str, str], given: Mapping[str, Any], options: Mapping[str, Any]) -> TrainConfig:

@@ -79,7 +79,7 @@ class Branching(Sorted):
         ),
         (Random, "'dropout' in layer 'dropout' in bands of rows: it is random"),
         (Noisy, "'add' in layer 'add' in bands of rows: its argument 'rand_like' is not known before it runs"),
-        (Branching, "strategy='stream' is not possible: torch.export cannot read the network .* use strategy='windows'"),
+        (Branching, "strategy='stream' is not possible: torch.export cannot read the network: Branching, .* use strategy='windows'"),
         (Overwritten, "'relu' in layer 'relu_' in bands of rows: it writes over a tensor of which a view is read later"),
     ],
 )

@@ -1,0 +1,138 @@
+"""How much of its surroundings a network sees, measured: for networks of which no graph can be read.
+
+Half of a random image is drawn anew. The scores that change on the other side of the line tell how far a pixel is seen. That is the halo
+that windows need. Then the image is moved: the smallest move with which the scores move along, unchanged, is the step on which windows may
+begin. Last, windows with that halo and step are put together and compared with one pass, at a size with the same remainders as the image.
+So a network that depends on the whole image in a way that was not seen before is refused.
+
+It is a measurement, not a proof: what no random image showed is not known.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import lcm
+
+import torch
+from torch import Tensor
+
+from fcn.core.errors import UserError
+from fcn.core.names import said
+from fcn.inference.scores import Image
+
+Compute = Callable[[Tensor], Tensor]  # (1, C, h, w) uint8 to scores (1, K, h, w)
+
+OVERLAP = "inference.overlap"
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # pixels, tried as the step
+SMALLEST = 128  # side of the image that is measured on, pixels
+COMPARED = 32  # pixels, at least, on which moved scores are compared
+DRAWS = 2  # random images
+CLOSE = 1e-4  # share of the range of the scores up to which they count as equal
+
+
+@dataclass(frozen=True)
+class Halo:
+    """pixels: what a window needs on each side, a multiple of ``step``. step: multiples of it are where windows may begin."""
+
+    pixels: int
+    step: int
+
+
+def measure(compute: Compute, channels: int, divisor: int, height: int, width: int, size: int) -> Halo:
+    """The halo of a network for an image of that size and windows of ``size`` pixels.
+
+    Raises UserError where these cannot give what one pass gives.
+    """
+    side, largest = SMALLEST, max(SMALLEST, 2 * size)
+    while True:
+        seen = max(reach(compute, channels, side, flip, draw) for flip in (False, True) for draw in range(DRAWS))
+        steps = [step for step in STEPS if 2 * seen + step + COMPARED <= side]
+        step = next((step for step in steps if moves_along(compute, channels, side, seen, step)), None)
+        if step is not None:
+            step = lcm(step, divisor)
+            halo = Halo(-(-(seen + step) // step) * step, step)
+            break
+        if side >= largest:
+            far = f"pixels {seen} apart still change each other's scores, which windows of {size} pixels cannot show"
+            moved = f"the network's scores do not move along with the image, by no step up to {STEPS[-1]} pixels"
+            raise UserError(f"{said(OVERLAP, 'exact')} is not possible: {moved if steps else far}; use {said(OVERLAP, 0.5)}")
+        side = min(2 * side, largest)
+    check(compute, channels, halo, height, width)
+    return halo
+
+
+def random_image(channels: int, height: int, width: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (1, channels, height, width), generator=generator, dtype=torch.uint8)
+
+
+def reach(compute: Compute, channels: int, side: int, flip: bool, draw: int) -> int:
+    """How many rows and columns above and left of a line change with what is below or right of it (flip: the other way round)."""
+    image, other, found = random_image(channels, side, side, draw), random_image(channels, side, side, draw + 100), 0
+    before = compute(image)
+    for axis in (2, 3):
+        line = side // 2 + 5 * draw
+        kept = slice(line, side) if flip else slice(0, line)
+        mixed = other.clone()
+        mixed.narrow(axis, kept.start, kept.stop - kept.start).copy_(image.narrow(axis, kept.start, kept.stop - kept.start))
+        changed = differs(before, compute(mixed)).amax(1)[0].amax(1 if axis == 2 else 0)[kept].nonzero()
+        if len(changed):
+            found = max(found, int(changed.max()) + 1 if flip else line - int(changed.min()))
+    return found
+
+
+def differs(one: Tensor, other: Tensor) -> Tensor:
+    """Where scores are not equal up to rounding."""
+    scale = float((one.max() - one.min()).clamp_min(1e-30))
+    return (one - other).abs() > CLOSE * 1e-2 * scale
+
+
+def moves_along(compute: Compute, channels: int, side: int, seen: int, step: int) -> bool:
+    """Whether the scores of an image without its first ``step`` rows and columns are those of the whole, beyond what sees the cut."""
+    image = random_image(channels, side, side, 7)
+    whole, moved = compute(image), compute(image[..., step:, step:])
+    inner = slice(seen, side - step - seen)
+    scale = float((whole.max() - whole.min()).clamp_min(1e-30))
+    return bool((whole[..., step:, step:][..., inner, inner] - moved[..., inner, inner]).abs().max() < CLOSE * scale)
+
+
+def check(compute: Compute, channels: int, halo: Halo, height: int, width: int) -> None:
+    """Raises UserError where windows differ from one pass on a small image with the remainders of (height, width)."""
+    size = 2 * halo.pixels + halo.step
+    sides = [side if side <= 2 * size else side % halo.step + 2 * size // halo.step * halo.step for side in (height, width)]
+    image = random_image(channels, sides[0], sides[1], 11)[0]
+    whole = compute(image[None])[0]
+    found = torch.cat(list(cropped(compute, image, size, halo)), 1)
+    scale = float((whole.max() - whole.min()).clamp_min(1e-30))
+    if float((whole - found).abs().max()) > CLOSE * scale:
+        other = f", or an image with sides that are multiples of {halo.step}" if height % halo.step or width % halo.step else ""
+        raise UserError(
+            f"{said(OVERLAP, 'exact')} is not possible for an image of {width}x{height} pixels: the network's scores depend on the size of "
+            f"the whole image; use {said(OVERLAP, 0.5)}{other}"
+        )
+
+
+def cropped(compute: Compute, image: Image, size: int, halo: Halo) -> Iterator[Tensor]:
+    """Bands (C, rows, W) of scores: of each window of up to ``size`` pixels, without what sees its edges inside the image."""
+    height, width = image.shape[-2:]
+    rows, columns = (spans(side, size, halo) for side in (height, width))
+    for top, bottom, first, last in rows:
+        strip = image[:, top:bottom]
+        parts = []
+        for left, right, start, end in columns:
+            scores = compute(strip[:, :, left:right][None])[0]
+            parts.append(scores[:, first - top : last - top, start - left : end - left])
+        yield torch.cat(parts, 2)
+
+
+def spans(length: int, size: int, halo: Halo) -> list[tuple[int, int, int, int]]:
+    """Windows along an axis: the first pixel and the end of each, and of what is kept of it."""
+    if length <= size:
+        return [(0, length, 0, length)]
+    core = (size - 2 * halo.pixels) // halo.step * halo.step
+    if core < 1:
+        raise UserError(
+            f"{said('inference.size', size)} is too small for {said(OVERLAP, 'exact')}: windows need {halo.pixels} pixels on each side "
+            f"(measured); give {said('inference.size', 2 * halo.pixels + halo.step)} or more"
+        )
+    starts = range(0, length, core)
+    return [(max(0, start - halo.pixels), min(length, start + core + halo.pixels), start, min(length, start + core)) for start in starts]

@@ -1,0 +1,381 @@
+"""Anybody's network as a segmenter: ``fcn.wrap``.
+
+The network maps normalised images (N, C, H, W) to scores (N, K, h, w). What is not said is found by trying: it is run without data on
+images of many sizes, which shows by what the sides must be divisible, how many pixels there are per cell, and whether it ends in an
+interpolation of its own (``last_resize.py``). Where it cannot be run without data, it is run with data on a few sizes.
+
+What is computed is one pass of the network over the image, padded with zeros (the mean colour) at the bottom and the right up to multiples
+of ``divisor``, and cropped. Every strategy that is exact gives that.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fcn.core.errors import UserError
+from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import first_line
+from fcn.graph.image import image_shape
+from fcn.graph.networks import evaluating, float_type, unwrapped, without_data
+from fcn.models.last_resize import run
+from fcn.models.layers import crop_to, pad_to_multiple
+from fcn.models.segmenter import Cell, Segmenter, to_image_size
+from fcn.models.spec import WrapSpec
+
+log = logging.getLogger(__name__)
+
+DIVISORS = (1, 2, 4, 8, 16, 32, 64, 128, 3, 5, 6, 7, 10, 12, 14, 20, 24, 28, 40, 48, 56, 96, 112)  # in the order in which they are tried
+SMALLEST = 256  # pixels, the smallest side that is tried
+TRIES = 8  # sizes in a row, so that every rest of a division by 8 is among them
+TRIES_WITH_DATA = 2
+LUMA = (0.299, 0.587, 0.114)  # gray of red, green and blue (ITU-R BT.601), as Pillow's mode "L"
+WEIGHTS = torch.tensor(LUMA).view(-1, 1, 1)
+
+Labels = Literal["argmax", "sigmoid"]
+Output = str | int | None
+
+
+class Whole(nn.Module):
+    """A whole network in the place of a backbone: its one feature is its output."""
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], output: Output, divisor: int, stride: int) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.output, self.divisor = output, divisor
+        self.strides = (stride,)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [picked(self.network(images), self.output)]
+
+
+class AsItIs(nn.Module):
+    """The decoder of a network that needs none."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return features[-1]
+
+
+class Wrapped(Segmenter):
+    """A segmenter made of a network by ``wrap``: the network is ``backbone.network``.
+
+    last: number of the network's bilinear interpolation that is the last thing it does; None where it ends otherwise.
+    """
+
+    spec: WrapSpec
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], spec: WrapSpec, last: int | None, probabilities: bool
+    ) -> None:
+        super().__init__(Whole(network, mean, std, spec.output, spec.divisor, spec.stride), AsItIs(spec.stride))  # type: ignore[arg-type]
+        self.spec, self.last, self.probabilities = spec, last, probabilities
+        like = next(network.parameters(), torch.empty(0))
+        self.to(like.device)
+        self.mean, self.std = self.mean.to(float_type(network)), self.std.to(float_type(network))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """uint8 images (N, C, H, W) to the floats that the network expects; for a network of one channel, RGB images become gray."""
+        given, taken = images.shape[-3], self.in_channels
+        if (given, taken) == (3, 1):
+            images = (images.float() * WEIGHTS.to(images.device)).sum(-3, keepdim=True).round()
+        elif given != taken:
+            raise UserError(f"the image has {given} channels and {self.spec.network} takes {taken}; give an image of {taken}")
+        return super().normalize(images)
+
+    def scores(self, images: Tensor) -> Tensor:
+        return self.finished(self.read(images))
+
+    def read(self, images: Tensor) -> Tensor:
+        return super().scores(images)
+
+    def coarse(self, images: Tensor) -> tuple[Tensor, Cell]:
+        padded = pad_to_multiple(images, self.backbone.divisor)
+        try:
+            scores, cell, _ = run(self.backbone.network, lambda given: picked(given, self.spec.output), padded, self.last)
+        except Exception as error:
+            raise self._explained(error, padded) from error
+        return self.finished(scores), cell or self.cell(*images.shape[-2:])
+
+    def _explained(self, error: Exception, images: Tensor) -> Exception:
+        """What the network's own code raised for a size of image that it cannot take, as a sentence; a lack of memory as it is."""
+        if isinstance(error, UserError | MemoryError) or "memory" in str(error).lower():
+            return error
+        height, width = images.shape[-2:]
+        advice = "a larger image" if min(height, width) < SMALLEST else "wrap the divisor that its images need"
+        name = self.spec.network
+        return UserError(f"{name} cannot be run on an image of {width}x{height} pixels ({first_line(error)}); give {advice}")
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        if self.spec.labels == "argmax":
+            return outputs
+        rest = 1 - outputs if self.probabilities else torch.zeros_like(outputs)
+        return torch.cat([rest, outputs], -3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, C, H, W) to logits (N, num_classes, H, W); of probabilities these are the logarithms."""
+        scores = self.scores(images)
+        if self.probabilities:
+            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
+        if self.stride > 1:
+            return to_image_size(scores, self.stride, *images.shape[-2:])
+        return crop_to(scores, *images.shape[-2:])
+
+
+def wrap(
+    network: nn.Module,
+    *,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    scale: float = 1 / 255,
+    classes: int | Sequence[str] | None = None,
+    output: Output = None,
+    divisor: int | None = None,
+    labels: Labels = "argmax",
+) -> Wrapped:
+    """Anybody's network as a model, for every function that takes one: ``fcn.predict``, ``fcn.evaluate``, ``fcn.save`` and the others.
+
+    >>> network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
+    >>> model = fcn.wrap(network, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), classes=["ground", "road"])
+    >>> mask = fcn.predict(model, "photo.jpg", strategy="stream")
+
+    network: module from floats (N, C, H, W) to scores (N, K, h, w). It is not copied: the model trains and moves the network itself.
+    mean: means of the scaled channels, one number for each, or one for all.
+    std: standard deviations of the scaled channels, likewise. The network sees ``(image * scale - mean) / std``.
+    scale: factor of the image's values, 0 to 255; default 1/255.
+    classes: names of the classes, or their number; None: as many as there are channels of scores, without names.
+    output: which of the network's outputs are the scores: a key, an attribute or an index. None: the tensor itself, "out" of a dict,
+        "logits" of an object, the first map of a tuple.
+    divisor: number that the sides of an image must be multiples of; other images are padded. None: found by trying.
+    labels: "argmax", the class of the highest score, or "sigmoid", for one channel: class 1 where the sigmoid is above 1/2, else class 0.
+
+    Returns the model, in the mode that the network is in. One pass of the network over the padded image, cropped, is what it computes.
+
+    Raises UserError where the network gives no such scores, and where the numbers do not fit it.
+    """
+    network = unwrapped(network)
+    if labels not in ("argmax", "sigmoid"):
+        raise UserError(f"labels={labels!r} is not allowed; it is 'argmax' or 'sigmoid'")
+    if divisor is not None and (isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1):
+        raise UserError(f"divisor={divisor!r} is not allowed; it is a whole number of 1 or more, or None")
+    means, deviations = channels_of(network, mean, std, scale)
+    found = fitting(network, len(means), output, divisor)
+    count, names = class_names(type(network).__name__, found, classes, labels)
+    if found.others:
+        given = f"{type(network).__name__} gives {found.others + 1} maps"
+        log.warning("%s; the first is taken for the scores: output=INDEX or output=NAME takes another", given)
+    probabilities = found.ending == ("sigmoid" if labels == "sigmoid" else "softmax")
+    spec = WrapSpec(type(network).__name__, count, output, found.divisor, found.stride, labels)
+    to_unit = 1 / (255 * scale)
+    wrapped = Wrapped(
+        network, [value * to_unit for value in means], [value * to_unit for value in deviations], spec, found.last, probabilities
+    )
+    wrapped.labels = names
+    for module in (wrapped, wrapped.backbone, wrapped.decoder):
+        module.training = network.training
+    return wrapped
+
+
+# --- what is found by trying ---
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What trying has shown: channels of the scores; divisor of the sides; pixels per cell; number of the last interpolation, if the
+    network ends in it; "sigmoid" or "softmax" if it ends in that; how many other maps it gives."""
+
+    channels: int
+    divisor: int
+    stride: int
+    last: int | None
+    ending: str | None
+    others: int
+
+
+def fitting(network: nn.Module, in_channels: int, output: Output, divisor: int | None) -> Fit:
+    """Runs the network on images of many sizes, until a divisor is found. Raises UserError where there is none."""
+    dtype, device = float_type(network), next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+    candidates = DIVISORS if divisor is None else (divisor,)
+    with evaluating(network):
+        try:
+            hollow = without_data(network).eval()
+            return tried(hollow, in_channels, output, candidates, TRIES, dtype, torch.device("meta"))
+        except UserError as error:
+            if isinstance(error, OutputError):
+                raise
+        try:
+            return tried(network, in_channels, output, candidates, TRIES_WITH_DATA, dtype, device)
+        except UserError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise said(network, error, in_channels) from error
+
+
+class OutputError(UserError):
+    """What a network gives is no map of scores."""
+
+
+def said(network: nn.Module, error: UserError, in_channels: int) -> UserError:
+    """Why no size was found: another number of channels, or what the network itself said."""
+    name = type(network).__name__
+    taken = image_shape(network, {2: (SMALLEST, SMALLEST)})[1]
+    if taken != in_channels and any(module.in_channels != in_channels for module in network.modules() if isinstance(module, nn.Conv2d)):
+        return UserError(
+            f"mean and std have {in_channels} {'number' if in_channels == 1 else 'numbers'}, and {name} takes images of {taken} "
+            f"{'channel' if taken == 1 else 'channels'}; give one number for each"
+        )
+    return UserError(f"{name} cannot be used: {error}")
+
+
+def tried(
+    network: nn.Module,
+    in_channels: int,
+    output: Output,
+    divisors: Sequence[int],
+    tries: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Fit:
+    """The first of ``divisors`` with which the network runs on ``tries`` sizes and gives whole cells. UserError where there is none."""
+    problem = ""
+    for divisor in divisors:
+        least = -(-SMALLEST // divisor)
+        sides = [divisor * (least + extra) for extra in range(tries)]
+        strides = set()
+        for place, height in enumerate(sides):
+            width = sides[(place + 3) % tries]
+            try:
+                image = torch.zeros(1, in_channels, height, width, dtype=dtype, device=device)
+                with torch.device(device):  # tensors that it makes on its way have no data either
+                    scores = picked(network(image), output)
+            except OutputError:
+                raise
+            except Exception as error:  # the network's own code runs, and may raise anything
+                problem = problem or f"on an image of {width}x{height} pixels it says: {first_line(error)}"
+                break
+            found = stride_of(scores, height, width)
+            if found is None:
+                problem = problem or f"it gives {scores.shape[-1]}x{scores.shape[-2]} scores for an image of {width}x{height} pixels"
+                break
+            strides.add(found)
+        else:
+            if len(strides) == 1:
+                return looked_at(network, output, image, divisor, strides.pop())
+            problem = problem or "its cells have another size for each size of the image"
+    raise UserError(f"{problem}; give the divisor that its images need, or a module that pads and crops by itself")
+
+
+def stride_of(scores: Tensor, height: int, width: int) -> int | None:
+    """Pixels per cell of scores that cover an image in whole cells; None for others."""
+    stride = height // max(scores.shape[-2], 1)
+    covers = stride >= 1 and (scores.shape[-2] * stride, scores.shape[-1] * stride) == (height, width)
+    return stride if covers else None
+
+
+def looked_at(network: nn.Module, output: Output, image: Tensor, divisor: int, stride: int) -> Fit:
+    """How a network ends that runs on ``image``."""
+    with torch.device(image.device):
+        given = network(image)
+        scores, _, seen = run(network, lambda outputs: picked(outputs, output), image, None)
+        for number in range(seen.calls, 0, -1):
+            before, cell, met = run(network, lambda outputs: picked(outputs, output), image, number)
+            if cell is not None:
+                return Fit(scores.shape[1], divisor, stride, number, met.probabilities.get(id(before)), others(given, output))
+    return Fit(scores.shape[1], divisor, stride, None, seen.probabilities.get(id(scores)), others(given, output))
+
+
+def picked(given: Any, output: Output) -> Tensor:
+    """The scores among what a network gave. Raises OutputError, saying what there is, where they are not found."""
+    found = given if output is None else chosen(given, output)
+    if output is None and not isinstance(given, Tensor):
+        if isinstance(given, Mapping):
+            found = next((given[key] for key in ("out", "logits") if key in given), only(list(given.values())))
+        elif isinstance(getattr(given, "logits", None), Tensor):
+            found = given.logits
+        elif isinstance(given, list | tuple):
+            found = next(iter(maps_in(given)), None)
+    if not isinstance(found, Tensor) or found.dim() != 4 or 0 in found.shape:
+        what = f"of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"in a {type(given).__name__}"
+        raise OutputError(f"the network gives no scores (N, K, h, w) but an output {what}{contents(given)}; say which with output=")
+    return found
+
+
+def chosen(given: Any, output: str | int) -> Any:
+    try:
+        return given[output] if isinstance(output, int) or isinstance(given, Mapping) else getattr(given, output)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise OutputError(f"output={output!r} is not among the network's outputs{contents(given)}") from error
+
+
+def maps_in(given: Any) -> list[Tensor]:
+    return [entry for entry in given if isinstance(entry, Tensor) and entry.dim() == 4]
+
+
+def only(entries: list[Any]) -> Any:
+    return entries[0] if len(entries) == 1 else None
+
+
+def others(given: Any, output: Output) -> int:
+    """How many maps there are beside the one that was taken unasked."""
+    return max(len(maps_in(given)) - 1, 0) if output is None and isinstance(given, list | tuple) else 0
+
+
+def contents(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return f" ({', '.join(map(str, given))})"
+    if isinstance(given, list | tuple):
+        return f" ({len(given)} of them)"
+    names = [name for name, value in vars(given).items() if isinstance(value, Tensor)] if hasattr(given, "__dict__") else []
+    return f" ({', '.join(names)})" if names and not isinstance(given, Tensor) else ""
+
+
+# --- what is said of it ---
+
+
+def channels_of(
+    network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float], scale: float
+) -> tuple[list[float], list[float]]:
+    """Means and deviations, one for each channel. A single number is for all channels of an RGB image, or of the image that it takes."""
+    means, deviations = ([float(value)] if isinstance(value, int | float) else [float(each) for each in value] for value in (mean, std))
+    if isinstance(mean, int | float) or isinstance(std, int | float):
+        count = max(len(means), len(deviations))
+        if isinstance(mean, int | float) and isinstance(std, int | float):
+            count = image_shape(network, {2: (SMALLEST, SMALLEST)})[1]
+        means, deviations = (values * count if len(values) == 1 else values for values in (means, deviations))
+    if len(means) != len(deviations) or not means:
+        raise UserError(f"mean has {len(means)} numbers and std {len(deviations)}; give one of each for every channel")
+    if any(not value > 0 for value in deviations) or not all(map(math.isfinite, (*means, *deviations))):
+        raise UserError(f"mean={mean} and std={std} are not allowed; std is above 0, and both are finite")
+    if not (scale > 0 and math.isfinite(scale)):
+        raise UserError(f"scale={scale} is not allowed; it is above 0 (1/255 for networks that see values from 0 to 1, 1 for 0 to 255)")
+    return means, deviations
+
+
+def class_names(name: str, found: Fit, classes: int | Sequence[str] | None, labels: str) -> tuple[int, LabelSet | None]:
+    """The number of classes, and their names where they are given. Raises UserError where they do not fit the scores."""
+    if labels == "sigmoid" and found.channels > 1:
+        raise UserError(f"labels='sigmoid' is for one channel, and {name} gives {found.channels}; use labels='argmax'")
+    if labels == "argmax" and found.channels == 1:
+        raise UserError(f"{name} gives one channel, of which the arg-max is class 0 everywhere; a binary mask is labels='sigmoid'")
+    count = 2 if labels == "sigmoid" else found.channels
+    if count > VOID:
+        raise UserError(f"{name} gives {count} channels; a label map has up to {VOID} classes")
+    if classes is None or isinstance(classes, int):
+        if classes not in (None, count):
+            raise UserError(f"classes={classes} does not fit {name}, which gives {count} classes")
+        return count, None
+    names = [classes] if isinstance(classes, str) else list(classes)
+    names = ["background", *names] if labels == "sigmoid" and len(names) == 1 else names
+    if len(names) != count:
+        raise UserError(
+            f"{len(names)} classes are named ({', '.join(names[:5])}) and {name} gives {count}; name each, in the order of the scores"
+        )
+    return count, LabelSet(tuple(names))
