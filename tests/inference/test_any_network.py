@@ -99,12 +99,8 @@ def monai(name):
     return getattr(nets, name)(spatial_dims=2, in_channels=3, out_channels=4, **options[name])
 
 
-@pytest.mark.parametrize(
-    "make",
-    [lambda: smp("FPN"), lambda: torchvision("lraspp_mobilenet_v3_large"), lambda: TimmTrunk("lcnet_050")],
-    ids=["smp", "torchvision", "timm"],
-)
-def test_one_network_of_each_library(make):
+@pytest.mark.parametrize("make", [lambda: smp("FPN"), lambda: TimmTrunk("lcnet_050")], ids=["smp", "timm"])
+def test_a_network_of_a_library(make):
     check(make, [(75, 101)], bands=(32,), strips=(2,))
 
 
