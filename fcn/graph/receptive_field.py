@@ -240,8 +240,8 @@ class ReceptiveField:
 def tiles_sentence(tiles: tuple[int, int] | None) -> str:
     """What tiles of an image need, in words."""
     if tiles is None:
-        return "tiles of this network are never exact: they would have to be the whole image"
-    return f"tiles of this network need {tiles[0]} pixels on each side, and begin on multiples of {tiles[1]}"
+        return "tiles are never exact: they would have to be the whole image"
+    return f"tiles need {tiles[0]} pixels on each side, at multiples of {tiles[1]}"
 
 
 def receptive_field(

@@ -87,7 +87,7 @@ def test_worked_example_of_a_course() -> None:
     assert [fields[str(place)].size[0] for place in range(5)] == [3, 4, 8, 10, 18]
     assert [fields[str(place)].stride[0] for place in range(5)] == [1, 2, 2, 4, 8]
     assert [fields[str(place)].offset[0] for place in range(5)] == [0, Fraction(1, 2), Fraction(1, 2), Fraction(3, 2), Fraction(3, 2)]
-    words = "tiles of this network need 7 pixels on each side, and begin on multiples of 8"
+    words = "tiles need 7 pixels on each side, at multiples of 8"
     assert str(fields) == f"size 18 x 18, stride 8 x 8, offset 3/2 x 3/2; {words}"
 
 
@@ -130,7 +130,7 @@ def test_global_says_who_and_can_be_ignored() -> None:
     fields = receptive_field(Gated(), 32)
     assert fields.is_global
     assert fields.causes == {"gate.0": "pools all 30 x 30 cells to 1 x 1"}
-    assert str(fields).startswith("global: gate.0 pools all 30 x 30 cells to 1 x 1; tiles of this network are never exact")
+    assert str(fields).startswith("global: gate.0 pools all 30 x 30 cells to 1 x 1; tiles are never exact")
     assert fields["first"].size == (3, 3)
     assert fields.interval((5, 5)) == ((0, 32), (0, 32))
     ignored = receptive_field(Gated(), 32, ignore_global=True)

@@ -111,7 +111,7 @@ def test_python_takes_any_callable_in_windows_only():
     predict(lambda cut: module(cut.float()), image, strategy="windows", size=24)
     assert predict(nn.Sequential(Floats(), module), image, strategy="windows", size=24).shape == (50, 60)
     assert module.training
-    with pytest.raises(ValueError, match="can be run by strategy='windows' only"):
+    with pytest.raises(ValueError, match="use strategy='windows'"):
         predict(network, image)
 
 

@@ -131,7 +131,7 @@ number = 3
     (tmp_path / "networks_of_mine.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     assert run(["inspect", "network=networks_of_mine:build", "input_size=64", "picture=false"]) == 0
-    assert "tiles of this network need 4 pixels on each side, and begin on multiples of 4" in capsys.readouterr().out
+    assert "tiles need 4 pixels on each side, at multiples of 4" in capsys.readouterr().out
     assert run(["inspect", "network=networks_of_mine:made", "picture=false"]) == 0
     for word, message in (
         ("network=networks_of_mine", "write the module and the name in it, as my_module:build"),
