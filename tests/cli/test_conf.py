@@ -97,7 +97,13 @@ def choices():
     for place, model in enumerate(list_parts("model")):
         for turn, upsample in enumerate(list_parts("upsample")):
             backbone = SOME_BACKBONES[(place + turn) % len(SOME_BACKBONES)]
-            quick = (turn - place) % len(list_parts("upsample")) == 0 and model not in ("fcn32s", "fcn4s")  # the class of fcn8s
+            quick = (turn - place) % len(list_parts("upsample")) == 0 and model not in (
+                "fcn32s",
+                "fcn16s",
+                "fcn4s",
+                "fcn2s",
+                "deeplabv3",
+            )  # the classes of fcn8s and of deeplabv3plus
             marks = () if quick else pytest.mark.slow
             yield pytest.param(model, upsample, backbone, marks=marks)
 

@@ -21,7 +21,7 @@ def quick(names, slow):
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
-@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING))
+@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING | {"fcn", "deeplabv3"}))
 def test_any_size_goes_through_forward_and_backward(model):
     network = create_model(model, backbone="mobilenet_v3_small" if model != "smp" else "tu-mobilenetv3_small_100", num_classes=4)
     for size in SIZES:
@@ -46,7 +46,7 @@ def test_every_upsampler_gives_logits_of_the_images_size(model, upsample):
             assert network(torch.randn(1, 3, *size)).shape == (1, 4, *size)
 
 
-@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING | {"fcn", "deeplabv3", "unet"}))
+@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING | {"fcn", "deeplabv3", "unet", "lraspp"}))
 def test_an_export_with_dynamic_sizes_equals_eager(model):
     network = create_model(model, backbone="resnet18", num_classes=3).eval()
     sizes = {2: torch.export.Dim("height", min=64, max=2048), 3: torch.export.Dim("width", min=64, max=2048)}

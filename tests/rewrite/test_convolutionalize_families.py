@@ -117,7 +117,20 @@ def check(classifier, size, gates=None, linear=None):
             assert_equal(F.avg_pool2d(fine, tuple(cells), stride=1).flatten(1), scores.flatten(1))
 
 
-LIKE_OTHERS = ("inception_v3", "resnext", "wide resnet", "mnasnet", "regnet_x", "efficientnet")  # the layers of others here
+LIKE_OTHERS = (
+    "inception_v3",
+    "googlenet",
+    "densenet",
+    "efficientnet_v2",
+    "resnext",
+    "wide resnet",
+    "mnasnet",
+    "regnet_x",
+    "efficientnet",
+    "resnest14d",
+    "fasternet_t0",
+    "nf_resnet26",
+)  # the layers of others here
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in TORCHVISION])
@@ -171,7 +184,7 @@ def test_a_window_of_twice_the_trained_size():
         assert_equal(convolutionalize(classifier, input_size=448)(images).flatten(1), classifier(images), 1e-4)
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in TIMM])
 def test_families_of_timm(name):
     check(lively(timm.create_model(name, num_classes=CLASSES).double(), 64), 64)
 

@@ -325,17 +325,17 @@ def trunk(name):
 
 
 QUICK = [
-    "alexnet",
     "convnext_tiny",
-    "densenet121",
     "googlenet",
     "mobilenet_v3_small",
     "resnet18",
-    "shufflenet_v2_x0_5",
     "squeezenet1_1",
-    "vgg11_bn",
 ]
 SLOW = [
+    "alexnet",
+    "densenet121",
+    "shufflenet_v2_x0_5",
+    "vgg11_bn",
     "efficientnet_b0",
     "efficientnet_v2_s",
     "inception_v3",
@@ -376,7 +376,7 @@ TIMM = """
     repghostnet_050 tresnet_m selecsls42 xception41 hgnetv2_b0 inception_next_tiny starnet_s1 repvit_m0_9 mambaout_femto dla34
     hrnet_w18_small inception_v3
 """
-BRISK = ["efficientnet-b0", "timm-tf_efficientnet_lite0", "tu-resnet10t", "tu-hrnet_w18_small"]
+BRISK = ["efficientnet-b0", "tu-resnet10t"]
 
 
 def encoder(name):

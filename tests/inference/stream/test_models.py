@@ -46,7 +46,9 @@ def backbone_of(model):
     return "mobilenet_v3_small" if model == "lraspp" else "resnet18"
 
 
-@pytest.mark.parametrize("model", [pytest.param(model, marks=pytest.mark.slow) if model in DOUBLING else model for model in MODELS])
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.slow) if model in {*DOUBLING, "deeplabv3"} else model for model in MODELS]
+)
 def test_every_model(model):
     network = built(model, backbone_of(model))
     assert wrong_labels(network, picture(75, 99), band=16) == 0

@@ -28,7 +28,15 @@ def prepared_for(model):
         return prepared, rows, gather(prepared, rows, band=32)
 
 
-@pytest.mark.parametrize("model", ["fcn8s", pytest.param("deeplabv3", marks=pytest.mark.slow), "deeplabv3plus", "unet", "lraspp"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "fcn8s",
+        pytest.param("deeplabv3", marks=pytest.mark.slow),
+        "deeplabv3plus",
+        *(pytest.param(model, marks=pytest.mark.slow) for model in ("unet", "lraspp")),
+    ],
+)
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(band=st.integers(1, HEIGHT + 10))
 def test_every_row_of_every_layer_is_computed_exactly_once(model, band):

@@ -44,6 +44,7 @@ def test_shift_and_stitch_stands_beside_the_dilated_network_at_stride_1():
     assert shifted.macs > 20 * dilated.macs
 
 
+@pytest.mark.slow
 def test_with_padding_they_do_not_and_that_is_told():
     section = sliding_rows("resnet18", size=256, strides=[32], windows=4, turns=1, **PLAIN)
     assert section.rows[-1].difference > 1e-3
