@@ -304,7 +304,9 @@ def picked(given: Any, output: Output) -> Tensor:
             found = next(iter(maps_in(given)), None)
     if not isinstance(found, Tensor) or found.dim() != 4 or 0 in found.shape:
         what = f"of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"in a {type(given).__name__}"
-        raise OutputError(f"the network gives no scores (N, K, h, w) but an output {what}{contents(given)}; say which with output=")
+        flat = isinstance(found, Tensor) and found.dim() == 2
+        mend = "make a map of this classifier by fcn.convolutionalize(network) first" if flat else "say which with output="
+        raise OutputError(f"the network gives no scores (N, K, h, w) but an output {what}{contents(given)}; {mend}")
     return found
 
 

@@ -337,6 +337,11 @@ def linear():
         (lambda: net(ending=to_image), {"divisor": 0}, "divisor=0 is not allowed"),
         (lambda: net(ending=to_image), {"output": "out"}, "output='out' is not among the network's outputs"),
         (lambda: net(ending=lambda s, x: {"a": s, "b": s}), {}, r"an output in a dict \(a, b\); say which with output="),
+        (
+            lambda: net(ending=lambda s, x: s.mean((2, 3))),
+            {},
+            r"of shape \(1, \d+\); make a map of this classifier by fcn.convolutionalize",
+        ),
         (lambda: picky(8), {"divisor": 4}, "sides must be divisible by 8; give the divisor"),
         (linear, {}, r"no scores \(N, K, h, w\) but an output of shape \(1, 2\)"),
         (lambda: net(in_channels=1, ending=to_image), {}, "mean and std have 3 numbers, and Network takes images of 1 channel"),
