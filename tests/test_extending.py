@@ -88,7 +88,7 @@ def test_wrong_words_are_answered_and_help_lists_the_part(parts, capsys):
     assert run(["train", "plugins=[page_parts]", "upsample=gain", "upsample.strat=1"]) == 2
     assert "did you mean upsample.start?" in capsys.readouterr().err
     assert run(["train", "plugins=[page_parts]", "upsample=gain", "upsample.start=high"]) == 2
-    assert "upsample.start: Value 'high'" in capsys.readouterr().err
+    assert "upsample.start=high is not allowed; start is a number" in capsys.readouterr().err
     assert run(["train", "plugins=[no_parts]"]) == 2
     assert "there is no module no_parts" in capsys.readouterr().err
     assert run(["train", "plugins=[page_parts]", "--help"]) == 0
@@ -135,3 +135,37 @@ def test_an_upsampler_that_does_not_keep_to_its_word_is_refused(gives, message, 
     else:
         with pytest.raises(fcn.UserError, match=message):
             create_upsampler("trial")(3, 3, 2)
+
+
+def test_a_decoder_whose_maps_do_not_fit_at_an_odd_size_is_refused_before_it_is_trained(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+    @fcn.register("model", "sum")
+    class Sum(torch.nn.Module):
+        """A sum of two features.
+
+        cropped: whether the deeper one is cropped.
+        """
+
+        def __init__(self, features, num_classes: int, upsample, *, cropped: bool = False) -> None:
+            super().__init__()
+            self.cropped, self.stride = cropped, features.strides[0]
+            self.fine = torch.nn.Conv2d(features.channels[0], num_classes, 1)
+            self.up = upsample(features.channels[1], num_classes, features.strides[1] // self.stride)
+
+        def forward(self, features):
+            fine, coarse = self.fine(features[0]), self.up(features[1])
+            return fine + (coarse[..., : fine.shape[2], : fine.shape[3]] if self.cropped else coarse)
+
+    with pytest.raises(fcn.UserError, match=r"model=sum fails on an image of 16x17 pixels .*crop it, as coarse"):
+        fcn.create_model("sum", backbone="compact", num_classes=2)
+    model = fcn.create_model("sum", backbone="compact", num_classes=2, cropped=True).eval()
+    assert model(torch.zeros(1, 3, 17, 21)).shape == (1, 2, 17, 21)
+
+
+def test_a_module_without_parts_is_told(tmp_path, monkeypatch, caplog):
+    (tmp_path / "empty_parts.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(["inspect", "plugins=[empty_parts]", "layers=conv3", "picture=false"]) == 0
+    assert "plugins=[empty_parts] registers no part" in caplog.text

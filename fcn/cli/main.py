@@ -131,7 +131,8 @@ def explain(error: Exception) -> str:
     kind = type(error).__name__
     if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
         return f"memory ran out ({kind}: {text}); give smaller images, crops or batches, or free some memory"
-    *_, place = traceback.extract_tb(error.__traceback__) or [None]
+    frames = traceback.extract_tb(error.__traceback__) or [None]
+    place = next((frame for frame in reversed(frames) if frame and "site-packages" not in frame.filename), frames[-1])  # of fcn or a plugin
     where = f", in {place.name} ({Path(place.filename).name}:{place.lineno})" if place else ""
     return f"a bug in fcn or in a plugin: {kind}: {text or 'no text'}{where}; FCN_DEBUG=1 shows the traceback"
 

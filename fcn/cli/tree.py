@@ -1,6 +1,8 @@
 """The configuration of a command as a tree: its schemas in Hydra's store, the keys that can be set, and the checked object of it."""
 
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -11,15 +13,21 @@ from fcn.core.conf import conf_folder, default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.core.plugins import load_plugins
-from fcn.core.registry import KINDS
+from fcn.core.registry import KINDS, registers
 from fcn.tools.schema import loss_schema, part_schema
+
+log = logging.getLogger(__name__)
 
 
 def use_plugins(words: list[str]) -> None:
     """Import the modules that ``plugins=[...]`` names, so that their parts can be chosen. Raises WrongCallError if that fails."""
     given = [word.partition("=")[2] for word in words if word.partition("=")[0] == "plugins"]
     try:
-        load_plugins([name.strip(" '\"") for value in given for name in value.strip("[]").split(",") if name.strip() not in ("", "null")])
+        names = [name.strip(" '\"") for value in given for name in value.strip("[]").split(",") if name.strip() not in ("", "null")]
+        load_plugins(names)
+        for name in names:
+            if not registers(name):
+                log.warning("note: plugins=[%s] registers no part (%s)", name, getattr(sys.modules[name], "__file__", "built in"))
     except UserError as error:
         raise WrongCallError(str(error)) from error
 
@@ -113,5 +121,8 @@ def describe(error: Exception) -> str:
     if re.search(r"\bDict\[|\bDictConfig\b|^Key .* is incompatible", first_line(cause)):  # of a setting that is a mapping
         setting = ".".join(key.split(".")[:2])
         return f"{setting} is a mapping from whole numbers to words, as {{0: background, 255: thing}}"
+    kind = re.fullmatch(r"Value '(.*)' of type '\w+' could not be converted to (Float|Integer)", first_line(cause).rpartition(": ")[2])
+    if kind:
+        return f"{key}={kind[1]} is not allowed; {key.rpartition('.')[2]} is a {'whole ' if kind[2] == 'Integer' else ''}number"
     told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
     return f"{key}: {told}"

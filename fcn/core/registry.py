@@ -246,6 +246,11 @@ def list_parts(kind: str, pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter({*_own(kind), *(name for of, name in _registered if of == kind)} - {ANY}, pattern))
 
 
+def registers(module: str) -> bool:
+    """True if a user's module, or one below it, has registered a part."""
+    return any(part.plugin and f"{part.plugin}.".startswith(f"{module}.") for part in _registered.values())
+
+
 def common_settings(kind: str) -> tuple[Setting, ...]:
     """The settings that every part of a kind has."""
     return declared_settings(KINDS[kind].common)

@@ -194,7 +194,7 @@ def _hashed(layout: Layout, root: Path, split: str, val_fraction: float | None, 
     else:
         pairs = matched(place, images, masks)
     chosen = _by_lot(pairs, root, place.images, split, val_fraction)
-    texts = [path.name for path in _texts(root, classes) if path.stem.lower() not in ("readme", "license")]
+    texts = [path.name for path in _texts(root, classes) if path.stem.lower() not in ("readme", "license", "classes")]
     stray = f"{root}: no line of {', '.join(texts)} names an image, so there is no list: images go to train or val by a hash of their names"
     return chosen, _notes(images, masks) + ([stray] if texts else [])
 

@@ -136,7 +136,7 @@ def wrap(
     mean: float | Sequence[float],
     std: float | Sequence[float],
     scale: float = 1 / 255,
-    classes: int | Sequence[str] | None = None,
+    classes: int | Sequence[str] | LabelSet | None = None,
     output: Output = None,
     divisor: int | None = None,
     labels: Labels = "argmax",
@@ -361,7 +361,7 @@ def channels_of(
     return means, deviations
 
 
-def class_names(name: str, found: Fit, classes: int | Sequence[str] | None, labels: str) -> tuple[int, LabelSet | None]:
+def class_names(name: str, found: Fit, classes: int | Sequence[str] | LabelSet | None, labels: str) -> tuple[int, LabelSet | None]:
     """The number of classes, and their names where they are given. Raises UserError where they do not fit the scores."""
     if labels == "sigmoid" and found.channels > 1:
         raise UserError(f"labels='sigmoid' is for one channel, and {name} gives {found.channels}; use labels='argmax'")
@@ -374,7 +374,9 @@ def class_names(name: str, found: Fit, classes: int | Sequence[str] | None, labe
         if classes not in (None, count):
             raise UserError(f"classes={classes} does not fit {name}, which gives {count} classes")
         return count, None
-    names = [classes] if isinstance(classes, str) else list(classes)
+    if isinstance(classes, LabelSet) and classes.num_classes == count:
+        return count, classes
+    names = [classes] if isinstance(classes, str) else list(classes.names if isinstance(classes, LabelSet) else classes)
     names = ["background", *names] if labels == "sigmoid" and len(names) == 1 else names
     if len(names) != count:
         raise UserError(

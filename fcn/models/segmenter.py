@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.names import first_line
 from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
@@ -216,7 +217,7 @@ def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: i
         labels = LabelSet(tuple(classes))
     count = labels.num_classes if labels else classes if classes is not None else num_classes
     if count is None or (num_classes is not None and count != num_classes):
-        given = "neither is given" if count is None else f"num_classes={num_classes} and classes={classes} differ"
+        given = "the number of classes is not given" if count is None else f"num_classes={num_classes} and classes={classes} differ"
         raise UserError(f"{given}; give num_classes=, or the names of the classes as classes=[...]")
     if not isinstance(count, Integral):
         raise UserError(f"num_classes={count!r} is not allowed; it is a whole number")
@@ -312,22 +313,30 @@ def with_other_classes(spec: ModelSpec) -> Segmenter:
 def check_decoder(decoder: Any, features: Backbone, num_classes: int, name: str) -> None:
     """Raises UserError for a user's decoder that breaks the contract: scores (N, num_classes, h, w) at ``decoder.stride``."""
     if not isinstance(decoder, nn.Module) or not isinstance(getattr(decoder, "stride", None), int):
-        raise UserError(f"model={name} gave a {type(decoder).__name__} without a whole number 'stride'; a decoder has one")
-    side = 2 * features.strides[-1]
-    with evaluating(decoder):
-        scores: Any = decoder(
-            [
-                torch.zeros(1, channels, side // stride, side // stride)
-                for channels, stride in zip(features.channels, features.strides, strict=True)
-            ]
-        )
+        raise UserError(f"model={name} gave a {type(decoder).__name__} that does not say its stride; set self.stride, the pixels per score")
     stride: Any = decoder.stride
-    wanted = (1, num_classes, side // stride, side // stride)
-    if not isinstance(scores, Tensor) or scores.shape != wanted:
-        found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise UserError(
-            f"model={name} gave {found} for an image of {side} x {side} pixels and says stride {decoder.stride}; it must give {wanted}"
-        )
+    width = 2 * features.strides[-1]
+    for height in (width, width + features.divisor):  # the first is whole in every feature
+        image = f"an image of {width}x{height} pixels"
+        maps = [
+            torch.zeros(1, channels, -(-height // each), -(-width // each))
+            for channels, each in zip(features.channels, features.strides, strict=True)
+        ]
+        try:
+            with evaluating(decoder):
+                scores: Any = decoder(maps)
+        except Exception as error:
+            if height == width:
+                raise
+            raise UserError(
+                f"model={name} fails on {image} ({first_line(error)}): an up-sampled map may have more cells than the finer one; "
+                "crop it, as coarse[..., :fine.shape[2], :fine.shape[3]]"
+            ) from error
+        found = tuple(scores.shape) if isinstance(scores, Tensor) and scores.dim() == 4 else type(scores).__name__
+        wanted = (1, num_classes, -(-height // stride), -(-width // stride))
+        larger = isinstance(found, tuple) and found[:2] == wanted[:2] and found[2] >= wanted[2] and found[3] >= wanted[3]
+        if found != wanted and not (larger and height > width):
+            raise UserError(f"model={name} gave {found} for {image} and says stride {stride}; it must give {wanted}")
 
 
 def set_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,7 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Conv2d(3, 4, 5, 2, 2), nn.Conv2d(4, 2, 3, 2, 1), nn.Upsample(scale_factor=4))
 made = nn.Conv2d(1, 2, 3)
+needy = lambda width: width
 number = 3
 """
     (tmp_path / "networks_of_mine.py").write_text(code)
@@ -136,6 +137,7 @@ number = 3
     for word, message in (
         ("network=networks_of_mine", "write the module and the name in it, as my_module:build"),
         ("network=networks_of_mine:biuld", "there is no biuld in networks_of_mine; did you mean build?"),
+        ("network=networks_of_mine:needy", "needy cannot be called without arguments"),
         ("network=networks_of_mine:number", "gives a int; give a torch module"),
         ("network=networks_of_mine:made classifier=compact", "both say what to inspect"),
     ):

@@ -1,6 +1,7 @@
 """``fcn inspect``: a network layer by layer, as a table on standard output and a picture in a folder."""
 
 import gc
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -141,7 +142,14 @@ def network_of(word: str) -> "nn.Module":
     found = getattr(sys.modules[module], name, None)
     if found is None:
         raise UserError(f"network={word}: there is no {name} in {module}; {suggest(name, public(module))}")
-    made = found() if callable(found) and not isinstance(found, nn.Module) else found
+    if callable(found) and not isinstance(found, nn.Module):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as error:
+            raise UserError(f"network={word} cannot be called without arguments ({error}); name a function that can") from error
+        made = found()
+    else:
+        made = found
     if not isinstance(made, nn.Module):
         raise UserError(f"network={word} gives a {type(made).__name__}; give a torch module, or a function that makes one")
     return made
