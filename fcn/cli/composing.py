@@ -14,7 +14,7 @@ from fcn.cli.tree import composed, describe, is_setting, keys, store_schemas, to
 from fcn.cli.words import WrongCallError, bracketed, check_brackets, elements, leaves, parse, text_of, values, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import saying_settings, suggest
+from fcn.core.names import listed, saying_settings, suggest
 from fcn.core.registry import KINDS, find, list_parts
 
 
@@ -102,22 +102,32 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
         elif key in KINDS:
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
         if key not in known:
-            part = key.partition(".")[0]
+            part, _, setting = key.partition(".")
+            owners = parts_with(part, setting) if part in groups else []
             if part in groups and not any(name.startswith(f"{part}.") for name in known):
-                raise WrongCallError(
-                    f"{key} is a setting of a part that is not chosen; choose it first, as {part}={list_parts(part)[0]} {key}=..."
-                )
+                first = (owners or list_parts(part))[0]
+                raise WrongCallError(f"{key} is a setting of a part that is not chosen; choose it first, as {part}={first} {key}=...")
+            if owners:
+                right = f"{part}={owners[0]}" + (" or another of them" if len(owners) > 1 else "")
+                raise WrongCallError(f"{key} is a setting of {part}={listed(owners, 8)}; write {right}")
             short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
             words = set(known) if "." in key else {*known, *groups, *short}
             raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")
+
+
+def parts_with(kind: str, setting: str) -> list[str]:
+    """The parts of a kind that have a setting, those with the most settings first."""
+    parts = [find(kind, name) for name in list_parts(kind)]
+    owners = [part for part in parts if any(each.name == setting for each in part.settings)]
+    return [part.name for part in sorted(owners, key=lambda part: (-len(part.settings), part.name))]
 
 
 def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
     """Every key that can be set with some combination of the ``chosen`` parts, and whether it is a list in all of them that have it."""
     found: dict[str, bool] = {}
     for combination in combinations(chosen):
-        for key, listed in keys(command, combination).items():
-            found[key] = listed and found.get(key, True)
+        for key, is_list in keys(command, combination).items():
+            found[key] = is_list and found.get(key, True)
     return found
 
 

@@ -73,6 +73,12 @@ def listed(words: Iterable[str], most: int) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
+def a_type(value: object) -> str:
+    """The type of a value with its article: "an int", "a tuple"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or the name of its class if the text is empty."""
     return shown(str(error).strip().splitlines()[0], 300) if str(error).strip() else type(error).__name__

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
-from fcn.core.names import said
+from fcn.core.names import a_type, said
 
 
 class Split(Protocol):
@@ -43,7 +43,7 @@ def check_split(split: Any, what: str = "the split") -> None:
     }
     missing = [part for part, there in has.items() if not there]
     if missing or isinstance(split, type):
-        kind = f"the class {split.__name__}, not an instance of it" if isinstance(split, type) else f"a {type(split).__name__}"
+        kind = f"the class {split.__name__}, not an instance of it" if isinstance(split, type) else a_type(split)
         lacks = f" and lacks {', '.join(missing)}" if missing else ""
         raise TypeError(f"{what} is {kind}{lacks}; give fcn.create_split(...), or add what it lacks")
     if len(split.names) != len(split):
@@ -54,7 +54,7 @@ def check_split(split: Any, what: str = "the split") -> None:
         except (UserError, OSError):  # which is told when all samples are looked at
             return
         if not (isinstance(sample, tuple) and len(sample) == 2 and all(isinstance(part, Tensor) for part in sample)):
-            given = f"a {type(sample).__name__}"
+            given = a_type(sample)
             if isinstance(sample, tuple | list):
                 given = f"{given} of {', '.join(type(part).__name__ for part in sample)}"
             raise TypeError(f"{what} gives {given} as a sample; it must be a tuple of image and label map, both torch tensors of uint8")

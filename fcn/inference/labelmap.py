@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
 
 WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
@@ -84,7 +85,7 @@ def label_map(
     Raises UserError for scores of another shape or type, and for a size that is not allowed.
     """
     if not isinstance(scores, Tensor):
-        raise TypeError(f"scores is a {type(scores).__name__}; give a torch tensor (C, h, w) or (N, C, h, w)")
+        raise TypeError(f"scores is {a_type(scores)}; give a torch tensor (C, h, w) or (N, C, h, w)")
     if scores.ndim not in (3, 4) or scores.shape[-3] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
         raise UserError(
             f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; "

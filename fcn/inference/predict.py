@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.data.images import Shown, open_image
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
@@ -90,7 +91,7 @@ def predict(
 def wrapped(model: Any, words: dict[str, Any]) -> Segmenter:
     """A torch module as a model; words: the arguments of ``wrap``. Raises UserError for anything else, and for words that lack some."""
     if isinstance(model, Segmenter) or not isinstance(model, nn.Module):
-        raise UserError(f"{next(iter(words))}= is for a torch module that is not wrapped yet, and this is a {type(model).__name__}")
+        raise UserError(f"{next(iter(words))}= is for a torch module that is not wrapped yet, and this is {a_type(model)}")
     if not {"mean", "std"} <= words.keys():
         raise UserError("mean= and std= belong together: means and deviations of the channels that the network was trained with")
     return wrap(model, **words)
@@ -99,10 +100,10 @@ def wrapped(model: Any, words: dict[str, Any]) -> Segmenter:
 def check_network(model: Any, strategy: str) -> None:
     """Raises TypeError for what is no network, and UserError for one of a stranger with a strategy that cannot run it."""
     if isinstance(model, str | PathLike) or not callable(model):
-        raise TypeError(f"the model is a {type(model).__name__}; give what fcn.load(PATH) or fcn.create_model(...) returns")
+        raise TypeError(f"the model is {a_type(model)}; give what fcn.load(PATH) or fcn.create_model(...) returns")
     if not isinstance(model, Segmenter) and strategy != "windows":
         known = "give its mean= and std=, or fcn.wrap(network, mean=, std=)" if isinstance(model, nn.Module) else "use strategy='windows'"
-        raise UserError(f"a {type(model).__name__} does not say how its images are normalised; {known}")
+        raise UserError(f"{a_type(model)} does not say how its images are normalised; {known}")
 
 
 def rows_of(image: Picture) -> scores.Image:
@@ -114,9 +115,7 @@ def rows_of(image: Picture) -> scores.Image:
     if not isinstance(image, np.ndarray):
         several = "; for several images call predict once for each" if isinstance(image, list | tuple) else ""
         tensor = "; of a tensor (3, H, W) give tensor.permute(1, 2, 0).cpu().numpy()" if isinstance(image, torch.Tensor) else ""
-        raise TypeError(
-            f"the image is a {type(image).__name__}; give a PIL image, an array (height, width, 3) of uint8, or a path{several}{tensor}"
-        )
+        raise TypeError(f"the image is {a_type(image)}; give a PIL image, an array (height, width, 3) of uint8, or a path{several}{tensor}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UserError(
             f"the image is an array of shape {image.shape} and type {image.dtype}; "

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.core.registry import register
 from fcn.core.settings import at_least, share
 from fcn.inference.halo import cropped, measure
@@ -114,7 +115,7 @@ def checked(given: object, count: int, tall: int, wide: int) -> Tensor:
     """The scores (count, C, tall, wide) that a network gave of so many windows. Raises UserError for anything else."""
     scores = given.get("out") if isinstance(given, Mapping) else given
     if not isinstance(scores, Tensor):
-        found = f"a dict of {', '.join(map(str, given))}" if isinstance(given, Mapping) else f"a {type(given).__name__}"
+        found = f"a dict of {', '.join(map(str, given))}" if isinstance(given, Mapping) else a_type(given)
         raise UserError(f"the network gave {found}; windows take a tensor of scores, or a dict with them as 'out'")
     if scores.ndim != 4 or len(scores) != count:
         raise UserError(f"the network gave scores of shape {tuple(scores.shape)} for {count} windows; give (N, C, h, w), N of the windows")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import first_line
+from fcn.core.names import a_type, first_line
 from fcn.graph.image import image_shape
 from fcn.graph.networks import evaluating, float_type, unwrapped, without_data
 from fcn.models.last_resize import run
@@ -36,7 +36,6 @@ TRIES_WITH_DATA = 2
 LUMA = (0.299, 0.587, 0.114)  # gray of red, green and blue (ITU-R BT.601), as Pillow's mode "L"
 WEIGHTS = torch.tensor(LUMA).view(-1, 1, 1)
 
-Labels = Literal["argmax", "sigmoid"]
 Output = str | int | None
 
 
@@ -139,7 +138,7 @@ def wrap(
     classes: int | Sequence[str] | LabelSet | None = None,
     output: Output = None,
     divisor: int | None = None,
-    labels: Labels = "argmax",
+    labels: Literal["argmax", "sigmoid"] = "argmax",
 ) -> Wrapped:
     """Anybody's network as a model, for every function that takes one: ``fcn.predict``, ``fcn.evaluate``, ``fcn.save`` and the others.
 
@@ -303,7 +302,7 @@ def picked(given: Any, output: Output) -> Tensor:
         elif isinstance(given, list | tuple):
             found = next(iter(maps_in(given)), None)
     if not isinstance(found, Tensor) or found.dim() != 4 or 0 in found.shape:
-        what = f"of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"in a {type(given).__name__}"
+        what = f"of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"in {a_type(given)}"
         flat = isinstance(found, Tensor) and found.dim() == 2
         mend = "make a map of this classifier by fcn.convolutionalize(network) first" if flat else "say which with output="
         raise OutputError(f"the network gives no scores (N, K, h, w) but an output {what}{contents(given)}; {mend}")

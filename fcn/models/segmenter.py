@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import first_line
+from fcn.core.names import a_type, first_line
 from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
@@ -313,7 +313,7 @@ def with_other_classes(spec: ModelSpec) -> Segmenter:
 def check_decoder(decoder: Any, features: Backbone, num_classes: int, name: str) -> None:
     """Raises UserError for a user's decoder that breaks the contract: scores (N, num_classes, h, w) at ``decoder.stride``."""
     if not isinstance(decoder, nn.Module) or not isinstance(getattr(decoder, "stride", None), int):
-        raise UserError(f"model={name} gave a {type(decoder).__name__} that does not say its stride; set self.stride, the pixels per score")
+        raise UserError(f"model={name} gave {a_type(decoder)} that does not say its stride; set self.stride, the pixels per score")
     stride: Any = decoder.stride
     width = 2 * features.strides[-1]
     for height in (width, width + features.divisor):  # the first is whole in every feature

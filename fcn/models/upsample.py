@@ -32,6 +32,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.core.registry import Part, bound, find, register
 from fcn.core.settings import at_least, check_options, odd
 from fcn.graph.networks import evaluating
@@ -271,7 +272,7 @@ def apart(part: Part, make: Upsampler) -> Upsampler:
 def check_upsampler(module: Any, name: str, in_channels: int, out_channels: int, factor: int) -> None:
     """Raises UserError where an up-sampler of a user's does not give ``factor`` times as many cells."""
     if not isinstance(module, nn.Module):
-        raise UserError(f"upsample={name} gave a {type(module).__name__}; an up-sampler is a module")
+        raise UserError(f"upsample={name} gave {a_type(module)}; an up-sampler is a module")
     with evaluating(module):
         found = module(torch.zeros(1, in_channels, 3, 2))
     wanted = (1, out_channels, 3 * factor, 2 * factor)

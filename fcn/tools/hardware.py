@@ -15,7 +15,9 @@ def hardware(accelerator: "Accelerator") -> str:
     import torch
 
     device = accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    on_cpu = f"{device.type}, {threads} {'thread' if threads == 1 else 'threads'}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else on_cpu
     precision = "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
     return f"{accelerator.num_processes} x {name}, {precision}" if accelerator.num_processes > 1 else f"{name}, {precision}"
 

@@ -19,7 +19,7 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import LabelSet
-from fcn.core.names import first_line, said, shown
+from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
 from fcn.models.any import wrap
 from fcn.models.pretrained import fit_state_dict
@@ -143,7 +143,7 @@ def save(model: Segmenter, path: str | PathLike[str]) -> None:
     OSError where the file cannot be written.
     """
     if not isinstance(model, Segmenter):
-        raise TypeError(f"the model is a {type(model).__name__}; give what fcn.create_model(...) or fcn.load(PATH) returns")
+        raise TypeError(f"the model is {a_type(model)}; give what fcn.create_model(...) or fcn.load(PATH) returns")
     if model.labels is None:
         raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')
     save_checkpoint(model_state(model, model.labels), Path(path))

@@ -138,7 +138,7 @@ number = 3
         ("network=networks_of_mine", "write the module and the name in it, as my_module:build"),
         ("network=networks_of_mine:biuld", "there is no biuld in networks_of_mine; did you mean build?"),
         ("network=networks_of_mine:needy", "needy cannot be called without arguments"),
-        ("network=networks_of_mine:number", "gives a int; give a torch module"),
+        ("network=networks_of_mine:number", "gives an int; give a torch module"),
         ("network=networks_of_mine:made classifier=compact", "both say what to inspect"),
     ):
         capsys.readouterr()

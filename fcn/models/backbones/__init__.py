@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from torch import nn
 
 from fcn.core.errors import UserError
-from fcn.core.names import suggest
+from fcn.core.names import a_type, suggest
 from fcn.core.registry import Part, bound, find, is_part, list_parts
 from fcn.core.settings import at_least, check_options
 from fcn.models.backbones.contract import Backbone
@@ -58,7 +58,7 @@ def create_backbone(
         if isinstance(built, Backbone):
             return built
         if not isinstance(built, nn.Module):
-            raise UserError(f"backbone={name} gave a {type(built).__name__}; a backbone is a module whose forward gives a list of features")
+            raise UserError(f"backbone={name} gave {a_type(built)}; a backbone is a module whose forward gives a list of features")
         return measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
     except UserError as error:
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):

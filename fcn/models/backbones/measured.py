@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
 from fcn.models.pretrained import load_weights
@@ -64,4 +65,4 @@ def covers(network: nn.Module, name: str, strides: Sequence[int]) -> bool:
 def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"one tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+    return a_type(value)

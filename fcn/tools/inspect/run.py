@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import suggest
+from fcn.core.names import a_type, suggest
 from fcn.core.plugins import load_plugins
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.inspect.settings import InspectConfig
@@ -151,7 +151,7 @@ def network_of(word: str) -> "nn.Module":
     else:
         made = found
     if not isinstance(made, nn.Module):
-        raise UserError(f"network={word} gives a {type(made).__name__}; give a torch module, or a function that makes one")
+        raise UserError(f"network={word} gives {a_type(made)}; give a torch module, or a function that makes one")
     return made
 
 

@@ -10,6 +10,7 @@ import torch
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
+from fcn.core.names import a_type
 from fcn.core.registry import find
 from fcn.core.settings import REQUIRED, Setting, by_owner, plain, settings_of
 from fcn.data.split import Split, check_split
@@ -165,7 +166,7 @@ def train(
 def check_model(model: Any) -> None:
     """Raises TypeError for what is no model, and UserError for one whose checkpoint could not rebuild it."""
     if not isinstance(model, Segmenter):
-        raise TypeError(f"the model is a {type(model).__name__}; give what fcn.create_model(...) or fcn.load(PATH) returns")
+        raise TypeError(f"the model is {a_type(model)}; give what fcn.create_model(...) or fcn.load(PATH) returns")
     if model.spec is None:
         raise UserError(
             "this model was made by neither fcn.create_model nor fcn.wrap, so that a checkpoint cannot rebuild it; register its parts"
