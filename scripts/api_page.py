@@ -34,7 +34,7 @@ import torchvision
 
 SECTIONS = {
     "Models": ("create_model", "save", "load", "list_models", "list_backbones", "list_upsamplers"),
-    "Labels": ("predict", "label_map"),
+    "Prediction": ("predict", "label_map"),
     "Data, training and scores": ("create_split", "list_data", "LabelSet", "VOID", "train", "Trained", "evaluate", "Evaluation"),
     "Networks of others": ("wrap", "convolutionalize", "dilate", "receptive_field"),
     "Your own parts": ("register",),

@@ -160,11 +160,11 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
 
     kind: "model", "backbone", "upsample", "data", "loss", "optim", "schedule" or "inference" (docs/extending.md has an example of each).
     names: one or more names. A function with several gets the chosen one as its parameter ``name``.
-    facts: values for keyword-only parameters, which then are not settings. Also facts of the kind: ``output_stride`` of a model is the
-        default for its backbone; ``sound`` of a data set means that its samples need no check before a training.
+    facts: fixed values of keyword-only parameters, as ``levels=3``; a fixed parameter is no setting. A model also takes
+        ``output_stride``, the default of its backbone. A data set also takes ``sound=True``: its samples need no check.
 
-    Returns the decorator. Keyword-only parameters of the part are its settings. The part belongs to the module that calls this, wherever
-    the function is from: that is what loading a checkpoint asks for.
+    Returns the decorator. The part's other keyword-only parameters are its settings. The part belongs to the module that calls this. Import
+    that module before you load a checkpoint with the part.
 
     Raises UserError for an unknown kind or fact, a name that another part has, and a setting that cannot be set.
     """

@@ -66,8 +66,9 @@ def text(found: Mapping[str, Any]) -> str:
     maps = found["ceilings"]["label_maps"]
     if maps:
         lines += [
-            f"share: of all pixels; smallest, median: connected pixels of one object; "
-            f"at stride N: the highest IoU (%) of cells of N pixels, from {maps} label maps"
+            "share: pixels of the class, of all pixels",
+            "smallest, median: pixels of an object, which is connected pixels of one class",
+            f"at stride N: highest IoU (%) that scores in cells of N x N pixels can reach, from {maps} label maps",
         ]
     if found["suggestions"]:
         lines += ["", "Settings to try:", *(f"  {word}" for word in found["suggestions"])]
@@ -130,8 +131,8 @@ def page(found: Mapping[str, Any], sheet: bytes) -> str:
     parts.append("<h2>Classes</h2>")
     parts.append(f'<div class="scroll"><table><tr>{"".join(f"<th>{escape(cell)}</th>" for cell in header)}</tr>{body}</table></div>')
     parts.append(
-        '<p class="note">Share of all pixels; images that hold the class; the smallest and the median object (connected pixels); '
-        "the highest IoU in per cent that cells of an output stride allow.</p>"
+        '<p class="note">Share: pixels of the class, of all pixels. Images: those that hold the class. Smallest, median: pixels of an '
+        "object, which is connected pixels of one class. At stride N: highest IoU (%) that scores in cells of N x N pixels can reach.</p>"
     )
     if found["suggestions"]:
         parts += ["<h2>Settings to try</h2>", f"<pre>{escape(chr(10).join(found['suggestions']))}</pre>"]
