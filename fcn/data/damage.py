@@ -3,8 +3,8 @@
 Decoders are lenient. A zeroed tail, a flipped bit or a wrong size still gives pixels, and so a label map of wrong classes. These checks
 come before the pixels are decoded:
 
-- Size. The size in the header is compared with the number of bytes. Each coding has a smallest number of bytes for a number of pixels:
-  one byte of deflate gives at most 1032 (RFC 1951: 258 bytes for 2 bits), and JPEG codes each block of 8x8 in 2 bits or more.
+- Size. The size in the header is compared with the number of bytes. Each coding needs a least number of bytes for a number of pixels. One
+  byte of deflate gives at most 1032 (RFC 1951: 258 bytes for 2 bits). JPEG codes each block of 8x8 in 2 bits or more.
 - Checksums. PNG has a CRC for each chunk; checking them takes 1 % of the time of decoding. A TIFF has zlib's checksum for each strip. Its
   decoder does not reach it if damage lengthens the data.
 - Parts. The parts of a TIFF must lie within the file, and a PNG must end with its end mark.

@@ -70,8 +70,8 @@ def download(url: str, path: str | PathLike[str], md5: str, size: int | None = N
     """Fetches ``url`` to ``path``; does nothing if the file is there with the right checksum.
 
     What an earlier attempt left in ``path.part`` is continued if the server can; a cut connection is taken up again a few times. Raises
-    UserError for a wrong checksum or size (the part is deleted: it can never become right), ConnectionError where the server cannot be
-    reached or refuses (the part is kept), OSError where the disk has no room.
+    UserError for a wrong checksum or size; the part is deleted, since it can never become right. Raises ConnectionError where the server
+    cannot be reached or refuses; the part is kept. Raises OSError where the disk has no room.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def download(url: str, path: str | PathLike[str], md5: str, size: int | None = N
 def extract(archive: str | PathLike[str], folder: str | PathLike[str], *, inside: str = ".", progress: bool = True) -> Path:
     """Unpacks the folder ``inside`` of a tar archive (any compression) as ``folder``; does nothing if that is there.
 
-    No member may leave the folder, be written below or over a link, or be anything but a file, folder or link within ``inside``: what
-    points within the archive may point anywhere once its folder has moved. Raises UserError, naming the archive, for such a member, a
-    broken archive or one without ``inside``; OSError where the disk has no room.
+    No member may leave the folder, or be written below or over a link. Each is a file, a folder or a link within ``inside``: other links
+    may point anywhere once their folder has moved. Raises UserError, naming the archive, for such a member, a broken archive or one without
+    ``inside``; OSError where the disk has no room.
     """
     archive, folder = Path(archive), Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -206,8 +206,8 @@ def _unpack(archive: Path, folder: Path, progress: bool) -> None:
 
 
 def _filter() -> "Callable[[tarfile.TarInfo, str], tarfile.TarInfo]":
-    """tarfile's "data" filter, which keeps members and links within the folder, and no member below or over a link that came before:
-    then no path ever goes through a link, whatever that is resolved to."""
+    """tarfile's "data" filter, which keeps members and links within the folder. No member may lie below or over an earlier link either. So
+    no path goes through a link, whatever that is resolved to."""
     links: set[str] = set()
 
     def allowed(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:

@@ -57,7 +57,7 @@ class Shown:
     use less than a quarter of it.
 
     Raises UserError, which calls it ``name``, for values of unknown range, for bands that are neither colours nor transparency, and for no
-    pixels at all; and what Pillow raises where it cannot be decoded.
+    pixels. Raises what Pillow raises where it cannot be decoded.
     """
 
     def __init__(self, picture: Image.Image, name: str | PathLike[str] = "the picture") -> None:

@@ -1,7 +1,7 @@
 """Label Studio's brush masks: one PNG for each label, ``task-12-annotation-7-by-1-tag-road-0.png``, 0 outside and 255 inside.
 
-The image of a task is the one that the JSON export in the folder names for its id; without an export, the picture whose name is the id or
-``task-ID``. The classes are ``background`` and the labels in the order of the alphabet. Where labels overlap, smaller ones lie on larger.
+The JSON export in the folder names the image of each task. Without an export, it is the picture whose name is the id or ``task-ID``. The
+classes are ``background`` and the labels in the order of the alphabet. Where labels overlap, smaller ones lie on larger.
 """
 
 import json

@@ -1,7 +1,7 @@
 """From the file of a label map to class indices: by values, or by colours.
 
-A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes; if these have none of
-their own and the mask is gray, its gray values are read (a binary mask in black and white, saved in RGB). A palette mask whose
+A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes. If the classes have no
+colours and the mask is gray, its gray values are read: a binary mask in black and white, saved in RGB. A palette mask whose
 colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save.
 """
 

@@ -167,11 +167,11 @@ class Transposed(AxisMap):
 class Resize(AxisMap):
     """Nearest, linear or cubic interpolation, and "repeat", where each cell becomes ``1 / scale`` cells: pixel shuffle, repeat_interleave.
 
-    ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed`` says that the
-    scale was given as a factor and does not follow from the two sizes; ``shortened`` that a factor was given which torch ignores at these
-    two sizes (``graph/ops/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to
-    82, cell 41 reads the first. ``routine`` is the one that rounds: "plain" in float32; "single" and "double", of contiguous maps on a CPU,
-    in the type of the scores, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
+    ``scale`` is input cells per output cell. Linear taps of weight zero (exact hits of the grid) are not counted. ``fixed``: the scale was
+    given as a factor and does not follow from the two sizes. ``shortened``: a factor was given which torch ignores at these two sizes
+    (``graph/ops/resizes.py``). Nearest taps are those of torch, where they follow from a rounded scale: of 2 cells resized to 82, cell 41
+    reads the first. ``routine`` is the one that rounds. "plain" rounds in float32. "single" and "double" round in the type of the scores,
+    for contiguous maps on a CPU, and for nearest-exact in other steps. Source: ``aten/src/ATen/native/UpSample.h``.
     """
 
     scale: Fraction = Fraction(1)

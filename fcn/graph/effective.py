@@ -33,10 +33,10 @@ def effective_field(
 ) -> Tensor:
     """The mean over inputs of ``|d y / d x|``, where ``y`` is one cell of a layer, summed over channels: ``(*sizes)``, float32, sum 1.
 
-    ``inputs``: an input size (then ``samples`` standard normal images are drawn from ``seed``; default 224 x 224), or the images
-    themselves, each ``(1, C, *sizes)`` and normalised as the network expects. ``layer`` is an output's name or a module's path (default:
-    the output "out" of a dict, the first of a list); ``cell`` one index per axis (default: the centre). The network is run in eval mode and
-    left as it was. All zero where the cell depends on no pixel. Raises UserError for an unknown layer or a cell outside the grid.
+    ``inputs``: an input size, by default 224 x 224, or the images, each ``(1, C, *sizes)`` and normalised as the network expects. For a
+    size, ``samples`` standard normal images are drawn from ``seed``. ``layer``: an output's name or a module's path; default: the output
+    "out" of a dict, the first of a list. ``cell``: one index per axis; default: the centre. The network is run in eval mode and left as it
+    was. All zero where the cell depends on no pixel. Raises UserError for an unknown layer or a cell outside the grid.
     """
     total: Tensor | None = None
     count = 0

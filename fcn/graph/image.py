@@ -1,8 +1,8 @@
 """The shape of the images that a network takes: axes of space and channels, found by trying.
 
-No layer says how many channels the image has: what the first convolution reads may have been unshuffled, sliced and joined, or have had
-coordinates added, and the layer that was registered first need not be called first. So counts that are likely are tried, most likely
-first, on a copy of the network without data, which costs milliseconds each.
+No layer says how many channels the image has. What the first convolution reads may have been unshuffled, sliced or joined. The layer that
+was registered first need not be called first. So likely numbers are tried, most likely first, on a copy of the network without data. Each
+try takes milliseconds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +77,8 @@ def _ranks(network: nn.Module) -> list[int]:
 
 
 def _likely_channels(network: nn.Module, rank: int) -> list[int]:
-    """Channels that the image may have, each once: what the network says of itself, what its first convolution reads, what is usual, what
-    any of its layers reads, and a part of it where pixels of a square become channels."""
+    """Numbers of channels that the image may have, each once. First what the network says of itself, then what its first convolution reads,
+    what is usual, and what any layer reads. Last a part of these, where pixels of a square become channels."""
     config = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None)
     said = [getattr(network, name, None) for name in ("in_channels", "in_chans")]
     said.append(config["input_size"][0] if isinstance(config, dict) and config.get("input_size") else None)
@@ -90,8 +90,8 @@ def _likely_channels(network: nn.Module, rank: int) -> list[int]:
 
 
 def _convolutions(network: nn.Module) -> Iterator[tuple[int, int]]:
-    """Axes of space and channels of what each convolution reads: in the order of the calls where the network is a graph, whose layers may
-    have been replaced, or be functions; else in that of registration."""
+    """Axes of space and channels of what each convolution reads. A graph gives them in the order of its calls, since its layers may be
+    replaced or be functions. Any other network gives them in the order of registration."""
     if not isinstance(network, fx.GraphModule):
         for module in network.modules():
             if isinstance(module, nn.modules.conv._ConvNd):

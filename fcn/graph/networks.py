@@ -35,8 +35,8 @@ QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.
 def unwrapped(network: nn.Module) -> nn.Module:
     """The network within DataParallel, ``torch.compile``, AveragedModel and their like; any other network itself.
 
-    Raises UserError, naming the layer, for what holds no readable layers (scripted, traced, quantised or exported networks), for layers
-    that have no weights yet, for hooks on a wrapper, and for a ``forward`` that asks for more than the image.
+    Raises UserError for a scripted, traced, quantised or exported network: its layers cannot be read. Raises UserError, naming the layer,
+    for layers without weights yet, for hooks on a wrapper, and for a ``forward`` that asks for more than the image.
     """
     if not isinstance(network, nn.Module):
         if type(network).__name__ == "ExportedProgram":
@@ -94,8 +94,8 @@ def _unreadable(module: nn.Module) -> str:
 def at_rest(network: nn.Module) -> Iterator[None]:
     """Within it ``network`` is in evaluation mode; afterwards it is as it was, whatever its ``forward`` and its hooks did to it.
 
-    That is modes, buffers and their values (statistics, the vectors of a spectral norm), other attributes (a weight that a hook computes,
-    a tensor that was kept), and torch's random numbers.
+    That is modes, buffers and their values, other attributes (a weight that a hook computes, a tensor that was kept), and torch's random
+    numbers.
     """
     before = [(module, dict(vars(module)), dict(module._buffers), _values(module)) for module in network.modules()]
     devices = {tensor.device.index or 0 for tensor in network.parameters() if tensor.device.type == "cuda"}
@@ -130,9 +130,9 @@ def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
 def copied(network: N, memo: dict[int, Any] | None = None) -> N:
     """A deep copy that shares nothing with ``network`` but what ``memo`` says (``copy.deepcopy``'s: an object's id to what stands for it).
 
-    Two things that ``copy.deepcopy`` cannot do: a tensor that was computed from parameters, as hooks of weight norm, spectral norm and
-    pruning leave it, is copied by value; and hooks and a module's own ``forward`` that are functions speak of the copy's modules where
-    they spoke of the network's.
+    It does two things that ``copy.deepcopy`` cannot do. A tensor that was computed from parameters is copied by value: hooks of weight
+    norm, spectral norm and pruning leave such tensors. And hooks and a module's own ``forward`` refer to the copy's modules, no longer to
+    the network's.
     """
     memo = {} if memo is None else memo
     for module in network.modules():

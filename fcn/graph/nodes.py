@@ -42,9 +42,9 @@ class Node:
     """One operation.
 
     ``name`` is unique; ``op`` is aten's name without overload; ``layer`` is the module's path ("layer4.2.conv3"). ``shape`` is the
-    output's; ``sizes`` its grid, one size per axis of the image; ``dims`` says which dimension of the tensor each axis is (None: none,
-    or one that it shares with another axis). ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx``
-    is the node of the traced graph, with the operator and its arguments, for those who execute it.
+    output's. ``sizes`` is its grid, one size per axis of the image. ``dims`` says which dimension of the tensor each axis is; None: none,
+    or one that it shares with another axis. ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx`` is the
+    node of the traced graph, with the operator and its arguments, for those who execute it.
     """
 
     name: str

@@ -29,8 +29,8 @@ def read_graph(
 ) -> Graph:
     """The spatial operations of ``network`` at one input size.
 
-    ``input_size`` is the size of the image, ``(height, width)`` or one number for all axes, or a whole shape ``(1, C, H, W)``; by default
-    224 x 224 (256 for sequences). ``in_channels``: channels of the image; by default the first likely number with which the network runs.
+    ``input_size``: size of the image, ``(height, width)`` or one number for all axes, or a whole shape ``(1, C, H, W)``. Default: 224 x 224
+    (256 for sequences). ``in_channels``: channels of the image; by default the first likely number with which the network runs.
     Sizes are fixed in the graph: read it again for another size; nothing is computed, so large sizes cost nothing. Where ``torch.export``
     fails, as for a network that branches on values, one run is recorded, or, if ``record`` is False, ``NotExportedError`` raised. Wrappers
     (DataParallel, ``torch.compile``) are looked through; the network is left as it was. Raises ``UnknownOperationError`` for an operation

@@ -1,8 +1,8 @@
 """Receptive fields: the maps of ``graph`` composed, from the pixels of the image to the cells of every layer.
 
-Two views of the same thing. On an image without borders the field of cell ``o`` is ``[low, high)`` plus ``o`` strides; where a network
-up-samples, the cells of one period ("phases") have fields of their own. On a real image, ``interval`` gives the exact first and last
-pixel that a cell can see, borders, padding and global operations included. Along each axis the hull of several paths is taken; channels
+Two views of the same thing. On an image without borders the field of cell ``o`` is ``[low, high)`` plus ``o`` strides. Where a network
+up-samples, the cells of one period ("phases") have fields of their own. On a real image, ``interval`` gives the exact first and last pixel
+that a cell can see, borders, padding and global operations included. Along each axis the hull of several paths is taken; channels
 are not told apart: a cell sees what any of its channels sees.
 
 Pixel ``i`` lies at coordinate ``i``; an image's first pixel has its centre at 0. For a chain of layers this is the recursion
@@ -279,8 +279,8 @@ def receptive_field(
 def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | None = None) -> dict[str, int]:
     """How many rows of each node must be held between bands when ``band`` rows of the output are computed at a time.
 
-    Counted are rows that are computed when a band is done and that a later band reads again: the last ``d (k - 1) + 1 - s`` for a
-    convolution, and for a skip the rows that the slower branch has not reached. No row is computed before it is needed, or twice.
+    Counted are rows that a later band reads again. For a convolution they are the last ``d (k - 1) + 1 - s``. For a skip they are the rows
+    that the slower branch has not reached. No row is computed before it is needed, or twice.
     """
     end = _output(graph, output)
     steps = np.minimum(np.arange(0, end.sizes[axis] + band, band), end.sizes[axis])

@@ -1,7 +1,7 @@
 """From a module to a flat graph of aten operations: ``torch.export``, or a recording of one run where that fails.
 
 Export is tried first: it runs no arithmetic and keeps operations whole (a resize stays a resize). Where a network branches on values, the
-fallback runs it once on random input and writes down the operations; it says so in a warning, for other input might take other branches.
+fallback runs it once on random input and records the operations. A warning says so, since other input might take other branches.
 """
 
 import io

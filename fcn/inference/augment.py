@@ -32,8 +32,8 @@ class Mirrored:
 
 
 class Resized:
-    """An image at another size, uint8 (3, height, width): interpolated where it grows, averaged with triangular weights over as many pixels
-    as become one where it shrinks; ``F.interpolate(mode="bilinear", antialias=True)``, a band of rows at a time."""
+    """An image at another size, uint8 (3, height, width), a band of rows at a time. Where it grows it is interpolated. Where it shrinks,
+    the pixels that become one are averaged with triangular weights. It equals ``F.interpolate(mode="bilinear", antialias=True)``."""
 
     def __init__(self, image: Image, height: int, width: int) -> None:
         self.image = image
@@ -54,8 +54,8 @@ class Resized:
 
 
 def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """Which pixels of an axis of ``source`` make up the pixels ``first`` to ``last - 1`` of one of ``target``: (taps, pixels) indices, and
-    their weights, which sum to 1 over the taps."""
+    """Indices (taps, pixels) of the pixels of an axis of ``source`` that make up ``first`` to ``last - 1`` of one of ``target``, and their
+    weights, which sum to 1 over the taps."""
     scale = source / target
     reach = max(scale, 1.0)
     center = (torch.arange(first, last, dtype=torch.float64) + 0.5) * scale

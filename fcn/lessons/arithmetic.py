@@ -119,8 +119,8 @@ class Layer:
     def macs(self, sizes: Sequence[int]) -> int:
         """Multiply-adds for an input of ``sizes`` cells.
 
-        A convolution multiplies all its weights at each output cell, a transposed one at each input cell; average and L2 pools add ``k k``
-        cells (squares), a linear resize weighs two cells along each axis; maxima, nearest and shuffles multiply nothing.
+        A convolution multiplies all its weights at each output cell, a transposed one at each input cell. Average and L2 pools add ``k k``
+        cells (squares). A linear resize weighs two cells along each axis. Maxima, nearest and shuffles multiply nothing.
         """
         cells = prod(self.output_sizes(sizes))
         if self.kind == "conv":

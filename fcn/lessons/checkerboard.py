@@ -1,8 +1,8 @@
 """Checkerboards: the pattern that an up-sampler leaves on its output, as a share of the output's energy.
 
-An up-sampler by a whole factor treats its output cells in ``factor`` x ``factor`` kinds, by their place over an input cell. What these
-kinds have in common repeats itself every ``factor`` cells: in the spectrum, the energy at the multiples of the sampling frequency
-``1 / factor`` (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill). It is found without a Fourier transform: it is the
+An up-sampler by a whole factor treats its output cells in ``factor`` x ``factor`` kinds, by their place over an input cell. What the cells
+of a kind have in common repeats itself every ``factor`` cells. In the spectrum it is the energy at multiples of the sampling frequency ``1
+/ factor`` (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", Distill). It is found without a Fourier transform: it is the
 variance, over the kinds, of the mean of each.
 """
 

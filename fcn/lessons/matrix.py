@@ -36,7 +36,7 @@ class Convolution:
         return height, width
 
     def taps(self, size: Pair, kernel: Pair) -> tuple[Tensor, Tensor]:
-        """For each output cell (rows) and place in the kernel (columns): the input cell's index in the flattened image, and whether it
+        """Index of the input cell in the flattened image, for each output cell (rows) and place in the kernel (columns), and whether it
         lies inside the image rather than in its padding. Two tensors ``(h w, kh kw)``."""
         indices = []
         for axis, cells in enumerate(self.output_size(size, kernel)):

@@ -1,9 +1,9 @@
 """The receptive field by experiment: run the network, ask autograd which pixels an output cell depends on.
 
 Nothing here reads the table of operations, which it checks: torch itself runs the traced operations. What would hide a dependence is made
-linear and positive first, for a plain gradient under-reports: a ReLU that is off or a max that chose another cell passes nothing, and
-weights of both signs cancel. So every weight becomes ``1 / fan_in``, activations become the identity, maxima become means, products
-become sums, norms become a cell plus the mean. Two methods:
+linear and positive first, since a plain gradient under-reports. A ReLU that is off or a max that chose another cell passes nothing. Weights
+of both signs cancel. So every weight becomes ``1 / fan_in``, activations become the identity, maxima become means, products become sums,
+norms become a cell plus the mean. Two methods:
 
 - ``gradient``: the pixels whose gradient is not zero.
 - ``nan``: NaN is put into the gradient of one cell and spreads to what it touches ("the NaN trick"). ``0 * NaN`` is NaN, which would

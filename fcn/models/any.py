@@ -1,11 +1,11 @@
 """Anybody's network as a segmenter: ``fcn.wrap``.
 
-The network maps normalised images (N, C, H, W) to scores (N, K, h, w). What is not said is found by trying: it is run without data on
-images of many sizes, which shows by what the sides must be divisible, how many pixels there are per cell, and whether it ends in an
-interpolation of its own (``last_resize.py``). Where it cannot be run without data, it is run with data on a few sizes.
+The network maps normalised images (N, C, H, W) to scores (N, K, h, w). What is not said is found by trying: the network is run without data
+on images of many sizes. This shows by what the sides must be divisible and how many pixels there are per cell. It also shows whether the
+network ends in an interpolation of its own (``last_resize.py``). Where it cannot be run without data, it is run with data on a few sizes.
 
-What is computed is one pass of the network over the image, padded with zeros (the mean colour) at the bottom and the right up to multiples
-of ``divisor``, and cropped. Every strategy that is exact gives that.
+The image is padded with zeros (the mean colour) at the bottom and the right, up to multiples of ``divisor``. It passes the network once,
+and the scores are cropped. Every strategy that is exact gives that.
 """
 
 import logging
@@ -188,8 +188,8 @@ def wrap(
 
 @dataclass(frozen=True)
 class Fit:
-    """What trying has shown: channels of the scores; divisor of the sides; pixels per cell; number of the last interpolation, if the
-    network ends in it; "sigmoid" or "softmax" if it ends in that; how many other maps it gives."""
+    """What trying has shown: channels of the scores, divisor of the sides, pixels per cell. Also the number of the last interpolation, and
+    "sigmoid" or "softmax", if the network ends in it, and how many other maps it gives."""
 
     channels: int
     divisor: int

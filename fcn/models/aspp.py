@@ -3,7 +3,7 @@
 A 1x1 convolution, 3x3 convolutions of several dilations ("rates") and the mean over the image, side by side; a 1x1 convolution puts them
 together. The rates are in cells: (6, 12, 18) at 16 pixels a cell, and twice as many at 8, so that they span the same pixels.
 
-The mean over the image has one value per channel and image, of which batch norm cannot take a variance when a step sees one image:
+The mean over the image has one value per channel and image. With one image in a step, batch norm has no variance to take:
 ``PooledBatchNorm`` then uses its running statistics. So a network trains with one image per step; in every other case it is batch norm.
 """
 
@@ -38,8 +38,8 @@ class ImagePooling(nn.Sequential):
 class ASPP(nn.Module):
     """(N, in_channels, h, w) to (N, channels, h, w).
 
-    rates: dilation of each 3x3 branch, in cells; separable: depthwise and pointwise convolutions there; image_pooling: whether the mean
-    over the image is among the branches; dropout: probability, after the last convolution. Raises UserError without a rate or with one
+    rates: dilation of each 3x3 branch, in cells. separable: depthwise and pointwise convolutions there. image_pooling: whether the mean
+    over the image is among the branches. dropout: probability, after the last convolution. Raises UserError without a rate or with one
     below 1.
     """
 

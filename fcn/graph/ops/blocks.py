@@ -60,8 +60,8 @@ class Rule:
 
     ``run(blocks, cuts)``: a block of each source, ``cuts[i]`` saying what it covers and what is asked for. ``into(blocks, cuts, out)``,
     where there is one, does the same into memory that is given, which may be that of the first block. ``fresh`` is False where the result
-    may share memory with a source. What it takes for itself while it runs: ``weights``, bytes of weights that are copied into another
-    layout; ``pads``, a copy of the block with padding where the image ends; ``steps``, as many blocks of the size of its result.
+    may share memory with a source. Its own memory while it runs: ``weights``, bytes of weights that are copied into another layout.
+    ``pads``: a copy of the block with padding where the image ends. ``steps``: number of blocks of the size of its result.
     """
 
     run: Callable[[Blocks, Sequence[Cuts]], Tensor]

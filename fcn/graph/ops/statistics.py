@@ -111,8 +111,8 @@ def overlapping(found: list[Interval] | None, cells: Interval) -> list[tuple[int
 
 
 class Moments:
-    """Mean and variance per group of channels, given back as (2, C): the scale and shift per channel that the norm amounts to, in float32
-    (or float64 if the map is that), as torch has them in a norm of any type."""
+    """Mean and variance per group of channels. Returns (2, C): the scale and shift per channel that the norm amounts to. They are float32,
+    or float64 if the map is, as in torch's norms."""
 
     def __init__(self, call: BlockCall) -> None:
         channels = call.source.shape[1]

@@ -4,8 +4,8 @@ A backbone is a module with
 
 - ``forward(images) -> list[Tensor]``: images (N, 3, H, W), normalised, H and W multiples of ``divisor``; feature ``i`` is
   (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])),
-- ``channels`` and ``strides``: tuples of one number per feature. Strides never fall; with an ``output_stride``, the features of the stages
-  that lost theirs stand beside each other at the same one (ResNet-50 at 8: strides 2, 4, 8, 8, 8),
+- ``channels`` and ``strides``: tuples of one number per feature. Strides never fall. With an ``output_stride``, the stages that lost theirs
+  have features of the same one (ResNet-50 at 8: strides 2, 4, 8, 8, 8),
 - ``divisor``: 1 where the layers cope with any size, else what the sides must be multiples of,
 - ``mean`` and ``std``: what images in 0..1 are normalised with, per channel,
 - ``offsets``: for each feature the pixel on which the field of its first cell is centred.

@@ -17,8 +17,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Margin(NamedTuple):
-    """For networks that drop the image's border (windows without padding): zeros round the image, and how many cells of each feature,
-    at the top and the left, then belong to the margin only."""
+    """Zeros round the image, for networks that drop its border (windows without padding). It also tells how many cells of each feature, at
+    the top and the left, belong to the margin only."""
 
     before: int  # pixels at the top and the left
     after: int
@@ -66,8 +66,8 @@ class Backbone(nn.Module):
 
     @cached_property
     def offsets(self) -> tuple[tuple[Fraction, Fraction] | None, ...]:
-        """For each feature, the pixel (row, column) on which the field of its first cell is centred, counted from the image's first
-        pixel; gates over the whole map are left out of account. None where a feature has no place that is known."""
+        """Pixel (row, column) on which the field of each feature's first cell is centred, counted from the image's first pixel. Gates over
+        the whole map do not count. None where a feature has no place that is known."""
         from fcn.graph import UnknownOperationError, read_graph
         from fcn.graph.receptive_field import ReceptiveField
 

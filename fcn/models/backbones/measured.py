@@ -22,9 +22,9 @@ def measured(
 ) -> Backbone:
     """``network`` as a backbone: forward(images (N, 3, H, W)) -> list of features (N, C, h, w), shallow to deep.
 
-    Channels and strides are measured. What it has as attributes is taken from it: ``mean`` and ``std`` of images in 0..1 (default:
-    ImageNet's), ``divisor``, what the sides of an image must be multiples of (default: 1 where every stride copes with any size, else the
-    largest stride). weights: the file of its state dict. output_stride, dilate_first: see ``fcn.dilate``.
+    Channels and strides are measured. Its attributes ``mean``, ``std`` and ``divisor`` are used. ``mean`` and ``std`` are of images in
+    0..1; default: ImageNet's. The sides of an image become multiples of ``divisor``; default: 1 where every stride copes with any size,
+    else the largest stride. weights: the file of its state dict. output_stride, dilate_first: see ``fcn.dilate``.
     """
     if weights == "imagenet":
         raise UserError(f"backbone={name} has no published weights; give a file (weights=PATH), or leave weights out")

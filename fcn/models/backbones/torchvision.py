@@ -1,9 +1,9 @@
 """Torchvision's classifiers as backbones: their graph, cut where it down-samples.
 
-Each feature is the last tensor at its stride, through which all that follows must pass, before the block that strides: the output of a
-residual layer, of a dense block, of an inverted residual. The deepest is the last map before the classes. VGG's features are those after
-its pools, and it keeps its classifier, as convolutions (fc6: 7x7, fc7: 1x1; padded, so that the stride's grid stays whole): the
-deepest feature has 4096 channels, as in the paper (Long et al. 2015, section 4.1, arXiv:1411.4038).
+Each feature is the last tensor at its stride through which all that follows must pass. It stands before the block that strides: the output
+of a residual layer, of a dense block, of an inverted residual. The deepest is the last map before the classes. VGG's features are those
+after its pools. It keeps its classifier, as convolutions (fc6: 7x7, fc7: 1x1; padded, so that the stride's grid stays whole). The deepest
+feature has 4096 channels, as in the paper (Long et al. 2015, section 4.1, arXiv:1411.4038).
 """
 
 from fractions import Fraction
