@@ -5,9 +5,9 @@ Size, colour and texture do not depend on the class. Only the outline, and the r
 ``wire`` is 1.5 to 3 pixels wide and crosses the picture. Coarse scores lose it first.
 
 Every object is a signed distance to its outline (negative inside), in pixels, at the pixel centres. This one function gives the label
-(inside or not), the relief, the shadow, and a void band along the outline, as in Pascal VOC. It also gives the anti-aliased edge: coverage falls
-from 1 to 0 within the pixel that the outline cuts. The band is 1.5 pixels wide on both sides of an outline. Around a wire it is outside
-only, so that nothing of the wire is lost.
+(inside or not), the relief, the shadow, and a void band along the outline, as in Pascal VOC. It also gives the anti-aliased edge: coverage
+falls from 1 to 0 within the pixel that the outline cuts. The band is 1.5 pixels wide on both sides of an outline. Around a wire it is
+outside only, so that nothing of the wire is lost.
 
 Distance to a polygon: Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d.
 """

@@ -1,9 +1,9 @@
 """Where an image's pixels lie on a grid of scores: bilinear interpolation along one axis.
 
 With ``scale`` grid points per pixel (1 / factor), pixel ``o`` lies at ``scale * (o + 0.5) - 0.5`` grid points (``align_corners=False``), or
-at ``scale * o`` (``align_corners=True``): between the points ``low`` and ``high = low + 1``, at ``weight`` of the way. Before the first
-point and behind the last, both are that point. Coordinates are computed in the type of the scores as torch computes them, so that the
-result equals ``F.interpolate`` bit for bit where a factor is no power of two.
+at ``scale * o`` (``align_corners=True``). That is between the points ``low`` and ``high = low + 1``, at ``weight`` of the way. Before the
+first point and behind the last, both are that point. Coordinates are computed in the type of the scores, as torch does. So the result
+equals ``F.interpolate`` bit for bit where a factor is no power of two.
 """
 
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ class Places(NamedTuple):
 class Cells(NamedTuple):
     """Some pixels sorted into the cells between points that they lie in. A cell has ``slots`` places for pixels, not all of them taken.
 
-    low, high: (cells,) the points on both sides; weight: (cells, slots) of the pixel in each slot; taken: (pixels,) the slot of each pixel,
-    counted through all cells, or a slice where they stand in a row.
+    low, high: (cells,) points on both sides. weight: (cells, slots) of the pixel in each slot. taken: (pixels,) slot of each pixel, counted
+    through all cells, or a slice where they stand in a row.
     """
 
     low: Tensor

@@ -171,8 +171,8 @@ def corner_scores(points: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Te
 
 
 def candidate_groups(values: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Cells with the same number of classes that can win in them, or a few more: which cells, int64 (m,); these classes' corner scores
-    (K, 4, m); and the classes, uint8 (K, m), rising. values: (4, cells, C)."""
+    """Groups of cells with the same number of classes that can win in them, or a few more. Yields the cells, int64 (m,), these classes'
+    corner scores (K, 4, m), and the classes, uint8 (K, m), rising. values: (4, cells, C)."""
     smallest, largest = values.amin(0), values.amax(0)
     count = (~(largest < smallest.amax(1, keepdim=True))).sum(1)  # with NaN nothing is smaller: all are candidates
     below, classes = 1, values.shape[2]

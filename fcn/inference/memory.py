@@ -56,8 +56,8 @@ passes: Kept[Pass | None] = Kept(4, weights=False)
 
 
 def pass_bytes(model: Segmenter, height: int, width: int) -> int | None:
-    """An estimate of the memory that the scores of one (height, width) image take at their peak, beside the weights; None for a network
-    with an operation that is not understood."""
+    """Estimate of the peak memory of the scores of one (height, width) image, beside the weights. None for a network with an operation that
+    is not understood."""
     found = pass_of(model)
     return None if found is None else int(found.bytes_per_pixel * height * width)
 

@@ -73,8 +73,8 @@ def predict(
     Returns labels, uint8 array (H, W): indices into ``model.labels.names``. With ``confidence=True``, returns a pair of labels and
     confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1.
 
-    Raises UserError for an array of another shape or type, a file that is no picture, and unknown settings; FileNotFoundError for a
-    missing file; TypeError for what is neither an image nor a model.
+    Raises UserError for an array of another shape or type, a file that is no picture, and unknown settings. Raises FileNotFoundError for a
+    missing file, TypeError for what is neither an image nor a model.
     """
     words = {key: options.pop(key) for key in WRAPPING if key in options}
     run = create_strategy(strategy, **options)

@@ -52,8 +52,8 @@ class Scores:
 
 @dataclass
 class Strips:
-    """The scores of an image too wide for the memory, in strips of columns, to be taken one after the other: the first column of pixels,
-    the one behind the last, and the scores of these."""
+    """Scores of an image too wide for the memory, in strips of columns, one after the other. Each is the first column of pixels, the one
+    behind the last, and the scores of these."""
 
     strips: Iterator[tuple[int, int, Scores]]
 

@@ -20,8 +20,8 @@ _reading = RLock()
 
 
 def beside(network: N) -> N:
-    """A copy of the layers with the very tensors of ``network``: while it is traced, stand-ins lie in the place of its weights, and another
-    thread may be running the network."""
+    """A copy of the layers with the very tensors of ``network``. While it is traced, stand-ins take the place of its weights, and another
+    thread may run the network."""
     return copied(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 

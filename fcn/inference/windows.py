@@ -44,9 +44,9 @@ def windows(
     batch_size: number of windows per pass.
     weights: weights of a window's pixels in the blend; gaussian: the middle counts most (deviation: a quarter of the side).
 
-    network: a segmenter, whose normalisation is applied, or any callable that takes windows of the image as they are, of its type and on
-    its device, and gives scores of their size, or, as torchvision's, a dict with these as "out". A pixel's score is the weighted mean
-    over its windows. Raises UserError for scores of another form, and where ``overlap="exact"`` cannot be had.
+    network: segmenter, whose normalisation is applied, or any callable from windows to scores of their size, or to a dict with these as
+    "out". A callable takes windows of the image as they are, of its type and on its device. A pixel's score is the weighted mean over its
+    windows. Raises UserError for scores of another form, and where ``overlap="exact"`` cannot be had.
     """
     compute = segmenting(network) if isinstance(network, Segmenter) else network
     if isinstance(overlap, str):

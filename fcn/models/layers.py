@@ -49,8 +49,8 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int = 1, *, dila
 
 
 class PooledBatchNorm(nn.BatchNorm2d):
-    """Batch norm behind a global pool, which leaves one value per image and channel: with one image in the batch there is no variance to
-    take, and that batch is normalised with the running statistics, as in evaluation, and does not change them."""
+    """Batch norm behind a global pool, which leaves one value per image and channel. With one image in the batch there is no variance to
+    take. That batch is normalised with the running statistics, as in evaluation, and does not change them."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:

@@ -1,7 +1,7 @@
 """Pretrained weights: where they come from, and what is said when they do not come or do not fit.
 
-A backbone's are those of a classifier (``matching.py``). A whole network's (``Weights``) come from a checkpoint of ``fcn train``, from a
-state dict under our names, or from torchvision's segmentation networks, whose names are brought to ours by a rule (``renamed``).
+A backbone's are those of a classifier (``matching.py``). A whole network's (``Weights``) come from a checkpoint of ``fcn train``, a state
+dict under our names, or torchvision's segmentation networks. A rule (``renamed``) brings torchvision's names to ours.
 
 Downloads go through torchvision, smp or timm, which verify what they fetch and keep it in their caches. A file is a state dict, as
 ``torch.save(model.state_dict())`` or safetensors writes it, or what holds one (``weight_files.py``).

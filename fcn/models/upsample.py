@@ -1,9 +1,9 @@
 """Up-samplers: five ways to give a feature map ``factor`` times as many cells per axis.
 
 Each is a module ``(N, in_channels, h, w) -> (N, out_channels, factor * h, factor * w)`` in which output cell ``o`` lies over input cell
-``o // factor`` (the convention of ``align_corners=False``). Each starts out as an interpolation: where ``in_channels == out_channels`` the
-channels are passed through, a constant map gives the same constant, borders included, and no checkerboard is there before training puts
-one there.
+``o // factor`` (the convention of ``align_corners=False``). Each starts out as an interpolation. Where ``in_channels == out_channels`` the
+channels are passed through. A constant map gives the same constant, borders included. No checkerboard is there before training puts one
+there.
 
 ==============  =========================================  ============================================  =========================
 name            what it is                                 parameters (k the kernel's side)              multiply-adds per input cell
@@ -132,10 +132,10 @@ class Carafe(nn.Module):
 
     channels: number of channels that the weights are predicted from; null: 64, or the input's if fewer.
 
-    ``channels`` maps are made of the input, a 3x3 convolution makes of them 25 scores for each output
-    cell, and their softmax weighs the neighbours. So the weights add up to 1, and a constant stays constant through all of the training;
-    the border cells are repeated outwards. The start: bilinear weights, mixed with a tenth of equal ones so that every neighbour has a
-    gradient, and a prediction that hardly moves them (deviation 0.001, as in the paper).
+    ``channels`` maps are made of the input. From them, a 3x3 convolution makes 25 scores for each output cell, and their softmax weighs the
+    neighbours. So the weights add up to 1, and a constant stays constant through all of the training; the border cells are repeated
+    outwards. Training starts at bilinear weights, mixed with a tenth of equal ones so that every neighbour has a gradient. The first
+    predictions hardly move them (deviation 0.001, as in the paper).
 
     The means are matrix products, one for each input cell (see ``Reassembly``).
     """
@@ -167,9 +167,9 @@ class Carafe(nn.Module):
 class Reassembly(torch.autograd.Function):
     """Weighed sums of neighbours: ``around`` (N, h + 4, w + 4, C), ``weights`` (N, h, w, 25, f) -> (N, h, w, C, f).
 
-    For each cell a product of two matrices, its neighbours (C, 25) and their weights (25, f), where adding the neighbours up one after
-    another would go 25 times through memory. The neighbours take 25 times the room of the map: they are made for some rows at a time, and
-    again on the way back. A graph that is being exported gets the one statement.
+    For each cell a product of two matrices: its neighbours (C, 25) and their weights (25, f). Adding the neighbours up one after another
+    would go 25 times through memory. The neighbours take 25 times the room of the map: they are made for some rows at a time, and again on
+    the way back. A graph that is being exported gets the one statement.
     """
 
     ROOM = 2**22  # numbers in the neighbours of the rows that are worked on at a time
@@ -253,8 +253,8 @@ def create_upsampler(name: str, **options: Any) -> Upsampler:
 
 
 def apart(part: Part, make: Upsampler) -> Upsampler:
-    """``make`` with random numbers of its own, for which it takes one from the global stream, however many it draws: so that whatever is
-    built after it starts the same with every up-sampler."""
+    """``make`` with random numbers of its own. It takes one from the global stream, however many it draws. So whatever is built after it
+    starts the same with every up-sampler."""
 
     def built(in_channels: int, out_channels: int, factor: int) -> nn.Module:
         seed = int(torch.randint(2**62, ()))

@@ -1,8 +1,8 @@
 """Which samples a step sees, and with which random numbers: functions of the seed, the epoch and the step, and of nothing else.
 
 An epoch is one permutation of the samples, cut into steps; a step into ``accumulate`` batches; a batch into one slice per process. So two
-processes with batches of B see, together, exactly what one process sees with batches of 2B; a run that was cut goes on at any step; and
-the number of reading processes changes nothing. What does not fill a step at the end of an epoch is left out of that epoch.
+processes with batches of B see, together, exactly what one process sees with batches of 2B. A run that was cut goes on at any step. The
+number of reading processes changes nothing. What does not fill a step at the end of an epoch is left out of that epoch.
 """
 
 import hashlib

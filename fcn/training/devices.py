@@ -34,8 +34,8 @@ def create_accelerator(device: str = "auto", precision: str = "auto") -> Acceler
 
 @contextmanager
 def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
-    """An accelerator for one call from Python, and then accelerate's state as the caller had it: accelerate keeps one of a process, which a
-    program may be using for a training of its own."""
+    """An accelerator for one call from Python. Accelerate's state is then as the caller had it: a process has one, and a program may use it
+    for a training of its own."""
     states = (AcceleratorState, GradientState) if torch.distributed.is_initialized() else (AcceleratorState, GradientState, PartialState)
     before = [dict(state._shared_state) for state in states]
     for state in states:

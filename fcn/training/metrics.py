@@ -1,9 +1,9 @@
 """Metrics of a segmentation, all from one confusion matrix over the whole split.
 
 ``matrix[t, p]`` counts the pixels of class ``t`` that were labelled ``p``; void pixels are not in it. It is int64 and summed over the split
-(and over processes) before any ratio is taken: a mean over images of per-image scores is another, larger or smaller, number. Definitions:
-Long et al. 2015, section 5, arXiv:1411.4038. A class that occurs neither in the truth nor in the prediction has no IoU and is left out of
-the means, as is one absent from the truth for the mean accuracy.
+(and over processes) before any ratio is taken. A mean of per-image scores is another, larger or smaller, number. Definitions: Long et al.
+2015, section 5, arXiv:1411.4038. A class that occurs neither in the truth nor in the prediction has no IoU and is left out of the means.
+The mean accuracy leaves out classes absent from the truth.
 """
 
 from collections.abc import Sequence

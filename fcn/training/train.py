@@ -1,7 +1,7 @@
 """The training loop: steps, validation, checkpoints, and going on where a run was cut.
 
-Everything random is a function of the seed and of the place where it is drawn (see ``batches.py``; dropout: of the step and the process),
-so that a run that was killed and resumed ends with the same weights, bit for bit on one machine, as one that was not.
+Everything random is a function of the seed and of the place where it is drawn (see ``batches.py``; dropout: of the step and the process).
+So a run that was killed and resumed ends with the same weights as one that was not, bit for bit on one machine.
 """
 
 import logging
@@ -70,8 +70,8 @@ def run_training(
     ``curves.png`` and ``samples.png`` in ``folder``.
 
     Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
-    nothing but void; FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone, the last
-    checkpoint untouched.
+    only void. Raises FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone; the last
+    checkpoint stays.
     """
     need_classes(training, 2, "the training split")
     need_classes(validation, 1, "the validation split")

@@ -1,10 +1,10 @@
 """Which rows of every operation are computed when: the schedule of a stream, made before it starts.
 
-The image enters ``band`` rows at a time. At each step an operation computes the rows that can be known by then, each of them once, and
-holds them exactly as long as somebody will still read them. Two things are weighed:
+The image enters ``band`` rows at a time. At each step an operation computes the rows that can be known by then, each once. It holds them as
+long as they will still be read. Two things are weighed:
 
-- deep layers lag behind by half their field, and would have all of that to do at once when the image ends: an operation computes a quarter
-  more rows in a step than a band makes, not more, and the last steps go on without new rows;
+- deep layers lag behind by half their field, and would have to do all of it at once when the image ends. So an operation computes at most a
+  quarter more rows in a step than a band makes. The last steps go on without new rows;
 - what holds more bytes than what it is made of (an up-sampled map that waits for a slower branch) is computed as late as it can be.
 """
 

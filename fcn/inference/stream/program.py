@@ -1,5 +1,5 @@
-"""From a network's graph to the operations that a stream runs: rules in place of nodes, batch norm folded into the convolution before it,
-what changes nothing left out, and what needs all of the image (pools and norms over space) split off as statistics to be gathered first.
+"""From a network's graph to the operations that a stream runs: each node becomes a rule. Batch norm is folded into the convolution before
+it, and what changes nothing is left out. What needs all of the image (pools and norms over space) becomes statistics, gathered first.
 """
 
 import operator

@@ -1,6 +1,6 @@
 """Running a program by its schedule: step by step, every operation computes the rows that are due from the rows that are held.
 
-What is read again in a later step lies in a buffer of its own: the rows that stay move to its front, new ones are written behind them
+What is read again in a later step lies in a buffer of its own. The rows that stay move to its front, and new ones are written behind them
 (where the operation can, directly). All else lives until its last reader of the step, and is overwritten by it where it can be.
 """
 

@@ -90,8 +90,8 @@ programs: Kept[Prepared] = Kept(KEPT, weights=True)
 
 
 def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network``, in evaluation mode, for an image of that size: of a segmenter's scores on their own grid, before an
-    interpolation that is the last thing it does; of any other network's first output, or the one called "out".
+    """The program of ``network``, in evaluation mode, for an image of that size. A segmenter's is of its scores on their own grid, before a
+    last interpolation. Any other network's is of its first output, or the one called "out".
 
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
     Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
@@ -117,8 +117,8 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
 
 
 def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:
-    """The statistics over all of the image, one pass after the other; the arguments are those of ``score_bands``, but for the number of
-    strips, into which each statistic's own columns are cut."""
+    """The statistics over all of the image, one pass after the other. The arguments are those of ``score_bands``, and the number of strips
+    into which each statistic's own columns are cut."""
     program = prepared.program
     known = Known(dims={name: statistic.dims for name, statistic in program.statistics.items()})
     for level in prepared.levels:
@@ -141,8 +141,8 @@ def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> 
 def score_bands(
     prepared: Prepared, image: Source, known: Known, *, band: int, columns: Interval | None = None
 ) -> Iterator[tuple[int, Tensor]]:
-    """The scores of an image from the top to the bottom, each row of each layer computed once: the first row of a band of them, and the
-    band, (1, C, rows, columns), which nobody writes to any more.
+    """The scores of an image from the top to the bottom, each row of each layer computed once. Yields the first row of a band and the band,
+    (1, C, rows, columns), which is not written to any more.
 
     image: gives rows ``[first, end)`` of the normalised image, (1, 3, end - first, W), and is asked for them from the top. known: what
     ``gather`` found. band: rows of the image that are taken in at a time. columns: those of the scores that are wanted; by default all.

@@ -50,8 +50,8 @@ def stream(
 
     What the cells of a strip see beside it is computed twice. Where both ``band`` and ``strip`` are given, they are taken as they are,
     unless they need more than a ``memory`` that is given too. views: number of images that are computed side by side, as for test-time
-    augmentation: each takes its share of the memory, and none is cut into strips. Raises UserError where the network cannot be computed
-    so; NotStreamable, a kind of it, where another strategy would do: too many passes, too little memory, a layer that bands cannot have.
+    augmentation. Each takes its share of the memory; none is cut into strips. Raises UserError where the network cannot be computed so.
+    Raises NotStreamable where another strategy would do: too many passes, too little memory, a layer that bands cannot have.
     """
     height, width = image.shape[-2:]
     if views > 1:

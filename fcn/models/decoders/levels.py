@@ -58,8 +58,8 @@ def placement_of(features: Features, level: int) -> Placement:
 class Decoder(nn.Module):
     """``forward(features) -> scores`` (N, num_classes, h, w) at ``stride`` image pixels per cell.
 
-    resize: how the segmenter's last step takes them to the image: by the factor ``stride``, then cropped (``FACTOR``), or to the size of
-    the image (``SIZE``), whose scale differs with the size; it is there for weights that were trained so.
+    resize: how the segmenter's last step takes them to the image. ``FACTOR``: by the factor ``stride``, then cropped. ``SIZE``: to the size
+    of the image, for weights that were trained so; its scale differs with the size.
     """
 
     stride: int
@@ -69,8 +69,8 @@ class Decoder(nn.Module):
 def grow(
     in_channels: int, out_channels: int, upsample: Upsampler, features: Features, level: int, skip: int, *, align: bool
 ) -> nn.Sequential:
-    """The way of a map from the grid of the feature ``level`` to that of the finer feature ``skip``: up-sampled by the whole factor between
-    them and, with ``align``, moved by what their offsets say."""
+    """The way of a map from the grid of the feature ``level`` to that of the finer feature ``skip``. It is up-sampled by the whole factor
+    between them. With ``align`` it is also moved by what their offsets say."""
     factor = features.strides[level] // features.strides[skip]
     up = widen(in_channels, out_channels, upsample, factor)
     return (
@@ -97,9 +97,9 @@ def last_step(
 ) -> tuple[nn.Sequential, int]:
     """The way of the scores from the grid of the feature ``level`` to where the segmenter takes over, and the stride that they have there.
 
-    stride: that stride, a divisor of the feature's. None means the up-sampler takes them to stride 1, unless it has no weights: then they
-    are handed over as they are, since the segmenter's last step is the same bilinear interpolation. Raises UserError for a stride that
-    does not fit, and for what ``resize="size"`` would leave without effect.
+    stride: that stride, a divisor of the feature's. None: the up-sampler takes them to stride 1. One without weights leaves them as they
+    are, since the segmenter's last step is the same bilinear interpolation. Raises UserError for a stride that does not fit, and for what
+    ``resize="size"`` would leave without effect.
     """
     own = features.strides[level]
     if stride is not None and (stride < 1 or own % stride):

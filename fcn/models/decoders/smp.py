@@ -1,8 +1,8 @@
 """The architectures of segmentation-models-pytorch, with their own encoders, as a backbone and a decoder.
 
-Their heads end with bilinear interpolation between aligned corners, whose scale depends on the size of the image; here the scores go from
-the decoder's stride to the image like those of every other model. What they interpolate inside stays as it is, and so does their way to an
-output stride, in which the layer that loses its stride is dilated as well (``dilate_first`` in ``fcn.dilate``).
+Their heads end with bilinear interpolation between aligned corners, whose scale depends on the size of the image. Here the scores go from
+the decoder's stride to the image as in every other model. What they interpolate inside stays as it is. So does their way to an output
+stride: the layer that loses its stride is dilated as well (``dilate_first`` in ``fcn.dilate``).
 """
 
 import inspect
