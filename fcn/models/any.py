@@ -156,7 +156,7 @@ def wrap(
     divisor: number that the sides of an image must be multiples of; other images are padded. None: found by trying.
     labels: "argmax", the class of the highest score, or "sigmoid", for one channel: class 1 where the sigmoid is above 1/2, else class 0.
 
-    Returns the model, in the mode that the network is in. One pass of the network over the padded image, cropped, is what it computes.
+    Returns the model, in the mode that the network is in. It pads the image, runs the network once, and crops the scores.
 
     Raises UserError where the network gives no such scores, and where the numbers do not fit it.
     """

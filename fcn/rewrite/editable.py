@@ -39,9 +39,9 @@ class Tracer(fx.Tracer):
     """Torch's tracer for a network that takes one image, with three differences.
 
     It leaves whole what timm marks as untraceable (padding computed from the size, and such) and what does something else in training than
-    in evaluation (stochastic depth). Hooks of all modules, of the network itself and of the layers that are left whole, are written into
-    the graph behind or before their layer; torch's tracer forgets the former and keeps the latter where no rule for layers sees them. What
-    ``forward`` takes beside the image has its default.
+    in evaluation (stochastic depth). Hooks of the network and of layers that are left whole are written into the graph, before or behind
+    their layer. Torch's tracer forgets those of the network, and keeps those of layers where no rule for layers sees them. What ``forward``
+    takes beside the image has its default.
 
     The last two only after ``follow``: torch also uses a graph's tracer to unpickle it. After ``trace``, ``onlookers`` has the layers whose
     hooks changed nothing.
@@ -205,11 +205,11 @@ def gathers(hook: Any) -> bool:
 def editable(network: nn.Module) -> fx.GraphModule:
     """A copy of ``network`` as an editable graph, with the same parameter names; ``network`` is left as it was.
 
-    Branches on ``self.training`` in a network or a block are taken as in evaluation (auxiliary heads are left out, with their parameters);
-    batch norm, dropout and stochastic depth keep following the mode of the copy, every part of which starts in the mode of its original.
-    The graph has one input, the image. Hooks, and a ``forward`` that belongs to one module, are written into it; hooks that change
-    nothing are left out, and a warning names their layers. Raises UserError where the network or a hook decides by the values of its
-    input, and for hooks of the backward pass on what becomes a part of the graph.
+    Branches on ``self.training`` are taken as in evaluation: auxiliary heads are left out, with their parameters. Batch norm, dropout and
+    stochastic depth follow the mode of the copy. Each part of it starts in the mode of its original. The graph has one input, the image.
+    Hooks, and a ``forward`` that belongs to one module, are written into it; hooks that change nothing are left out, and a warning names
+    their layers. Raises UserError where the network or a hook decides by the values of its input, and for hooks of the backward pass on
+    what becomes a part of the graph.
     """
     from timm.models import FeatureHookNet
 

@@ -23,8 +23,8 @@ def load_split(data: dict[str, Any], split: str) -> "Split":
 
 
 def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
-    """Several splits of a data set, and what is wrong with any of them in one error; what its reader notes (files that were passed over)
-    is told once for all of them."""
+    """Several splits of a data set. One error names what is wrong with any of them. What its reader notes (files that were passed over) is
+    told once for all."""
     from fcn.data.sets import create_split
 
     part = find("data", data["name"])

@@ -61,7 +61,7 @@ def evaluate(
     Returns an ``Evaluation``: ``mean_iou``, ``iou`` and ``accuracy`` by class name, ``pixel_accuracy``, ``mean_accuracy``,
     ``frequency_weighted_iou``, ``confusion``. Definitions: Long et al. 2015, section 5, arXiv:1411.4038.
 
-    Raises TypeError for what is no model or no split; UserError where their classes differ, for samples that cannot be used, and for
+    Raises TypeError for what is no model or no split. Raises UserError where their classes differ, for samples that cannot be used, and for
     label maps that hold nothing to score.
     """
     run = create_strategy(strategy, **options)

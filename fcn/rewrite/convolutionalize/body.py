@@ -1,7 +1,7 @@
 """What comes before a classifier's head must slide: every cell a function of a window of fixed geometry.
 
-The geometry of the traced graph tells what does not. Most of it is refused. A global pool whose result multiplies the features (a gate, as
-in squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507) and a norm with statistics over space are let through with a warning.
+The geometry of the traced graph tells what does not. Most of it is refused. Two things pass with a warning: a norm with statistics over
+space, and a gate, which is a global pool whose result multiplies the features (squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507).
 """
 
 import warnings
@@ -21,8 +21,8 @@ COPIES = ("expand", "expand_as", "repeat")
 def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.Node, tuple[int, ...]], shape: tuple[int, ...]) -> None:
     """Refuses (NotConvertible) what does more than slide before the head, and warns of gates and norms that see the whole image.
 
-    ``sources`` are the maps that the head reads, with the dimensions of their rows and columns; ``unused`` the nodes that may only be there
-    for the head; ``shape`` (1, C, H, W) is larger than the trained size, so that nothing is one cell by chance.
+    ``sources``: maps that the head reads, with the dimensions of their rows and columns. ``unused``: nodes that may only be there for the
+    head. ``shape``: (1, C, H, W), larger than the trained size, so that nothing is one cell by chance.
     """
     name = network.__class__.__name__
     copies: dict[fx.Node, fx.Node] = {}

@@ -1,9 +1,9 @@
 """A classifier's head, read as what it does to one window, and written anew so that it does it to every window.
 
-The head is followed from the last maps of features to the scores. For each tensor, ``HeadTensor.layout`` says what its dimensions are, as
-in one window of the trained size: ``("n", "c", "h", "w")`` for a map, ``("n", "chw")`` where it is flattened, ``("n", "c")`` where it is
-pooled. In the converted network each of these tensors is a map (N, C, h, w); so a flatten is nothing at all, a linear layer is a
-convolution over what was flattened, and a pool over all cells is a pool that slides. ``rules`` has what is done to each operation.
+The head is followed from the last maps of features to the scores. For each tensor, ``HeadTensor.layout`` says what its dimensions are in
+one window of the trained size: ``("n", "c", "h", "w")`` for a map, ``("n", "chw")`` where it is flattened, ``("n", "c")`` where it is
+pooled. In the converted network each of these tensors is a map (N, C, h, w). So a flatten does nothing, a linear layer is a convolution
+over what was flattened, and a pool over all cells slides. ``rules`` has what is done to each operation.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ class HeadTensor:
     """A tensor of the head: the node that stands for it in the converted network, and what it is in one window.
 
     ``layout`` has a word for each dimension of the classifier's tensor: a letter, several where they were flattened into one, none for a
-    dimension of one cell. ``cells`` is the height and width of the window in cells, 1 where it was pooled; ``spacing`` tells how many
-    cells of the converted network's map lie from one of them to the next.
+    dimension of one cell. ``cells`` is the height and width of the window in cells, 1 where it was pooled. ``spacing`` is the distance from
+    one to the next, in cells of the converted network's map.
     """
 
     node: fx.Node
@@ -71,8 +71,8 @@ class HeadTensor:
 class Head:
     """The rewriting of a head: ``network`` and its graph are changed.
 
-    After ``rewrite``, ``windows`` is true where the result reads windows of several cells, ``flattened`` names the layers that read them
-    flattened, and ``curved`` those that are not linear in what was pooled.
+    After ``rewrite``, ``windows`` is true where the result reads windows of several cells. ``flattened`` names the layers that read them
+    flattened, ``curved`` those that are not linear in what was pooled.
     """
 
     def __init__(self, network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[fx.Node], dense: Dense) -> None:

@@ -1,7 +1,7 @@
 """Fully connected layers as convolutions, with their weights kept (Long et al. 2015, section 3.1, arXiv:1411.4038).
 
-A linear layer over a flattened ``(C, k, k)`` map is a convolution of kernel ``k`` that happens to be applied in one place; as a
-convolution it can be applied in every place, and the arithmetic of neighbouring windows is shared.
+A linear layer over a flattened ``(C, k, k)`` map is a convolution of kernel ``k`` that is applied in one place. As a convolution it can be
+applied in every place, and neighbouring windows share their arithmetic.
 """
 
 from typing import Any

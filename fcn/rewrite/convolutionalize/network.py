@@ -1,8 +1,8 @@
 """Any convolutional classifier as a fully convolutional network with the same weights.
 
-A classifier sees one window: a body of layers that slide over it (convolutions, pools), then a head that takes all of the window's cells
-together (a pool, a flatten) and classifies them (linear layers). Done in every window at once, the head slides too, and neighbouring
-windows share the body's arithmetic (Sermanet et al. 2014, arXiv:1312.6229; Long et al. 2015, section 3.1, arXiv:1411.4038).
+A classifier sees one window. Its body slides over the window (convolutions, pools). Its head takes all of the window's cells together (a
+pool, a flatten) and classifies them (linear layers). Done in every window at once, the head slides too, and neighbouring windows share the
+body's arithmetic (Sermanet et al. 2014, arXiv:1312.6229; Long et al. 2015, section 3.1, arXiv:1411.4038).
 """
 
 import warnings
@@ -46,9 +46,9 @@ def convolutionalize(
         "window": a pool over all cells becomes a pool of the size that it has at the trained size, which slides by one cell. At the trained
         size the result is the classifier's (h = w = 1). On a larger image each cell is one window; smaller images are refused. Without
         padding in the classifier a cell is exactly what the classifier gives for its window, cut out. With padding it is not: inside an
-        image the layers read the surroundings of the window where, for the window alone, they read zeros.
+        image the layers read what surrounds the window; around the window alone they read zeros.
         "pixel": such a pool is dropped, and every cell of the features is classified. The mean of the cells is the classifier's result, at
-        any size, where what follows the pool is linear (in MobileNetV3 an activation follows, in ConvNeXt a norm: a warning names it).
+        any size, if all that follows the pool is linear. Else a warning names what is not (MobileNetV3: an activation, ConvNeXt: a norm).
         Where the features are flattened instead (AlexNet, VGG), a cell is a window as above, and a warning says so.
     input_size: trained size in pixels, (height, width) or one number; default: what timm's or torchvision's records say, else 224.
     in_channels: channels of the image; default: the first likely number with which the classifier runs.
@@ -64,8 +64,8 @@ def convolutionalize(
     it; wrappers of the classifier (DataParallel, ``torch.compile``) do not. Squeeze-and-excitation, and norms with statistics over space,
     still see the whole image: a warning names them. Long et al. 2015, section 3.1, arXiv:1411.4038.
 
-    Raises NotConvertible, naming the layer and the reason, for what does more than slide (attention, a flatten that is not part of the
-    head); UserError for networks without scores, and for an ``input_size`` at which the classifier does not run.
+    Raises NotConvertible, naming the layer and the reason, for what does more than slide: attention, a flatten outside the head. Raises
+    UserError for networks without scores, and for an ``input_size`` at which the classifier does not run.
     """
     classifier = unwrapped(classifier)
     name = type(classifier).__name__

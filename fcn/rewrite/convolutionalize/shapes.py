@@ -1,7 +1,7 @@
 """Where space is in a traced network: which tensors have rows and columns, and which are vectors.
 
-The graph is run on shapes alone, for images of the trained size, for taller and for wider ones: the dimension that grows with the height
-is the rows, the one that grows with the width the columns, and what fails was made for one size.
+The graph is run on shapes alone, for images of the trained size, for taller and for wider ones. The dimension that grows with the height is
+the rows, the one that grows with the width the columns. What fails was made for one size.
 """
 
 from collections.abc import Iterable

@@ -13,9 +13,9 @@ DEFAULT = (224, 224)
 def trained_size(classifier: nn.Module) -> tuple[int, int]:
     """(height, width) in pixels of the images that ``classifier`` was trained with.
 
-    timm's networks carry it. Torchvision keeps it with the weights: where all those of one file of networks agree (Inception v3: 299), it
-    is theirs, else that of the network with as many parameters (EfficientNet B3: 300; the number of classes may differ). Everything else:
-    224 x 224. Raises UserError where torchvision's records do not decide.
+    timm's networks carry it. Torchvision keeps it with the weights. Where all those of one file of networks agree (Inception v3: 299), it
+    is theirs. Else it is that of the network with as many parameters (EfficientNet B3: 300; the number of classes may differ). Everything
+    else: 224 x 224. Raises UserError where torchvision's records do not decide.
     """
     settings = getattr(classifier, "pretrained_cfg", None) or getattr(classifier, "default_cfg", None)
     if isinstance(settings, dict) and settings.get("input_size"):

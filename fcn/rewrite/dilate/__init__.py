@@ -1,16 +1,16 @@
 """Dilation: strides traded for dilation, so that a network keeps its weights and its field of view and answers on a denser grid.
 
-A unit that strides skips cells. Where it no longer strides, every cell is there, and what follows reads them at the old distance: its
-dilation and its padding are multiplied by the stride that was lost. The unit that loses its stride keeps the dilation that it had, since
-it reads the same map as before (Chen et al. 2015, arXiv:1412.7062; Yu and Koltun 2016, arXiv:1511.07122). Original cell ``i`` is then
-dilated cell ``i d``: sampled at every ``d``-th cell, the dilated network is the original.
+A unit that strides skips cells. Where it no longer strides, every cell is there. What follows reads them at the old distance: its dilation
+and its padding are multiplied by the lost stride. The unit that loses its stride keeps the dilation that it had, since it reads the same
+map as before (Chen et al. 2015, arXiv:1412.7062; Yu and Koltun 2016, arXiv:1511.07122). Original cell ``i`` is then dilated cell ``i d``:
+sampled at every ``d``-th cell, the dilated network is the original.
 
 The rewriting works on the traced graph (``fcn.rewrite.editable``), for modules and functions alike.
 
 - It is exact at every cell and any size where layers round sizes up (windows padded to their size, pools with ``ceil_mode``).
-- A layer that drops what does not fill a window (a 2x2 pool on an odd size) may reach over the border once it no longer strides, so that
-  the map covers the image. At sizes that the stride divides nothing is dropped and nothing differs. At others, cells near the bottom and
-  the right border differ, as they do where borders are reflected.
+- Some layers drop what does not fill a window (a 2x2 pool on an odd size). Without its stride, such a layer may reach over the border, so
+  that the map covers the image. At sizes that the stride divides nothing is dropped and nothing differs. At others, cells near the bottom
+  and the right border differ, as they do where borders are reflected.
 - A resize back to the size of a map (the gates of GhostNetV2) is done at the original's sizes, and its cells are repeated. One that
   interpolates, where its result would have to be denser, is refused.
 - Statistics over the whole map (squeeze-and-excitation, group norm) are taken over the dilated map, which has more cells than the

@@ -1,9 +1,9 @@
 """Where the cells of a tensor stand: its grid along each spatial axis, in the network as it was and in the network as it becomes.
 
-A chain of padded windows maps an image of ``H`` pixels to ``ceil((H + excess) / stride)`` cells: a window of kernel ``k``, stride ``s``,
-dilation ``l`` and padding ``p`` makes ``ceil((n + 2p - l(k - 1)) / s)`` cells of ``n``, and such steps compose to one of the same form.
-Dilating keeps the excess and lowers the stride, so that original cell ``i`` is dilated cell ``i d``, ``d`` the ratio of the strides, and
-the dilated map ends within ``d`` cells after the original's last: what lies outside of the one lies outside of the other.
+A chain of padded windows maps an image of ``H`` pixels to ``ceil((H + excess) / stride)`` cells. A window of kernel ``k``, stride ``s``,
+dilation ``l`` and padding ``p`` makes ``ceil((n + 2p - l(k - 1)) / s)`` cells of ``n``. Such steps compose to one of the same form.
+Dilating keeps the excess and lowers the stride. With ``d`` the ratio of the strides, original cell ``i`` is dilated cell ``i d``. The
+dilated map ends within ``d`` cells after the original's last. What lies outside of the one lies outside of the other.
 """
 
 from dataclasses import dataclass

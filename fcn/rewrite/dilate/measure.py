@@ -1,7 +1,7 @@
 """How the tensors of a graph are laid out: which of their dimensions are spatial, found by running its shapes at several sizes.
 
-A dimension that changes with the image's height, and with nothing else, is the height, wherever it stands: in (N, C, H, W), in
-(N, H, W, C), in a view that splits the channels. No arithmetic is done (torch's meta device), so that it costs milliseconds.
+A dimension that changes with the image's height, and with nothing else, is the height. It may stand anywhere: (N, C, H, W), (N, H, W, C), a
+view that splits the channels. No arithmetic is done (torch's meta device), so that it costs milliseconds.
 """
 
 from dataclasses import dataclass

@@ -14,9 +14,9 @@ HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "memory, MiB", 
 class Row:
     """One way to do what ``case`` says.
 
-    seconds: the median (None: it could not be done); spread: half the distance of the quartiles over the turns, as a share of it (None:
-    once); macs: multiply-adds; memory: bytes at the peak beyond image and weights; difference: the largest of scores, as a share of their
-    range; equal: share of equal labels; note: what else is to be known.
+    seconds: median of the repeats; None: it could not be done. spread: half the interquartile range divided by the median; None: one
+    repeat. macs: multiply-adds. memory: peak bytes beyond image and weights. difference: largest difference of scores divided by their
+    range. equal: share of equal labels. note: remarks.
     """
 
     case: str

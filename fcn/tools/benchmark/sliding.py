@@ -180,8 +180,8 @@ def best_batch(classifier: nn.Module, picture: Tensor, places: list[tuple[int, i
 
 @torch.inference_mode()
 def cells(network: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], stride: int) -> Tensor:
-    """Scores (places, classes) of a dense network of that stride for windows at ``places``: from one pass over the image, and for places
-    between its cells from one over each shifted image in which some of them stand."""
+    """Scores (places, classes) of a dense network of that stride for windows at ``places``. They come from one pass over the image. Places
+    between its cells take a pass over each shifted image in which some of them stand."""
     passes: dict[tuple[int, int], Tensor] = {}
     found = []
     for row, column in places:

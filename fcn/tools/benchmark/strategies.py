@@ -39,8 +39,8 @@ BATCH = {"cuda": 8}  # windows at a time; a CPU is as fast with one
 
 
 class Result(NamedTuple):
-    """What a strategy makes of an image: labels (H, W), the scores (C, ROWS, W) of some rows, and for each pixel the margin (H, W) by which
-    its label is ahead of the next, where it was asked for."""
+    """What a strategy makes of an image: labels (H, W) and the scores (C, ROWS, W) of some rows. On request also the margin (H, W) by which
+    each pixel's label is ahead of the next."""
 
     labels: NDArray[np.uint8]
     scores: Tensor
@@ -62,8 +62,8 @@ def strategy_rows(
     channels_last: bool,
     turns: int,
 ) -> Section:
-    """For a model with random weights, a case for each of the ``sizes``, the sides of square images, and in it a row for each strategy,
-    for windows one for each overlap. The first that can be computed is what the others are compared to."""
+    """A case for each of ``sizes``, the sides of square images, for a model with random weights. Each has a row for each strategy, and for
+    windows one for each overlap. The first that can be computed is what the others are compared to."""
     batch = BATCH.get(device.type, 1)
     blended = {
         f"windows, overlap {overlap}": ("windows", {"size": window, "overlap": overlap, "batch_size": batch}) for overlap in OVERLAPS

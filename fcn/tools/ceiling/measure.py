@@ -34,9 +34,9 @@ WORK = 2**20  # pixels that are worked on at once
 
 
 def class_shares(truth: Tensor, stride: int, classes: Tensor) -> Tensor:
-    """The share that each of ``classes``, int64, has of each ``stride`` x ``stride`` cell of ``truth`` (H, W): (classes, ceil(H / stride),
-    ceil(W / stride)), adding up to 1 over what is neither void nor beyond the border. In a cell that holds nothing else every share is 0:
-    it has no say, and what is interpolated beside it are the shares of its neighbours alone."""
+    """Share of each of ``classes``, int64, in each ``stride`` x ``stride`` cell of ``truth`` (H, W): (classes, ceil(H / stride), ceil(W /
+    stride)). Shares add up to 1 over what is neither void nor beyond the border. In a cell that holds nothing else every share is 0. Such a
+    cell has no say: beside it, only the shares of its neighbours are interpolated."""
     place = torch.full((VOID + 1,), len(classes))
     place[classes] = torch.arange(len(classes))
     down, across = (torch.arange(side) // stride for side in truth.shape)

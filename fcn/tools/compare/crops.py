@@ -76,8 +76,8 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
 
 
 class Pattern(NamedTuple):
-    """What a network makes of a flat image: a grey picture (H, W) of the class that varies most, its mean mid-grey, and the root mean
-    square of all scores, of which what all classes have in common is taken away."""
+    """What a network makes of a flat image: a grey picture (H, W) of the class that varies most, its mean mid-grey. Also the root mean
+    square of all scores, less what all classes have in common."""
 
     picture: Bytes
     spread: float

@@ -1,7 +1,7 @@
 """That trainings which are compared start equal: the weights that they share, the samples, their order and their augmentation.
 
-A training is described, before its first step, by hashes of what it is about to use, and is refused where another one of its seed differs
-from it in anything but the up-sampler. What is hashed is taken from the objects of the run itself, not made a second time.
+Before its first step, a training is described by hashes of what it is about to use. It is refused where another one of its seed differs in
+anything but the up-sampler. What is hashed is taken from the objects of the run itself, not made a second time.
 """
 
 import hashlib
@@ -41,8 +41,8 @@ def shared_weights(model: nn.Module) -> dict[str, str]:
 
 
 def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -> dict[str, Any]:
-    """What a training starts from, in plain values: a hash of each shared tensor, the number of steps, and hashes of the order of all
-    samples and of the first step's images and labels as they will be seen."""
+    """What a training starts from, in plain values: a hash of each shared tensor and the number of steps. Also hashes of the order of all
+    samples, and of the first step's augmented images and labels."""
     order = torch.tensor([plan.order(epoch) for epoch in range(plan.epochs)])
     augmented = Augmented(split, transform, plan.seed)
     first: list[Tensor] = []

@@ -1,8 +1,8 @@
 """What a network makes of nothing: its scores where every feature map is flat.
 
-Far inside an image of one colour each feature map is constant. A decoder that is given such maps should hand over constant scores; what
-varies is a pattern that its up-samplers lay over every image, periodic with the deepest stride (Odena et al. 2016, "Deconvolution and
-Checkerboard Artifacts", Distill). The index of a network is the share that this pattern has of the energy of those scores.
+Far inside an image of one colour each feature map is constant. A decoder that is given such maps should give constant scores. What varies
+is a pattern that its up-samplers lay over every image, periodic with the deepest stride (Odena et al. 2016, "Deconvolution and Checkerboard
+Artifacts", Distill). The index of a network is the share that this pattern has of the energy of those scores.
 """
 
 import copy
@@ -62,8 +62,8 @@ def untrained_scores(model: Segmenter) -> Tensor:
 def checkerboard_index(scores: Tensor, period: int) -> float:
     """The share, 0 to 1, of the energy of ``scores`` (..., num_classes, H, W) at the multiples of 1 / ``period`` cycles per pixel.
 
-    What is added to all classes alike says nothing and is taken away first; what each class has everywhere stays in the energy, unlike in
-    ``checkerboard``: a faint pattern on decided scores is a small share, also where nothing else varies. Scores of zero have index 0.
+    What is added to all classes alike says nothing and is taken away first. What each class has everywhere stays in the energy, unlike in
+    ``checkerboard``. So a faint pattern on decided scores is a small share, also where nothing else varies. Scores of zero have index 0.
     """
     scores = scores.double()
     scores = scores - scores.mean(-3, keepdim=True)

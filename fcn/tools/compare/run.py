@@ -1,7 +1,7 @@
 """``fcn compare``: the same network with each up-sampler, trained under each seed, all else equal; what comes out, and what it costs.
 
-Every training is a call of ``fcn compare resume=DIR cell=NAME`` in a process of its own (see ``cell.py``): one that dies harms no other,
-its memory is its own, and a launcher can send it to another machine.
+Every training is a call of ``fcn compare resume=DIR cell=NAME`` in a process of its own (see ``cell.py``). One that dies harms no other.
+Its memory is its own. A launcher can send it to another machine.
 """
 
 import logging
@@ -90,8 +90,8 @@ def is_larger(config: CompareConfig, begun: dict[str, Any]) -> bool:
 
 
 def prepare(config: CompareConfig) -> None:
-    """Refuse, before anything is trained or written, what the last training would find out: data that cannot be used, a network that does
-    not go with one of the methods, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
+    """Refuse, before anything is trained or written, what would fail late: data that cannot be used, a network that does not go with a
+    method, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
     import torch
 
     from fcn.models.backbones import backbone_part

@@ -66,8 +66,8 @@ def passed_over(entries: list[Path]) -> str:
 
 
 def output_names(paths: list[Path]) -> list[str]:
-    """A name for each image's results, under which nothing else is written: its path without the suffix, or with the suffix and bars where
-    two in a folder would have the same.
+    """A name for each image's results, used for nothing else. It is the path without the suffix. Where two in a folder would have the same
+    name, it is the path with the suffix and bars.
 
     paths: relative to the folder of all of them.
     """

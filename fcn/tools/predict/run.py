@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: PredictConfig) -> int:
-    """Label images and leave, for each, a palette PNG of class indices and an overlay, on request also a map of confidence; an image that
+    """Label images and write, for each, a palette PNG of class indices and an overlay, on request also a map of confidence. An image that
     cannot be read is named and skipped."""
     import torch
     from tqdm import tqdm

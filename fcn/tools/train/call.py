@@ -110,8 +110,8 @@ def train(
 
     Returns a ``Trained``: ``mean_iou``, ``checkpoint``, ``folder``.
 
-    Raises TypeError for what is no model or no split; UserError for settings that are not allowed, classes that differ and samples that
-    cannot be used, before the first step; FloatingPointError for a loss that is no longer finite, the last checkpoint untouched.
+    Raises TypeError for what is no model or no split. Raises UserError, before the first step, for settings that are not allowed, classes
+    that differ and samples that cannot be used. Raises FloatingPointError for a loss that is not finite; the last checkpoint stays.
     """
     check_model(model)
     for split, what in ((training, "the training split"), (validation, "the validation split")):
