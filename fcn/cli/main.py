@@ -115,7 +115,7 @@ def execute(command: str, settings: Any, **more: Any) -> int:
 
 
 def explain(error: Exception) -> str:
-    """An error in one line: a mistake of the user and a lack of memory or disk as what to do, anything else as a bug with its place.
+    """An error in one line. A mistake of the user, or a lack of memory or disk, says what to do. Anything else is a bug, with its place.
 
     With ``FCN_DEBUG=1`` the error is raised again.
     """

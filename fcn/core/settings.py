@@ -279,8 +279,8 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
         words, rest = tuple(get_args(rest)), str
     if rest not in PLAIN or not all(isinstance(word, str) for word in words):
         raise UserError(
-            f"the setting '{name}' is annotated {annotation}; a setting is a bool, int, float, str or Literal of words, a list of one of "
-            f"these, a mapping from int to one of these, or None"
+            f"the setting '{name}' is annotated {annotation}; allowed are bool, int, float, str, Literal of words, a list of one of these, "
+            f"a mapping from int to one of these, or None"
         )
     words = words or next((part.words for part in parts if isinstance(part, Choice)), ())
     text = text or next((part.text for part in parts if isinstance(part, Help)), "")

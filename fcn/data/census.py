@@ -27,7 +27,7 @@ _NO_CLASSES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare
 class Census:
     """Counts over the label maps that were read, ``samples`` of ``of``.
 
-    ``pixels[value]``: pixels of each class index, and of ``VOID``; ``inside[value]``: pixels, without void, of the label maps that hold it;
+    ``pixels[value]``: pixels of each class index, and of ``VOID``. ``inside[value]``: pixels, without void, of the label maps that hold it.
     ``kinds[values]``: label maps that hold exactly this set of values.
     """
 

@@ -53,7 +53,7 @@ def folder(
     classes: file in the folder with the class names; null: classes.txt, or the list of the tool that the folder is from.
     values: class of each value in the masks, by name or index, as {0: background, 255: thing}; void: not counted.
     reduce_zero_label: value 0 is void, and the classes begin at value 1 (as in ADE20K).
-    unknown: what a value or colour that is no class's means; void: not counted.
+    unknown: meaning of a value or colour that no class has; void: not counted.
     image_pattern: file names of the images, as {}_leftImg8bit.png; {} is the sample's name.
     mask_pattern: file names of the masks, as {}_mask.png; with folders, as masks/{split}/{}.png.
 
@@ -220,8 +220,7 @@ def _notes(*folders: Files) -> list[str]:
 
 
 def _with_lists(layout: Layout, split: str, classes: str) -> Layout:
-    """The layout with those text files only that are lists: of a usual name, of the split that is asked for, or with a line that names an
-    image."""
+    """The layout with only those text files that are lists. A list has a usual name, that of the split, or a line that names an image."""
     if layout.sure or not layout.lists:
         return layout
     place = layout.places[""]

@@ -116,13 +116,13 @@ class Shown:
 
 
 def open_image(path: str | PathLike[str]) -> Tensor | Shown:
-    """The picture as a viewer shows it, uint8 ``(3, H, W)``, decoded, of which ``image[:, first:last]`` are rows: a tensor of JPEG, and of
-    all else what :class:`Shown` reads from.
+    """The picture as a viewer shows it, decoded, uint8 ``(3, H, W)``; ``image[:, first:last]`` are rows. It is a tensor of JPEG, and of all
+    else what :class:`Shown` reads from.
 
     Of an animation the first frame is used, with one warning. There is no limit on the size.
 
-    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for one that is empty or damaged, for several pages,
-    for bands beside the colours that are not transparency, and for values of unknown range.
+    Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for an empty or damaged one, several pages, bands that
+    are neither colours nor transparency, and values of unknown range.
     """
     with opened_file(path) as file:
         jpeg = file.read(len(_JPEG)) == _JPEG

@@ -45,8 +45,8 @@ class Pairs:
 
     ``masks`` reads the label maps, see :class:`~fcn.data.masks.Masks`; by default by ``values``.
 
-    Raises UserError for repeated names. On reading, raises UserError, naming the files, for a file that cannot be decoded, sizes that
-    differ, and a raw value or colour that is neither class nor void.
+    Raises UserError for repeated names. Reading raises UserError, naming the files, for a file that cannot be decoded, sizes that differ,
+    and a value or colour that is neither class nor void.
     """
 
     def __init__(

@@ -219,8 +219,8 @@ def _pair(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet) -> t
     kind = picture.dtype if isinstance(picture, np.ndarray) else np.dtype(np.uint8)
     if kind != np.uint8 or picture.shape != (3, *label_map.shape):
         raise UserError(
-            f"an image of shape {picture.shape} and type {kind} given with a label map of shape {label_map.shape}; "
-            f"it is uint8 of shape (3, height, width) and of the same height and width"
+            f"an image has shape {picture.shape} and type {kind}, and its label map shape {label_map.shape}; "
+            f"give an image of uint8 (3, height, width) with the height and width of its label map"
         )
     return picture, label_map
 

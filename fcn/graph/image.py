@@ -71,8 +71,8 @@ def _runs(hollow: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> bool
 
 
 def _ranks(network: nn.Module) -> list[int]:
-    """Axes of space that the image may have, the most first: a layer for fewer axes takes an image of more for a batch, never the other
-    way round."""
+    """Axes of space that the image may have, the most first. A layer for fewer axes takes an image of more for a batch, never the other way
+    round."""
     return sorted({rank for rank, _ in _convolutions(network)}, reverse=True) or [2]
 
 

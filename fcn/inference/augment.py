@@ -54,8 +54,8 @@ class Resized:
 
 
 def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """Indices (taps, pixels) of the pixels of an axis of ``source`` that make up ``first`` to ``last - 1`` of one of ``target``, and their
-    weights, which sum to 1 over the taps."""
+    """Indices (taps, pixels) of the pixels of an axis of ``source`` that make up pixels ``first`` to ``last - 1`` of one of ``target``.
+    Also their weights, which sum to 1 over the taps."""
     scale = source / target
     reach = max(scale, 1.0)
     center = (torch.arange(first, last, dtype=torch.float64) + 0.5) * scale

@@ -172,8 +172,8 @@ def digest(tensors: Sequence[Tensor]) -> Tensor:
     """Eight bytes for each piece of the tensors' memory, which change with what it holds, on the device of the first.
 
     A tensor's version does not tell: fused optimizers and whatever writes to ``data`` leave it as it is. The memory is read as words of
-    four bytes, each multiplied by an odd number of its own, and added up modulo 2^64, so that places count too. That is one pass over the
-    weights, and nothing comes to the host.
+    four bytes. Each is multiplied by an odd number of its own, so that places count. They are added up modulo 2^64. That is one pass over
+    the weights, and nothing comes to the host.
     """
     parts = [torch.empty(0, dtype=torch.int64)]
     memories = {memory.data_ptr(): memory for memory in (tensor.untyped_storage() for tensor in tensors)}

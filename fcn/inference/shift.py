@@ -3,7 +3,7 @@
 Cell ``i`` of a network of stride ``s`` looks at the image from pixel ``s * i`` on (less its padding). Over the image without its first
 ``dy`` rows and ``dx`` columns it looks from pixel ``dy + s * i`` on; all s^2 shifts look from every pixel. The dilated network
 (``fcn.dilate``) computes the same at stride 1 in one pass, several times cheaper. So this serves as its oracle and as a row of ``fcn
-benchmark``. For a network without padding the two are equal. With padding they are equal where no padding is seen: a shifted image is
+benchmark``. For a network without padding the two are equal. With padding they are equal where no padding is seen. A shifted image is
 padded at its own borders, where rows and columns of the image were cut away.
 
 Sources: Sermanet et al. 2014 (OverFeat), section 3.3, arXiv:1312.6229; Long et al. 2015, section 3.2, arXiv:1411.4038.

@@ -130,8 +130,8 @@ def checked(given: object, count: int, tall: int, wide: int) -> Tensor:
 
 
 def positions(length: int, size: int, overlap: float) -> tuple[list[int], int]:
-    """Where windows start along an axis of ``length`` pixels, and their side: evenly spread, the first and the last at the ends, each
-    covering at least ``overlap`` of its predecessor."""
+    """Where windows start along an axis of ``length`` pixels, and their side. They are evenly spread, the first and the last at the ends.
+    Each covers at least ``overlap`` of its predecessor."""
     side = min(size, length)
     step = max(1, int(side * (1 - overlap)))
     count = -(-(length - side) // step) + 1

@@ -36,8 +36,8 @@ class Convolution:
         return height, width
 
     def taps(self, size: Pair, kernel: Pair) -> tuple[Tensor, Tensor]:
-        """Index of the input cell in the flattened image, for each output cell (rows) and place in the kernel (columns), and whether it
-        lies inside the image rather than in its padding. Two tensors ``(h w, kh kw)``."""
+        """Index of the input cell in the flattened image, for each output cell (rows) and place in the kernel (columns). Also whether it
+        lies inside the image or in its padding. Two tensors ``(h w, kh kw)``."""
         indices = []
         for axis, cells in enumerate(self.output_size(size, kernel)):
             first = torch.arange(cells)[:, None] * self.stride[axis] - self.padding[axis]

@@ -1,7 +1,7 @@
 """Classifiers by name: ``torchvision/NAME``, ``timm/NAME``, and the project's own ``compact``.
 
-Each is given with the size of the square images that it was trained on, in pixels: where a linear layer stands on a flattened map, no
-other size fits.
+Each is given with the side of the square images that it was trained on, in pixels. Where a linear layer stands on a flattened map, no other
+size fits.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Compact: a classifier of 0.29 M parameters for small pictures, in which every kind of convolution has its place.
 
 It answers a well-known course assignment on 32x32 pictures of ten classes: fewer than a million parameters, a receptive field of more than
-44 pixels, a depthwise separable and a dilated convolution, global average pooling, and only one fully connected layer, the last. Its
+44 pixels. It has a depthwise separable and a dilated convolution, global average pooling, and only one fully connected layer, the last. Its
 features make a small backbone.
 
     stage  cells in  layers                                                     channels  field  stride

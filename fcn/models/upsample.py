@@ -217,8 +217,8 @@ def neighbours(around: Tensor) -> Tensor:
 
 
 def bilinear_weights(factor: int, side: int) -> Tensor:
-    """(side^2, factor^2): the weights of ``side`` x ``side`` input cells, row by row, in each output cell over the middle one, row by row,
-    with which these are bilinear interpolation."""
+    """(side^2, factor^2): bilinear weights of ``side`` x ``side`` input cells, row by row, in each output cell over the middle one, row by
+    row."""
     places = (torch.arange(factor) + 0.5) / factor - 0.5  # of the output cells, in input cells from the middle
     neighbours = torch.arange(side) - side // 2
     along = (1 - (places[None, :] - neighbours[:, None]).abs()).clamp(min=0)  # (side, factor)

@@ -208,8 +208,8 @@ def editable(network: nn.Module) -> fx.GraphModule:
     Branches on ``self.training`` are taken as in evaluation: auxiliary heads are left out, with their parameters. Batch norm, dropout and
     stochastic depth follow the mode of the copy. Each part of it starts in the mode of its original. The graph has one input, the image.
     Hooks, and a ``forward`` that belongs to one module, are written into it; hooks that change nothing are left out, and a warning names
-    their layers. Raises UserError where the network or a hook decides by the values of its input, and for hooks of the backward pass on
-    what becomes a part of the graph.
+    their layers. Raises UserError where the network or a hook decides by values of its input, and for backward hooks on what becomes a part
+    of the graph.
     """
     from timm.models import FeatureHookNet
 

@@ -3,9 +3,9 @@
 The band of a label map are the pixels from which an edge can be seen: within ``width`` pixels (a square) there is another label, void
 included. All classes are handled at once, since a square holds one label exactly where its smallest is its largest.
 
-Two scores stand on it. Boundary IoU (Cheng et al. 2021, arXiv:2103.16562) is, for each class, the intersection over the union of two sets:
-its pixels in the truth's band, and its predicted pixels in the prediction's band. The border of the image counts as an edge. Band IoU: the
-usual confusion matrix, of the pixels in the truth's band alone (Kohli et al. 2009, the "trimap" of DeepLab).
+Two scores stand on it. Boundary IoU (Cheng et al. 2021, arXiv:2103.16562) compares two sets for each class: its pixels in the truth's band,
+and its predicted pixels in the prediction's band. The border of the image counts as an edge. Band IoU: the usual confusion matrix, of the
+pixels in the truth's band alone (Kohli et al. 2009, the "trimap" of DeepLab).
 """
 
 from math import hypot

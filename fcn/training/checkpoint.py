@@ -4,8 +4,8 @@ Written under a temporary name, synced and renamed: a run that is killed while i
 values only (``weights_only=True``), so that a file from a stranger runs no code. A damaged file is refused: see ``models/weight_files.py``.
 
 ``best.pt`` holds the entries of ``model_state``; ``last.pt`` also ``training``: the optimizer, the step, the best score so far and the
-losses that no record holds yet. No random state is in it, since every random number of a run is a function of the seed and of the place
-where it is drawn (``training/batches.py``).
+losses that no record holds yet. It holds no random state: every random number of a run is a function of the seed and of the place where it
+is drawn (``training/batches.py``).
 """
 
 from dataclasses import asdict

@@ -1,9 +1,9 @@
 """Losses of a segmentation network: per-pixel logits against label maps in which ``VOID`` pixels do not count.
 
-The loss is a weighted sum of terms. It is computed in parts, one per batch, that *add up* to the loss of everything which one optimizer
-step sees, over all accumulated batches and all processes. The cross entropy is the mean over the valid pixels of the global batch, however
-that was cut up. A mean of the parts' own means would differ: a pixel would have more weight where a part has more void. Every other term
-(dice, focal, Lovasz, hard-example mining, a user's own) is a mean over its part, and is weighted with the part's share of the valid pixels.
+The loss is a weighted sum of terms. It is computed in parts, one per batch. They *add up* to the loss of all that one optimizer step sees,
+over all accumulated batches and all processes. The cross entropy is the mean over the valid pixels of the global batch, however that was
+cut up. A mean of the parts' own means would differ: a pixel would have more weight where a part has more void. Every other term (dice,
+focal, Lovasz, hard-example mining, a user's own) is a mean over its part, and is weighted with the part's share of the valid pixels.
 
 Sources: OHEM: Shrivastava et al. 2016, arXiv:1604.03540, per pixel as in Wu et al. 2016, arXiv:1605.06885. Dice: Milletari et al. 2016,
 arXiv:1606.04797. Focal: Lin et al. 2017, arXiv:1708.02002. Lovasz-softmax: Berman et al. 2018, arXiv:1705.08790. The last three are

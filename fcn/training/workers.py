@@ -183,8 +183,8 @@ def next_of(iterator: Iterator[T], workers: int) -> T:
             if not str(error).startswith("DataLoader timed out"):
                 raise
     raise LostWorkerError(
-        f"nothing came from the worker processes (workers={workers}) for {WAITS * QUIET / 60:g} minutes, though they run: "
-        f"perhaps the storage does not answer; give workers=0, which reads in the process itself and shows what it waits for"
+        f"nothing came from the worker processes (workers={workers}) for {WAITS * QUIET / 60:g} minutes, though they run; perhaps the "
+        f"storage does not answer; give workers=0, which shows what it waits for"
     )
 
 
@@ -201,8 +201,8 @@ def telling_of_lost_workers(workers: int, then: str = "") -> Iterator[None]:
         if reason is None:
             raise
         raise LostWorkerError(
-            f"a worker process that reads was {reason}, most often because memory ran out; give fewer workers (workers={workers} now, "
-            f"workers=0 reads in the process itself), smaller batches, or the machine more memory{then}"
+            f"a worker process that reads was {reason}, most often because memory ran out; give fewer workers than {workers} (workers=0 "
+            f"reads in the process itself), smaller batches, or more memory{then}"
         ) from error
 
 
@@ -227,8 +227,8 @@ def tell_of_little_shared_memory(batch_bytes: int, workers: int) -> None:
     free = free_shared_memory()
     if needed > free - RESERVE:
         log.info(
-            "%s has %.0f MiB free, and the batches that %d worker processes hold ready take %.0f MiB: "
-            "batches that do not fit go through a pipe, which is slower; %s",
+            "%s has %.0f MiB free; the batches that %d worker processes hold ready take %.0f MiB. "
+            "Batches that do not fit go through a pipe, which is slower; %s",
             SHARED,
             free / 2**20,
             workers * processes,

@@ -45,8 +45,8 @@ class Run:
     """One pass over a strip of columns of the image.
 
     wanted: the columns that are asked for of each sink. known, dims: values that are there in full, and which of their dimensions are rows
-    and columns. like: of the image's type, on its device. ``steps()`` yields, for each sink in each step in which it has any, its name, the
-    rows and the block, which stands until the next one is asked for.
+    and columns. like: of the image's type, on its device. ``steps()`` yields, for each sink with rows in a step, its name, the rows and the
+    block. The block is valid until the next one is asked for.
     """
 
     def __init__(

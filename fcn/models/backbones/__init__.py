@@ -10,7 +10,7 @@ A backbone is a module with
 - ``mean`` and ``std``: what images in 0..1 are normalised with, per channel,
 - ``offsets``: for each feature the pixel on which the field of its first cell is centred.
 
-Torchvision's classifiers and the project's own ``compact`` are read as graphs and cut where they down-sample; every other name is looked
+Torchvision's classifiers and the project's own ``compact`` are read as graphs and cut where they down-sample. Every other name is looked
 for among the encoders of segmentation-models-pytorch and timm. A backbone of a user's own is any module that gives a list of features
 (``measured``).
 """

@@ -28,8 +28,8 @@ class FCN(Decoder):
     Every scoring layer starts at zero. FCN-4s and -2s add still shallower features, for small pictures and thin structures.
 
     ``align`` moves each map onto the grid that it is added to, and the scores onto the image's grid. (The paper crops instead.) VGG's maps
-    need no move. In a ResNet all first cells lie on the image's first pixel: maps are off by half a cell at each doubling, and the scores
-    by (stride - 1) / 2 pixels. The default is off: training from scratch makes up for it, and moving by half a cell costs sharpness.
+    need no move. In a ResNet all first cells lie on the image's first pixel. So maps are off by half a cell at each doubling, and the
+    scores by (stride - 1) / 2 pixels. The default is off: training from scratch makes up for it, and moving by half a cell costs sharpness.
 
     A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
     """

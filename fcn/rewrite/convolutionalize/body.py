@@ -1,7 +1,7 @@
 """What comes before a classifier's head must slide: every cell a function of a window of fixed geometry.
 
-The geometry of the traced graph tells what does not. Most of it is refused. Two things pass with a warning: a norm with statistics over
-space, and a gate, which is a global pool whose result multiplies the features (squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507).
+The geometry of the traced graph tells what does not. Most of it is refused. Norms with statistics over space and gates pass with a warning.
+A gate is a global pool whose result multiplies the features (squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507).
 """
 
 import warnings
@@ -51,8 +51,8 @@ def check_body(network: fx.GraphModule, unused: list[fx.Node], sources: dict[fx.
     if everywhere:
         warnings.warn(
             f"{name} has gates or norms that see the whole image and not only a window ({len(everywhere)}; the first: "
-            f"{', '.join(dict.fromkeys(everywhere[:3]))}); on an image larger than the window, a cell is therefore not exactly what the "
-            "classifier gives for its window",
+            f"{', '.join(dict.fromkeys(everywhere[:3]))}); on a larger image, a cell differs from what the classifier gives for its "
+            "window",
             stacklevel=3,
         )
 

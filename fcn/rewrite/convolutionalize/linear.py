@@ -34,9 +34,9 @@ def linear_to_conv(
 ) -> nn.Conv2d:
     """The convolution that equals ``linear`` applied to every flattened window of ``kernel_size`` (height, width, or one number).
 
-    ``linear.in_features`` must be ``C`` times the window's cells, UserError otherwise; ``order`` tells how the window was flattened:
-    "chw" (channel, row, column) as ``torch.flatten`` does it, "hwc" where channels come last. The weights are copies: the layer passed in
-    is left as it was. UserError for a layer with hooks or a ``forward`` of its own, which a convolution would not have.
+    ``linear.in_features`` must be ``C`` times the window's cells, UserError otherwise. ``order``: how the window was flattened, "chw" as
+    ``torch.flatten`` does it, or "hwc" where channels come last. The weights are copies: the layer passed in is left as it was. UserError
+    for a layer with hooks or a ``forward`` of its own, which a convolution would not have.
     """
     if "forward" in vars(linear) or any(vars(linear)[hooks] for hooks in HOOKS):
         raise UserError(f"{linear} has hooks or a forward of its own, which a convolution would not have; remove them first")

@@ -53,8 +53,8 @@ def convolutionalize(
     input_size: trained size in pixels, (height, width) or one number; default: what timm's or torchvision's records say, else 224.
     in_channels: channels of the image; default: the first likely number with which the classifier runs.
     padding: "image" or "window"; default "image".
-        "image": layers pad as they do in the classifier. With padding that depends on the image's size ("SAME", in networks that come from
-        TensorFlow) the places of the cells depend on it too: a warning says so for ``dense="window"``.
+        "image": layers pad as they do in the classifier. "SAME" padding, of networks that come from TensorFlow, depends on the image's
+        size. The places of the cells then depend on it too; a warning says so for ``dense="window"``.
         "window": such layers pad, at any size, what they pad at the trained size. Cell (i, j) then lies on the same pixels in every image,
         and inside an image its scores do not depend on the image's size. At the trained size both are the classifier. Other padding is
         left as it is, and so are networks without padding of this kind.
@@ -169,7 +169,7 @@ def at_least(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2] < size[0] or images.shape[-1] < size[1]:
         raise UserError(
             f"an image of {images.shape[-2]} x {images.shape[-1]} pixels is smaller than the window of {size[0]} x {size[1]} that this "
-            "network classifies; give larger images, or convert with dense='pixel' if the classifier pools its features"
+            "network classifies; give larger images, or convert with dense='pixel' if it pools its features"
         )
     return images
 
@@ -186,8 +186,7 @@ def _warn_of_padding(network: fx.GraphModule, moving: list[fx.Node], facts: dict
     height, width = next(iter(facts.values())).shape[-2:]
     warnings.warn(
         f"{name} pads by an amount that depends on the image's size ({len(moving)} times; the first: {where(network, moving[0])}): "
-        f"its cells move with that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells keep "
-        "their places",
+        f"its cells move with that size; with padding='window' every image is padded as one of {height} x {width} pixels, and cells stay",
         stacklevel=3,
     )
 

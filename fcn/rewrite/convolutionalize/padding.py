@@ -33,8 +33,8 @@ def fix_pads(network: fx.GraphModule, facts: dict[fx.Node, Facts], nodes: list[f
     for node in nodes:
         if node.op == "call_module" and names_of(network, node)[0] not in SAME:
             raise UserError(
-                f"{where(network, node)} pads by the size of the image, and is not timm's own layer, which alone can be replaced by one "
-                "that does not; remove its parametrization, or take padding='image'"
+                f"{where(network, node)} pads by the size of the image, and is not timm's own layer, which alone can be replaced; "
+                "remove its parametrization, or take padding='image'"
             )
     for node in nodes:
         if _is_same(network, node):

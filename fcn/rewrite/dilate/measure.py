@@ -60,8 +60,8 @@ def measure(network: fx.GraphModule, in_channels: int | None = None) -> dict[fx.
     if failure is not None:
         raise UserError(
             f"the network does not run on images of {' x '.join(map(str, smallest))} pixels and more, of {channels} channels "
-            f"({type(failure.error).__name__}: {first_line(failure.error)}); only a network that takes any size can be read "
-            "as grids of cells; if it is the channels that are wrong, give in_channels"
+            f"({type(failure.error).__name__}: {first_line(failure.error)}); give a network that takes any size, or in_channels if the "
+            "channels are wrong"
         ) from failure.error
     shapes = [{node: shapes_in(value) for node, value in run.items()} for run in runs]
     return {

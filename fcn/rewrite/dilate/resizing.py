@@ -1,8 +1,8 @@
 """Resizes in a network that is dilated: the original's own resize, of the original's cells.
 
-Which cell a resize reads depends on the sizes of both maps. So it is done at the original's sizes, on every ``d``-th cell of a dilated map,
-and where the result must be dense, each cell of it is repeated. What is pooled only to be resized again (the gates of GhostNetV2, Tang et
-al. 2022, arXiv:2211.12905) is not dilated at all, and reads the original's cells as well.
+Which cell a resize reads depends on the sizes of both maps. So it is done at the original's sizes, on every ``d``-th cell of a dilated map.
+Where the result must be dense, each cell of it is repeated. What is pooled only to be resized again is not dilated at all, and reads the
+original's cells as well (the gates of GhostNetV2, Tang et al. 2022, arXiv:2211.12905).
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """Stream and blended windows against the whole image in one pass, over image sizes: time, peak memory, and where labels differ.
 
 Costs are measured in a process of its own for each way. Labels are compared here, pixel by pixel, and scores in rows spread over the
-image. A label differs clearly where the network's best class is ahead by more than ``CLOSE``, as a share of the range of its scores: below
-it, rounding decides. It lies at a seam if it is within ``NEAR`` pixels of the edge of a window; the share of all pixels that are so near is
-told beside it.
+image. A label differs clearly where the network's best class is ahead by more than ``CLOSE``, as a share of the range of its scores. Below
+it, rounding decides. It lies at a seam if it is within ``NEAR`` pixels of the edge of a window. The share of all pixels that are so near
+stands beside it.
 """
 
 from collections.abc import Callable, Sequence

@@ -74,6 +74,6 @@ def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
             tensors = sorted({key for key in {*here, *there} if here.get(key) != there.get(key)})
             what = f"shared weights ({listed(tensors, SHOWN)})"
         raise UserError(
-            f"{names[0]} and {name} did not start equal: their {what} differ, so they cannot be compared. Train all "
-            f"of a seed on one kind of machine with one version of torch: delete their folders in cells/, and go on"
+            f"{names[0]} and {name} did not start equal: their {what} differ, so they cannot be compared. Delete their folders in "
+            f"cells/, then run all of a seed on one kind of machine with one version of torch"
         )

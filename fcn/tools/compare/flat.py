@@ -23,8 +23,8 @@ LARGEST = 1024  # side, pixels, of what a decoder is given at most
 def flat_scores(model: Segmenter) -> Tensor:
     """Scores (2, num_classes, FLAT / 2, FLAT / 2), float32, of a dark and of a bright flat image, far from all borders.
 
-    A decoder's own borders reach into its scores, an atrous pyramid's far: what it is given is made larger until the middle of the scores
-    stays the same.
+    A decoder's own borders reach into its scores, an atrous pyramid's far. Its input is made larger until the middle of the scores stays
+    the same.
     """
     with evaluating(model):
         greys = torch.tensor(GREYS, device=model.mean.device).view(-1, 1, 1, 1)

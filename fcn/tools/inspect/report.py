@@ -37,12 +37,12 @@ Axes = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """One layer, or several that were folded into one. Tuples have one entry per axis of space; None stands where there is nothing to say:
-    a kernel for what has none, a field for what sees the whole image.
+    """One layer, or several that were folded into one. Tuples have one entry per axis of space. None: there is no kernel, or no field,
+    since the whole image is seen.
 
     ``channels`` are those that go in and come out; ``inputs`` and ``outputs`` the sizes in cells. ``field`` is in pixels of the image,
-    ``jump`` the pixels from one cell to the next; ``is_bound`` says that the field is an upper bound rather than exact. ``cause`` says why
-    the layer is global, if it is.
+    ``jump`` the pixels from one cell to the next. ``is_bound``: the field is an upper bound, not exact. ``cause`` says why the layer is
+    global, if it is.
     """
 
     layer: str

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 def read_last(folder: Path) -> dict[str, Any] | None:
     """The contents of ``last.pt``; None where the run was cut before it wrote one, and begins again.
 
-    Raises UserError where it is damaged, or missing beside what a run has learnt and recorded, which beginning again would replace; and
-    where ``best.pt`` is damaged, which would stay so. All is left as it is.
+    Raises UserError where it is damaged, or missing beside a run's results, which a new start would replace. Raises it too where
+    ``best.pt`` is damaged, which would stay so. All is left as it is.
     """
     from fcn.training.checkpoint import read_checkpoint
 
