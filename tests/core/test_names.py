@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcn.core.names import first_line, listed, shown
+from fcn.core.names import a_type, first_line, listed, shown
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,11 @@ from fcn.core.names import first_line, listed, shown
 def test_what_a_file_holds_is_one_line_that_can_be_printed(text: str, words: str) -> None:
     assert shown(text) == words
     assert shown(text).isprintable()
+
+
+@pytest.mark.parametrize(("value", "words"), [(1, "an int"), ((), "a tuple"), (OSError(), "an OSError"), (1.5, "a float")])
+def test_a_type_has_its_article(value: object, words: str) -> None:
+    assert a_type(value) == words
 
 
 def test_the_first_line_of_an_error_is_cut() -> None:
