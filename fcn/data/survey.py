@@ -246,7 +246,7 @@ def _file(split: Split, index: int, image: Tensor) -> tuple[str, float | None]:
     """What kind of picture the file of a sample is, and the share of the range that it uses if it has 16 bits."""
     pairs = getattr(split, "pairs", None)
     if pairs is None:
-        return f"{image.shape[0]} channels of 8 bits", None
+        return "RGB, 8 bits", None
     with opened(pairs[index].image) as picture:
         words = {"L": "gray", "P": "palette", "1": "black and white", "I": "gray"}
         deep = picture.mode.startswith("I")

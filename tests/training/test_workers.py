@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_said_before_the_first_step(monkeypatch, caplog):
         tell_of_little_shared_memory(16 * 512 * 512 * 4, 0)
         tell_of_little_shared_memory(2 * 512 * 512 * 4, 2)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "has 64 MiB free, and the batches that 2 worker processes hold ready take 128 MiB" in message
+    assert "has 64 MiB free; the batches that 2 worker processes hold ready take 128 MiB" in message
     assert "workers=0" in message
 
 
