@@ -21,9 +21,9 @@ Phase = tuple[Fraction, Fraction] | None
 class Field:
     """The fields of one layer's cells along one axis, on an image without borders.
 
-    ``phases[o]`` is ``[low, high)`` of cell ``o``, in pixels, for the first cells, after which all repeats itself, shifted by
-    ``len(phases) * stride`` pixels; None for a cell that sees nothing. ``bounded`` says that they are bounds rather than exact: a resize
-    by a factor that is not whole was passed on the way.
+    ``phases[o]`` is ``[low, high)`` of cell ``o``, in pixels; None for a cell that sees nothing. After these cells all repeats itself,
+    shifted by ``len(phases) * stride`` pixels. ``bounded`` says that they are bounds rather than exact: a resize by a factor that is not
+    whole was passed on the way.
     """
 
     phases: tuple[Phase, ...]

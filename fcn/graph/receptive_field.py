@@ -262,10 +262,10 @@ def receptive_field(
     network: any network of torch whose forward takes one image.
     input_size: size of the image in pixels, (height, width) or one number; default 224 x 224, 256 for sequences.
     output: layer or output that ``size``, ``stride`` and ``offset`` are of; default: the output called "out", or the first.
-    ignore_global: go on as if global operations were not there; default False. Gates and pooled branches are left out, norms and attention
-        see their own cell only, and resizes that are not by a whole factor are bounded.
-    pool_as_window: read a pool over all cells as a window of the size that it has at this input size, as in "GoogLeNet with its 7x7
-        window"; default False.
+    ignore_global: go on as if global operations were not there; default False. Gates and pooled branches are left out. Norms and attention
+        see their own cell only. Resizes that are not by a whole factor are bounded.
+    pool_as_window: read a pool over all cells as a window of its size at this input size, as "GoogLeNet with its 7x7 window"; default
+        False.
     in_channels: channels of the image; default: the first likely number with which the network runs.
 
     Returns a ``ReceptiveField``: ``size``, ``stride``, ``offset`` and ``halo`` in pixels, ``layers``, ``interval(cell)``.

@@ -262,7 +262,7 @@ def resize(channels: int, factor: int, mode: Literal["nearest", "bilinear"] = "b
 class Step:
     """A layer in its place: sizes in and out, and the field of its cells in the input of the first layer, per axis.
 
-    ``jump`` is the distance from one cell to the next, ``start`` the pixel on which the first cell's field is centred; ``fields`` has all
+    ``jump`` is the distance from one cell to the next, ``start`` the pixel on which the first cell's field is centred. ``fields`` has all
     that is known of it.
     """
 

@@ -120,8 +120,8 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
 
     Returns the model in evaluation mode, with its classes as ``labels``.
 
-    Raises FileNotFoundError for a missing file. Raises UserError for a file that is damaged or no checkpoint, for parts of your own that
-    are not imported, and for a device that is not there.
+    Raises FileNotFoundError for a missing file. Raises UserError for a damaged file or one that is no checkpoint, for parts of yours that
+    are not imported, and for a missing device.
     """
     model = model_from_state(read_checkpoint(path), str(path), network)
     try:

@@ -30,8 +30,8 @@ def exact(x: Tensor) -> torch.dtype:
 
 
 class Pool:
-    """Sum, mean, largest value or Euclidean norm over bins: ``bins[axis]`` are the cells that each cell of the result reads, or None
-    where an axis is kept as it is."""
+    """Sum, mean, largest value or Euclidean norm over bins. ``bins[axis]``: cells that each cell of the result reads; None where an axis is
+    kept as it is."""
 
     def __init__(self, call: BlockCall, how: str) -> None:
         self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
