@@ -177,7 +177,7 @@ def test_sheets_refuse_what_does_not_fit():
         sample_sheet([], SET)
     with pytest.raises(ValueError, match="2 names given for 1 rows"):
         sample_sheet([row], SET, names=["a", "b"])
-    with pytest.raises(ValueError, match="label map of shape"):
+    with pytest.raises(ValueError, match=r"its label map shape \(4, 5\); give"):
         sample_sheet([(row[0], row[1], random_map(4, 5))], SET)
 
 
