@@ -102,7 +102,7 @@ def taken_mappings(saved: Any, settings: Any) -> dict[str, Any]:
 
 
 def need_plugins(modules: list[str], file: Path) -> None:
-    """Raises WrongCallError if the run needs a module that the call does not name: files never choose what code runs."""
+    """Raises WrongCallError if the run needs a module that the call does not name: a file must not choose what code runs."""
     try:
         check_plugins(modules, str(file))
     except UserError as error:

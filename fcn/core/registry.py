@@ -217,7 +217,7 @@ def check_names(kind: str, name: str, settings: Sequence[Setting], facts: Mappin
     unknown = [fact for fact in facts if fact not in allowed]
     if unknown:
         raise UserError(
-            f"register('{kind}', '{name}', {unknown[0]}=...) says nothing that is known; "
+            f"register('{kind}', '{name}', {unknown[0]}=...): {unknown[0]} is not known; "
             f"{suggest(unknown[0], allowed) if allowed else 'it has no keyword-only parameters'}"
         )
 

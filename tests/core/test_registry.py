@@ -120,8 +120,8 @@ def test_settings_may_be_called_what_the_toolkit_calls_its_own_things():
 
 
 @pytest.mark.parametrize(("kind", "name", "facts", "message"), [
-    ("upsample", "mine", {"scael": 1.0}, r"register\('upsample', 'mine', scael=...\) says nothing that is known; did you mean scale"),
-    ("upsample", "mine", {"sound": True}, "says nothing that is known"),
+    ("upsample", "mine", {"scael": 1.0}, r"register\('upsample', 'mine', scael=...\): scael is not known; did you mean scale"),
+    ("upsample", "mine", {"sound": True}, "sound is not known"),
     ("loss", "my-term", {}, "takes names of letters, digits and _, and was given 'my-term'"),
     ("loss", "lambda", {}, "takes names of letters"),
     ("upsample", "my.part", {}, "takes names of letters, digits, _ and -"),
