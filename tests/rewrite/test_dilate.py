@@ -542,6 +542,15 @@ def test_what_cannot_be_dilated_is_refused_by_name(last, reason):
         dilate(Then(last), 1)
 
 
+def test_a_refusal_names_the_layer_by_its_path_and_the_operation_beside_it():
+    with pytest.raises(fcn.NotDilatable) as refused:
+        dilate(Then(Positions()), 1)
+    assert (refused.value.layer, refused.value.operation) == ("last", "add")
+    with pytest.raises(fcn.NotDilatable) as refused:
+        dilate(Then(lambda x: x * x.shape[-1]), 1)
+    assert (refused.value.layer, refused.value.operation) == ("", "mul")
+
+
 def test_strides_that_no_window_makes_are_refused():
     with pytest.raises(ValueError, match="0 cannot be dilated: it makes a stride of 4 in a way that cannot be undone"):
         dilate(nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 4, 3, 2, 1)), 2)

@@ -19,7 +19,7 @@ from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, o
 from fcn.rewrite.dilate.windows import LayerWindow, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
 from fcn.rewrite.editable import arguments
-from fcn.rewrite.names import operation
+from fcn.rewrite.names import layer_of, operation
 
 PADS = {
     "ZeroPad": "constant",
@@ -109,8 +109,8 @@ class Reading:
             try:
                 node, state = self.step(node, spreads, sources)
             except NotDilatable as error:
-                name, does = layer_name(node), operation(node)
-                raise NotDilatable(f"{name} cannot be dilated: {error}", layer=name, operation=does, reason=str(error)) from error
+                said = f"{layer_name(node)} cannot be dilated: {error}"
+                raise NotDilatable(said, layer=layer_of(node), operation=operation(node), reason=str(error)) from error
         self.states[node] = state
         if spreads:
             self.spreads[node] = spreads
