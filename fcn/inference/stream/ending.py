@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from fcn.graph import Graph, Node
+from fcn.graph.aten import may_write
 from fcn.graph.axis import AxisMap, Resize, Window
 from fcn.models.segmenter import Cell
 
@@ -49,7 +50,7 @@ def writes_later(graph: Graph, node: Node) -> bool:
     """Whether an operation after ``node`` writes into a tensor: it might be what the interpolation reads."""
     order = list(node.fx.graph.nodes)
     later = order[order.index(node.fx) + 1 :]
-    return any(getattr(getattr(other.target, "_schema", None), "is_mutable", False) for other in later)
+    return any(map(may_write, later))
 
 
 def side_of(axis: AxisMap) -> float:
