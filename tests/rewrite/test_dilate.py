@@ -57,7 +57,7 @@ def check(network, output_stride, *sizes, channels=3):
     reading = rewrite(dilated, output_stride)
     without_gates(dilated)
     assert dilated.state_dict().keys() == original.state_dict().keys()
-    axes = [axis for state in reading.states.values() if isinstance(state, tuple) for axis in state]
+    axes = [axis for placement in reading.placements.values() if isinstance(placement, tuple) for axis in placement]
     exact = all(axis.now.excess == axis.original.excess for axis in axes)
     tried = [size for size in sizes if exact or all(side % reading.stride() == 0 for side in size)]
     assert tried
