@@ -59,7 +59,7 @@ def relu_into(x: Tensor, out: Tensor) -> Tensor:
 
 
 NUMBER = Operation(maps=pointwise, block=bound, scope="number")
-MOVED = replace(NUMBER, linear="all", moves=True)
+COPY = replace(NUMBER, linear="all", moves=True)
 WRITER = replace(NUMBER, into=True)
 
 NUMBER.named(
@@ -73,8 +73,8 @@ replace(WRITER, linear="each").named("mul")
 replace(WRITER, linear="first").named("div")
 replace(NUMBER, linear="all").named("clone", "neg", "rsub")
 replace(NUMBER, linear="all", scope="cell").named("channel_shuffle")
-MOVED.named("_to_copy", "lift_fresh_copy")
-replace(MOVED, alias=True).named(
+COPY.named("_to_copy", "lift_fresh_copy")
+replace(COPY, alias=True).named(
     *("alias", "contiguous", "detach", "lift_fresh", "to", "type_as"),
     *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"),
 )

@@ -279,7 +279,7 @@ class _Compiler:
 
 
 def _is_global(axis: AxisMap) -> bool:
-    return isinstance(axis, Whole | Bins) and axis.n_in > 1 and not axis.is_identity
+    return _is_pooled(axis) and axis.n_in > 1
 
 
 def _is_pooled(axis: AxisMap) -> bool:
