@@ -2,7 +2,7 @@
 
 Cell ``i`` of a network of stride ``s`` looks at the image from pixel ``s * i`` on (less its padding). Over the image without its first
 ``dy`` rows and ``dx`` columns it looks from pixel ``dy + s * i`` on; all s^2 shifts look from every pixel. That is what the dilated
-network computes at stride 1 in one pass (``models/dilate``), several times cheaper, so that this serves as its oracle and as a row of
+network computes at stride 1 in one pass (``fcn/rewrite/dilate``), several times cheaper, so that this serves as its oracle and as a row of
 ``fcn benchmark``. For a network without padding the two are equal. With padding they are equal where no padding is seen: a shifted image
 is padded at its own borders, where rows and columns of the image were cut away.
 
