@@ -41,16 +41,15 @@ def find_classes(root: Path, name: str | None = None) -> Classes | None:
     """
     if name is not None:
         path = root / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no list of classes {path}: write one, with one class name a line in the order of their indices"
-            )
         return READERS.get(path.name, _plain)(path)
-    for known, read in READERS.items():
-        for path in chain([root / known], sorted(root.glob(f"*/{known}"))):
-            if path.is_file():
-                return read(path)
-    return None
+    path = next(class_lists(root), None)
+    return READERS[path.name](path) if path is not None else None
+
+
+def class_lists(root: Path) -> Iterator[Path]:
+    """The lists of classes in ``root``, and in one of its folders. The first one counts."""
+    for name in READERS:
+        yield from (path for path in chain([root / name], sorted(root.glob(f"*/{name}"))) if path.is_file())
 
 
 def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> Classes:
