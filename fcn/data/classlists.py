@@ -39,11 +39,8 @@ def find_classes(root: Path, name: str | None = None) -> Classes | None:
 
     Raises FileNotFoundError for a file that is named and missing, UserError naming file and line for one that cannot be read.
     """
-    if name is not None:
-        path = root / name
-        return READERS.get(path.name, _plain)(path)
-    path = next(class_lists(root), None)
-    return READERS[path.name](path) if path is not None else None
+    path = root / name if name is not None else next(class_lists(root), None)
+    return None if path is None else READERS.get(path.name, _plain)(path)
 
 
 def class_lists(root: Path) -> Iterator[Path]:
