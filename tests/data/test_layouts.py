@@ -119,7 +119,7 @@ class TestExports:
             image(tmp_path / "pictures" / f"{name}.jpg")
             mask(tmp_path / "truth" / f"{name}_x.png")
         text(tmp_path / "classes.txt", "ground\nroad\ncar\n")
-        text(tmp_path / "train.txt", line.format("b", tmp_path) + "\n" + line.format("a", tmp_path) + "\n")
+        text(tmp_path / "train.txt", "\ufeff" + line.format("b", tmp_path) + "\n" + line.format("a", tmp_path) + "\n")  # as on Windows
         check(folder("train", root=tmp_path), "pictures/b pictures/a")
         text(tmp_path / "train.txt", line.format("b", tmp_path) + "\n" + line.format("c", tmp_path) + "\n")
         with pytest.raises(FileNotFoundError, match=r"train\.txt: the line '.*c.*' does not name two files"):
