@@ -18,7 +18,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import shown
 from fcn.data.classlists import class_lists, find_classes, read_json
-from fcn.data.drawn import Annotations, Drawing, Sample, blank, class_index
+from fcn.data.drawn import Annotations, Drawing, Sample, class_index
 from fcn.data.layouts import IMAGES, folders, is_picture, visible
 
 _LINE, _POINT = 10, 5  # width of a line and radius of a point, pixels; labelme's own
@@ -65,7 +65,7 @@ def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.nda
     if not (isinstance(height, int) and isinstance(width, int)):
         with Image.open(_image(path, content)) as picture:
             width, height = picture.size
-    page = Image.fromarray(blank(height, width))
+    page = Image.new("L", (width, height))
     pen = ImageDraw.Draw(page)
     for shape in _shapes(content, path):
         index = class_index(labels, str(shape.get("label")), path)
