@@ -63,7 +63,8 @@ def folder(
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
-    annotated = find_annotated(root) if image_pattern is None and mask_pattern is None else None
+    layout = find_layout(root, image_pattern, mask_pattern)
+    annotated = find_annotated(root, layout) if image_pattern is None and mask_pattern is None else None
     if annotated is not None:
         if values is not None or reduce_zero_label:
             raise UserError(
@@ -71,7 +72,6 @@ def folder(
                 f"leave out {said('data.values')} and {said('data.reduce_zero_label')}"
             )
         return _annotated(annotated, root, split, val_fraction)
-    layout = find_layout(root, image_pattern, mask_pattern)
     listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
     if layout is None or (listed is None and values is None):
         raise FileNotFoundError(explained(root, classes or "classes.txt", split, layout))
@@ -95,10 +95,10 @@ def folder(
     return Pairs(pairs, known.labels, masks=masks, notes=notes)
 
 
-def find_annotated(root: Path) -> Annotations | None:
-    """Annotations that are to be drawn. A folder of masks counts for more, but for Label Studio's, of which several belong to an image."""
+def find_annotated(root: Path, layout: Layout | None) -> Annotations | None:
+    """Annotations that are to be drawn. Masks with a layout count for more, but for Label Studio's, of which several belong to an image."""
     found = find_label_studio(root)
-    if found is None and find_layout(root) is None:
+    if found is None and layout is None:
         found = find_coco(root) or find_labelme(root)
     return found
 
