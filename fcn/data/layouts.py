@@ -55,10 +55,10 @@ class Layout(NamedTuple):
 
 def find_layout(root: Path, image: str | None = None, mask: str | None = None) -> Layout | None:
     """The layout of a folder; None for one that is not known. image, mask: patterns of file names that the user gave."""
-    for pattern, setting in ((image, "image_pattern"), (mask, "mask_pattern")):
+    for pattern, setting in ((image, "data.image_pattern"), (mask, "data.mask_pattern")):
         if pattern is not None and pattern.rpartition("/")[2].count("{}") != 1:
             raise UserError(
-                f"data.{setting}={pattern} needs {{}} once in the file's name, where the name of the sample stands, as {{}}_mask.png"
+                f"{said(setting)}={pattern} needs {{}} once in the file's name, where the name of the sample stands, as {{}}_mask.png"
             )
     if image is not None and mask is not None and "/" in image and "/" in mask:
         return _patterns(root, image, mask)

@@ -165,8 +165,8 @@ class TestPatterns:
     @pytest.mark.parametrize(
         ("image_pattern", "mask_pattern", "message"),
         [
-            ("a.png", None, r"data\.image_pattern=a\.png needs \{\} once"),
-            (None, "{}{}.png", r"data\.mask_pattern=.* needs \{\} once"),
+            ("a.png", None, r"^image_pattern=a\.png needs \{\} once"),
+            (None, "{}{}.png", r"^mask_pattern=.* needs \{\} once"),
             ("x/{}.png", "{}_mask.png", "need folders both, or none"),
             ("x/{split}/{}.png", "y/{}.png", r"need \{split\} both, or none"),
             ("x/{split}/{}.png", "y/{split}/{}.png", "fits no folder"),
