@@ -18,10 +18,11 @@ def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     loss, miou = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in training]
-    loss.plot(epochs, [line["loss"] for line in training], color="tab:blue")
+    point = "." if len(training) == 1 else None  # a line through one point is not seen
+    loss.plot(epochs, [line["loss"] for line in training], color="tab:blue", marker=point)
     loss.set(title="training loss", xlabel="epoch", yscale="log" if all(line["loss"] > 0 for line in training) and training else "linear")
     rate = loss.twinx()
-    rate.plot(epochs, [line["lr"] for line in training], color="tab:gray", linewidth=0.8, linestyle=":")
+    rate.plot(epochs, [line["lr"] for line in training], color="tab:gray", linewidth=0.8, linestyle=":", marker=point)
     rate.set_ylabel("learning rate (dotted)", color="tab:gray")
     for key, label in (("miou", "mIoU"), ("pixel_accuracy", "pixel accuracy"), ("mean_accuracy", "mean accuracy")):
         points = [(line["epoch"], line[key]) for line in scored if line[key] is not None]

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from fcn.training.plots import draw_confusion
+from fcn.training.plots import draw_confusion, draw_curves
 from fcn.training.records import Records, read_lines
 
 
@@ -68,3 +69,12 @@ def test_curves_of_nothing_of_one_epoch_and_of_zero_losses(tmp_path):
 def test_confusion_with_an_absent_class(tmp_path):
     draw_confusion(torch.tensor([[5, 1, 0], [2, 9, 0], [0, 0, 0]]), ["a", "b", "absent"], tmp_path / "confusion.png")
     assert Image.open(tmp_path / "confusion.png").width > 300
+
+
+def test_the_loss_of_a_single_record_is_seen(tmp_path):
+    blue = []
+    for name, lines in (("none", []), ("one", [{"kind": "train", "step": 1, "epoch": 1.0, "loss": 0.5, "lr": 0.1}])):
+        draw_curves(lines, tmp_path / name)
+        colors = np.asarray(Image.open(tmp_path / name).convert("RGB")).reshape(-1, 3)
+        blue.append(int((colors == (31, 119, 180)).all(1).sum()))  # tab:blue
+    assert blue[0] == 0 < blue[1]
