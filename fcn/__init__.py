@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from fcn.core.labels import LabelSet as LabelSet
     from fcn.core.registry import register as register
     from fcn.data.sets import create_split as create_split
+    from fcn.data.sets import list_data as list_data
     from fcn.graph.receptive_field import receptive_field as receptive_field
     from fcn.inference.labelmap import label_map as label_map
     from fcn.inference.predict import predict as predict
     from fcn.models.any import wrap as wrap
     from fcn.models.lists import list_backbones as list_backbones
-    from fcn.models.lists import list_data as list_data
     from fcn.models.lists import list_models as list_models
     from fcn.models.lists import list_upsamplers as list_upsamplers
     from fcn.models.segmenter import create_model as create_model
@@ -52,7 +52,7 @@ PLACES = {
     "evaluate": "fcn.training.evaluate",
     "label_map": "fcn.inference.labelmap",
     "list_backbones": "fcn.models.lists",
-    "list_data": "fcn.models.lists",
+    "list_data": "fcn.data.sets",
     "list_models": "fcn.models.lists",
     "list_upsamplers": "fcn.models.lists",
     "load": "fcn.training.checkpoint",

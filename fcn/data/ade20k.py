@@ -53,7 +53,6 @@ def ade20k(split: str, *, root: Root = "data/ADEChallengeData2016") -> Pairs:
     """
     base, folder = split_folder("ade20k", Path(root), split, _FOLDERS, "images/{}", ("ADEChallengeData2016",))
     place = Place(base / "images" / folder, base / "annotations" / folder)
-    images, masks = files_of(place)
-    pairs = matched(place, images, masks)
+    pairs = matched(place, *files_of(place))
     values = {0: VOID} | {index + 1: index for index in range(ADE20K_LABELS.num_classes)}
     return Pairs(pairs, ADE20K_LABELS, values, notes=official("ade20k", split, len(pairs), COUNTS))

@@ -17,7 +17,7 @@ from fcn.core.names import said, shown, spelled, suggest
 from fcn.data.classes import read_classes
 from fcn.data.pairs import read_text
 
-_RGB = r"\s*(\d{1,3})\s*[,\s]\s*(\d{1,3})\s*[,\s]\s*(\d{1,3})\s*"
+_RGB = r"\s*(?P<red>\d{1,3})\s*[,\s]\s*(?P<green>\d{1,3})\s*[,\s]\s*(?P<blue>\d{1,3})\s*"
 IGNORED = ("__ignore__", "ignore", "void")  # no classes: void in the masks
 
 
@@ -39,18 +39,14 @@ def find_classes(root: Path, name: str | None = None) -> Classes | None:
 
     Raises FileNotFoundError for a file that is named and missing, UserError naming file and line for one that cannot be read.
     """
-    if name is not None:
-        path = root / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no list of classes {path}: write one, with one class name a line in the order of their indices"
-            )
-        return READERS.get(path.name, _plain)(path)
-    for known, read in READERS.items():
-        for path in chain([root / known], sorted(root.glob(f"*/{known}"))):
-            if path.is_file():
-                return read(path)
-    return None
+    path = root / name if name is not None else next(class_lists(root), None)
+    return None if path is None else READERS.get(path.name, _plain)(path)
+
+
+def class_lists(root: Path) -> Iterator[Path]:
+    """The lists of classes in ``root``, and in one of its folders. The first one counts."""
+    for name in READERS:
+        yield from (path for path in chain([root / name], sorted(root.glob(f"*/{name}"))) if path.is_file())
 
 
 def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> Classes:
@@ -92,25 +88,23 @@ def _labelme(path: Path) -> Classes:
 
 def _cvat(path: Path) -> Classes:
     """``labelmap.txt`` of CVAT: ``name:r,g,b:parts:actions``. Its masks hold the colours."""
-    names, colors = [], {}
-    for number, line in _numbered(path):
-        match = re.fullmatch(rf"(.+?):{_RGB}:[^:]*:.*", line)
-        if match is None:
-            raise UserError(f"{path}, line {number}: '{shown(line)}' is not CVAT's form, name:r,g,b:parts:actions")
-        names.append(match[1].strip())
-        colors[names[-1]] = _color(match.groups()[1:], path, number)
-    return Classes(_labels(names, colors, str(path)), None, True, str(path))
+    return _colored_lines(path, rf"(?P<name>.+?):{_RGB}:[^:]*:.*", "is not CVAT's form, name:r,g,b:parts:actions")
 
 
-def _color_lines(path: Path) -> Classes:
+def _camvid(path: Path) -> Classes:
     """``label_colors.txt`` of CamVid: ``r g b name``."""
+    return _colored_lines(path, rf"{_RGB}\s(?P<name>\S.*)", "is not of the form 'r g b name'")
+
+
+def _colored_lines(path: Path, form: str, refusal: str) -> Classes:
+    """A name and a colour a line. form: pattern of a line, with the groups name, red, green and blue."""
     names, colors = [], {}
     for number, line in _numbered(path):
-        match = re.fullmatch(rf"{_RGB}\s(\S.*)", line)
+        match = re.fullmatch(form, line)
         if match is None:
-            raise UserError(f"{path}, line {number}: '{shown(line)}' is not of the form 'r g b name'")
-        names.append(match[4].strip())
-        colors[names[-1]] = _color(match.groups()[:3], path, number)
+            raise UserError(f"{path}, line {number}: '{shown(line)}' {refusal}")
+        names.append(match["name"].strip())
+        colors[names[-1]] = _color(match.group("red", "green", "blue"), path, number)
     return Classes(_labels(names, colors, str(path)), None, True, str(path))
 
 
@@ -162,7 +156,7 @@ READERS: dict[str, Callable[[Path], Classes]] = {
     "classes.txt": _plain,
     "class_names.txt": _labelme,
     "labelmap.txt": _cvat,
-    "label_colors.txt": _color_lines,
+    "label_colors.txt": _camvid,
     "class_dict.csv": _color_table,
     "_classes.csv": _roboflow,
     "dataset.json": _nnunet,

@@ -19,7 +19,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import listed, shown
 from fcn.data.classlists import read_json
-from fcn.data.drawn import Annotations, Drawing, Sample, blank
+from fcn.data.drawn import Annotations, Drawing, Sample, layered
 
 _SPLIT = re.compile(r"(?:instances_)?(train|val|valid|test|trainval)(?:20\d\d)?", re.IGNORECASE)
 _NEED = ("images", "annotations", "categories")
@@ -105,17 +105,14 @@ def _draw(objects: list[dict[str, Any]], classes: dict[int, int], height: int, w
             else:
                 runs = coco.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape
             region = coco.decode(runs).astype(bool)
-            regions.append((int(region.sum()), classes[int(each["category_id"])], region))
+            regions.append((classes[int(each["category_id"])], region))
         except Exception as error:  # pycocotools raises nearly everything on what it cannot read
             raise UserError(f"{path}: the annotation {each.get('id')} cannot be drawn ({type(error).__name__}: {shown(error)})") from None
         if region.shape != (height, width):
             raise UserError(
                 f"{path}: the annotation {each.get('id')} is {region.shape[1]}x{region.shape[0]} pixels, its image {width}x{height}"
             )
-    labels = blank(height, width)
-    for _, index, region in sorted(regions, key=lambda one: -one[0]):
-        labels[region] = index
-    return labels
+    return layered(height, width, regions)
 
 
 def _folders(path: Path, root: Path) -> list[Path]:

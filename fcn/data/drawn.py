@@ -130,9 +130,12 @@ def _read_index(folder: Path) -> tuple[list[Pair], LabelSet] | None:
     return pairs, labels
 
 
-def blank(height: int, width: int) -> np.ndarray:
-    """A label map of background."""
-    return np.zeros((height, width), np.uint8)
+def layered(height: int, width: int, regions: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """A label map of regions on background, smaller ones on larger. regions: class index and bool ``(H, W)`` of each."""
+    labels = np.zeros((height, width), np.uint8)
+    for index, region in sorted(regions, key=lambda one: -int(one[1].sum())):
+        labels[region] = index
+    return labels
 
 
 def class_index(labels: LabelSet, name: str, source: Path) -> int:

@@ -22,10 +22,10 @@ from fcn.data.coco import find_coco
 from fcn.data.drawn import Annotations, drawn
 from fcn.data.labelme import find_labelme
 from fcn.data.labelstudio import find_label_studio
-from fcn.data.layouts import Layout, find_layout, two_paths
+from fcn.data.layouts import Layout, find_layout, lines_of, two_paths
 from fcn.data.masks import Masks, is_binary
 from fcn.data.matching import files_of, matched
-from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list, read_text
+from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import Root
 from fcn.data.split import no_split
 from fcn.data.unknown import explained
@@ -63,7 +63,8 @@ def folder(
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
-    annotated = find_annotated(root) if image_pattern is None and mask_pattern is None else None
+    layout = find_layout(root, image_pattern, mask_pattern)
+    annotated = find_annotated(root, layout) if image_pattern is None and mask_pattern is None else None
     if annotated is not None:
         if values is not None or reduce_zero_label:
             raise UserError(
@@ -71,7 +72,6 @@ def folder(
                 f"leave out {said('data.values')} and {said('data.reduce_zero_label')}"
             )
         return _annotated(annotated, root, split, val_fraction)
-    layout = find_layout(root, image_pattern, mask_pattern)
     listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
     if layout is None or (listed is None and values is None):
         raise FileNotFoundError(explained(root, classes or "classes.txt", split, layout))
@@ -95,10 +95,10 @@ def folder(
     return Pairs(pairs, known.labels, masks=masks, notes=notes)
 
 
-def find_annotated(root: Path) -> Annotations | None:
-    """Annotations that are to be drawn. A folder of masks counts for more, but for Label Studio's, of which several belong to an image."""
+def find_annotated(root: Path, layout: Layout | None) -> Annotations | None:
+    """Annotations that are to be drawn. Masks with a layout count for more, but for Label Studio's, of which several belong to an image."""
     found = find_label_studio(root)
-    if found is None and find_layout(root) is None:
+    if found is None and layout is None:
         found = find_coco(root) or find_labelme(root)
     return found
 
@@ -162,7 +162,7 @@ def _listed(layout: Layout, root: Path, split: str) -> tuple[list[Pair], list[st
     pairs = pair_up([_stem(line, images) for line in lines], images, masks, source=str(source))
     if below:  # Pascal VOC, whose folders hold more than what is labelled
         return pairs, []
-    named = {_stem(line, images) for path in layout.lists.values() for line in _lines(path)}
+    named = {_stem(line, images) for path in layout.lists.values() for line in lines_of(path)}
     unnamed = [stem for stem in images if stem not in named]
     files = ", ".join(path.name for path in layout.lists.values())
     left = (
@@ -230,7 +230,7 @@ def _with_lists(layout: Layout, split: str, classes: str) -> Layout:
     def is_list(path: Path) -> bool:
         if path.stem in (*_USUAL_SPLITS, split):
             return True
-        return any(_stem(line, images) in images or two_paths(line, root) is not None for line in _lines(path))
+        return any(_stem(line, images) in images or two_paths(line, root) is not None for line in lines_of(path))
 
     texts = _texts(root, classes)
     return layout._replace(lists={name: path for name, path in layout.lists.items() if path in texts and is_list(path)})
@@ -239,14 +239,6 @@ def _with_lists(layout: Layout, split: str, classes: str) -> Layout:
 def _texts(root: Path, classes: str) -> list[Path]:
     """The text files beside the images, but for the list of classes and hidden ones."""
     return [path for path in sorted(root.glob("*.txt")) if not path.name.startswith(".") and str(path).lower() != classes.lower()]
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file; none where it is no text, and so no list."""
-    try:
-        return [line.strip() for line in read_text(path).splitlines()]
-    except UserError:
-        return []
 
 
 def _stem(line: str, images: Mapping[str, str]) -> str:

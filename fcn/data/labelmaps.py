@@ -18,7 +18,6 @@ from torch import Tensor
 from fcn.core.errors import UserError
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
-LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".pbm", ".pnm", ".tga")
 _LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "WEBP": "WebP", "AVIF": "AVIF"}
 _LOSSY_IN_TIFF = {"jpeg": "JPEG", "tiff_jpeg": "JPEG", "webp": "WebP"}
 _COLORS = ("RGB", "RGBA")

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import shown
-from fcn.data.classlists import find_classes, read_json
-from fcn.data.drawn import Annotations, Drawing, Sample, blank, class_index
+from fcn.data.classlists import class_lists, find_classes, read_json
+from fcn.data.drawn import Annotations, Drawing, Sample, class_index
 from fcn.data.layouts import IMAGES, folders, is_picture, visible
 
 _LINE, _POINT = 10, 5  # width of a line and radius of a point, pixels; labelme's own
@@ -65,7 +65,7 @@ def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.nda
     if not (isinstance(height, int) and isinstance(width, int)):
         with Image.open(_image(path, content)) as picture:
             width, height = picture.size
-    page = Image.fromarray(blank(height, width))
+    page = Image.new("L", (width, height))
     pen = ImageDraw.Draw(page)
     for shape in _shapes(content, path):
         index = class_index(labels, str(shape.get("label")), path)
@@ -157,5 +157,5 @@ def _is_labelme(path: Path) -> bool:
 
 
 def _sources(root: Path, files: list[Path]) -> list[Path]:
-    lists = [root / name for name in ("classes.txt", "labels.txt") if (root / name).is_file()]
-    return [*files, *lists]
+    """All that a drawing depends on: the annotations, and the list of classes."""
+    return [*files, *class_lists(root), *([root / "labels.txt"] if (root / "labels.txt").is_file() else [])]

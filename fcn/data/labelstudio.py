@@ -16,7 +16,7 @@ import numpy as np
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import listed
-from fcn.data.drawn import Annotations, Drawing, Sample
+from fcn.data.drawn import Annotations, Drawing, Sample, layered
 from fcn.data.labelmaps import read_labels
 from fcn.data.layouts import is_picture, visible
 from fcn.data.pairs import read_text
@@ -64,15 +64,14 @@ def read_label_studio(root: Path, files: list[Path], exports: list[Path]) -> Dra
 
 
 def _draw(labels: LabelSet, masks: list[tuple[str, str, Path]]) -> np.ndarray:
-    regions: list[tuple[int, np.ndarray, Path]] = [
-        (labels.names.index(label), read_labels(path).numpy() > 0, path) for _, label, path in masks
-    ]
-    page = np.zeros(regions[0][1].shape, np.uint8)
-    for index, region, path in sorted(regions, key=lambda one: -int(one[1].sum())):
-        if region.shape != page.shape:
+    regions: list[tuple[int, np.ndarray]] = []
+    for _, label, path in masks:
+        region = read_labels(path).numpy() > 0
+        if regions and region.shape != regions[0][1].shape:
             raise UserError(f"{path} has another size than the other masks of its task: export them again")
-        page[region] = index
-    return page
+        regions.append((labels.names.index(label), region))
+    height, width = regions[0][1].shape
+    return layered(height, width, regions)
 
 
 def _pictures(root: Path, masks: set[Path]) -> dict[str, Path]:

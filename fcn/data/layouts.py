@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fcn.core.errors import UserError
 from fcn.core.names import said
 from fcn.data.images import IMAGE_SUFFIXES
+from fcn.data.pairs import read_text
 
 IMAGES = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "frames", "rgb", "inputs", "input", "x")
 MASKS = (
@@ -54,10 +55,10 @@ class Layout(NamedTuple):
 
 def find_layout(root: Path, image: str | None = None, mask: str | None = None) -> Layout | None:
     """The layout of a folder; None for one that is not known. image, mask: patterns of file names that the user gave."""
-    for pattern, setting in ((image, "image_pattern"), (mask, "mask_pattern")):
+    for pattern, setting in ((image, "data.image_pattern"), (mask, "data.mask_pattern")):
         if pattern is not None and pattern.rpartition("/")[2].count("{}") != 1:
             raise UserError(
-                f"data.{setting}={pattern} needs {{}} once in the file's name, where the name of the sample stands, as {{}}_mask.png"
+                f"{said(setting)}={pattern} needs {{}} once in the file's name, where the name of the sample stands, as {{}}_mask.png"
             )
     if image is not None and mask is not None and "/" in image and "/" in mask:
         return _patterns(root, image, mask)
@@ -75,7 +76,7 @@ def _voc(root: Path) -> Layout | None:
     lists = root / "ImageSets" / "Segmentation"
     if not (lists.is_dir() and (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir()):
         return None
-    found = {path.stem: path for path in visible(lists) if path.suffix == ".txt"}
+    found = lists_in(lists)
     alone = len(found) == 1 and next(iter(found)) not in SPLITS  # CVAT's "default": all images, of which a hash makes train and val
     place = Place(root / "JPEGImages", root / "SegmentationClass")
     return Layout("Pascal VOC", {"": place}, {"": next(iter(found.values()))} if alone else found, sure=True)
@@ -101,7 +102,7 @@ def _flat(root: Path) -> Layout | None:
     inner = [path.name for path in visible(images) if path.is_dir() and path.name.lower() in SPLITS]
     if inner and not any(is_picture(path) for path in visible(images)):
         return Layout("images and masks with a folder for each split", {name: Place(images / name, masks / name) for name in inner})
-    return Layout("images and masks", {"": Place(images, masks)}, _lists(root))
+    return Layout("images and masks", {"": Place(images, masks)}, lists_in(root))
 
 
 def _beside(root: Path) -> Layout | None:
@@ -123,7 +124,7 @@ def _mixed(root: Path) -> Layout | None:
     if inner:
         return Layout("Roboflow's semantic masks", inner)
     if any(root.glob("*_mask.*")):
-        return Layout("images and masks in one folder", {"": Place(root, root, mask=_MIXED)}, _lists(root))
+        return Layout("images and masks in one folder", {"": Place(root, root, mask=_MIXED)}, lists_in(root))
     return None
 
 
@@ -136,7 +137,7 @@ def _nnunet(root: Path) -> Layout | None:
 
 def _two_paths(root: Path) -> Layout | None:
     """Lists of an image's and a mask's path a line, and no folders of a known name."""
-    lists = {name: path for name, path in _lists(root).items() if two_paths(first_line(path), root)}
+    lists = {name: path for name, path in lists_in(root).items() if two_paths(next(filter(None, lines_of(path)), ""), root)}
     return Layout("lists of two paths", {"": Place(root, root)}, lists, sure=True) if lists else None
 
 
@@ -153,7 +154,7 @@ def _patterns(root: Path, image: str, mask: str) -> Layout:
         return Place(root / image_folder.replace("{split}", split), root / mask_folder.replace("{split}", split), image_name, mask_name)
 
     if "{split}" not in image_folder:
-        return Layout("patterns", {"": place("")}, _lists(root))
+        return Layout("patterns", {"": place("")}, lists_in(root))
     before, _, after = image_folder.partition("{split}")
     splits = [path.name for path in visible(root / before) if (path / after.lstrip("/")).is_dir()] if (root / before).is_dir() else []
     if not splits:
@@ -170,13 +171,12 @@ def two_paths(line: str, root: Path) -> tuple[Path, Path] | None:
     return (paths[0], paths[1]) if paths[0] is not None and paths[1] is not None else None
 
 
-def first_line(path: Path) -> str:
-    """The first line of a text that is not blank; empty for what is no text."""
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file; none where it is no text, and so no list."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return next((line.strip() for line in file if line.strip()), "")
-    except (OSError, ValueError):
-        return ""
+        return [line.strip() for line in read_text(path).splitlines()]
+    except (UserError, OSError):
+        return []
 
 
 def folders(base: Path, names: tuple[str, ...]) -> Path | None:
@@ -204,11 +204,6 @@ def visible(folder: Path) -> Iterator[Path]:
     return iter(sorted(path for path in folder.iterdir() if not path.name.startswith(".")))
 
 
-def list_names(folder: Path) -> list[str]:
-    """The splits that have a list ``SPLIT.txt`` in a folder, sorted."""
-    return [path.stem for path in visible(folder) if path.suffix == ".txt"]
-
-
-def _lists(root: Path) -> dict[str, Path]:
-    """The text files in ``root`` that may be lists, by name; ``folder.py`` tells notes from lists."""
-    return {path.stem: path for path in visible(root) if path.suffix == ".txt"}
+def lists_in(folder: Path) -> dict[str, Path]:
+    """The text files in a folder by name: lists of splits, or notes, which ``folder.py`` tells apart."""
+    return {path.stem: path for path in visible(folder) if path.suffix == ".txt"}

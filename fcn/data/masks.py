@@ -19,7 +19,6 @@ from fcn.core.names import listed, said
 from fcn.data.labelmaps import Raw, read_raw
 from fcn.data.opening import say_once
 
-UNKNOWN = ("error", "void")
 _ENOUGH = 20  # masks of 0 and 255 after which a set is taken for binary
 _LOOKED = 500  # masks that are looked at for that
 _SHOWN = 6  # colours named in a message before "and so on"

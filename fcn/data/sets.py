@@ -2,9 +2,21 @@
 
 from typing import Any, Literal
 
-from fcn.core.registry import build
+from fcn.core.registry import build, list_parts
 from fcn.data.split import Split
 from fcn.data.verify import verify as look_at
+
+
+def list_data(pattern: str = "*") -> list[str]:
+    """The names that ``fcn.create_split`` takes as its first argument.
+
+    >>> fcn.list_data()  # ["camvid", "folder", ...]
+
+    pattern: pattern of names, as of files; default: all.
+
+    Returns the names, sorted.
+    """
+    return list_parts("data", pattern)
 
 
 def create_split(name: str, split: str, **options: Any) -> Split:

@@ -60,6 +60,12 @@ def check_split(split: Any, what: str = "the split") -> None:
             raise TypeError(f"{what} gives {given} as a sample; it must be a tuple of image and label map, both torch tensors of uint8")
 
 
+def spread(indices: Sequence[int], count: int) -> list[int]:
+    """``count`` of the indices, evenly spread; all where there are fewer."""
+    count = min(count, len(indices))
+    return [indices[place * len(indices) // count] for place in range(count)]
+
+
 _ALSO = {"train": ("train", "training", "trn", "default", "all", "trainval"), "val": ("val", "valid", "validation", "dev", "eval")}
 
 

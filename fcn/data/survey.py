@@ -4,11 +4,10 @@ Everything is counted over a sample of the split, evenly spread. Samples that ca
 survey.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -16,16 +15,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID
 from fcn.core.names import listed
 from fcn.data.census import Census, count_values, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
 from fcn.data.objects import region_sizes
 from fcn.data.opening import opened
 from fcn.data.split import Split
-from fcn.data.verify import by_kind
+from fcn.data.verify import by_kind, looks
 
 _LOOK = 16  # side of the small gray picture that near-equal photographs share
 _ALIKE = 3.0  # mean difference of two such pictures of one photograph, gray levels
@@ -123,19 +120,13 @@ def survey(split: Split, name: str, *, most: int = 500, progress: bool = True) -
     """Look at ``most`` samples of a split, evenly spread (0: at all). name: the split's, for the report."""
     if not len(split):
         raise UserError(f"the split {name} is empty: it needs at least one sample")
-    count = min(len(split), most) if most else len(split)
-    indices = [place * len(split) // count for place in range(count)]
     found = Survey(name, Census(split.labels, len(split)))
     faults = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        looks = pool.map(lambda index: _looked(split, index), indices)
-        for index, look in zip(
-            indices, tqdm(looks, f"looking at {name}", count, disable=not progress, leave=False, unit=" pairs"), strict=True
-        ):
-            if isinstance(look, str):
-                faults.append((split.names[index], look))
-            else:
-                found.add(index, split.names[index], look)
+    for index, look in looks(split, most or len(split), partial(_look, split), f"looking at {name}", progress=progress):
+        if isinstance(look, str):
+            faults.append((split.names[index], look))
+        else:
+            found.add(index, split.names[index], look)
     found.faults, found.faulty = list(by_kind(faults)), len(faults)
     return found
 
@@ -224,15 +215,9 @@ def balanced_weights(training: Survey) -> list[float]:
     return [middle / each if each else 1.0 for each in frequencies]
 
 
-def _looked(split: Split, index: int) -> Look | str:
-    """What a sample holds; or what is wrong with it, in a sentence."""
-    try:
-        image, labels = split[index]
-        kind, used = _file(split, index, image)
-    except (UserError, OSError) as error:
-        return str(error)
-    if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
-        return f"{split.names[index]}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
+def _look(split: Split, index: int, image: Tensor, labels: Tensor) -> Look:
+    """What a sample holds."""
+    kind, used = _file(split, index, image)
     levels = torch.stack([channel.flatten().bincount(minlength=256) for channel in image]).numpy()
     pixels = image.permute(1, 2, 0).contiguous().numpy()
     small = np.asarray(Image.fromarray(pixels).convert("L").resize((_LOOK, _LOOK), Image.Resampling.BOX), np.int16)

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from fcn.core.errors import UserError
 from fcn.core.labels import VOID
 from fcn.core.names import listed, shown
 from fcn.data.census import Census, count_values
-from fcn.data.split import Split
+from fcn.data.split import Split, spread
+
+T = TypeVar("T")
 
 MODES = ("auto", "all", "none")
 _SAMPLE = 500  # pairs that "auto" looks at
@@ -36,20 +39,17 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
         raise UserError("the split is empty: it needs at least one sample")
     if mode == "none":
         return Census(split.labels, len(split))
-    count = len(split) if mode == "all" else min(len(split), _SAMPLE)
-    indices = [i * len(split) // count for i in range(count)]
     census, faults = Census(split.labels, len(split)), []
-    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        found = pool.map(lambda index: _looked_at(split, index), indices)
-        shown_found = tqdm(found, desc="verifying", total=count, unit=" pairs", disable=not progress, leave=False)
-        for index, result in zip(indices, shown_found, strict=True):
-            if isinstance(result, str):
-                faults.append((split.names[index], result))
-            else:
-                census.add(result)
+    most = len(split) if mode == "all" else _SAMPLE
+    for index, found in looks(split, most, lambda index, image, labels: count_values(labels), "verifying", progress=progress):
+        if isinstance(found, str):
+            faults.append((split.names[index], found))
+        else:
+            census.add(found)
     if faults:
         lines = list(by_kind(faults))
         more = f"\n  and {len(lines) - _SHOWN} other faults" if len(lines) > _SHOWN else ""
+        count = min(len(split), most)
         looked = f"{count} samples" if count == len(split) else f"{count} samples looked at (of {len(split)})"
         raise UserError(f"{len(faults)} of {looked} cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more)
     return census
@@ -66,17 +66,27 @@ def by_kind(faults: list[tuple[str, str]]) -> Iterator[str]:
         yield f"{first} (the same with {names})" if others else first
 
 
-def _looked_at(split: Split, index: int) -> Tensor | str:
-    """The pixels of each value of a sample's label map; or what is wrong with the sample, in a sentence."""
+def looks(
+    split: Split, most: int, look: Callable[[int, Tensor, Tensor], T], title: str, *, progress: bool
+) -> Iterator[tuple[int, T | str]]:
+    """What ``look(index, image, labels)`` returns for each of ``most`` samples, evenly spread; or what is wrong with one, in a sentence."""
+    indices = spread(range(len(split)), most)
+    with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
+        found = pool.map(lambda index: _looked_at(split, index, look), indices)
+        shown_found = tqdm(found, title, len(indices), unit=" pairs", disable=not progress, leave=False)
+        yield from zip(indices, shown_found, strict=True)
+
+
+def _looked_at(split: Split, index: int, look: Callable[[int, Tensor, Tensor], T]) -> T | str:
+    name = split.names[index]
     try:
         image, labels = split[index]
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of uint8 (3, H, W)"
+        if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
+            return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
+        if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
+            return f"{name}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
+        return look(index, image, labels)
     except (UserError, OSError) as error:
         return str(error)
-    name = split.names[index]
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of uint8 (3, H, W)"
-    if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
-        return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
-    if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
-        return f"{name}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
-    return count_values(labels)

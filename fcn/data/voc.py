@@ -12,7 +12,7 @@ from fcn.core.labels import LabelSet
 from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.data.download import Archive, fetch
-from fcn.data.layouts import list_names
+from fcn.data.layouts import lists_in
 from fcn.data.pairs import Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import Download, Root
 from fcn.data.split import no_split
@@ -93,7 +93,7 @@ def voc_layout(folder: Path, split: str, labels: LabelSet, *, truth: bool = True
     """
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{split}.txt").is_file():
-        raise no_split(lists, list_names(lists), split, f"write {split}.txt with one stem a line" + (_NO_TEST if split == "test" else ""))
+        raise no_split(lists, lists_in(lists), split, f"write {split}.txt with one stem a line" + (_NO_TEST if split == "test" else ""))
     images = files_by_stem(folder / "JPEGImages")
     masks: dict[str, str] = files_by_stem(folder / "SegmentationClass")
     if not truth:

@@ -42,6 +42,11 @@ def is_in_place(node: fx.Node) -> bool:
     return name.endswith("_") and not name.endswith("__") and bool(node.args) and isinstance(node.args[0], fx.Node)
 
 
+def may_write(node: fx.Node) -> bool:
+    """Whether by its schema the operation may write into what it reads."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
+
+
 def functional(target: Any) -> Any:
     """The overload that computes the same without changing its arguments."""
     assert isinstance(target, torch._ops.OpOverload)

@@ -61,25 +61,25 @@ class Field:
 
 
 @dataclass(frozen=True)
-class State:
-    """A field on its way through the graph; ``is_global`` says that it came through something global."""
+class PathField:
+    """The field along a path through the graph; ``is_global`` says that the path came through something global."""
 
     field: Field
     is_global: bool = False
 
 
-def through(axis: AxisMap, state: State, ignore: bool) -> State:
+def through(axis: AxisMap, path: PathField, ignore: bool) -> PathField:
     if isinstance(axis, Whole) and axis.local is not None and ignore:
         axis = axis.local
-    if state.is_global:
-        return state
+    if path.is_global:
+        return path
     if isinstance(axis, Resize) and not axis.is_local:
-        return State(_bounded(axis, state.field), not ignore)
+        return PathField(_bounded(axis, path.field), not ignore)
     if not axis.is_local:
-        return replace(state, is_global=True)
+        return replace(path, is_global=True)
     if axis.is_identity:
-        return state
-    return State(_compose(axis, state.field))
+        return path
+    return PathField(_compose(axis, path.field))
 
 
 def _compose(axis: AxisMap, field: Field) -> Field:
@@ -104,7 +104,7 @@ def _bounded(axis: Resize, field: Field) -> Field:
     return Field(((middle - width * field.stride + low, middle + width * field.stride + high),), ratio * field.stride, True)
 
 
-def join(paths: Sequence[State], ignore: bool) -> State | None:
+def join(paths: Sequence[PathField], ignore: bool) -> PathField | None:
     """The hull of several paths; None where their strides differ (bounds give way to exact fields)."""
     if any(path.is_global for path in paths):
         local = [path for path in paths if not path.is_global]
@@ -121,10 +121,10 @@ def join(paths: Sequence[State], ignore: bool) -> State | None:
         if len({field.stride for field in exact}) > 1 and not ignore:
             return None
         reaches = [path.field.reach for path in paths]
-        return State(Field(((min(low for low, _ in reaches), max(high for _, high in reaches)),), stride, True))
+        return PathField(Field(((min(low for low, _ in reaches), max(high for _, high in reaches)),), stride, True))
     period = lcm(*(len(path.field.phases) for path in paths))
     phases = tuple(_hull([path.field.at(cell) for path in paths]) for cell in range(period))
-    return State(_shortest(Field(phases, stride)))
+    return PathField(_shortest(Field(phases, stride)))
 
 
 def _hull(found: Sequence[Phase]) -> Phase:

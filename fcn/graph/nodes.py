@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from fcn.core.errors import UserError
-from fcn.graph.aten import FILLED, op_name
+from fcn.graph.aten import FILLED, arguments, op_name
 from fcn.graph.axis import AxisMap, Window
 
 Kind = Literal["input", "conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "crop", "window", "linear", "product", "norm"]
@@ -87,9 +87,7 @@ class Node:
     @property
     def groups(self) -> int:
         """Into how many groups a convolution splits its channels; 1 for all else."""
-        names = [argument.name for argument in getattr(getattr(self.fx.target, "_schema", None), "arguments", ())]
-        place = names.index("groups") if "groups" in names else len(self.fx.args)
-        given = self.fx.args[place] if place < len(self.fx.args) else self.fx.kwargs.get("groups", 1)
+        given = arguments(self.fx).get("groups")
         return given if isinstance(given, int) else 1
 
     @property

@@ -22,7 +22,7 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
 from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window, reads
-from fcn.graph.field import Field, State, join, through
+from fcn.graph.field import Field, PathField, join, through
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ class ReceptiveField:
 
     @cached_property
     def layers(self) -> tuple[LayerField, ...]:
-        states: dict[str, list[State]] = {}
+        fields: dict[str, list[PathField]] = {}
         causes: dict[str, dict[str, str]] = {}
         for node in self.graph:
             causes[node.name] = {key: value for edge in node.edges for key, value in causes[edge.source].items()}
-            found = [State(Field(((Fraction(0), Fraction(1)),), Fraction(1)))] * self.graph.rank
+            found = [PathField(Field(((Fraction(0), Fraction(1)),), Fraction(1)))] * self.graph.rank
             if node.edges:
                 found = []
                 for axis in range(self.graph.rank):
-                    paths = [through(self._map(node, edge.maps[axis]), states[edge.source][axis], self._ignore) for edge in node.edges]
+                    paths = [through(self._map(node, edge.maps[axis]), fields[edge.source][axis], self._ignore) for edge in node.edges]
                     if node.is_global and (self._ignore or any(path.is_global for path in paths)):
                         causes[node.name][node.layer or node.name] = node.is_global.reason
-                    elif any(path.is_global for path in paths) and not any(states[edge.source][axis].is_global for edge in node.edges):
+                    elif any(path.is_global for path in paths) and not any(fields[edge.source][axis].is_global for edge in node.edges):
                         causes[node.name][node.layer or node.name] = "spreads one cell over the whole image"
                     merged = join(paths, self._ignore)
                     if merged is None:
@@ -111,11 +111,11 @@ class ReceptiveField:
                         causes[node.name][node.layer or node.name] = f"joins paths of different strides ({strides})"
                         merged = replace(join(paths, True) or paths[0], is_global=not self._ignore)
                     found.append(merged)
-            states[node.name] = found
+            fields[node.name] = found
         return tuple(
             LayerField(
                 node,
-                tuple(None if state.is_global and not self._ignore else state.field for state in states[node.name]),
+                tuple(None if path.is_global and not self._ignore else path.field for path in fields[node.name]),
                 causes[node.name],
             )
             for node in self.graph

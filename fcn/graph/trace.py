@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcn.core.errors import Refusal, UserError
 from fcn.core.names import first_line, shown
+from fcn.graph.aten import layer_path, may_write
 from fcn.graph.networks import at_rest, unwrapped
 
 
@@ -72,9 +73,8 @@ class _ValueAskedError(Exception):
 
     def __init__(self, node: fx.Node) -> None:
         super().__init__("data-dependent")
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
         code = str(node.meta.get("stack_trace") or "").strip().splitlines()
-        self.layer, self.code = stack[-1][0] if stack else "", code[-1].strip() if code else ""
+        self.layer, self.code = layer_path(node), code[-1].strip() if code else ""
 
 
 def cause_of(error: Exception, network: nn.Module) -> tuple[str, str]:
@@ -142,7 +142,8 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     if taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None):
         raise _ValueAskedError(taken)
     tensors: dict[str, Tensor] = {}
-    written = {node.name for node in module.graph.nodes if node.op == "placeholder" and any(map(_writes, node.users))}
+    # of a buffer that is written over, who runs the graph gets a copy, not the network's own
+    written = {node.name for node in module.graph.nodes if node.op == "placeholder" and any(map(may_write, node.users))}
     for names in (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants):
         for placeholder, name in names.items():
             tensor = program.state_dict[name] if name in program.state_dict else program.constants[name]
@@ -164,11 +165,6 @@ def _is_open(value: Any) -> bool:
         return any(map(_is_open, value))
     found = value.shape if isinstance(value, Tensor) else (value,)
     return any(isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool)) for number in found)
-
-
-def _writes(node: fx.Node) -> bool:
-    """Whether an operation may write into what it reads: who runs the graph then gets a copy of a buffer, not the network's own."""
-    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
 
 
 def _named(outputs: Any) -> dict[str, fx.Node]:

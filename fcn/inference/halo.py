@@ -26,7 +26,8 @@ STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # pixels, tried as the step
 SMALLEST = 128  # side of the image that is measured on, pixels
 COMPARED = 32  # pixels, at least, on which moved scores are compared
 DRAWS = 2  # random images
-CLOSE = 1e-4  # share of the range of the scores up to which they count as equal
+SAME = 1e-6  # share of the range of the scores up to which a score counts as one that has not changed
+CLOSE = 1e-4  # share of the range up to which scores of moved or cut images count as equal
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,12 @@ def reach(compute: Compute, channels: int, side: int, flip: bool, draw: int) -> 
 
 def differs(one: Tensor, other: Tensor) -> Tensor:
     """Where scores are not equal up to rounding."""
-    scale = float((one.max() - one.min()).clamp_min(1e-30))
-    return (one - other).abs() > CLOSE * 1e-2 * scale
+    return (one - other).abs() > SAME * range_of(one)
+
+
+def range_of(scores: Tensor) -> float:
+    """From the smallest to the largest; never 0."""
+    return float((scores.max() - scores.min()).clamp_min(1e-30))
 
 
 def moves_along(compute: Compute, channels: int, side: int, seen: int, step: int) -> bool:
@@ -91,8 +96,7 @@ def moves_along(compute: Compute, channels: int, side: int, seen: int, step: int
     image = random_image(channels, side, side, 7)
     whole, moved = compute(image), compute(image[..., step:, step:])
     inner = slice(seen, side - step - seen)
-    scale = float((whole.max() - whole.min()).clamp_min(1e-30))
-    return bool((whole[..., step:, step:][..., inner, inner] - moved[..., inner, inner]).abs().max() < CLOSE * scale)
+    return bool((whole[..., step:, step:][..., inner, inner] - moved[..., inner, inner]).abs().max() < CLOSE * range_of(whole))
 
 
 def check(compute: Compute, channels: int, halo: Halo, height: int, width: int) -> None:
@@ -102,8 +106,7 @@ def check(compute: Compute, channels: int, halo: Halo, height: int, width: int) 
     image = random_image(channels, sides[0], sides[1], 11)[0]
     whole = compute(image[None])[0]
     found = torch.cat(list(cropped(compute, image, size, halo)), 1)
-    scale = float((whole.max() - whole.min()).clamp_min(1e-30))
-    if float((whole - found).abs().max()) > CLOSE * scale:
+    if float((whole - found).abs().max()) > CLOSE * range_of(whole):
         other = f", or an image with sides that are multiples of {halo.step}" if height % halo.step or width % halo.step else ""
         raise UserError(
             f"{said(OVERLAP, 'exact')} is not possible for an image of {width}x{height} pixels: the network's scores depend on the size of "

@@ -25,7 +25,7 @@ from typing import Literal, TypeVar
 
 from fcn.core.errors import UserError
 from fcn.graph.axis import AxisMap, Resize, Transposed, Window
-from fcn.graph.field import Field, State, through
+from fcn.graph.field import Field, PathField, through
 
 T = TypeVar("T")
 Padding = int | tuple[int, int]
@@ -285,7 +285,7 @@ def compose(layers: Sequence[Layer], sizes: Sequence[int]) -> list[Step]:
         if layer.in_channels != channels:
             raise UserError(f"layer {place + 1} ({layer.kind}) takes {layer.in_channels} channels, but {channels} arrive")
         maps, after = layer.maps(now), layer.output_sizes(now)
-        fields = [through(axis, State(field), False).field for axis, field in zip(maps, fields, strict=True)]
+        fields = [through(axis, PathField(field), False).field for axis, field in zip(maps, fields, strict=True)]
         size, jump, start = (tuple(getattr(field, name) for field in fields) for name in ("size", "stride", "offset"))
         steps.append(Step(layer, now, after, size, jump, start, layer.parameters, layer.macs(now), tuple(fields)))
         now, channels = after, layer.out_channels

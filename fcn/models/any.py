@@ -207,22 +207,23 @@ def fitting(network: nn.Module, in_channels: int, output: Output, divisor: int |
         try:
             hollow = without_data(network).eval()
             return tried(hollow, in_channels, output, candidates, TRIES, dtype, torch.device("meta"))
-        except UserError as error:
-            if isinstance(error, OutputError):
-                raise
+        except OutputError:
+            raise
+        except UserError:  # which running it with data may not meet
+            pass
         try:
             return tried(network, in_channels, output, candidates, TRIES_WITH_DATA, dtype, device)
+        except OutputError:
+            raise
         except UserError as error:
-            if isinstance(error, OutputError):
-                raise
-            raise said(network, error, in_channels) from error
+            raise refusal(network, error, in_channels) from error
 
 
 class OutputError(UserError):
     """What a network gives is no map of scores."""
 
 
-def said(network: nn.Module, error: UserError, in_channels: int) -> UserError:
+def refusal(network: nn.Module, error: UserError, in_channels: int) -> UserError:
     """Why no size was found: another number of channels, or what the network itself said."""
     name = type(network).__name__
     taken = image_shape(network, {2: (SMALLEST, SMALLEST)})[1]

@@ -61,18 +61,18 @@ class PooledBatchNorm(nn.BatchNorm2d):
 # --- where cells lie ---
 
 
-class Placement(NamedTuple):
+class CellCenters(NamedTuple):
     """Where the cells of a map lie: cell ``i``, along either axis, is centred on pixel ``offset + i * stride`` of the image."""
 
     stride: int
     offset: float
 
-    def finer(self, factor: int) -> "Placement":
+    def finer(self, factor: int) -> "CellCenters":
         """The grid of the map that an up-sampler makes: ``factor`` cells over each one, spread evenly (``align_corners=False``)."""
-        return Placement(self.stride // factor, self.offset - (self.stride - self.stride // factor) / 2)
+        return CellCenters(self.stride // factor, self.offset - (self.stride - self.stride // factor) / 2)
 
     @classmethod
-    def of_image(cls, stride: int) -> "Placement":
+    def of_image(cls, stride: int) -> "CellCenters":
         """The grid that the segmenter's last step takes for granted: cell 0 lies over the pixels 0 to ``stride - 1``."""
         return cls(stride, (stride - 1) / 2)
 
@@ -106,7 +106,7 @@ class Shift(nn.Module):
         return f"cells={self.cells}"
 
 
-def regrid(source: Placement, target: Placement) -> nn.Module:
+def regrid(source: CellCenters, target: CellCenters) -> nn.Module:
     """The module that brings a map from one grid onto another of the same stride; the identity where they are the same."""
     assert source.stride == target.stride
     cells = (target.offset - source.offset) / source.stride

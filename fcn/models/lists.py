@@ -1,4 +1,4 @@
-"""What there is, by name: ``fcn.list_models``, ``fcn.list_backbones``, ``fcn.list_upsamplers``, ``fcn.list_data``."""
+"""The parts of models by name: ``fcn.list_models``, ``fcn.list_backbones``, ``fcn.list_upsamplers``."""
 
 from fnmatch import filter as matching
 
@@ -41,15 +41,3 @@ def list_upsamplers(pattern: str = "*") -> list[str]:
     Returns the names, sorted.
     """
     return list_parts("upsample", pattern)
-
-
-def list_data(pattern: str = "*") -> list[str]:
-    """The names that ``fcn.create_split`` takes as its first argument.
-
-    >>> fcn.list_data()  # ["camvid", "folder", ...]
-
-    pattern: pattern of names, as of files; default: all.
-
-    Returns the names, sorted.
-    """
-    return list_parts("data", pattern)

@@ -190,12 +190,13 @@ class TestLabelme:
         assert folder("train", root=tmp_path).labels.names == ("background", "car", "dog")
         assert folder("val", root=tmp_path)[0][1].unique().tolist() == [0, 2]
 
-    def test_list_of_labels(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["classes.txt", "labels.txt", "class_names.txt", "train/class_names.txt"])
+    def test_list_of_labels(self, tmp_path: Path, name: str) -> None:
         image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
         labelme(tmp_path / "train" / "a.json", [CAR])
-        text(tmp_path / "classes.txt", "_background_\ndog\ncar\n")
+        text(tmp_path / name, "_background_\ndog\ncar\n")
         assert folder("train", root=tmp_path)[0][1].unique().tolist() == [0, 2]
-        text(tmp_path / "classes.txt", "_background_\ndog\ncat\n")
+        text(tmp_path / name, "_background_\ndog\ncat\n")
         with pytest.raises(UserError, match="has the label 'car', which the list of classes does not have"):
             folder("train", root=tmp_path)
 

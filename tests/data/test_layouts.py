@@ -67,19 +67,19 @@ class TestExports:
         with pytest.raises(ValueError, match=r"choose it with data\.val=valid"):
             folder("val", root=tmp_path)
 
-    def test_image_and_label_with_a_suffix(self, tmp_path: Path) -> None:
-        for name in ("a", "a_1", "b"):
-            image(tmp_path / "image" / f"{name}.png")
-            mask(tmp_path / "label" / f"{name}_segmentation.png")
+    @pytest.mark.parametrize(
+        ("image_file", "mask_file", "samples"),
+        [
+            ("image/{}.png", "label/{}_segmentation.png", "a a_1 b"),
+            ("images/img_{}.png", "labels/seg_{}.png", "img_1 img_12 img_2"),
+        ],
+    )
+    def test_names_that_differ_by_a_beginning_or_an_end(self, tmp_path: Path, image_file: str, mask_file: str, samples: str) -> None:
+        for name in samples.replace("img_", "").split():
+            image(tmp_path / image_file.format(name))
+            mask(tmp_path / mask_file.format(name))
         text(tmp_path / "classes.txt", "ground\nroad\ncar\n")
-        check(both(tmp_path), "a a_1 b")
-
-    def test_names_with_beginnings_of_their_own(self, tmp_path: Path) -> None:
-        for name in ("1", "12", "2"):
-            image(tmp_path / "images" / f"img_{name}.png")
-            mask(tmp_path / "labels" / f"seg_{name}.png")
-        text(tmp_path / "classes.txt", "ground\nroad\ncar\n")
-        check(both(tmp_path), "img_1 img_12 img_2")
+        check(both(tmp_path), samples)
 
     def test_masks_in_a_folder_beside(self, tmp_path: Path) -> None:
         for split in ("train", "val"):
@@ -119,7 +119,7 @@ class TestExports:
             image(tmp_path / "pictures" / f"{name}.jpg")
             mask(tmp_path / "truth" / f"{name}_x.png")
         text(tmp_path / "classes.txt", "ground\nroad\ncar\n")
-        text(tmp_path / "train.txt", line.format("b", tmp_path) + "\n" + line.format("a", tmp_path) + "\n")
+        text(tmp_path / "train.txt", "\ufeff" + line.format("b", tmp_path) + "\n" + line.format("a", tmp_path) + "\n")  # as on Windows
         check(folder("train", root=tmp_path), "pictures/b pictures/a")
         text(tmp_path / "train.txt", line.format("b", tmp_path) + "\n" + line.format("c", tmp_path) + "\n")
         with pytest.raises(FileNotFoundError, match=r"train\.txt: the line '.*c.*' does not name two files"):
@@ -165,8 +165,8 @@ class TestPatterns:
     @pytest.mark.parametrize(
         ("image_pattern", "mask_pattern", "message"),
         [
-            ("a.png", None, r"data\.image_pattern=a\.png needs \{\} once"),
-            (None, "{}{}.png", r"data\.mask_pattern=.* needs \{\} once"),
+            ("a.png", None, r"^image_pattern=a\.png needs \{\} once"),
+            (None, "{}{}.png", r"^mask_pattern=.* needs \{\} once"),
             ("x/{}.png", "{}_mask.png", "need folders both, or none"),
             ("x/{split}/{}.png", "y/{}.png", r"need \{split\} both, or none"),
             ("x/{split}/{}.png", "y/{split}/{}.png", "fits no folder"),

@@ -11,6 +11,7 @@ from torch import Tensor
 from fcn.core.labels import VOID, LabelSet
 from fcn.data import verify as module
 from fcn.data.pairs import Pair, Pairs
+from fcn.data.survey import survey
 from fcn.data.verify import verify
 
 LABELS = LabelSet(("background", "thing"))
@@ -107,6 +108,8 @@ def test_splits_without_files() -> None:
         strict=True,
     ):
         assert words in line
+    found = survey(split, "train", most=0, progress=False)
+    assert (found.faulty, found.census.samples, len(found.faults)) == (4, 1199, 4)
 
 
 def test_wrong_calls(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ X = torch.randn(1, 4, 5, 6, dtype=torch.float64, generator=torch.Generator().man
 WEIGHT = torch.randn(4, 4, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 ALONE = [
     *("abs", "alias", "celu", "clone", "contiguous", "detach", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid"),
-    *("neg", "relu6", "sigmoid", "silu", "square", "tanh"),
+    *("neg", "relu", "relu6", "sigmoid", "silu", "square", "tanh"),
 ]
 GIVEN = {  # arguments behind the tensor
     "add": (2.0,),

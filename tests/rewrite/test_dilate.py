@@ -57,7 +57,7 @@ def check(network, output_stride, *sizes, channels=3):
     reading = rewrite(dilated, output_stride)
     without_gates(dilated)
     assert dilated.state_dict().keys() == original.state_dict().keys()
-    axes = [axis for state in reading.states.values() if isinstance(state, tuple) for axis in state]
+    axes = [axis for placement in reading.placements.values() if isinstance(placement, tuple) for axis in placement]
     exact = all(axis.now.excess == axis.original.excess for axis in axes)
     tried = [size for size in sizes if exact or all(side % reading.stride() == 0 for side in size)]
     assert tried
@@ -540,6 +540,15 @@ def attend(x):
 def test_what_cannot_be_dilated_is_refused_by_name(last, reason):
     with pytest.raises(ValueError, match=reason):
         dilate(Then(last), 1)
+
+
+def test_a_refusal_names_the_layer_by_its_path_and_the_operation_beside_it():
+    with pytest.raises(fcn.NotDilatable) as refused:
+        dilate(Then(Positions()), 1)
+    assert (refused.value.layer, refused.value.operation) == ("last", "add")
+    with pytest.raises(fcn.NotDilatable) as refused:
+        dilate(Then(lambda x: x * x.shape[-1]), 1)
+    assert (refused.value.layer, refused.value.operation) == ("", "mul")
 
 
 def test_strides_that_no_window_makes_are_refused():

@@ -51,17 +51,14 @@ def test_traps_come_first(tmp_path, capsys):
     assert page.index("hold one class only") < page.index("<h2>Classes")
 
 
+def short_training(root: Path) -> list[str]:
+    """The words of ``fcn train`` for one short epoch on a folder."""
+    return ["data=folder", f"data.root={root}", "backbone=compact", "epochs=1", "batch_size=2", "augment.crop_size=32", "workers=0"]
+
+
 def test_training_takes_the_root_and_one_word(tmp_path, capsys):
     fill(tmp_path / "set")
-    words = [
-        "data=folder",
-        f"data.root={tmp_path / 'set'}",
-        "backbone=compact",
-        "epochs=1",
-        "batch_size=2",
-        "augment.crop_size=32",
-        "workers=0",
-    ]
+    words = short_training(tmp_path / "set")
     assert run(["train", *words, f"output={tmp_path / 'none'}"]) == 1
     assert "give data.values={0: background, 255: thing}, and no list is needed" in capsys.readouterr().err
     assert run(["train", *words, "data.values={0: background, 255: thing}", f"output={tmp_path / 'run'}"]) == 0
@@ -76,15 +73,7 @@ def test_training_takes_the_root_and_one_word(tmp_path, capsys):
 def test_a_binary_set_with_its_classes_takes_the_root_alone(tmp_path, capsys):
     fill(tmp_path / "set")
     text(tmp_path / "set" / "classes.txt", "ground\nthing\n")
-    words = [
-        "data=folder",
-        f"data.root={tmp_path / 'set'}",
-        "backbone=compact",
-        "epochs=1",
-        "batch_size=2",
-        "augment.crop_size=32",
-        "workers=0",
-    ]
+    words = short_training(tmp_path / "set")
     assert run(["train", *words, f"output={tmp_path / 'run'}"]) == 0
     assert "hold 0 and 255 only, so 255 is taken for thing, not for void" in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ from fcn.graph.ops.table import FACETS, TABLE, Operation, may_alias, missing, re
 
 __all__ = [
     "FACETS",
+    "NOTHING",
     "TABLE",
     "Operation",
     "convolutions",
@@ -27,13 +28,12 @@ __all__ = [
     "sums",
 ]
 
-
-NOTHING = Operation()
+NOTHING = Operation()  # of which nothing is known
 
 
 def facets(node: fx.Node) -> Operation:
     """What is known of a node's operation: nothing, where it has no entry. What torch tags as pointwise needs none of its own."""
-    name = op_name(node)
     if node.op != "call_function":
         return NOTHING
+    name = op_name(node)
     return TABLE.get(name) or (pointwise.NUMBER if is_pointwise(name, node.target) else NOTHING)

@@ -3,15 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from fcn.core.errors import NotStreamable
 from fcn.graph.aten import functional
 from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule
 from fcn.graph.ops.table import TABLE, may_alias
-
-aten = torch.ops.aten
 
 
 class Slot:
@@ -95,11 +92,11 @@ def _mapped(item: Any, function: Callable[[Any], Any]) -> Any:
 
 def _writer(target: Any) -> Callable[..., Tensor] | None:
     """The variant that computes into memory that it is given, where it is known to do so."""
-    name = target._schema.name.partition("::")[2]
-    if name == "relu":
-        return lambda x, out: aten.clamp_min.out(x, 0, out=out)
-    if name not in TABLE or not TABLE[name].into or target._overloadname not in ("default", "Tensor"):
+    entry = TABLE.get(target._schema.name.partition("::")[2])
+    if entry is None or not entry.into or target._overloadname not in ("default", "Tensor"):
         return None
+    if callable(entry.into):
+        return entry.into
     wanted = [(argument.name, str(argument.type)) for argument in target._schema.arguments]
     for overload in (getattr(target.overloadpacket, name) for name in target.overloadpacket.overloads()):
         *taken, out = overload._schema.arguments

@@ -5,6 +5,9 @@ What torch tags as pointwise needs no entry, unless more than ``NUMBER`` is know
 
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
 from fcn.graph.axis import AxisMap, Whole, identity
 from fcn.graph.layout import Dim, axes_of, axis_of, carried, dim_size, plain
 from fcn.graph.nodes import Global
@@ -50,8 +53,13 @@ def _fits(value: Value, shape: tuple[int, ...]) -> bool:
     return value.shape == shape[len(shape) - len(value.shape) :]
 
 
+def relu_into(x: Tensor, out: Tensor) -> Tensor:
+    """Relu's own form with ``out`` computes elsewhere and copies."""
+    return torch.ops.aten.clamp_min.out(x, 0, out=out)
+
+
 NUMBER = Operation(maps=pointwise, block=bound, scope="number")
-MOVED = replace(NUMBER, linear="all", moves=True)
+COPY = replace(NUMBER, linear="all", moves=True)
 WRITER = replace(NUMBER, into=True)
 
 NUMBER.named(
@@ -59,13 +67,14 @@ NUMBER.named(
     *("abs", "celu", "log_sigmoid", "relu6", "square"),
 )
 WRITER.named("clamp", "clamp_min", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh")
+replace(WRITER, into=relu_into).named("relu")
 replace(WRITER, linear="all").named("add", "sub")
 replace(WRITER, linear="each").named("mul")
 replace(WRITER, linear="first").named("div")
 replace(NUMBER, linear="all").named("clone", "neg", "rsub")
 replace(NUMBER, linear="all", scope="cell").named("channel_shuffle")
-MOVED.named("_to_copy", "lift_fresh_copy")
-replace(MOVED, alias=True).named(
+COPY.named("_to_copy", "lift_fresh_copy")
+replace(COPY, alias=True).named(
     *("alias", "contiguous", "detach", "lift_fresh", "to", "type_as"),
     *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"),
 )

@@ -40,8 +40,8 @@ class Operation:
     moves: it computes nothing: where shape, type and every cell stay as they are, its result is its source.
     cuts: it gives a tuple of parts of its source.
     alias: its result may share memory with its first argument.
-    into: its kernel writes right into memory of any strides, as a test shows. GELU's on a CPU (oneDNN's, in float32 and bf16) leaves
-        strided memory as it is, without a word.
+    into: its kernel writes right into memory of any strides, as a test shows; a function ``into(*arguments, out)`` where another
+        operation's kernel does. GELU's on a CPU (oneDNN's, in float32 and bf16) leaves strided memory as it is, without a word.
     """
 
     maps: Callable[[Call], Result] | None = None
@@ -56,7 +56,7 @@ class Operation:
     moves: bool = False
     cuts: bool = False
     alias: bool = False
-    into: bool = False
+    into: bool | Callable[..., Tensor] = False
 
     def named(self, *names: str) -> None:
         """Makes this the entry of aten's operations of these names: without overload, without the underscore of in-place forms."""

@@ -1,7 +1,7 @@
 """An exact stream: the image goes through the network's graph in bands of rows, every row of every layer computed once.
 
-``program.py`` turns the graph into operations with a rule each (``rules/``). ``plan.py`` says which rows are computed when, and ``run.py``
-does it. ``statistics.py`` gathers what needs all of the image in passes before. ``scores.py`` puts that together. ``strategy.py`` chooses
+``program.py`` turns the graph into instructions, each with the rule of its operation (``fcn/graph/ops``). ``plan.py`` says which rows are
+computed when, ``run.py`` does it. ``scores.py`` first gathers what needs all of the image, in passes of its own. ``strategy.py`` chooses
 the band for a budget of memory. The idea is that of fused-layer accelerators (Alwani et al. 2016, "Fused-Layer CNN Accelerators").
 """
 

@@ -1,14 +1,16 @@
-"""The interpolation that a network ends in, found in its graph: whoever makes a label map needs the scores before it only."""
+"""The interpolation that a network ends in, found in its graph: whoever makes a label map needs the scores before it only.
+
+In one pass, where there is no graph, it is taken off while the network runs (``fcn/models/last_resize.py``).
+"""
 
 import math
 from dataclasses import replace
 
 from fcn.graph import Graph, Node
+from fcn.graph.aten import may_write
 from fcn.graph.axis import AxisMap, Resize, Window
+from fcn.graph.ops import facets
 from fcn.models.segmenter import Cell
-
-PASSING = ("alias", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout", "lift_fresh")  # hand their source on
-CROPS = ("slice", "narrow", "pad", "constant_pad_nd")
 
 
 def before_last_resize(graph: Graph) -> tuple[Graph, Cell | None]:
@@ -32,10 +34,10 @@ def before_last_resize(graph: Graph) -> tuple[Graph, Cell | None]:
 
 def is_passing(graph: Graph, node: Node) -> bool:
     """Whether a node, which nobody but the next one reads, hands on its source or the top left of it."""
-    if len(node.edges) != 1 or len(node.fx.users) != 1 or node.op not in (*PASSING, *CROPS):
+    if len(node.edges) != 1 or len(node.fx.users) != 1 or not facets(node.fx).moves:
         return False
     source = graph.node(node.edges[0].source)
-    if source.shape[:2] != node.shape[:2] or len(source.shape) != len(node.shape):
+    if source.shape[:2] != node.shape[:2] or source.dims != node.dims or source.fx.meta["val"].dtype != node.fx.meta["val"].dtype:
         return False
     return all(starts_with(axis) for axis in node.edges[0].maps)
 
@@ -49,7 +51,7 @@ def writes_later(graph: Graph, node: Node) -> bool:
     """Whether an operation after ``node`` writes into a tensor: it might be what the interpolation reads."""
     order = list(node.fx.graph.nodes)
     later = order[order.index(node.fx) + 1 :]
-    return any(getattr(getattr(other.target, "_schema", None), "is_mutable", False) for other in later)
+    return any(map(may_write, later))
 
 
 def side_of(axis: AxisMap) -> float:

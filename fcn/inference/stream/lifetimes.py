@@ -8,72 +8,76 @@ import numpy as np
 
 from fcn.graph.axis import Window
 from fcn.inference.stream.plan import Interval, Schedule
-from fcn.inference.stream.program import Operation
+from fcn.inference.stream.program import Instruction
 
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """keeps: operations of which rows are held from one step to the next. leaving: after which operation of a step (by its place) a block
-    is no longer read in it. overwrites: operations that may put their result where their first source is."""
+    """How long results are there.
+
+    keeps: instructions of which rows are held from one step to the next.
+    leaving: after which instruction of a step, by its place, a block is no longer read in it.
+    overwrites: instructions that may put their result where their first source is.
+    """
 
     keeps: frozenset[str]
     leaving: dict[int, list[str]]
     overwrites: frozenset[str]
 
 
-def lifetimes(operations: list[Operation], plan: Schedule, sinks: Iterable[str]) -> Lifetimes:
-    readers: dict[str, list[int]] = {operation.name: [] for operation in operations}
-    for index, operation in enumerate(operations):
-        for read in operation.reads:
+def lifetimes(instructions: list[Instruction], plan: Schedule, sinks: Iterable[str]) -> Lifetimes:
+    readers: dict[str, list[int]] = {instruction.name: [] for instruction in instructions}
+    for index, instruction in enumerate(instructions):
+        for read in instruction.reads:
             if read.source in readers:
                 readers[read.source].append(index)
     sinks = frozenset(sinks)
-    keeps = frozenset(operation.name for operation in operations if plan.keeps(operation.name))
+    keeps = frozenset(instruction.name for instruction in instructions if plan.keeps(instruction.name))
     leaving: dict[int, list[str]] = {}
     for name, users in readers.items():
         if users and name not in keeps | sinks:
             leaving.setdefault(max(users), []).append(name)
-    own = {operation.name for operation in operations if operation.rule.fresh and operation.reads} - keeps - sinks
+    own = {instruction.name for instruction in instructions if instruction.rule.fresh and instruction.reads} - keeps - sinks
     overwrites = frozenset(
-        operation.name
-        for operation in operations
-        if operation.reads
-        and operation.rule.into is not None
-        and operation.name not in keeps
-        and operation.reads[0].source in own
-        and len(readers[operation.reads[0].source]) == 1
+        instruction.name
+        for instruction in instructions
+        if instruction.reads
+        and instruction.rule.into is not None
+        and instruction.name not in keeps
+        and instruction.reads[0].source in own
+        and len(readers[instruction.reads[0].source]) == 1
     )
     return Lifetimes(keeps, leaving, overwrites)
 
 
-def run_bytes(operations: list[Operation], plan: Schedule, columns: Mapping[str, Interval], sinks: Iterable[str], item: int) -> int:
+def run_bytes(instructions: list[Instruction], plan: Schedule, columns: Mapping[str, Interval], sinks: Iterable[str], item: int) -> int:
     """The most memory, in bytes, that a run holds at once beside weights and image; ``item``: bytes of a number.
 
-    What an operation takes for itself while it runs counts, as far as torch allocates it; its kernels may take more.
+    What an instruction takes for itself while it runs counts, as far as torch allocates it; its kernels may take more.
     """
-    uses = lifetimes(operations, plan, sinks)
+    uses = lifetimes(instructions, plan, sinks)
     row = {}
-    for operation in operations:
-        first, end = columns[operation.name]
-        share = (end - first) / operation.sizes[1] if operation.dims[1] is not None else 1.0
-        row[operation.name] = item * share * prod(operation.shape) / (operation.sizes[0] if operation.dims[0] is not None else 1)
+    for instruction in instructions:
+        first, end = columns[instruction.name]
+        share = (end - first) / instruction.sizes[1] if instruction.dims[1] is not None else 1.0
+        row[instruction.name] = item * share * prod(instruction.shape) / (instruction.sizes[0] if instruction.dims[0] is not None else 1)
     held = sum(plan.capacity(name) * row[name] for name in uses.keeps)
     live: dict[str, np.ndarray] = {}
     now = peak = np.zeros(plan.steps)
-    for index, operation in enumerate(operations):
-        name = operation.name
+    for index, instruction in enumerate(instructions):
+        name = instruction.name
         new = np.diff(plan.done[name]) * row[name]
-        fills = name in uses.keeps and operation.rule.into is not None
-        own = own_bytes(operation, plan, row)
+        fills = name in uses.keeps and instruction.rule.into is not None
+        own = own_bytes(instruction, plan, row)
         if name in uses.overwrites:
-            live[name] = live.pop(operation.reads[0].source, new)
+            live[name] = live.pop(instruction.reads[0].source, new)
             peak = np.maximum(peak, now + own)
-        elif operation.rule.fresh and not fills:
+        elif instruction.rule.fresh and not fills:
             peak = np.maximum(peak, now + new + own)
             if name not in uses.keeps:
                 live[name] = new
                 now = now + new
-        elif not operation.rule.fresh and name not in uses.keeps:  # a view keeps what it looks at
+        elif not instruction.rule.fresh and name not in uses.keeps:  # a view keeps what it looks at
             live[name] = new
             now = now + new
             peak = np.maximum(peak, now + own)
@@ -82,12 +86,12 @@ def run_bytes(operations: list[Operation], plan: Schedule, columns: Mapping[str,
     return int(held + peak.max())
 
 
-def own_bytes(operation: Operation, plan: Schedule, row: Mapping[str, float]) -> np.ndarray:
-    """The bytes, in each step, that an operation takes beside its sources and its result; ``row``: bytes of a row of each operation."""
-    done, rule = plan.done[operation.name], operation.rule
+def own_bytes(instruction: Instruction, plan: Schedule, row: Mapping[str, float]) -> np.ndarray:
+    """The bytes, in each step, that an instruction takes beside its sources and its result; ``row``: bytes of a row of each instruction."""
+    done, rule = plan.done[instruction.name], instruction.rule
     rows = np.diff(done)
-    own = np.where(rows > 0, rule.weights, 0) + rule.steps * rows * row[operation.name]
-    read = operation.reads[0] if operation.reads else None
+    own = np.where(rows > 0, rule.weights, 0) + rule.steps * rows * row[instruction.name]
+    read = instruction.reads[0] if instruction.reads else None
     if rule.pads and read is not None and read.maps is not None and isinstance(axis := read.maps[0], Window) and axis.padding[1] > 0:
         ends = (rows > 0) & (done[1:] == done[-1])
         own = own + np.where(ends, (rows - 1) * axis.stride + axis.reach, 0) * row.get(read.source, 0.0)

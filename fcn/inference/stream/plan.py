@@ -1,10 +1,10 @@
-"""Which rows of every operation are computed when: the schedule of a stream, made before it starts.
+"""Which rows of every instruction are computed when: the schedule of a stream, made before it starts.
 
-The image enters ``band`` rows at a time. At each step an operation computes the rows that can be known by then, each once. It holds them as
-long as they will still be read. Two things are weighed:
+The image enters ``band`` rows at a time. At each step an instruction computes the rows that can be known by then, each once. It holds them
+as long as they will still be read. Two things are weighed:
 
-- deep layers lag behind by half their field, and would have to do all of it at once when the image ends. So an operation computes at most a
-  quarter more rows in a step than a band makes. The last steps go on without new rows;
+- deep layers lag behind by half their field, and would have to do all of it at once when the image ends. So an instruction computes at most
+  a quarter more rows in a step than a band makes. The last steps go on without new rows;
 - what holds more bytes than what it is made of (an up-sampled map that waits for a slower branch) is computed as late as it can be.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn.graph.axis import AxisMap, reads
-from fcn.inference.stream.program import Operation
+from fcn.inference.stream.program import Instruction
 
 Counts = NDArray[np.int64]
 Interval = tuple[int, int]
@@ -24,14 +24,14 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Schedule:
-    """For each operation, after 0, 1, 2, ... steps: how many rows are computed (``done``), the first that is still read (``lowest``)."""
+    """For each instruction, after 0, 1, 2, ... steps: how many rows are computed (``done``), the first that is still read (``lowest``)."""
 
     steps: int
     done: dict[str, Counts]
     lowest: dict[str, Counts]
 
     def rows(self, name: str, step: int) -> Interval:
-        """The rows that an operation computes in a step (from 1 on)."""
+        """The rows that an instruction computes in a step (from 1 on)."""
         return int(self.done[name][step - 1]), int(self.done[name][step])
 
     def start(self, name: str, step: int) -> int:
@@ -48,58 +48,60 @@ class Schedule:
         return int((done[1:] - np.minimum(lowest, done)[:-1]).max())
 
 
-def needed(operations: Mapping[str, Operation], sinks: Iterable[str]) -> list[Operation]:
-    """The operations that ``sinks`` depend on, in order. Names that are no operations (known statistics) are passed over."""
+def needed(instructions: Mapping[str, Instruction], sinks: Iterable[str]) -> list[Instruction]:
+    """The instructions that ``sinks`` depend on, in order. Names that are no instructions (known statistics) are passed over."""
     wanted = set(sinks)
-    for operation in reversed(list(operations.values())):
-        if operation.name in wanted:
-            wanted.update(read.source for read in operation.reads)
-    return [operation for operation in operations.values() if operation.name in wanted]
+    for instruction in reversed(list(instructions.values())):
+        if instruction.name in wanted:
+            wanted.update(read.source for read in instruction.reads)
+    return [instruction for instruction in instructions.values() if instruction.name in wanted]
 
 
-def schedule(operations: list[Operation], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
-    """The schedule of ``operations``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
+def schedule(instructions: list[Instruction], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
+    """The schedule of ``instructions``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
 
     known: the names of sources that are there in full.
     """
     sinks, known = set(sinks), set(known)
     steps = -(-height // band) + 1
-    ready = earliest(operations, known, height, band, steps)
-    while any(ready[operation.name][-1] < operation.sizes[0] for operation in operations):
+    ready = earliest(instructions, known, height, band, steps)
+    while any(ready[instruction.name][-1] < instruction.sizes[0] for instruction in instructions):
         steps *= 2
-        ready = earliest(operations, known, height, band, steps)
-    sizes = {operation.name: prod(operation.shape) for operation in operations}
+        ready = earliest(instructions, known, height, band, steps)
+    sizes = {instruction.name: prod(instruction.shape) for instruction in instructions}
     early = set(sinks)
-    for operation in operations:
-        if sizes[operation.name] <= sum(sizes[read.source] for read in operation.reads if read.maps is not None and read.source in sizes):
-            early.add(operation.name)
+    for instruction in instructions:
+        if sizes[instruction.name] <= sum(
+            sizes[read.source] for read in instruction.reads if read.maps is not None and read.source in sizes
+        ):
+            early.add(instruction.name)
     done = {name: rows if name in early else np.zeros_like(rows) for name, rows in ready.items()}
-    lowest = {operation.name: np.full(steps + 1, operation.sizes[0], np.int64) for operation in operations}
-    for operation in reversed(operations):
-        for read in operation.reads:
+    lowest = {instruction.name: np.full(steps + 1, instruction.sizes[0], np.int64) for instruction in instructions}
+    for instruction in reversed(instructions):
+        for read in instruction.reads:
             if read.maps is None or read.source in known:
                 continue
-            reach, following = reads(read.maps[0], done[operation.name])
+            reach, following = reads(read.maps[0], done[instruction.name])
             done[read.source] = np.maximum(done[read.source], reach)
             lowest[read.source] = np.minimum(lowest[read.source], following)
-    for operation in operations:
-        assert (done[operation.name] <= ready[operation.name]).all(), operation.name
+    for instruction in instructions:
+        assert (done[instruction.name] <= ready[instruction.name]).all(), instruction.name
     steps = max(int(np.argmax(done[name] == done[name][-1])) for name in sinks)
     return Schedule(steps, {k: v[: steps + 1] for k, v in done.items()}, {k: v[: steps + 1] for k, v in lowest.items()})
 
 
-def earliest(operations: list[Operation], known: set[str], height: int, band: int, steps: int) -> dict[str, Counts]:
-    """How many rows of each operation can be computed after each step."""
+def earliest(instructions: list[Instruction], known: set[str], height: int, band: int, steps: int) -> dict[str, Counts]:
+    """How many rows of each instruction can be computed after each step."""
     ready: dict[str, Counts] = {}
     time = np.arange(steps + 1)
-    for operation in operations:
-        rows = np.full(steps + 1, operation.sizes[0], np.int64) if operation.reads else np.minimum(time * band, height)
-        for read in operation.reads:
+    for instruction in instructions:
+        rows = np.full(steps + 1, instruction.sizes[0], np.int64) if instruction.reads else np.minimum(time * band, height)
+        for read in instruction.reads:
             if read.maps is not None and read.source not in known:
                 rows = np.minimum(rows, writes(read.maps[0], ready[read.source]))
         rows[0] = 0
-        most = -(-5 * band * operation.sizes[0] // (4 * height))
-        ready[operation.name] = np.minimum.accumulate(rows - time * most) + time * most
+        most = -(-5 * band * instruction.sizes[0] // (4 * height))
+        ready[instruction.name] = np.minimum.accumulate(rows - time * most) + time * most
     return ready
 
 
@@ -108,15 +110,15 @@ def writes(axis: AxisMap, ends: Counts) -> Counts:
     return np.searchsorted(np.maximum.accumulate(axis.bounds[1]), ends, side="right")
 
 
-def columns(operations: list[Operation], wanted: Mapping[str, Interval], known: Iterable[str] = ()) -> dict[str, Interval]:
-    """For each operation, the columns from which those ``wanted`` of the sinks can be computed."""
+def columns(instructions: list[Instruction], wanted: Mapping[str, Interval], known: Iterable[str] = ()) -> dict[str, Interval]:
+    """For each instruction, the columns from which those ``wanted`` of the sinks can be computed."""
     known = set(known)
     found: dict[str, Interval] = dict(wanted)
-    for operation in reversed(operations):
-        if operation.name not in found:
-            found[operation.name] = (0, 0)
-        first, end = found[operation.name]
-        for read in operation.reads if first < end else ():
+    for instruction in reversed(instructions):
+        if instruction.name not in found:
+            found[instruction.name] = (0, 0)
+        first, end = found[instruction.name]
+        for read in instruction.reads if first < end else ():
             if read.maps is None or read.source in known:
                 continue
             low, high = read.maps[1].reads(first, end)

@@ -1,5 +1,7 @@
-"""From a network's graph to the operations that a stream runs: each node becomes a rule. Batch norm is folded into the convolution before
-it, and what changes nothing is left out. What needs all of the image (pools and norms over space) becomes statistics, gathered first.
+"""From a network's graph to the instructions that a stream runs: rules in place of nodes.
+
+Batch norm is folded into the convolution before it, and what changes nothing is left out. What needs all of the image (pools and norms over
+space) is split off as statistics, which are gathered first.
 """
 
 import operator
@@ -27,15 +29,18 @@ DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right 
 
 @dataclass(frozen=True)
 class Read:
-    """One source of an operation and how its rows and columns are read; ``maps`` is None for a statistic, which is read whole."""
+    """One source of an instruction and how its rows and columns are read; ``maps`` is None for a statistic, which is read whole."""
 
     source: str
     maps: tuple[AxisMap, AxisMap] | None
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One operation as the stream runs it. ``sizes`` and ``dims`` are rows and columns: how many, and which dimension of the tensor."""
+class Instruction:
+    """One operation of the graph as the stream runs it.
+
+    ``sizes`` and ``dims`` are rows and columns: how many, and which dimension of the tensor.
+    """
 
     name: str
     layer: str
@@ -51,7 +56,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Statistic:
-    """One thing to be gathered: the operation that is read, and how to begin."""
+    """One thing to be gathered: the instruction whose result is read, and how to begin."""
 
     name: str
     layer: str
@@ -63,13 +68,13 @@ class Statistic:
 
 @dataclass
 class Program:
-    """What there is to run: operations in order, the input first; statistics; the name of the operation that is the output.
+    """What there is to run: instructions in order, the input first; statistics; the name of the instruction that gives the output.
 
     ``level`` says how many passes over the image come before a value can be computed: 0, or one more than that of what a statistic
-    reads. ``small`` are the operations that read nothing but statistics and each other: they are computed once.
+    reads. ``small`` are the instructions that read nothing but statistics and each other: they are computed once.
     """
 
-    operations: dict[str, Operation] = field(default_factory=dict)
+    instructions: dict[str, Instruction] = field(default_factory=dict)
     statistics: dict[str, Statistic] = field(default_factory=dict)
     level: dict[str, int] = field(default_factory=dict)
     small: set[str] = field(default_factory=set)
@@ -77,8 +82,8 @@ class Program:
     like: Tensor = field(default_factory=lambda: torch.empty(0))  # of the image's type, on its device
 
     @property
-    def input(self) -> Operation:
-        return next(iter(self.operations.values()))
+    def input(self) -> Instruction:
+        return next(iter(self.instructions.values()))
 
 
 def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
@@ -94,8 +99,8 @@ class _Compiler:
         self.graph, self.dtype = graph, dtype
         self.constants = graph.constants()
         self.program = Program()
-        self.names: dict[str, str] = {}  # fx node -> the operation that has its value
-        self.nodes: dict[str, Node] = {}  # operation -> a node with its shape and dims
+        self.names: dict[str, str] = {}  # fx node -> the instruction that has its value
+        self.nodes: dict[str, Node] = {}  # instruction -> a node with its shape and dims
         self.affine: dict[str, tuple[Tensor, Tensor]] = {}
         self.folded: set[str] = set()
 
@@ -113,7 +118,7 @@ class _Compiler:
         return self.program
 
     def _shown(self, name: str) -> str:
-        """The operation whose result is the output: where that is a statistic, one that hands it on."""
+        """The instruction whose result is the output: where that is a statistic, one that hands it on."""
         if name not in self.program.statistics:
             return name
         node = self.nodes[name]
@@ -174,7 +179,7 @@ class _Compiler:
         target: Any = node.fx.args[0]
         if any(self._resolve(other.name) != self._resolve(target.name) for other in read_later(node.fx)):
             raise NotStreamable("it writes over a tensor of which a view is read later")
-        if node.name in self.program.operations:
+        if node.name in self.program.instructions:
             self.names[source] = node.name  # whoever reads the overwritten tensor later means the new value
 
     def _is_nothing(self, node: Node) -> bool:
@@ -242,7 +247,7 @@ class _Compiler:
         elif (
             facets(origin.fx).block is not bound
             or origin.is_global
-            or origin.name not in self.program.operations
+            or origin.name not in self.program.instructions
             or node.shape != origin.shape
         ):
             raise NotStreamable("only the first of its results can be computed so")
@@ -268,13 +273,13 @@ class _Compiler:
         if program.like.device.type not in DIRECT:
             made = replace(made, into=None)
         self.nodes[node.name] = node
-        program.operations[node.name] = Operation(
+        program.instructions[node.name] = Instruction(
             node.name, node.layer, node.op, node.shape, sizes, dims, reads, made, node.macs, whole_rows
         )
 
 
 def _is_global(axis: AxisMap) -> bool:
-    return isinstance(axis, Whole | Bins) and axis.n_in > 1 and not axis.is_identity
+    return _is_pooled(axis) and axis.n_in > 1
 
 
 def _is_pooled(axis: AxisMap) -> bool:

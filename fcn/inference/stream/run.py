@@ -1,7 +1,7 @@
-"""Running a program by its schedule: step by step, every operation computes the rows that are due from the rows that are held.
+"""Running a program by its schedule: step by step, every instruction computes the rows that are due from the rows that are held.
 
 What is read again in a later step lies in a buffer of its own. The rows that stay move to its front, and new ones are written behind them
-(where the operation can, directly). All else lives until its last reader of the step, and is overwritten by it where it can be.
+(where the instruction can, directly). All else lives until its last reader of the step, and is overwritten by it where it can be.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,13 +12,13 @@ from torch import Tensor
 from fcn.graph.ops.blocks import Cut, Cuts, layout, part
 from fcn.inference.stream.lifetimes import lifetimes
 from fcn.inference.stream.plan import Interval, Schedule, columns
-from fcn.inference.stream.program import Operation, Read
+from fcn.inference.stream.program import Instruction, Read
 
 Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
 
 
 class Buffer:
-    """The rows of one operation that are held: ``start`` is the first of them."""
+    """The rows of one instruction that are held: ``start`` is the first of them."""
 
     def __init__(self, like: Tensor, dim: int, capacity: int) -> None:
         shape = list(like.shape)
@@ -51,30 +51,30 @@ class Run:
 
     def __init__(
         self,
-        operations: list[Operation],
+        instructions: list[Instruction],
         plan: Schedule,
         wanted: Mapping[str, Interval],
         known: Mapping[str, Tensor],
         dims: Mapping[str, tuple[int | None, int | None]],
         like: Tensor,
     ) -> None:
-        self.operations, self.plan, self.wanted, self.known = operations, plan, wanted, known
-        self.dims = {**dims, **{operation.name: operation.dims for operation in operations}}
-        self.columns = columns(operations, wanted, known)
-        uses = lifetimes(operations, plan, wanted)
+        self.instructions, self.plan, self.wanted, self.known = instructions, plan, wanted, known
+        self.dims = {**dims, **{instruction.name: instruction.dims for instruction in instructions}}
+        self.columns = columns(instructions, wanted, known)
+        uses = lifetimes(instructions, plan, wanted)
         self.keeps, self.leaving, self.overwrites = uses.keeps, uses.leaving, uses.overwrites
         self.buffers: dict[str, Buffer] = {}
         self.blocks: dict[str, tuple[int, Tensor]] = {}  # first row, rows
-        self.types: dict[str, torch.dtype] = {}  # of what an operation gives; its constants may be of another type than its blocks
-        self.shapes = {operation.name: operation.shape for operation in operations}
+        self.types: dict[str, torch.dtype] = {}  # of what an instruction gives; its constants may be of another type than its blocks
+        self.shapes = {instruction.name: instruction.shape for instruction in instructions}
         self.like = like
 
     def steps(self, image: Source) -> Iterator[tuple[str, Interval, Tensor]]:
         for step in range(1, self.plan.steps + 1):
-            for index, operation in enumerate(self.operations):
-                first, end = self.plan.rows(operation.name, step)
-                if first < end and self.columns[operation.name][0] < self.columns[operation.name][1]:
-                    self._compute(operation, step, first, end, image)
+            for index, instruction in enumerate(self.instructions):
+                first, end = self.plan.rows(instruction.name, step)
+                if first < end and self.columns[instruction.name][0] < self.columns[instruction.name][1]:
+                    self._compute(instruction, step, first, end, image)
                 for name in self.leaving.get(index, ()):
                     self.blocks.pop(name, None)
             for name in self.wanted:
@@ -86,11 +86,11 @@ class Run:
                 if name not in self.keeps:
                     self.blocks.pop(name, None)
 
-    def _compute(self, operation: Operation, step: int, first: int, end: int, image: Source) -> None:
-        left, right = self.columns[operation.name]
-        if operation.reads:
+    def _compute(self, instruction: Instruction, step: int, first: int, end: int, image: Source) -> None:
+        left, right = self.columns[instruction.name]
+        if instruction.reads:
             blocks, cuts = [], []
-            for read in operation.reads:
+            for read in instruction.reads:
                 block, cut = self._block(read, (first, end), (left, right))
                 blocks.append(block)
                 if cut is not None:
@@ -98,41 +98,41 @@ class Run:
         else:
             rows = image(first, end)
             blocks, cuts = [part(rows, -1, left, right - left)], []
-        rule, dim = operation.rule, operation.dims[0]
-        if operation.name not in self.keeps:
-            if operation.name in self.overwrites and self._fits(blocks, operation, end - first, right - left):
+        rule, dim = instruction.rule, instruction.dims[0]
+        if instruction.name not in self.keeps:
+            if instruction.name in self.overwrites and self._fits(blocks, instruction, end - first, right - left):
                 assert rule.into is not None
                 result = rule.into(blocks, cuts, blocks[0])
             else:
                 result = rule.run(blocks, cuts)
-                self.types[operation.name] = result.dtype
-            self.blocks[operation.name] = (first, result)
+                self.types[instruction.name] = result.dtype
+            self.blocks[instruction.name] = (first, result)
             return
         if dim is None:  # one row, for all that follow
-            self.blocks[operation.name] = (0, rule.run(blocks, cuts))
+            self.blocks[instruction.name] = (0, rule.run(blocks, cuts))
             return
-        start = self.plan.start(operation.name, step)
-        buffer = self.buffers.get(operation.name)
+        start = self.plan.start(instruction.name, step)
+        buffer = self.buffers.get(instruction.name)
         if buffer is not None and rule.into is not None and all(block.dtype == buffer.memory.dtype for block in blocks):
             rule.into(blocks, cuts, buffer.room(start, end - first))
         else:
             result = rule.run(blocks, cuts)
             if buffer is None:
-                buffer = self.buffers[operation.name] = Buffer(result, dim, self.plan.capacity(operation.name))
+                buffer = self.buffers[instruction.name] = Buffer(result, dim, self.plan.capacity(instruction.name))
                 buffer.start = start
             buffer.room(start, end - first).copy_(result)
-        self.blocks[operation.name] = (start, buffer.rows)
+        self.blocks[instruction.name] = (start, buffer.rows)
 
-    def _fits(self, blocks: list[Tensor], operation: Operation, rows: int, width: int) -> bool:
+    def _fits(self, blocks: list[Tensor], instruction: Instruction, rows: int, width: int) -> bool:
         """Whether the result is known to have the shape and type of the first block."""
-        shape = list(operation.shape)
-        for dim, size in zip(operation.dims, (rows, width), strict=True):
+        shape = list(instruction.shape)
+        for dim, size in zip(instruction.dims, (rows, width), strict=True):
             if dim is not None:
                 shape[dim] = size
-        return list(blocks[0].shape) == shape and all(block.dtype == self.types.get(operation.name) for block in blocks)
+        return list(blocks[0].shape) == shape and all(block.dtype == self.types.get(instruction.name) for block in blocks)
 
     def _block(self, read: Read, rows: Interval, across: Interval) -> tuple[Tensor, Cuts | None]:
-        """The rows and columns of a source that those of an operation need, and how they lie to each other."""
+        """The rows and columns of a source that those of an instruction need, and how they lie to each other."""
         name = read.source
         if read.maps is None:
             return self.known[name], None

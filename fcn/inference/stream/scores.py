@@ -16,7 +16,7 @@ from fcn.inference.scoring import in_its_names
 from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
-from fcn.inference.stream.program import Operation, Program, compile_graph
+from fcn.inference.stream.program import Instruction, Program, compile_graph
 from fcn.inference.stream.run import Run, Source
 from fcn.models.segmenter import Cell, Segmenter
 
@@ -41,7 +41,7 @@ class Prepared:
         """For each pass before the last, the statistics that it gathers."""
         program, wanted, sinks = self.program, set[str](), {self.program.output}
         while sinks:
-            reading = {read.source for operation in needed(program.operations, sinks) for read in operation.reads} | sinks
+            reading = {read.source for instruction in needed(program.instructions, sinks) for read in instruction.reads} | sinks
             found = {name for name in reading if name in program.statistics} - wanted
             wanted |= found
             sinks = {program.statistics[name].source for name in found}
@@ -60,13 +60,13 @@ class Prepared:
         """The multiply-adds of all passes, as a multiple of those of one."""
         program = self.program
         sinks = [[program.statistics[name].source for name in level] for level in self.levels] + [[program.output]]
-        costs = [sum(operation.macs for operation in needed(program.operations, each)) for each in sinks]
+        costs = [sum(instruction.macs for instruction in needed(program.instructions, each)) for each in sinks]
         return sum(costs) / max(costs[-1], 1)
 
     @property
     def in_strips(self) -> bool:
         """Whether the image can be cut into strips of columns."""
-        return not any(operation.whole_rows for operation in self.program.operations.values())
+        return not any(instruction.whole_rows for instruction in self.program.instructions.values())
 
     def bytes(self, band: int, strips: list[Interval] | None = None) -> int:
         """The most memory that the passes take at once beside weights and image: ``strips`` as in ``score_bands``."""
@@ -74,14 +74,14 @@ class Prepared:
         for level in (*self.levels, *([] if program.output in program.small else [None])):
             sinks = [program.output] if level is None else [program.statistics[name].source for name in level]
             known = set(program.statistics) | program.small
-            operations = open_operations(program, sinks, known)
-            plan = schedule(operations, sinks, height=program.input.sizes[0], band=band, known=known)
+            instructions = open_instructions(program, sinks, known)
+            plan = schedule(instructions, sinks, height=program.input.sizes[0], band=band, known=known)
             for index in range(len(strips or [0])):
                 if level is None:
-                    cells = {program.output: strips[index] if strips else (0, program.operations[program.output].sizes[1])}
+                    cells = {program.output: strips[index] if strips else (0, program.instructions[program.output].sizes[1])}
                 else:
-                    cells = {sink: share(program.operations[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
-                most = max(most, run_bytes(operations, plan, columns(operations, cells, known), sinks, program.like.element_size()))
+                    cells = {sink: share(program.instructions[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
+                most = max(most, run_bytes(instructions, plan, columns(instructions, cells, known), sinks, program.like.element_size()))
         return most
 
 
@@ -124,12 +124,12 @@ def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> 
     for level in prepared.levels:
         gathers = {name: program.statistics[name].begin() for name in level}
         sinks = {program.statistics[name].source for name in level}
-        operations = open_operations(program, sinks, known.values)
-        plan = schedule(operations, sinks, height=program.input.sizes[0], band=band, known=known.values)
+        instructions = open_instructions(program, sinks, known.values)
+        plan = schedule(instructions, sinks, height=program.input.sizes[0], band=band, known=known.values)
         for index in range(strips):
-            cells = {sink: share(program.operations[sink].sizes[1], index, strips) for sink in sinks}
+            cells = {sink: share(program.instructions[sink].sizes[1], index, strips) for sink in sinks}
             cells = {sink: (first, end) for sink, (first, end) in cells.items() if first < end}
-            for sink, rows, block in Run(operations, plan, cells, known.values, known.dims, program.like).steps(image):
+            for sink, rows, block in Run(instructions, plan, cells, known.values, known.dims, program.like).steps(image):
                 for name in level:
                     if program.statistics[name].source == sink:
                         gathers[name].add(block, rows, cells[sink])
@@ -149,20 +149,20 @@ def score_bands(
     """
     program = prepared.program
     if program.output in known.values:
-        dim, (first, end) = known.dims[program.output][1], columns or (0, program.operations[program.output].sizes[1])
+        dim, (first, end) = known.dims[program.output][1], columns or (0, program.instructions[program.output].sizes[1])
         yield 0, part(known.values[program.output], dim, first, end - first)
         return
-    operations = open_operations(program, [program.output], known.values)
-    plan = schedule(operations, [program.output], height=program.input.sizes[0], band=band, known=known.values)
-    cells = {program.output: columns or (0, program.operations[program.output].sizes[1])}
-    run = Run(operations, plan, cells, known.values, known.dims, program.like)
+    instructions = open_instructions(program, [program.output], known.values)
+    plan = schedule(instructions, [program.output], height=program.input.sizes[0], band=band, known=known.values)
+    cells = {program.output: columns or (0, program.instructions[program.output].sizes[1])}
+    run = Run(instructions, plan, cells, known.values, known.dims, program.like)
     for _, (first, _), block in run.steps(image):
         yield first, block.clone() if program.output in run.keeps else block
 
 
-def open_operations(program: Program, sinks: "list[str] | set[str]", known: "dict[str, Tensor] | set[str]") -> list[Operation]:
-    """The operations that ``sinks`` depend on and that are not known yet."""
-    return needed({name: operation for name, operation in program.operations.items() if name not in known}, sinks)
+def open_instructions(program: Program, sinks: "list[str] | set[str]", known: "dict[str, Tensor] | set[str]") -> list[Instruction]:
+    """The instructions that ``sinks`` depend on and that are not known yet."""
+    return needed({name: instruction for name, instruction in program.instructions.items() if name not in known}, sinks)
 
 
 def share(cells: int, index: int, count: int) -> Interval:
@@ -172,12 +172,12 @@ def share(cells: int, index: int, count: int) -> Interval:
 
 def settle(program: Program, known: Known) -> None:
     """Compute what reads known values only."""
-    for name in (name for name in program.operations if name in program.small and name not in known.values):
-        operation = program.operations[name]
-        if any(read.source not in known.values for read in operation.reads):
+    for name in (name for name in program.instructions if name in program.small and name not in known.values):
+        instruction = program.instructions[name]
+        if any(read.source not in known.values for read in instruction.reads):
             continue
         blocks, cuts = [], []
-        for read in operation.reads:
+        for read in instruction.reads:
             x = known.values[read.source]
             if read.maps is not None:
                 cut = Cut.of(read.maps[0], 0, read.maps[0].n_out), Cut.of(read.maps[1], 0, read.maps[1].n_out)
@@ -185,4 +185,4 @@ def settle(program: Program, known: Known) -> None:
                     x = part(x, dim, along.low, along.high - along.low)
                 cuts.append(cut)
             blocks.append(x)
-        known.values[name], known.dims[name] = operation.rule.run(blocks, cuts), operation.dims
+        known.values[name], known.dims[name] = instruction.rule.run(blocks, cuts), instruction.dims

@@ -69,7 +69,7 @@ def stream(
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
     cell = prepared.cell or model.cell(height, width)
-    axis = Axis.over(prepared.program.operations[prepared.program.output].sizes[1], cell.across, corners=cell.corners)
+    axis = Axis.over(prepared.program.instructions[prepared.program.output].sizes[1], cell.across, corners=cell.corners)
     rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, memory, views)
 
     order = layout_of(model)

@@ -7,7 +7,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.names import said, spelled
-from fcn.models.layers import Placement, regrid
+from fcn.models.layers import CellCenters, regrid
 from fcn.models.upsample import Upsampler
 
 FACTOR, SIZE = "factor", "size"
@@ -46,13 +46,13 @@ def level_at(features: Features, stride: int, model: str) -> int:
     return features.strides.index(stride)
 
 
-def placement_of(features: Features, level: int) -> Placement:
+def centers_of(features: Features, level: int) -> CellCenters:
     """Where the cells of a feature lie. One without a place (attention mixes it), or with different ones along the axes, is taken to lie as
     evenly over the image as the scores do."""
     stride, offset = features.strides[level], features.offsets[level]
     if offset is None or offset[0] != offset[1]:
-        return Placement.of_image(stride)
-    return Placement(stride, float(offset[0]))
+        return CellCenters.of_image(stride)
+    return CellCenters(stride, float(offset[0]))
 
 
 class Decoder(nn.Module):
@@ -73,9 +73,7 @@ def grow(
     between them. With ``align`` it is also moved by what their offsets say."""
     factor = features.strides[level] // features.strides[skip]
     up = widen(in_channels, out_channels, upsample, factor)
-    return (
-        nn.Sequential(up, regrid(placement_of(features, level).finer(factor), placement_of(features, skip))) if align else nn.Sequential(up)
-    )
+    return nn.Sequential(up, regrid(centers_of(features, level).finer(factor), centers_of(features, skip))) if align else nn.Sequential(up)
 
 
 def widen(in_channels: int, out_channels: int, upsample: Upsampler, factor: int) -> nn.Module:
@@ -111,5 +109,5 @@ def last_step(
         raise UserError("resize=size interpolates the scores to the image's size; it takes upsample=bilinear, stride=null and align=false")
     target = stride or (own if fixed else 1)
     up = widen(num_classes, num_classes, upsample, own // target)
-    move = regrid(placement_of(features, level).finer(own // target), Placement.of_image(target)) if align else nn.Identity()
+    move = regrid(centers_of(features, level).finer(own // target), CellCenters.of_image(target)) if align else nn.Identity()
     return nn.Sequential(up, move), target

@@ -65,9 +65,9 @@ def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first:
     if reading.stride_now() != output_stride:
         raise NotDilatable(f"output_stride={output_stride} is not possible: the strides of the layers make {reading.stride_now()} of it")
     for node in reading.outputs():
-        state = reading.states[node]
-        if isinstance(state, Lost) and state.dilated:
-            raise NotDilatable(f"cells are mixed in {state.by}, whose result the network returns; that cannot be dilated")
+        placement = reading.placements[node]
+        if isinstance(placement, Lost) and placement.dilated:
+            raise NotDilatable(f"cells are mixed in {placement.by}, whose result the network returns; that cannot be dilated")
     network.graph.lint()
     network.delete_all_unused_submodules()
     network.recompile()

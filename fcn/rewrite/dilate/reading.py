@@ -19,7 +19,7 @@ from fcn.rewrite.dilate.resizing import counts_cells, is_resize, only_resized, o
 from fcn.rewrite.dilate.windows import LayerWindow, per_axis, read_window
 from fcn.rewrite.dilate.writing import add_layer, put_call, put_layer, write_window
 from fcn.rewrite.editable import arguments
-from fcn.rewrite.names import operation
+from fcn.rewrite.names import layer_of, operation
 
 PADS = {
     "ZeroPad": "constant",
@@ -32,17 +32,17 @@ PADS = {
 
 @dataclass(frozen=True)
 class Lost:
-    """The state of a tensor that has no cells in place: folded into tokens, or made of sizes only. ``by``: the layer."""
+    """The placement of a tensor that has no cells in place: folded into tokens, or made of sizes only. ``by``: the layer."""
 
     by: str
     dilated: bool
 
 
 class Uniform:
-    """The state of a map that has one value in all places: a vector that was spread out."""
+    """The placement of a map that has one value in all places: a vector that was spread out."""
 
 
-State = tuple[DilatedAxis, ...] | Lost | Uniform | None  # None: no spatial axes
+Placement = tuple[DilatedAxis, ...] | Lost | Uniform | None  # None: no spatial axes
 
 
 class Reading:
@@ -61,19 +61,19 @@ class Reading:
         self.output_stride = output_stride
         self.dilate_first = dilate_first
         self.spreads = measure(network, in_channels) if spreads is None else spreads
-        self.states: dict[fx.Node, State] = {}
+        self.placements: dict[fx.Node, Placement] = {}
         self.sampled: dict[fx.Node, fx.Node] = {}  # dilated maps, and the nodes that give the original's cells of them
         self.aside = only_resized(network, self.spreads)
         for node in list(network.graph.nodes):
             self.output_stride = None if node in self.aside else output_stride
             if node.op == "placeholder":
-                self.states[node] = (IMAGE,) * (len(self.spreads[node][0].shape) - 2)
+                self.placements[node] = (IMAGE,) * (len(self.spreads[node][0].shape) - 2)
             elif node.op != "output":
                 self.visit(node)
 
     def axes(self, node: fx.Node) -> tuple[DilatedAxis, ...] | None:
-        state = self.states.get(node)
-        return state if isinstance(state, tuple) else None
+        placement = self.placements.get(node)
+        return placement if isinstance(placement, tuple) else None
 
     def outputs(self) -> list[fx.Node]:
         (output,) = self.network.graph.find_nodes(op="output")
@@ -88,8 +88,8 @@ class Reading:
 
     def judged(self) -> list[DilatedAxis]:
         returned = [axis for node in self.outputs() for axis in self.axes(node) or ()]
-        anywhere = [state for node, state in self.states.items() if node not in self.aside and isinstance(state, tuple)]
-        return returned or [axis for state in anywhere for axis in state]
+        anywhere = [placement for node, placement in self.placements.items() if node not in self.aside and isinstance(placement, tuple)]
+        return returned or [axis for placement in anywhere for axis in placement]
 
     # --- one node ---
 
@@ -99,24 +99,24 @@ class Reading:
             for source in node.all_input_nodes:
                 if self.axes(source) is not None:
                     node.replace_input_with(source, original_cells(self, source, node))
-        sources = [source for source in node.all_input_nodes if self.states.get(source) is not None]
-        state: State
+        sources = [source for source in node.all_input_nodes if self.placements.get(source) is not None]
+        placement: Placement
         if not spreads:
-            state = None  # sizes and other numbers
-        elif all(isinstance(self.states[source], Uniform) for source in sources):
-            state = self.unplaced(node, spreads, sources)
+            placement = None  # sizes and other numbers
+        elif all(isinstance(self.placements[source], Uniform) for source in sources):
+            placement = self.unplaced(node, spreads, sources)
         else:
             try:
-                node, state = self.step(node, spreads, sources)
+                node, placement = self.step(node, spreads, sources)
             except NotDilatable as error:
-                name, does = layer_name(node), operation(node)
-                raise NotDilatable(f"{name} cannot be dilated: {error}", layer=name, operation=does, reason=str(error)) from error
-        self.states[node] = state
+                said = f"{layer_name(node)} cannot be dilated: {error}"
+                raise NotDilatable(said, layer=layer_of(node), operation=operation(node), reason=str(error)) from error
+        self.placements[node] = placement
         if spreads:
             self.spreads[node] = spreads
 
-    def unplaced(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> State:
-        """The state of what is made of no map with cells in place."""
+    def unplaced(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> Placement:
+        """The placement of what is made of no map with cells in place."""
         if not any(spread.dims is not None or spread.folded for spread in spreads):
             return None
         read = self.spreads.get(read_by(node), []) if node.all_input_nodes else []
@@ -125,8 +125,8 @@ class Reading:
         uniform = is_cellwise(self.network, node) if sources else spreads_out
         return Uniform() if uniform else Lost(layer_name(node), False)
 
-    def step(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, State]:
-        """The state of ``node``, rewritten if need be (the node that stands for it then comes back)."""
+    def step(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, Placement]:
+        """The placement of ``node``, rewritten if need be (the node that stands for it then comes back)."""
         x, source = self.axes(sources[0]), self.spreads[sources[0]]
         name = operation(node)
         if x is not None and source[0].is_map:
@@ -149,8 +149,8 @@ class Reading:
 
     def is_dilated(self, nodes: Sequence[fx.Node]) -> bool:
         for node in nodes:
-            state = self.states.get(node)
-            if (isinstance(state, Lost) and state.dilated) or any(axis.dilation > 1 for axis in self.axes(node) or ()):
+            placement = self.placements.get(node)
+            if (isinstance(placement, Lost) and placement.dilated) or any(axis.dilation > 1 for axis in self.axes(node) or ()):
                 return True
         return False
 
@@ -170,7 +170,7 @@ class Reading:
             kernel = self.spreads[weight][0].shape[2:]
         return read_window(self.network, node, kernel)
 
-    def slide(self, node: fx.Node, old: LayerWindow, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
+    def slide(self, node: fx.Node, old: LayerWindow, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, Placement]:
         strides, dilations, befores, afters, beyonds, axes = [], [], [], [], [], []
         for i, axis in enumerate(x):
             kept = self.kept_stride(axis, old.stride[i])
@@ -213,7 +213,7 @@ class Reading:
         given = arguments(node, ("input", "pad", "mode", "value"))
         return list(given["pad"]), given.get("mode", "constant"), given.get("value") or 0.0
 
-    def pad(self, node: fx.Node, x: tuple[DilatedAxis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, State]:
+    def pad(self, node: fx.Node, x: tuple[DilatedAxis, ...], flat: list[Any], mode: str, value: float) -> tuple[fx.Node, Placement]:
         dilated = any(axis.dilation > 1 for axis in x)
         if not all(isinstance(cells, int) for cells in flat):
             if dilated:
@@ -240,7 +240,7 @@ class Reading:
             node = put_call(self.network, node, F.pad, (source, cells), {"mode": mode, **extra})
         return node, axes
 
-    def pad_same(self, node: fx.Node, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, State]:
+    def pad_same(self, node: fx.Node, x: tuple[DilatedAxis, ...]) -> tuple[fx.Node, Placement]:
         """Padding that a convolution after it makes to "same" size, as timm writes it: ``pad_same(x, kernel, stride, dilation, value)``."""
         given = arguments(node, ("x", "kernel_size", "stride", "dilation", "value"))
         kernel, stride, dilation = (per_axis(given.get(key, 1), len(x)) for key in ("kernel_size", "stride", "dilation"))
@@ -256,7 +256,7 @@ class Reading:
         layer = SamePad(kernel, stride, dilation, spread=spread, new_stride=kept, value=given.get("value", 0.0))
         return put_layer(self.network, node, layer), axes
 
-    def slice(self, node: fx.Node, x: tuple[DilatedAxis, ...], spread: Spread) -> State:
+    def slice(self, node: fx.Node, x: tuple[DilatedAxis, ...], spread: Spread) -> Placement:
         """Slices along spatial axes (``x[..., ::2, ::2]``, ``x[:, :, 1:]``); None where there are none."""
         index = node.args[1]
         items: list[Any] = list(index) if isinstance(index, tuple) else [index]
@@ -282,7 +282,7 @@ class Reading:
 
     # --- everything else ---
 
-    def other(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, State]:
+    def other(self, node: fx.Node, spreads: list[Spread], sources: list[fx.Node]) -> tuple[fx.Node, Placement]:
         """Operations that leave cells in place, statistics over the map, and on maps that are not dilated anything at all."""
         dilated = self.is_dilated(sources)
         maps = [source for source in sources if self.axes(source) is not None]
@@ -293,9 +293,11 @@ class Reading:
             return (self.statistic(node, maps) if dilated else node), None
         if not dilated:
             return node, self.undilated(mapped[0], maps)
-        for state in map(self.states.get, sources):
-            if isinstance(state, Lost):
-                raise NotDilatable(f"cells are mixed in {state.by}" if state.dilated else f"{state.by} makes a value for each place")
+        for placement in map(self.placements.get, sources):
+            if isinstance(placement, Lost):
+                raise NotDilatable(
+                    f"cells are mixed in {placement.by}" if placement.dilated else f"{placement.by} makes a value for each place"
+                )
         if not is_cellwise(self.network, node):
             raise NotDilatable("it is not known to leave every cell in its place")
         self.refuse_counts(node)
@@ -314,7 +316,7 @@ class Reading:
         if not takes_sizes(node) and any(counts_cells(self, number) for number in numbers):
             raise NotDilatable("it computes with the size of a map whose stride has become dilation; give a larger output_stride")
 
-    def undilated(self, spread: Spread, maps: list[fx.Node]) -> State:
+    def undilated(self, spread: Spread, maps: list[fx.Node]) -> Placement:
         """The grid of a map that is not dilated: that of its inputs if it has their size, else what the sizes tell."""
         alike = [self.axes(source) or () for source in maps if self.spreads[source][0].cells == spread.cells]
         if alike:
@@ -342,16 +344,16 @@ class Reading:
             return scaled
         return node
 
-    def join(self, node: fx.Node, maps: list[fx.Node]) -> State:
+    def join(self, node: fx.Node, maps: list[fx.Node]) -> Placement:
         """The common grid of the maps that an operation joins; where they would differ in size they are cut to the smallest."""
-        states = [self.axes(source) or () for source in maps]
-        for axes in states[1:]:
-            if [axis.original.stride for axis in axes] != [axis.original.stride for axis in states[0]]:
+        placements = [self.axes(source) or () for source in maps]
+        for axes in placements[1:]:
+            if [axis.original.stride for axis in axes] != [axis.original.stride for axis in placements[0]]:
                 raise NotDilatable("it joins maps of different strides")
-            if [axis.dilation for axis in axes] != [axis.dilation for axis in states[0]]:
+            if [axis.dilation for axis in axes] != [axis.dilation for axis in placements[0]]:
                 raise NotDilatable("it joins maps of different dilations")
-        joined = common(states)
-        if any(axis.now.excess != kept.now.excess for axes in states for axis, kept in zip(axes, joined, strict=True)):
+        joined = common(placements)
+        if any(axis.now.excess != kept.now.excess for axes in placements for axis, kept in zip(axes, joined, strict=True)):
             name = add_layer(self.network, node, CropToCommon([self.spreads[source][0].dims or () for source in maps]))
             with self.network.graph.inserting_before(node):
                 crop = self.network.graph.call_module(name, tuple(maps))
@@ -361,10 +363,10 @@ class Reading:
         return joined
 
 
-def common(states: Sequence[tuple[DilatedAxis, ...]]) -> tuple[DilatedAxis, ...]:
+def common(placements: Sequence[tuple[DilatedAxis, ...]]) -> tuple[DilatedAxis, ...]:
     """The grid of the smallest of several maps that lie on each other; its center is unknown where they disagree."""
     joined = []
-    for parts in zip(*states, strict=True):
+    for parts in zip(*placements, strict=True):
         grids = [min(grids, key=lambda grid: grid.excess) for grids in zip(*((part.original, part.now) for part in parts), strict=True)]
         if len(set(parts)) > 1:
             grids = [replace(grid, center=None) for grid in grids]

@@ -75,7 +75,7 @@ def original_cells(reading: "Reading", source: fx.Node, before: fx.Node) -> fx.N
             sampled = graph.call_module(name, (sampled, next(iter(graph.nodes))))
     reading.sampled[source] = sampled
     reading.spreads[sampled] = [spread]
-    reading.states[sampled] = tuple(DilatedAxis(axis.original, axis.original) for axis in axes)
+    reading.placements[sampled] = tuple(DilatedAxis(axis.original, axis.original) for axis in axes)
     return sampled
 
 

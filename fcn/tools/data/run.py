@@ -23,6 +23,7 @@ def run(config: DataCommandConfig) -> int:
     """Print the report and leave it as ``data.json``, ``data.html`` and ``data.png`` in a folder."""
     from fcn.core.files import written
     from fcn.data.pictures import label_sheet
+    from fcn.data.split import spread
     from fcn.data.survey import survey
     from fcn.tools.ceiling.measure import ceilings
     from fcn.tools.data.report import page, report, text
@@ -55,12 +56,6 @@ def run(config: DataCommandConfig) -> int:
     print(text(found))
     print(f"\n{config.data.name} {', '.join(names)}, {time.monotonic() - begin:.0f} s; {folder / 'data.html'}")
     return 0
-
-
-def spread(indices: Sequence[int], count: int) -> list[int]:
-    """``count`` of the indices, evenly spread; all where there are fewer."""
-    count = min(count, len(indices))
-    return [indices[place * len(indices) // count] for place in range(count)]
 
 
 class _Some:

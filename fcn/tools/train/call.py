@@ -225,6 +225,5 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their last words, those of parts with the part before them."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        inner = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
-        found |= inner
+        found |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
     return found

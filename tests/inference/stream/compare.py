@@ -13,7 +13,7 @@ from fcn.inference.stream.scores import share
 def streamed(network, image, *, band, strips=1):
     """The scores of an image (1, C, H, W), from bands of ``band`` rows and ``strips`` strips of columns put together."""
     prepared = prepare(network, *image.shape[-2:])
-    output = prepared.program.operations[prepared.program.output]
+    output = prepared.program.instructions[prepared.program.output]
     count = min(strips, output.sizes[1])
     asked = []
 
@@ -49,58 +49,58 @@ ORDERS = (torch.contiguous_format, torch.channels_last)
 
 
 def written(network, image, *, band, strips=1):
-    """The names of the operations of a stream that write into memory which they are given.
+    """The names of the instructions of a stream that write into memory which they are given.
 
     Raises AssertionError where one does not write there what it computes otherwise, or writes beside it: into parts of memory in both
     layouts, from blocks in both layouts, in all types that it can be computed in.
     """
     names = set()
 
-    def checked(operation):
+    def checked(instruction):
         def run(blocks, cuts):
             for dtype, source, goal in product(TYPES, ORDERS, ORDERS):
                 given = [ordered(block.to(dtype), source) for block in blocks]
                 try:
-                    expected = operation.rule.run(given, cuts)
+                    expected = instruction.rule.run(given, cuts)
                 except NotImplementedError:
                     continue  # not in this type
                 for dim in range(expected.dim()):
-                    writes_right(operation, given, cuts, expected, dim, goal)
-            names.add(operation.op)
-            return operation.rule.run(blocks, cuts)
+                    writes_right(instruction, given, cuts, expected, dim, goal)
+            names.add(instruction.op)
+            return instruction.rule.run(blocks, cuts)
 
-        return replace(operation, rule=replace(operation.rule, run=run)) if operation.rule.into is not None else operation
+        return replace(instruction, rule=replace(instruction.rule, run=run)) if instruction.rule.into is not None else instruction
 
     prepared = prepare(network, *image.shape[-2:])
-    operations = {name: checked(operation) for name, operation in prepared.program.operations.items()}
-    watched = Prepared(replace(prepared.program, operations=operations))
+    instructions = {name: checked(instruction) for name, instruction in prepared.program.instructions.items()}
+    watched = Prepared(replace(prepared.program, instructions=instructions))
     with torch.inference_mode():
         known = gather(watched, lambda first, end: image[:, :, first:end], band=band, strips=strips)
-        columns = share(operations[watched.program.output].sizes[1], 0, strips)
+        columns = share(instructions[watched.program.output].sizes[1], 0, strips)
         for _ in score_bands(watched, lambda first, end: image[:, :, first:end], known, band=band, columns=columns):
             pass
     return names
 
 
-def writes_right(operation, blocks, cuts, expected, dim, order):
+def writes_right(instruction, blocks, cuts, expected, dim, order):
     """Whether ``rule.into`` gives what is expected, into memory of its own and, where that fits, into the first block's."""
     shape = list(expected.shape)
     shape[dim] += 5
     memory = ordered(torch.full(shape, float("nan"), dtype=expected.dtype), order)
     part = memory.narrow(dim, 2, expected.shape[dim])
-    operation.rule.into(blocks, cuts, part)
-    close(part, expected, operation)
+    instruction.rule.into(blocks, cuts, part)
+    close(part, expected, instruction)
     part.fill_(float("nan"))
-    assert memory.isnan().all(), f"{operation.op} writes beside its memory"
+    assert memory.isnan().all(), f"{instruction.op} writes beside its memory"
     if blocks[0].shape == expected.shape and all(block.dtype == expected.dtype for block in blocks):
         part.copy_(blocks[0])
-        operation.rule.into([part, *blocks[1:]], cuts, part)
-        close(part, expected, operation)
+        instruction.rule.into([part, *blocks[1:]], cuts, part)
+        close(part, expected, instruction)
 
 
-def close(found, expected, operation):
+def close(found, expected, instruction):
     near = (found - expected).abs() <= TYPES[expected.dtype] * (expected.abs() + 1)
-    assert (near | (found == expected) | (found.isnan() & expected.isnan())).all(), f"{operation.op} in {expected.dtype}"
+    assert (near | (found == expected) | (found.isnan() & expected.isnan())).all(), f"{instruction.op} in {expected.dtype}"
 
 
 def ordered(x, order):

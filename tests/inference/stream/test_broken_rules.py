@@ -194,8 +194,8 @@ def test_a_schedule_that_lets_go_of_a_row_too_early_is_noticed(network, monkeypa
 def test_maps_of_the_network_are_all_of_the_kinds_that_are_broken(network):
     kinds = {
         type(axis)
-        for operation in prepare(network, 53, 47).program.operations.values()
-        for read in operation.reads
+        for instruction in prepare(network, 53, 47).program.instructions.values()
+        for read in instruction.reads
         for axis in read.maps or ()
     }
     assert kinds >= {Window, Transposed, Resize}

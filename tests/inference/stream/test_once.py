@@ -44,14 +44,14 @@ def test_every_row_of_every_layer_is_computed_exactly_once(model, band):
     computed: dict[str, list[int]] = {}
     compute, runs = Run._compute, []
 
-    def counting(self, operation, step, first, end, image):
-        compute(self, operation, step, first, end, image)
+    def counting(self, instruction, step, first, end, image):
+        compute(self, instruction, step, first, end, image)
         runs.append(self)
-        start, block = self.blocks[operation.name]
-        dim = operation.dims[0]
+        start, block = self.blocks[instruction.name]
+        dim = instruction.dims[0]
         assert dim is None or start + block.shape[dim] == end, "a block is as long as it says"
-        assert (first, end) == self.plan.rows(operation.name, step)
-        computed.setdefault(operation.name, []).extend(range(first, end))
+        assert (first, end) == self.plan.rows(instruction.name, step)
+        computed.setdefault(instruction.name, []).extend(range(first, end))
 
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setattr(Run, "_compute", counting)
@@ -60,9 +60,9 @@ def test_every_row_of_every_layer_is_computed_exactly_once(model, band):
     assert all(each is run for each in runs), "there is one last pass"
     read = dict.fromkeys(run.shapes, 0)  # rows of each layer that somebody reads
     read[prepared.program.output] = scores
-    for operation in reversed(run.operations):
-        for source in operation.reads:
+    for instruction in reversed(run.instructions):
+        for source in instruction.reads:
             if source.source in read and source.maps is not None:
-                read[source.source] = max(read[source.source], source.maps[0].reads(0, read[operation.name])[1])
-    assert scores == prepared.program.operations[prepared.program.output].sizes[0]
+                read[source.source] = max(read[source.source], source.maps[0].reads(0, read[instruction.name])[1])
+    assert scores == prepared.program.instructions[prepared.program.output].sizes[0]
     assert computed == {name: list(range(count)) for name, count in read.items()}

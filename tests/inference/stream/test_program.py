@@ -135,8 +135,8 @@ def test_a_pooled_output_is_one_band(size):
 
 def test_batch_norm_is_folded_into_the_convolution_before_it():
     network = lively(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
-    operations = prepare(network, 9, 9).program.operations.values()
-    assert [operation.op for operation in operations] == ["input", "conv2d", "relu", "batch_norm"]
+    instructions = prepare(network, 9, 9).program.instructions.values()
+    assert [instruction.op for instruction in instructions] == ["input", "conv2d", "relu", "batch_norm"]
 
 
 @pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs an Apple GPU, which has no float64")
@@ -161,13 +161,13 @@ def test_a_convolution_read_twice_is_not_folded():
 def test_every_row_of_every_layer_is_computed_once():
     model = create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3).eval()
     program = prepare(model, 203, 64).program
-    operations = list(program.operations.values())
+    instructions = list(program.instructions.values())
     for band in (1, 16, 300):
-        plan = schedule(operations, [program.output], height=203, band=band)
-        for operation in operations:
-            done = plan.done[operation.name]
+        plan = schedule(instructions, [program.output], height=203, band=band)
+        for instruction in instructions:
+            done = plan.done[instruction.name]
             assert (done[1:] >= done[:-1]).all()
-            assert operation.sizes[0] - 2 <= done[-1] <= operation.sizes[0]  # a stride may leave the last rows out
+            assert instruction.sizes[0] - 2 <= done[-1] <= instruction.sizes[0]  # a stride may leave the last rows out
 
 
 def test_statistics_take_passes_and_cost_what_leads_up_to_them():

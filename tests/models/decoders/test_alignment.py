@@ -9,7 +9,7 @@ from torch import nn
 
 from fcn.core.registry import build, list_parts
 from fcn.models.backbones import Backbone
-from fcn.models.layers import Placement, Shift, regrid
+from fcn.models.layers import CellCenters, Shift, regrid
 from fcn.models.segmenter import Segmenter
 from fcn.models.upsample import Carafe, create_upsampler
 
@@ -167,5 +167,5 @@ def test_the_places_of_features_are_known():
 
 
 def test_maps_on_the_same_grid_are_left_alone():
-    assert isinstance(regrid(Placement(16, 7.5).finer(2), Placement.of_image(8)), nn.Identity)
-    assert regrid(Placement(16, 0.0).finer(2), Placement(8, 0.0)).cells == 0.5
+    assert isinstance(regrid(CellCenters(16, 7.5).finer(2), CellCenters.of_image(8)), nn.Identity)
+    assert regrid(CellCenters(16, 0.0).finer(2), CellCenters(8, 0.0)).cells == 0.5
