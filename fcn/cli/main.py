@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -29,8 +30,14 @@ LONGEST = 3000  # characters of a message: a few long paths, and no line of a fi
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong. Who reads only the first lines (``| head``) ends it quietly."""
+    try:
+        status = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # raised by whatever was printed next; nothing more can be printed, at the interpreter's end neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -40,6 +47,8 @@ def run(arguments: list[str]) -> int:
             return dispatch(arguments)
         except WrongCallError as error:
             return complain(str(error))
+        except BrokenPipeError:
+            raise
         except Exception as error:
             return complain(explain(error), 1)
 
@@ -110,6 +119,8 @@ def execute(command: str, settings: Any, **more: Any) -> int:
         return int(import_module(f"fcn.tools.{command}.run").run(settings, **more) or 0)
     except KeyboardInterrupt:
         return complain("interrupted; nothing is left half-written", 130)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         return complain(explain(error), 1)
 

@@ -1,6 +1,7 @@
 """The command line: what is right runs, what is wrong is answered in one line by the words that would be right."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -231,6 +232,13 @@ def test_help_is_quick_and_needs_no_torch():
         assert done.returncode == 0, done.stderr
         assert "fcn train -m upsample=transposed,bilinear" in done.stdout
     assert min(times) < 1
+
+
+def test_a_reader_that_closes_the_pipe_ends_it_quietly():
+    with subprocess.Popen([sys.executable, "-m", "fcn", "train", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as call:
+        call.stdout.close()
+        assert call.stderr.read() == b""
+    assert call.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("command", COMMANDS)
