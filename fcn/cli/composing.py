@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fcn.cli.experiments import with_experiment
 from fcn.cli.saved import resume
 from fcn.cli.tree import composed, describe, is_setting, keys, store_schemas, to_object, use_plugins
 from fcn.cli.words import WrongCallError, bracketed, check_brackets, elements, leaves, parse, text_of, values, word_of_path
@@ -21,6 +22,7 @@ from fcn.core.registry import KINDS, find, list_parts
 @saying_settings()
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``fcn.tools.COMMANDS[command]``. Raises WrongCallError."""
+    words = with_experiment(command, words)
     unchosen = [f"{part}=null" for part, word in default_parts(command).items() if word == "null"]
     given, overrides = read(command, [word for word in words if word not in unchosen])
     for override in overrides:

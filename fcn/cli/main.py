@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from fcn import tools as schema
 from fcn.cli.composing import build, compose, read
+from fcn.cli.experiments import with_experiment
 from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
 from fcn.cli.tree import use_plugins
@@ -157,7 +158,7 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
-    given, overrides = read(command, words, several=True)
+    given, overrides = read(command, with_experiment(command, words), several=True)
     by_key = {override.key_or_group: override for override in overrides}
     if "resume" in by_key:
         raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")
