@@ -184,7 +184,8 @@ def create_model(
     output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
     weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file. With "torchvision", the settings that they
         were trained with are the defaults.
-    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
+    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded, or from an installed package) or the file of the
+        classifier's state dict.
     options: settings of the parts, which docs/api.md lists. If several parts have a setting, write the part before it:
         ``upsample_channels=64``.
 

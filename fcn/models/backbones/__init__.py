@@ -42,7 +42,7 @@ def create_backbone(
 
     ``torchvision/NAME`` and ``timm/NAME`` are of that library.
 
-    weights: weights of the backbone: null (random), imagenet (downloaded, verified), or the file of the classifier's state dict.
+    weights: weights of the backbone: null (random), imagenet (downloaded, or from a package), or the file of the classifier's state dict.
     output_stride: stride of the deepest feature (pixels per cell), by dilation; null: the network's own.
     dilate_first: also dilate the convolution that loses its stride; null: no, or as the model's weights need it.
 
