@@ -7,9 +7,10 @@ data: ``cifar10`` (Krizhevsky 2009) as torchvision reads it, fetched with ``down
 ``test/CLASS/*.jpg`` below ``root``, which may also be an archive of them (.tar, .tar.gz, .zip). Pictures of another size are resized.
 
 A short plain loop: all pictures in memory, SGD with Nesterov momentum, one rise and fall of the rate (Smith and Topin 2017,
-arXiv:1708.07120), label smoothing, random shifts of up to an eighth, mirrored pictures, one square erased (DeVries and Taylor 2017,
-arXiv:1708.04552), and a moving average of the weights. The test pictures are scored once, after the last step. Leaves ``compact.pt``,
-the state dict, which ``backbone.weights=`` and ``fcn.models.compact.compact(weights=...)`` take, and ``result.json``, with the class names.
+arXiv:1708.07120), label smoothing, random shifts of up to an eighth, mirrored pictures, and one square erased (DeVries and Taylor 2017,
+arXiv:1708.04552). The test pictures are scored once, after the last step. Leaves ``compact.pt``,
+the state dict, which ``backbone.weights=`` and ``fcn.models.compact.compact(weights=...)`` take; ``mosaic.png``, test pictures side by
+side; and ``result.json``: the accuracy, the class names, and the class of each picture of the mosaic.
 """
 
 import io
@@ -27,12 +28,12 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fcn.models.compact import Compact
-from fcn.training.devices import computes_bf16, create_accelerator
+from fcn.training.devices import create_accelerator, place
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as the backbone ``compact`` normalises
+MOSAIC = (8, 12)  # rows and columns of pictures
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 DEFAULTS = {"data": "cifar10", "root": "data/cifar10", "output": "outputs/classifier", "epochs": "30", "batch": "128", "lr": "0.2"}
 DEFAULTS |= {"size": "32", "seed": "0", "device": "auto", "download": "false"}
@@ -123,6 +124,13 @@ def accuracy(model: torch.nn.Module, images: Tensor, labels: Tensor, device: tor
     return (torch.cat(found) == labels).float().mean().item()
 
 
+def mosaic(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Test pictures side by side, uint8 (3, rows * size, columns * size), and the class of each, (rows, columns); always the same ones."""
+    rows, columns = MOSAIC if len(images) >= MOSAIC[0] * MOSAIC[1] else (1, len(images))
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: rows * columns].view(rows, columns)
+    return torch.cat([torch.cat(list(images[row]), 2) for row in chosen], 1), labels[chosen]
+
+
 def main(words: list[str]) -> None:
     settings = dict(DEFAULTS)
     for word in words:
@@ -138,11 +146,10 @@ def main(words: list[str]) -> None:
     (images, labels, classes), (test_images, test_labels, _) = found["train"], found["test"]
     batch = min(batch, len(images))
 
-    device = create_accelerator(settings["device"], "fp32").device
-    low = computes_bf16(device.type)
+    accelerator = create_accelerator(settings["device"], "auto")
+    device = accelerator.device
     torch.manual_seed(seed)
-    model = Compact(len(classes)).to(device).to(memory_format=torch.channels_last)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    model = place(Compact(len(classes)), accelerator)
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, float(settings["lr"]), total_steps=steps, pct_start=0.2)
@@ -157,14 +164,13 @@ def main(words: list[str]) -> None:
         model.train()
         total = torch.zeros((), device=device)
         for chosen in torch.randperm(len(images), generator=generator)[: len(images) // batch * batch].split(batch):
-            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            with accelerator.autocast():
                 scores = model(normalized(augmented(images[chosen], generator), device))
                 loss = F.cross_entropy(scores, labels[chosen].to(device), label_smoothing=0.1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            average.update_parameters(model)
             total += loss.detach()
         passed = time.monotonic() - begin
         mean = total.item() / (len(images) // batch)
@@ -172,17 +178,14 @@ def main(words: list[str]) -> None:
             f"epoch {epoch + 1}/{epochs}  loss {mean:.3f}  {passed:.0f} s, {(epoch + 1) * len(images) / passed:.0f} pictures/s", flush=True
         )
 
-    score = accuracy(average.module, test_images, test_labels, device)
+    score = accuracy(model, test_images, test_labels, device)
     folder = Path(settings["output"])
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({name: value.cpu() for name, value in average.module.state_dict().items()}, folder / "compact.pt")
-    result = {
-        "accuracy": score,
-        "classes": classes,
-        "parameters": count,
-        "seconds": round(time.monotonic() - begin, 1),
-        "settings": settings,
-    }
+    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, folder / "compact.pt")
+    picture, truth = mosaic(test_images, test_labels)
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / "mosaic.png")
+    result = {"accuracy": score, "parameters": count, "seconds": round(time.monotonic() - begin, 1), "settings": settings}
+    result |= {"classes": classes, "size": size, "mosaic": truth.tolist()}
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     print(f"test accuracy {score:.4f} after {time.monotonic() - begin:.0f} s; written to {folder}")
 
