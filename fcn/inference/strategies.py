@@ -63,10 +63,15 @@ def whole(model: Segmenter, image: Image) -> Scores:
     return one_pass(model, image)
 
 
-@torch.inference_mode()
 def one_pass(model: Segmenter, image: Image) -> Scores:
-    scores, cell = model.coarse(model.normalize(image[:, :][None]))
-    return Scores(cell, iter([scores[0]]), model.probabilities)
+    return passes_of(model, image[:, :][None])[0]
+
+
+@torch.inference_mode()
+def passes_of(model: Segmenter, images: Tensor) -> list[Scores]:
+    """The scores of images of one size, uint8 (N, 3, H, W), by one pass over all of them."""
+    scores, cell = model.coarse(model.normalize(images))
+    return [Scores(cell, iter([each]), model.probabilities) for each in scores]
 
 
 @register("inference", "auto")

@@ -17,7 +17,7 @@ def picture(path, seed=0, size=(12, 9)):
 
 
 def results(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*g"))}  # png and jpg
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ class TestPredict:
         out = tmp_path / "out"
         assert run(["predict", *self.words(tiny_run, photos), f"output={out}"]) == 0
         names = {"a/x", "b/x_png", "b/x_jpg", "b/c/y", "z"}
-        assert set(results(out)) == {f"{name}{kind}.png" for name in names for kind in ("", "_overlay", "_confidence")}
+        assert set(results(out)) == {f"{name}{ending}" for name in names for ending in (".png", "_overlay.jpg", "_confidence.png")}
         files = json.loads((out / "predict.json").read_text())["files"]
         assert {entry["image"]: entry["labels"] for entry in files} == {
             str(photos / image): labels
             for image, labels in (("a/x.png", "a/x.png"), ("b/x.png", "b/x_png.png"), ("b/x.jpg", "b/x_jpg.png"))
         } | {str(photos / name): name for name in ("b/c/y.png", "z.png")}
-        assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.png"]
+        assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.jpg"]
 
     def test_a_run_that_was_cut_goes_on_and_ends_as_one_that_was_not(self, tiny_run, photos, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
@@ -79,9 +79,9 @@ class TestPredict:
         assert run(["predict", *self.words(tiny_run, photos), "output=whole"]) == 0
         assert run(["predict", *relative, "output=cut"]) == 0
         whole, cut = tmp_path / "whole", tmp_path / "cut"
-        for name in ("b/c/y_overlay.png", "z.png", "z_overlay.png"):  # as killed after the labels of one, and before another
+        for name in ("b/c/y_overlay.jpg", "z.png", "z_overlay.jpg"):  # as killed after the labels of one, and before another
             (cut / name).unlink()
-        (cut / "b" / "c" / ".y_overlay.0123abcd.part.png").write_bytes(b"half")
+        (cut / "b" / "c" / ".y_overlay.0123abcd.part.jpg").write_bytes(b"half")
         kept = (cut / "a" / "x.png").stat().st_mtime_ns
         assert run(["predict", *relative, "output=cut"]) == 1
         assert "fcn predict resume=cut goes on with the run in it" in capsys.readouterr().err
