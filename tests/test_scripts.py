@@ -49,6 +49,20 @@ def test_the_training_benchmark(capsys):
         script("benchmark_training")(["turn=1"])
 
 
+def test_a_wrong_word_of_the_benchmark_of_predict():
+    with pytest.raises(SystemExit, match="'image=2' is no setting; allowed: checkpoint, input, images, turns, device"):
+        script("benchmark_predict")(["image=2"])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_predict(tiny_run, capsys):
+    script("benchmark_predict")([f"checkpoint={tiny_run / 'best.pt'}", "images=4", "turns=1", "device=cpu"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    ways = ["network alone", *(f"fcn predict overlay={kind}" for kind in ("none", "jpg", "png"))]
+    assert [line[:28].strip() for line in lines] == [*ways, "one process of one thread", "two processes of one thread"]
+    assert all(re.search(r" [\d.]+ images/s +[\d.]+x of \w+", line) for line in lines)
+
+
 def test_the_table_of_models(tmp_path, capsys):
     script("model_table")("models=lraspp")
     lines = capsys.readouterr().out.splitlines()

@@ -58,7 +58,7 @@ class Labelling:
             write=self.write,
             together=self.together,
             threads=threads,
-            ahead=2 * max(threads, self.batches.most if self.batches else 1),
+            ahead=2 * self.batches.most if self.batches else 1 + threads,
             room=ROOM,
         )
 

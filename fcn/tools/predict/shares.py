@@ -23,13 +23,12 @@ class OtherFailedError(Exception):
 class Shares:
     """This process's share of the work, as a context. A failure within it ends the other processes.
 
-    They leave the context without an error, since one sentence is enough: see ``failed``. Made after the processes are connected.
+    They leave the context without an error, since one sentence is enough. Made after the processes are connected.
     """
 
     def __init__(self) -> None:
         self.rank, self.processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         self.main = self.rank == 0
-        self.failed = False  # whether another process has failed
         self.store: Any = None
         if self.processes > 1:
             from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # documented there
@@ -42,17 +41,17 @@ class Shares:
         if self.store is None:
             return make()
         if self.main:
-            self.store.set("made", json.dumps(make()))
-        while not self.store.check(["made"]):
+            self._ask("set", "made", json.dumps(make()))
+        while not self._ask("check", ["made"]):
             self._wait()
-        return json.loads(self.store.get("made"))
+        return json.loads(self._ask("get", "made"))
 
     def numbers(self, count: int) -> Iterator[int]:
         """Those of 0 to ``count - 1``, in rising order, that this process takes, when it asks for them."""
         if self.store is None:
             yield from range(count)
             return
-        while (number := self.store.add("taken", 1) - 1) < count:
+        while (number := self._ask("add", "taken", 1) - 1) < count:
             self._check()
             yield number
 
@@ -60,27 +59,40 @@ class Shares:
         """The sum of the counts of all processes, on the first one, when all of them have called this; on another its own."""
         if self.store is None:
             return count
-        self.store.add("total", count)
-        ended = self.store.add("ended", 1)
+        self._ask("add", "total", count)
+        ended = self._ask("add", "ended", 1)
         while self.main and ended < self.processes:
             self._wait()
-            ended = self.store.add("ended", 0)
-        return int(self.store.add("total", 0)) if self.main else count
+            ended = self._ask("add", "ended", 0)
+        return int(self._ask("add", "total", 0)) if self.main else count
 
     def _wait(self) -> None:
         self._check()
         time.sleep(WAIT)
 
     def _check(self) -> None:
-        if self.store.check(["failed"]):
+        if self._ask("check", ["failed"]):
             raise OtherFailedError
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        """What the store answers. Without torchrun it lies in the first process, and is gone with it."""
+        from torch.distributed import DistError
+
+        try:
+            return getattr(self.store, operation)(*arguments)
+        except DistError as lost:
+            raise OtherFailedError from lost
 
     def __enter__(self) -> "Shares":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if error is None or self.store is None or self.store.add("failed", 1) == 1:
+        if error is None or self.store is None:
             return False
-        self.failed = True
+        try:
+            if not isinstance(error, OtherFailedError) and self._ask("add", "failed", 1) == 1:
+                return False
+        except OtherFailedError:
+            pass
         time.sleep(GRACE)
         return True

@@ -1,14 +1,22 @@
 """``fcn predict``: which files it labels, where the results go, and going on where it was cut."""
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcn.cli.main import run
+from fcn.inference.batches import Batches
+from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import input_images, passed_over
+from tests.two_processes import TWO_PROCESSES, by_torchrun, forked, torchrun
 
 
 def picture(path, seed=0, size=(12, 9)):
@@ -115,6 +123,130 @@ class TestPredict:
         (out / "predict.json").write_text("{")
         assert run(["predict", f"resume={out}", "device=cpu"]) == 1
         assert "predict.json is missing or damaged" in capsys.readouterr().err
+
+
+class TestOverlays:
+    @pytest.mark.parametrize(("kind", "suffix"), [("jpg", ".jpg"), ("png", ".png"), ("none", None)])
+    def test_each_kind(self, kind, suffix, tiny_run, tmp_path):
+        picture(tmp_path / "a.png")
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'a.png'}", "device=cpu"]
+        assert run(["predict", *words, f"overlay={kind}", f"output={tmp_path / 'out'}"]) == 0
+        overlay = {f"a_overlay{suffix}"} if suffix else set()
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "config.yaml", "predict.json"} | overlay
+        (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
+        assert {entry.get("overlay")} == (overlay or {None})
+        if suffix:
+            with Image.open(tmp_path / "out" / f"a_overlay{suffix}") as shown:
+                assert shown.format == {".jpg": "JPEG", ".png": "PNG"}[suffix]
+
+    def test_a_wrong_kind_is_answered_with_the_right_ones(self, capsys):
+        assert run(["predict", "checkpoint=x.pt", "input=x.png", "overlay=gif"]) == 2
+        assert capsys.readouterr().err == "fcn: overlay=gif is not known; allowed: jpg, none, png\n"
+
+
+class TestManyImages:
+    """More of them than are read ahead."""
+
+    @pytest.fixture
+    def many(self, tmp_path):
+        for index in range(14):
+            picture(tmp_path / "many" / f"{index:02}.png", index, size=(12 + index % 2, 9))
+        for index in (3, 4, 9):
+            (tmp_path / "many" / f"{index:02}.png").write_bytes(b"no picture")
+        return tmp_path / "many"
+
+    def test_broken_ones_are_named_in_order_and_cost_no_other(self, tiny_run, many, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert run(["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={many}", "device=cpu", f"output={out}"]) == 1
+        said = capsys.readouterr()
+        assert re.findall(r"^skipped: \S+/(\d\d)\.png cannot be decoded", said.err, re.M) == ["03", "04", "09"]
+        assert re.fullmatch(rf"11 of 14 images labelled in {out}, \S+ images/s\n", said.out)
+        assert {path.stem for path in out.glob("??.png")} == {f"{index:02}" for index in range(14)} - {"03", "04", "09"}
+
+    def test_groups_of_one_size_give_the_labels_of_one_at_a_time(self, tiny_run, tmp_path, monkeypatch):
+        for index in range(14):
+            picture(tmp_path / "many" / f"{index:02}.png", index, size=(12 + (index == 6), 9))
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'many'}", "device=cpu", "confidence=true", "overlay=none"]
+        assert run(["predict", *words, f"output={tmp_path / 'alone'}"]) == 0
+        sizes = []
+
+        class Recorded(Batches):
+            def __call__(self, model, images, confidence):
+                sizes.append(len(images))
+                return super().__call__(model, images, confidence)
+
+        monkeypatch.setattr("fcn.inference.batches.batches_for", lambda *_: Recorded(4))
+        assert run(["predict", *words, f"output={tmp_path / 'groups'}"]) == 0
+        assert sizes == [4, 2, 4, 3]
+        assert results(tmp_path / "groups") == results(tmp_path / "alone")
+
+    def test_a_full_disk_ends_the_run_and_it_goes_on(self, tiny_run, many, tmp_path, capsys, monkeypatch):
+        out, save = tmp_path / "out", labelling.save_overlay
+
+        def full(image, labels, label_set, path, **options):
+            if path.name == "07_overlay.jpg":
+                raise OSError(f"cannot write {path}: the disk is full; free some space there or choose another folder")
+            save(image, labels, label_set, path, **options)
+
+        monkeypatch.setattr(labelling, "save_overlay", full)
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={many}", "device=cpu", f"output={out}"]
+        assert run(["predict", *words]) == 1
+        assert "07_overlay.jpg: the disk is full" in capsys.readouterr().err
+        assert not (out / "13.png").exists()
+        monkeypatch.undo()
+        assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+        assert "11 of 14 images labelled" in capsys.readouterr().out
+        assert len(list(out.glob("*.*g"))) == 22
+
+
+class TestTwoProcesses:
+    @pytest.mark.parametrize("together", TWO_PROCESSES)
+    def test_every_image_once_and_one_summary(self, together, tiny_run, photos, tmp_path):
+        for index in range(12):
+            picture(photos / f"more{index}.png", index)
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}/**/*.*", "device=cpu"]
+        (photos / "broken.png").write_bytes(b"no picture")
+        well, said = together(tmp_path, ["predict", *words, f"output={tmp_path / 'two'}"])
+        assert not well  # since one could not be read
+        assert len(re.findall(r"^17 of 18 images labelled in ", said, re.M)) == 1
+        assert len(re.findall(r"^skipped", said, re.M)) == 1
+        assert run(["predict", *words, f"output={tmp_path / 'one'}"]) == 1
+        assert results(tmp_path / "two") == results(tmp_path / "one")
+        assert not list((tmp_path / "two").rglob(".*"))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("together", [forked, by_torchrun])
+    def test_what_fails_in_one_ends_both_with_one_sentence(self, together, tiny_run, photos, tmp_path):
+        words = [f"checkpoint={tmp_path / 'none.pt'}", f"input={photos}", "device=cpu", f"output={tmp_path / 'two'}"]
+        well, said = together(tmp_path, ["predict", *words])
+        assert not well
+        assert len(re.findall(r"^fcn.*: ", said, re.M)) == 1, said
+        assert "none.pt" in said
+        well, said = together(tmp_path, ["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'empty'}", "device=cpu"])
+        assert not well
+        assert re.findall(r"^fcn.*: ", said, re.M) == ["fcn: "], said
+
+    @pytest.mark.slow
+    def test_both_killed_in_the_middle_go_on(self, tiny_run, photos, tmp_path):
+        for index in range(200):
+            picture(photos / f"more{index}.png", index, size=(120, 90))
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}/**/*.*", "device=cpu"]
+        out = tmp_path / "two"
+        running = subprocess.Popen(torchrun(["predict", *words, f"output={out}"]), start_new_session=True, stderr=subprocess.DEVNULL)
+        while len(list(out.rglob("*_overlay.jpg"))) < 20:
+            assert running.poll() is None
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        before = results(out)
+        well, said = by_torchrun(tmp_path, ["predict", f"resume={out}", "device=cpu"])
+        assert well, said
+        assert len(before) < 410
+        assert len(re.findall(r"^205 of 205 images labelled in ", said, re.M)) == 1
+        assert run(["predict", *words, f"output={tmp_path / 'one'}"]) == 0
+        assert results(out) == results(tmp_path / "one")
+        assert {name: results(out)[name] for name in before} == before
+        assert not list(out.rglob(".*"))
 
 
 class TestOutputs:
