@@ -26,7 +26,7 @@ from PIL import Image
 import fcn
 from fcn.data.images import read_image
 from fcn.data.shapes import shapes
-from fcn.inference.strategies import passes_of
+from fcn.inference.strategies import one_pass
 from fcn.models.segmenter import Segmenter
 from fcn.tools.predict.inputs import input_images
 from fcn.tools.processes import this_fcn
@@ -46,7 +46,7 @@ def network_alone(model: Segmenter, pictures: list[torch.Tensor]) -> float:
     """Images per second of one pass over each picture, to scores."""
     begin = time.perf_counter()
     for picture in pictures:
-        passes_of(model, picture[None])
+        one_pass(model, picture)
     if model.mean.device.type == "cuda":
         torch.cuda.synchronize()
     return len(pictures) / (time.perf_counter() - begin)

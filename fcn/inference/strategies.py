@@ -63,15 +63,10 @@ def whole(model: Segmenter, image: Image) -> Scores:
     return one_pass(model, image)
 
 
-def one_pass(model: Segmenter, image: Image) -> Scores:
-    return passes_of(model, image[:, :][None])[0]
-
-
 @torch.inference_mode()
-def passes_of(model: Segmenter, images: Tensor) -> list[Scores]:
-    """The scores of images of one size, uint8 (N, 3, H, W), by one pass over all of them."""
-    scores, cell = model.coarse(model.normalize(images))
-    return [Scores(cell, iter([each]), model.probabilities) for each in scores]
+def one_pass(model: Segmenter, image: Image) -> Scores:
+    scores, cell = model.coarse(model.normalize(image[:, :][None]))
+    return Scores(cell, iter([scores[0]]), model.probabilities)
 
 
 @register("inference", "auto")

@@ -5,7 +5,7 @@ and takes it back, in the order of the items. So an error is met in that order t
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,9 +27,8 @@ def side_by_side(
     *,
     size: Callable[[T], int],
     read: Callable[[T], A],
-    compute: Callable[[Sequence[T], Sequence[A]], Sequence[B | None]],
+    compute: Callable[[T, A], B | None],
     write: Callable[[T, B], None],
-    together: Callable[[Sequence[A], A], bool],
     threads: int,
     ahead: int,
     room: int,
@@ -38,9 +37,8 @@ def side_by_side(
 
     size: what an item takes of the room, asked before it is read.
     read: called in a thread.
-    compute: called here with items and what was read of them; returns a result for each, or None for what is not written.
+    compute: called here with an item and what was read of it; returns None for what is not written.
     write: called in a thread with an item and its result.
-    together: whether what was read next belongs into the group that is computed at once.
     threads: number of threads that read and write.
     ahead: largest number of items that are read before they are computed, and of results that wait to be written.
     room: sum of the sizes that are held at once, from the reading to the end of the writing. An item that is larger is held alone.
@@ -60,7 +58,7 @@ def side_by_side(
                 coming.append(Coming(*following, pool.submit(read, following[0])))
                 following = next(sized, None)
             if coming:
-                going += _computed(coming, compute, write, together, pool)
+                going.append(_computed(coming.popleft(), compute, write, pool))
             while going and (not coming or len(going) > ahead or going[0][1] is None or going[0][1].done()):
                 freed, writing = going.popleft()
                 if writing is not None:
@@ -72,19 +70,8 @@ def side_by_side(
 
 
 def _computed(
-    coming: deque[Coming[T, A]],
-    compute: Callable[[Sequence[T], Sequence[A]], Sequence[B | None]],
-    write: Callable[[T, B], None],
-    together: Callable[[Sequence[A], A], bool],
-    pool: ThreadPoolExecutor,
-) -> list[tuple[int, "Future[None] | None"]]:
-    """Compute the next group, and have it written. Nothing of it is kept here."""
-    group = [coming.popleft()]
-    values = [group[0].read.result()]
-    while coming and together(values, coming[0].read.result()):
-        group.append(coming.popleft())
-        values.append(group[-1].read.result())
-    results = compute([each.item for each in group], values)
-    return [
-        (each.size, None if result is None else pool.submit(write, each.item, result)) for each, result in zip(group, results, strict=True)
-    ]
+    coming: Coming[T, A], compute: Callable[[T, A], B | None], write: Callable[[T, B], None], pool: ThreadPoolExecutor
+) -> tuple[int, "Future[None] | None"]:
+    """Compute something of what was read, and have it written. Nothing of it is kept here."""
+    result = compute(coming.item, coming.read.result())
+    return coming.size, None if result is None else pool.submit(write, coming.item, result)

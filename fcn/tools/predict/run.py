@@ -35,7 +35,6 @@ def run(config: PredictConfig) -> int:
 
 
 def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shares) -> int:
-    from fcn.inference.batches import batches_for
     from fcn.inference.kept import unchanged
     from fcn.inference.strategies import create_strategy
     from fcn.tools.predict.labelling import Labelling
@@ -48,7 +47,6 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
         images = begun(config, Path(config.resume)) if config.resume else planned(config)
     model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
     strategy = create_strategy(config.inference.name, **config.inference.options())
-    batches = batches_for(config.inference.name, config.inference.options(), accelerator.device)
 
     def started() -> dict[str, Any]:
         folder = go_on(config, Path(config.resume), images) if config.resume else begin(config, images)
@@ -59,7 +57,7 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
 
     work = shares.from_main(started)
     folder, waiting = Path(work["folder"]), [Image(*each) for each in work["waiting"]]
-    label = Labelling(model, strategy, accelerator, batches, folder, alpha=config.alpha)
+    label = Labelling(model, strategy, accelerator, folder, alpha=config.alpha)
     labelled, taken = 0, deque[int]()
 
     def mine() -> Iterator[Image]:

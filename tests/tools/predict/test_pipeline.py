@@ -13,9 +13,8 @@ def run(count, **given):
     words = {
         "size": lambda item: 1,
         "read": lambda item: item,
-        "compute": lambda items, values: [10 * value for value in values],
+        "compute": lambda item, value: 10 * value,
         "write": lambda item, result: written.append((item, result)),
-        "together": lambda group, other: False,
         "threads": 2,
         "ahead": 3,
         "room": 100,
@@ -29,9 +28,9 @@ def run(count, **given):
 def test_everything_once_and_computed_in_order(threads, ahead, room):
     computed = []
 
-    def compute(items, values):
-        computed.extend(items)
-        return [10 * value for value in values]
+    def compute(item, value):
+        computed.append(item)
+        return 10 * value
 
     said, written = run(17, compute=compute, threads=threads, ahead=ahead, room=room)
     assert said == [True] * 17
@@ -43,11 +42,10 @@ def test_reading_and_writing_go_on_while_something_is_computed():
     """The second item is read, and the first one written, before the second is computed; else this would wait for ever."""
     read, written = [threading.Event() for _ in range(3)], threading.Event()
 
-    def compute(items, values):
-        (item,) = items
+    def compute(item, _):
         assert item == 2 or read[item + 1].wait(20)
         assert item == 0 or written.wait(20)
-        return [0]
+        return 0
 
     said, _ = run(3, read=lambda item: read[item].set(), compute=compute, write=lambda *_: written.set())
     assert said == [True] * 3
@@ -84,21 +82,8 @@ def test_a_large_item_is_held_alone():
     assert all(alone)
 
 
-def test_groups_are_neighbours_that_belong_together():
-    groups = []
-
-    def compute(items, values):
-        groups.append(list(items))
-        return values
-
-    run(
-        9, read=lambda item: "aaabbaaaa"[item], compute=compute, together=lambda group, other: other == group[0] and len(group) < 3, ahead=9
-    )
-    assert groups == [[0, 1, 2], [3, 4], [5, 6, 7], [8]]
-
-
 def test_what_has_no_result_is_not_written():
-    said, written = run(5, compute=lambda items, values: [None if items[0] in (1, 4) else 7])
+    said, written = run(5, compute=lambda item, value: None if item in (1, 4) else 7)
     assert said == [True, False, True, True, False]
     assert sorted(item for item, _ in written) == [0, 2, 3]
 
@@ -106,9 +91,9 @@ def test_what_has_no_result_is_not_written():
 @pytest.mark.parametrize("where", ["read", "compute", "write"])
 def test_an_error_in_the_middle_ends_it_after_what_was_before(where):
     def broken(item, *_):
-        if (item if where != "compute" else item[0]) == 4:
+        if item == 4:
             raise OSError("the disk is full")
-        return [0] if where == "compute" else 0
+        return 0
 
     written = []
     given = {"write": lambda item, _: written.append(item)} | {where: broken}
@@ -123,4 +108,4 @@ def test_of_several_errors_the_first_item_s_is_met():
             raise ValueError(f"item {item}")
 
     with pytest.raises(ValueError, match="item 3"):
-        run(9, read=broken, compute=lambda items, values: [0], ahead=9)
+        run(9, read=broken, compute=lambda *_: 0, ahead=9)

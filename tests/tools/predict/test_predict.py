@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from fcn.cli.main import run
-from fcn.inference.batches import Batches
 from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import input_images, passed_over
 from tests.two_processes import TWO_PROCESSES, by_torchrun, forked, torchrun
@@ -162,23 +161,6 @@ class TestManyImages:
         assert re.findall(r"^skipped: \S+/(\d\d)\.png cannot be decoded", said.err, re.M) == ["03", "04", "09"]
         assert re.fullmatch(rf"11 of 14 images labelled in {out}, \S+ images/s\n", said.out)
         assert {path.stem for path in out.glob("??.png")} == {f"{index:02}" for index in range(14)} - {"03", "04", "09"}
-
-    def test_groups_of_one_size_give_the_labels_of_one_at_a_time(self, tiny_run, tmp_path, monkeypatch):
-        for index in range(14):
-            picture(tmp_path / "many" / f"{index:02}.png", index, size=(12 + (index == 6), 9))
-        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'many'}", "device=cpu", "confidence=true", "overlay=none"]
-        assert run(["predict", *words, f"output={tmp_path / 'alone'}"]) == 0
-        sizes = []
-
-        class Recorded(Batches):
-            def __call__(self, model, images, confidence):
-                sizes.append(len(images))
-                return super().__call__(model, images, confidence)
-
-        monkeypatch.setattr("fcn.inference.batches.batches_for", lambda *_: Recorded(4))
-        assert run(["predict", *words, f"output={tmp_path / 'groups'}"]) == 0
-        assert sizes == [4, 2, 4, 3]
-        assert results(tmp_path / "groups") == results(tmp_path / "alone")
 
     def test_a_full_disk_ends_the_run_and_it_goes_on(self, tiny_run, many, tmp_path, capsys, monkeypatch):
         out, save = tmp_path / "out", labelling.save_overlay
