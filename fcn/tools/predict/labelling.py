@@ -14,12 +14,13 @@ from fcn.core.progress import tell
 from fcn.data.images import Shown, open_image, pixels_of
 from fcn.data.pictures import save_gray, save_labels, save_overlay
 from fcn.inference.memory import ran_out
-from fcn.inference.strategies import SMALL, Strategy
+from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
 from fcn.tools.predict.pipeline import side_by_side
 from fcn.tools.predict.plan import Image
 
 ROOM = 2**25  # pixels of images that are held at once, beside one that is larger
+SMALL = 2**22  # pixels up to which a picture is converted by the thread that reads it; of a larger one, rows when they are asked for
 THREADS = 8  # that read and write, at most
 
 
@@ -36,12 +37,15 @@ class Labelling:
 
     folder: where the results go.
     alpha: opacity of the labels in the overlay.
+    progress: show how far a large image is.
     """
 
-    def __init__(self, model: Segmenter, strategy: Strategy, accelerator: Accelerator, folder: Path, *, alpha: float) -> None:
+    def __init__(
+        self, model: Segmenter, strategy: Strategy, accelerator: Accelerator, folder: Path, *, alpha: float, progress: bool
+    ) -> None:
         assert model.labels is not None
         self.model, self.strategy, self.accelerator = model, strategy, accelerator
-        self.label_set, self.folder, self.alpha = model.labels, folder, alpha
+        self.label_set, self.folder, self.alpha, self.progress = model.labels, folder, alpha, progress
 
     def __call__(self, images: Iterable[Image]) -> Iterator[bool]:
         """For each image, in order, whether it could be read and labelled; one that could not is named."""
@@ -58,11 +62,11 @@ class Labelling:
         )
 
     def read(self, image: Image) -> Tensor | Shown | Exception:
-        """The picture, or why it cannot be read. A small one is a tensor then: that is work which the network need not wait for."""
+        """The picture, or why it cannot be read."""
         try:
             picture = open_image(image.path)
             height, width = picture.shape[-2:]
-            return picture[:, :] if height * width < SMALL else picture
+            return picture[:, :] if height * width <= SMALL else picture
         except Exception as error:
             return skippable(error)
 
@@ -72,7 +76,7 @@ class Labelling:
                 raise picture
             sure = torch.empty(picture.shape[1:], dtype=torch.uint8) if "confidence" in image.results else None
             with self.accelerator.autocast():
-                labels = self.strategy(self.model, picture, confidence=sure, progress=True)
+                labels = self.strategy(self.model, picture, confidence=sure, progress=self.progress)
             return Labelled(picture, labels, sure)
         except Exception as error:
             reason = " ".join(str(skippable(error)).split()) or type(error).__name__

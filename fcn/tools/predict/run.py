@@ -5,6 +5,7 @@ a run was cut. ``labelling.py`` labels the images; ``shares.py`` shares them ove
 """
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -57,7 +58,8 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
 
     work = shares.from_main(started)
     folder, waiting = Path(work["folder"]), [Image(*each) for each in work["waiting"]]
-    label = Labelling(model, strategy, accelerator, folder, alpha=config.alpha)
+    progress = shares.main and (work["images"] == 1 or sys.stderr.isatty())
+    label = Labelling(model, strategy, accelerator, folder, alpha=config.alpha, progress=progress)
     labelled, taken = 0, deque[int]()
 
     def mine() -> Iterator[Image]:
