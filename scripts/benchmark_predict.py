@@ -1,6 +1,6 @@
 """``fcn predict`` against its own network, and two processes against one, in one run.
 
-    python scripts/benchmark_predict.py [checkpoint=FILE] [input=DIR] [images=64] [turns=3] [device=auto]
+    python scripts/benchmark_predict.py [checkpoint=FILE] [input=DIR] [images=64] [turns=3] [overlay=none,jpg,png] [device=auto]
 
 The network alone: one pass over each picture, which is in memory, to scores. ``fcn predict``: the command itself, from files to files, with
 each kind of overlay; what it says of its speed, which leaves out its start. One and two processes have one thread each; two are started by
@@ -68,7 +68,7 @@ def predict(*words: str, threads: int | None = None, processes: int = 1) -> floa
 
 
 def main(words: list[str]) -> None:
-    settings = {"checkpoint": "", "input": "", "images": "64", "turns": "3", "device": "auto"}
+    settings = {"checkpoint": "", "input": "", "images": "64", "turns": "3", "overlay": "none,jpg,png", "device": "auto"}
     for word in words:
         key, _, value = word.partition("=")
         if key not in settings:
@@ -86,16 +86,16 @@ def main(words: list[str]) -> None:
         checkpoint = settings["checkpoint"] or f"{place_for_all}/net.pt"
         if not settings["checkpoint"]:
             fcn.save(fcn.create_model("fcn8s", backbone="resnet18", num_classes=21), checkpoint)
-        compare(checkpoint, folder, turns, device)
+        compare(checkpoint, folder, turns, settings["overlay"].split(","), device)
 
 
-def compare(checkpoint: str, folder: Path, turns: int, device: str) -> None:
+def compare(checkpoint: str, folder: Path, turns: int, overlays: list[str], device: str) -> None:
     model = place(fcn.load(checkpoint).eval(), create_accelerator(device, "fp32"))
     pictures = [read_image(path) for path in input_images(str(folder))[1]]
     given = (f"checkpoint={checkpoint}", f"input={folder}", f"device={device}")
     threads = torch.get_num_threads()
     ways: dict[str, Callable[[], float]] = {"network alone": lambda: network_alone(model, pictures)}
-    for kind in ("none", "jpg", "png"):
+    for kind in overlays:
         ways[f"fcn predict overlay={kind}"] = lambda kind=kind: predict(*given, f"overlay={kind}", threads=threads)  # type: ignore[misc]
     ways["one process of one thread"] = lambda: predict(*given, threads=1)
     ways["two processes of one thread"] = lambda: predict(*given, threads=1, processes=2)
@@ -105,6 +105,7 @@ def compare(checkpoint: str, folder: Path, turns: int, device: str) -> None:
     for _ in range(turns):
         for name, way in ways.items():
             rates[name].append(way())
+            print(f"{name:<28} {rates[name][-1]:8.3g} images/s", file=sys.stderr, flush=True)
     for name, found in rates.items():
         base = "one process of one thread" if name.startswith("two") else "network alone"
         ratios = [rate / other for rate, other in zip(found, rates[base], strict=True)]

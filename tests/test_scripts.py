@@ -50,7 +50,7 @@ def test_the_training_benchmark(capsys):
 
 
 def test_a_wrong_word_of_the_benchmark_of_predict():
-    with pytest.raises(SystemExit, match="'image=2' is no setting; allowed: checkpoint, input, images, turns, device"):
+    with pytest.raises(SystemExit, match="'image=2' is no setting; allowed: checkpoint, input, images, turns, overlay, device"):
         script("benchmark_predict")(["image=2"])
 
 
