@@ -96,6 +96,20 @@ def test_a_class_map(classifier, stride, tmp_path, capsys):
     assert Image.open(tmp_path / "class_map.png").size[0] == 1200
 
 
+def test_a_wrong_word_of_the_benchmark_of_predict():
+    with pytest.raises(SystemExit, match="'image=2' is no setting; allowed: checkpoint, input, images, turns, overlay, device"):
+        script("benchmark_predict")(["image=2"])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_predict(tiny_run, capsys):
+    script("benchmark_predict")([f"checkpoint={tiny_run / 'best.pt'}", "images=4", "turns=1", "device=cpu"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    ways = ["network alone", *(f"fcn predict overlay={kind}" for kind in ("none", "jpg", "png"))]
+    assert [line[:28].strip() for line in lines] == [*ways, "one process of one thread", "two processes of one thread"]
+    assert all(re.search(r" [\d.]+ images/s +[\d.]+x of \w+", line) for line in lines)
+
+
 def test_the_table_of_models(tmp_path, capsys):
     script("model_table")("models=lraspp")
     lines = capsys.readouterr().out.splitlines()

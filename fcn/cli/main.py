@@ -26,6 +26,7 @@ from fcn.cli.tree import use_plugins
 from fcn.cli.words import WrongCallError, check_brackets, text_of, values
 from fcn.core.errors import UserError
 from fcn.core.names import saying_settings, shown, suggest
+from fcn.core.progress import tell
 
 LONGEST = 3000  # characters of a message: a few long paths, and no line of a file that has no ends of lines
 
@@ -94,15 +95,6 @@ def complain(message: str, status: int = 2) -> int:
     if rank == "0" or status == 1:
         tell(f"fcn: {message}" if rank == "0" else f"fcn (process {rank}): {message}")
     return status
-
-
-def tell(text: str) -> None:
-    """Write a line to standard error, without breaking a progress bar that is shown there."""
-    bars = sys.modules.get("tqdm")  # not imported for the line alone
-    if bars is None:
-        print(text, file=sys.stderr)
-    else:
-        bars.tqdm.write(text, file=sys.stderr)
 
 
 class Lines(logging.Handler):

@@ -6,7 +6,6 @@ So a run that was killed and resumed ends with the same weights as one that was 
 
 import logging
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from fcn.core.files import written
 from fcn.core.names import said
+from fcn.core.progress import Progress, tell
 from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
@@ -100,7 +99,7 @@ def run_training(
         save()
     saved = time.monotonic()
     lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
-    with lost, Progress(plan, state.step, state.losses, shown=main and progress) as bar:
+    with lost, Meter(plan, state.step, state.losses, shown=main and progress) as bar:
         while state.step < plan.steps and (patience is None or state.stale < patience):
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
@@ -235,23 +234,15 @@ class Samples:
             sheet.save(temporary, format="PNG")
 
 
-class Progress:
-    """The line on the screen, and what is recorded: the mean loss since the last record, the rate, and images per second.
+class Meter:
+    """The progress on the screen, and what is recorded: the mean loss since the last record, the rate, and images per second.
 
     losses: of the steps since the last record, which a run that goes on has from its checkpoint; added to and emptied here.
     """
 
     def __init__(self, plan: Plan, step: int, losses: list[float], *, shown: bool) -> None:
         self.plan, self.step, self.losses, self.shown = plan, step, losses, shown
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=plan.steps,
-            initial=step,
-            disable=not shown,
-            unit="step",
-            mininterval=0.2 if terminal else 10.0,
-            bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
-        )
+        self.bar = Progress("training", plan.steps, "steps", start=step, shown=shown)
         self.every = max(1, min(50, plan.steps_per_epoch))
         self.rate = 0.0
         self.restart()
@@ -265,8 +256,9 @@ class Progress:
         self.rate = rate
         self.timed += 1
         self.losses.append(loss)
-        self.bar.set_description_str(f"epoch {(self.step - 1) // self.plan.steps_per_epoch + 1}/{self.plan.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.2e}, {self.images_per_second():.1f} images/s", refresh=False)
+        epoch = (self.step - 1) // self.plan.steps_per_epoch + 1
+        note = f"loss {loss:.4f}, lr {rate:.2e}, {self.images_per_second():.1f} images/s"
+        self.bar.describe(f"epoch {epoch}/{self.plan.epochs}", note)
         self.bar.update()
 
     def images_per_second(self) -> float:
@@ -283,10 +275,10 @@ class Progress:
 
     def write(self, text: str) -> None:
         if self.shown:
-            tqdm.write(text, file=sys.stderr)
+            tell(text)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Meter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        self.bar.__exit__(None, None, None)

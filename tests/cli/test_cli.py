@@ -22,6 +22,7 @@ from fcn.core.names import suggest
 from fcn.data.images import open_image
 from fcn.tools import COMMANDS
 from fcn.tools.folders import new_folder
+from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import output_names, written_for
 from tests.conftest import TINY
 
@@ -445,7 +446,7 @@ class TestPredict:
                 assert labels.mode == "P"
                 assert labels.size == {"turned": (40, 60), "dot": (1, 1)}.get(name, (60, 40))
                 assert np.asarray(labels).max() < 7
-            assert (tmp_path / "out" / f"{name}_overlay.png").is_file()
+            assert (tmp_path / "out" / f"{name}_overlay.jpg").is_file()
         assert not list((tmp_path / "out").glob("broken*"))
 
     def test_what_cannot_be_opened_costs_no_other_picture(self, tiny_run, tmp_path, capsys):
@@ -467,7 +468,8 @@ class TestPredict:
             seen.append(weakref.ref(image))
             return image
 
-        monkeypatch.setattr("fcn.data.images.open_image", one_at_a_time)
+        monkeypatch.setattr(labelling, "open_image", one_at_a_time)
+        monkeypatch.setattr(labelling, "ROOM", 0)  # where images are large
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
         assert len(seen) == 3

@@ -24,7 +24,9 @@ def own(tmp_path, text):
 
 
 def test_a_recipe_of_ones_own_and_what_counts_more(tmp_path):
-    word = own(tmp_path, "model: fcn8s\noptim.lr: 1e-3\nepochs: 3\naugment.scale: [0.5, 2]\nschedule: cosine\nmodel.aux: true\noutput: 'a, b'\n")
+    word = own(
+        tmp_path, "model: fcn8s\noptim.lr: 1e-3\nepochs: 3\naugment.scale: [0.5, 2]\nschedule: cosine\nmodel.aux: true\noutput: 'a, b'\n"
+    )
     settings = compose("train", [word])
     assert (settings.model.name, settings.model.aux, settings.optim.lr, settings.epochs) == ("fcn8s", True, 1e-3, 3)
     assert settings.augment.scale == [0.5, 2.0] and settings.schedule.name == "cosine" and settings.output == "a, b"

@@ -3,12 +3,8 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,29 +22,8 @@ from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, run_training, train_step
 from tests.cli.test_commands import cut, make_folder
 from tests.conftest import TINY
-from tests.faults.children import attempt, begin, command, finish, kill, one_of_two
-
-
-def forked(folder, words):
-    """Whether the command goes well as two processes, and what both say."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    places = [folder / f"process{rank}" for rank in range(2)]
-    for place in places:
-        place.mkdir(exist_ok=True)
-    first, second = (begin(one_of_two, rank, port, str(place), *words) for rank, place in enumerate(places))
-    ends = [finish(*second)]
-    ends.append(finish(*first, patience=180 if ends[0].value == 0 else 1))  # who waits for one that failed is ended, as by torchrun
-    return all(end.value == 0 for end in ends), "".join(Path(f"{place}.stderr").read_text() for place in places)
-
-
-def by_torchrun(folder, words):
-    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn", *words]
-    done = subprocess.run(call, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    return done.returncode == 0, done.stderr
-
-
-TWO_PROCESSES = [forked, pytest.param(by_torchrun, marks=pytest.mark.slow)]
+from tests.faults.children import attempt, begin, command, kill
+from tests.two_processes import TWO_PROCESSES
 
 
 def lines(folder, kind):
