@@ -1,6 +1,7 @@
 """A classifier's own state dict as a backbone's weights, in whatever it is wrapped."""
 
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -72,6 +73,17 @@ def test_all_that_a_backbone_of_timm_has_comes_from_the_classifier(name, tmp_pat
     ours = {key.removeprefix("network.encoder.model."): value for key, value in backbone.state_dict().items()}
     assert len(ours) > 50
     assert all(torch.equal(value, theirs[key.replace(".", "_")]) for key, value in ours.items())
+
+
+@pytest.mark.parametrize(("name", "mean"), [("mobileone_s0", 0.485), ("timm-tf_efficientnet_lite0", 0.5)])
+def test_smps_own_encoders_take_a_file_without_asking_the_hub(name, mean, tmp_path, monkeypatch):
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_preprocessing_params", None)
+    encoder = lively(smp.encoders.get_encoder(name))
+    torch.save(encoder.state_dict(), tmp_path / "theirs.pth")
+    backbone = create_backbone(name, weights=str(tmp_path / "theirs.pth"))
+    assert backbone.mean[0] == mean
+    values = backbone.network.state_dict()
+    assert all(torch.equal(values[f"encoder.{key}"], value) for key, value in encoder.state_dict().items())
 
 
 def test_a_torchvision_classifier_of_other_classes_gives_its_features(tmp_path):
