@@ -27,7 +27,7 @@ from fcn.models.backbones.freezing import freeze
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
-from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
+from fcn.models.network_weights import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
@@ -283,7 +283,7 @@ def assemble(
         if backbone_weights is not None:
             raise UserError("weights of the network and of its backbone are both given; the first include the second: leave one out")
         loaded = network_weights(weights, spec.model, spec.backbone)
-        if loaded.torchvision:
+        if loaded.library == "torchvision":
             theirs_stride, theirs, of_theirs = torchvision_settings(spec.model, spec.backbone)
             stride = theirs_stride if stride is None else stride
             given, of_backbone = theirs | given, of_theirs | of_backbone

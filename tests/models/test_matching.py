@@ -8,6 +8,7 @@ import torchvision
 
 from fcn.core.labels import LabelSet
 from fcn.models.backbones import create_backbone
+from fcn.models.matching import class_pairs, same_classes
 from fcn.models.segmenter import create_model
 from fcn.training.checkpoint import model_state, save_checkpoint
 
@@ -149,3 +150,18 @@ class TestRefused:
     def test_a_name_that_smp_and_timm_both_have(self, tmp_path):
         state = timm.create_model("mobileone_s0").state_dict()
         assert "timm's network of that name is backbone=tu-mobileone_s0" in self.answer(state, tmp_path, "mobileone_s0")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs"),
+    [
+        (("sky", "road"), ("road", "car", "sky"), [(0, 2), (1, 0)]),
+        (("background", "Traffic Light"), ("__background__", "traffic_light"), [(0, 0), (1, 1)]),
+        (("a+", "a-"), ("a-", "b"), [(1, 0)]),  # letters alone would confuse them
+        (("道路", "-"), ("-", "道路"), [(0, 1), (1, 0)]),
+        (("x",), ("y",), []),
+    ],
+)
+def test_classes_are_matched_by_letters_and_digits(ours, theirs, pairs):
+    assert class_pairs(ours, theirs) == pairs
+    assert same_classes(ours, theirs) == (pairs == [(index, index) for index in range(len(ours))] and len(ours) == len(theirs))
