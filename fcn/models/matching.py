@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 
-HOLDERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder")  # of a network, in the names of its tensors
+HOLDERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder", "body")  # of a network, in the names of its tensors
 CHAIN = "features."  # of torchvision's classifiers; its segmentation networks drop the word
 COUNTER = ".num_batches_tracked"  # batch norm's, which old files lack; it changes no answer
 

@@ -147,9 +147,10 @@ class TestRefused:
         state = lite[0] | {"conv_stem.weight": change(lite[0]["conv_stem.weight"])}
         assert reason.replace("(conv_stem", "(model.conv_stem") in self.answer(state, tmp_path)
 
-    def test_a_name_that_smp_and_timm_both_have(self, tmp_path):
-        state = timm.create_model("mobileone_s0").state_dict()
-        assert "timm's network of that name is backbone=tu-mobileone_s0" in self.answer(state, tmp_path, "mobileone_s0")
+    @pytest.mark.parametrize("name", ["mobileone_s0", "efficientnet_b0"])
+    def test_a_name_that_timm_has_as_well(self, name, tmp_path):
+        state = timm.create_model(name).state_dict()
+        assert self.answer(state, tmp_path, name).endswith(f"; timm's network of that name is backbone=tu-{name}")
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,20 @@ def create_backbone(
         if not isinstance(built, Backbone):
             built = measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
     except UserError as error:
+        if str(error).startswith("the weights in ") and is_part("backbone", name) and in_timm(name):
+            raise UserError(f"{error}; timm's network of that name is backbone=tu-{name}") from error
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise
         raise UserError(f"backbone={name} with output_stride={output_stride}: {error}") from error
     if freeze or freeze_norm:
         freeze_layers(built, freeze, norm=freeze_norm)
     return built
+
+
+def in_timm(name: str) -> bool:
+    import timm
+
+    return bool(timm.is_model(name))
 
 
 def backbone_part(name: str) -> Part:
