@@ -47,7 +47,7 @@ def lite():
         ("_orig_mod.", "state_dict"),
         ("model.", "model"),
         ("backbone.", "model_state_dict"),
-        ("module.model.backbone.", "state_dict"),
+        ("module.model.backbone.body.", "state_dict"),
     ],
 )
 def test_timms_own_state_dict_gives_its_features(prefix, wrapper, lite, tmp_path, caplog):
