@@ -74,6 +74,10 @@ def answer(capsys, *words):
         (["train", "optim.lr=inf"], "optim.lr=inf is not allowed; optim.lr is above 0, and finite"),
         (["train", "optim.lr=nan"], "optim.lr=nan is not allowed"),
         (["train", "optim.weight_decay=inf"], "optim.weight_decay=inf is not allowed"),
+        (
+            ["train", "backbone.freeze=all"],
+            "backbone.freeze=all is not allowed; backbone.freeze is a whole number, 1 or more, or true, or false",
+        ),
         (["train", "optim.head_lr_factor=inf"], "optim.head_lr_factor=inf is not allowed"),
         (["train", "clip_norm=inf"], "clip_norm=inf is not allowed; clip_norm is above 0, or null, and finite"),
         (["train", "schedule.power=inf"], "schedule.power=inf is not allowed"),

@@ -8,7 +8,7 @@ from fcn.core.names import first_line, said, suggest
 from fcn.core.registry import ANY, list_parts, register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
-from fcn.models.backbones.torchvision import keep_features
+from fcn.models.backbones.torchvision import HALF, keep_features
 from fcn.models.packaged import package_of
 from fcn.models.pretrained import fit_backbone, in_file
 from fcn.models.weight_files import read_tensors
@@ -16,6 +16,10 @@ from fcn.rewrite.dilate import Reading, rewrite
 from fcn.rewrite.editable import editable
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
+OF_FILES = {  # mean and deviation of smp's encoders that are not trained with ImageNet's, by the beginning of their names
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    **dict.fromkeys(("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite"), (HALF, HALF)),
+}
 
 
 class Encoder(nn.Module):
@@ -141,8 +145,11 @@ def normalization(known: str, weights: str | None) -> tuple[tuple[float, ...], t
     if known.startswith("tu-"):
         found = timm.get_pretrained_cfg(known.removeprefix("tu-"))
         return (tuple(found.mean), tuple(found.std)) if found else (IMAGENET_MEAN, IMAGENET_STD)
-    settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet") if weights else {}
-    return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
+    if weights == "imagenet":  # with which the settings came from the hub
+        settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet")
+        return tuple(settings["mean"]), tuple(settings["std"])
+    others = [values for begin, values in OF_FILES.items() if in_file(weights) and known.startswith(begin)]
+    return others[0] if others else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def freeze_unused(encoder: nn.Module, used: list[int], probe: tuple[int, int]) -> None:

@@ -17,6 +17,7 @@ from fcn.core.names import said
 from fcn.data.split import Split
 from fcn.data.transforms import ColorJitter, TrainingTransform
 from fcn.inference.strategies import create_strategy
+from fcn.models.backbones.freezing import frozen_share
 from fcn.models.segmenter import Segmenter
 from fcn.tools.folders import new_folder
 from fcn.tools.hardware import environment, hardware
@@ -84,7 +85,9 @@ def fit(
     folder = run_folder(config, accelerator, settings)
     assert model.spec is not None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info("%s: %.1f M parameters, %s weights", spec_words(model.spec), parameters / 1e6, weights)
+    share = frozen_share(model)
+    frozen = f", {share:.0%} of them frozen" if share else ""
+    log.info("%s: %.1f M parameters%s, %s weights", spec_words(model.spec), parameters / 1e6, frozen, weights)
     log.info("%s; writing to %s", hardware(accelerator), folder)
     tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
     if started is not None and not resumed:
@@ -116,7 +119,7 @@ def fit(
 def check_batch(config: TrainConfig, model: Segmenter) -> None:
     """Raises UserError where a batch leaves batch norm one cell, of which there is no variance."""
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
-    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
+    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) and module.training for module in model.modules()):
         raise UserError(
             f"batch_size=1 with {said('augment.crop_size', config.augment.crop_size)} leaves one cell at stride "
             f"{model.backbone.strides[-1]}, of which batch norm cannot take a variance; give a larger batch or crop"

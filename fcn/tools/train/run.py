@@ -28,6 +28,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     import torch
 
     from fcn.models.backbones import backbone_part
+    from fcn.models.backbones.freezing import freeze
     from fcn.tools.train.fit import fit
     from fcn.training.checkpoint import model_from_state
     from fcn.training.devices import create_accelerator
@@ -46,6 +47,8 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if resumed:
         check_same(config, resumed, training.labels)
         model = model_from_state(resumed, f"{config.resume}/last.pt").train()
+        still = config.backbone.options()
+        freeze(model.backbone, still["freeze"], norm=still["freeze_norm"])
     else:
         model = model_of(config.model, config.backbone, config.upsample, training.labels.num_classes, training.labels.names)
     model.labels = training.labels
