@@ -69,8 +69,11 @@ def classifier(tmp_path_factory):
 
 def test_a_classifier_learns(classifier):
     result = json.loads((classifier / "result.json").read_text())
-    assert result["accuracy"] == 1.0 and result["classes"] == ["blue", "red"] and result["parameters"] < 1_000_000
-    assert len(result["mosaic"][0]) == 12 and Image.open(classifier / "mosaic.png").size == (12 * 32, 32)
+    assert result["accuracy"] == 1.0
+    assert result["classes"] == ["blue", "red"]
+    assert result["parameters"] < 1_000_000
+    assert len(result["mosaic"][0]) == 12
+    assert Image.open(classifier / "mosaic.png").size == (12 * 32, 32)
 
 
 @pytest.mark.parametrize(

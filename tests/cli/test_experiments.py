@@ -13,7 +13,8 @@ from fcn.cli.words import WrongCallError
 @pytest.mark.parametrize("name", list_experiments())
 def test_every_recipe_can_be_composed_and_is_listed(name):
     settings = compose("train", [f"experiment={name}", "data.root=x"])
-    assert settings.epochs > 0 and settings.data.root == "x"
+    assert settings.epochs > 0
+    assert settings.data.root == "x"
     assert " ".join(headline(name).split()) in " ".join(command_help("train").split())
 
 
@@ -29,7 +30,9 @@ def test_a_recipe_of_ones_own_and_what_counts_more(tmp_path):
     )
     settings = compose("train", [word])
     assert (settings.model.name, settings.model.aux, settings.optim.lr, settings.epochs) == ("fcn8s", True, 1e-3, 3)
-    assert settings.augment.scale == [0.5, 2.0] and settings.schedule.name == "cosine" and settings.output == "a, b"
+    assert settings.augment.scale == [0.5, 2.0]
+    assert settings.schedule.name == "cosine"
+    assert settings.output == "a, b"
     changed = compose("train", [word, "epochs=7", "lr=0.5"])
     assert (changed.epochs, changed.optim.lr, changed.model.name) == (7, 0.5, "fcn8s")
 
@@ -38,10 +41,13 @@ def test_another_part_replaces_the_settings_of_the_recipes_part(tmp_path, caplog
     word = own(tmp_path, "model: deeplabv3\nmodel.channels: 64\noptim: adamw\noptim.lr: 0.1\n")
     caplog.set_level(logging.WARNING)
     settings = compose("train", [word, "model=unet"])
-    assert settings.model.name == "unet" and settings.model.channels is None and settings.optim.lr == 0.1
+    assert settings.model.name == "unet"
+    assert settings.model.channels is None
+    assert settings.optim.lr == 0.1
     assert "without its model.channels" in caplog.text
     caplog.clear()
-    assert compose("train", [word, "model=deeplabv3"]).model.channels == 64 and not caplog.text
+    assert compose("train", [word, "model=deeplabv3"]).model.channels == 64
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,8 @@ def test_another_part_replaces_the_settings_of_the_recipes_part(tmp_path, caplog
 def test_what_is_no_recipe_is_answered_in_one_line(words, text, message, tmp_path):
     with pytest.raises(WrongCallError) as error:
         compose("train", words or [own(tmp_path, text)])
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_other_commands_have_none():
