@@ -28,7 +28,7 @@ from fcn.core.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
-from fcn.training.batches import Plan, training_loader
+from fcn.training.batches import Augmented, Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
@@ -142,7 +142,7 @@ def ours(name: str, pairs: list[Pair], crop: int, batch: int, precision: str) ->
     loss = SegmentationLoss(CLASSES)
     split = Pairs(pairs, LabelSet(tuple(map(str, range(CLASSES)))))
     plan = Plan(len(pairs), batch, epochs=10_000)
-    batches = delivered(training_loader(split, TrainingTransform(crop), plan, workers=0))
+    batches = delivered(training_loader(Augmented(split, TrainingTransform(crop), plan.seed), plan, workers=0))
     return lambda: void(train_step(model, optimizer, [next(batches)], loss, accelerator))
 
 

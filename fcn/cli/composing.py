@@ -14,8 +14,10 @@ from fcn.cli.tree import composed, describe, is_setting, keys, store_schemas, to
 from fcn.cli.words import WrongCallError, bracketed, check_brackets, elements, leaves, parse, text_of, values, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import listed, saying_settings, suggest
+from fcn.core.names import listed, nearest, saying_settings, suggest
 from fcn.core.registry import KINDS, find, list_parts
+
+MOVED = {"tensorboard": "tracker=tensorboard"}  # settings of version 0.1, and what is written now
 
 
 @saying_settings()
@@ -108,8 +110,20 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
                 first = (owners or list_parts(part))[0]
                 raise WrongCallError(f"{key} is a setting of a part that is not chosen; choose it first, as {part}={first} {key}=...")
             if owners:
-                right = f"{part}={owners[0]}" + (" or another of them" if len(owners) > 1 else "")
+                right = f"{part}={owners[0]} {key}={text_of(override)}" + (", or another of them" if len(owners) > 1 else "")
                 raise WrongCallError(f"{key} is a setting of {part}={listed(owners, 8)}; write {right}")
+            others = [] if "." in key else [(kind, parts_with(kind, key)) for kind in groups]
+            for kind, owning in others:
+                if owning:
+                    word = f"{kind}={owning[0]} {kind}.{key}={text_of(override)}"
+                    raise WrongCallError(f"{key} is a setting of {kind}={listed(owning, 8)}; write {word}")
+            within = sorted(name.removeprefix(f"{part}.") for name in known if name.startswith(f"{part}."))
+            close = [f"{part}.{each}" for each in nearest(setting, within)]
+            if within:
+                hint = f"did you mean {' or '.join(close)}?" if close else f"{part} has {', '.join(within)}"
+                raise WrongCallError(f"fcn {command} has no setting '{key}'; {hint}")
+            if key in MOVED:
+                raise WrongCallError(f"fcn {command} has no setting '{key}'; write {MOVED[key]}")
             short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
             words = set(known) if "." in key else {*known, *groups, *short}
             raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")

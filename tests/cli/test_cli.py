@@ -495,4 +495,4 @@ class TestPredict:
 
 
 def test_a_word_that_several_libraries_have_is_suggested_once():
-    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18 or resnet34?"
+    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18?"

@@ -12,7 +12,7 @@ from fcn.data.transforms import TrainingTransform
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import create_upsampler
 from fcn.tools.compare.equal import check_equal, own_names, start_of
-from fcn.training.batches import Plan
+from fcn.training.batches import Augmented, Plan
 
 
 @cache
@@ -23,7 +23,7 @@ def build(upsample, seed=0):
 
 def begin(upsample="bilinear", *, seed=0, epochs=2, order=0, flip=0.5):
     transform = TrainingTransform(32, scale=(0.8, 1.2), flip=flip)
-    return start_of(build(upsample, seed), Plan(8, 2, epochs, seed=order), shapes("train", count=8), transform)
+    return start_of(build(upsample, seed), Plan(8, 2, epochs, seed=order), Augmented(shapes("train", count=8), transform, order))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_one_changed_weight_is_enough(bilinear):
     name = "decoder.scores.1.bias"
     with torch.no_grad():
         model.get_parameter(name)[0] += 1e-6
-    start = start_of(model, Plan(8, 2, 2), shapes("train", count=8), TrainingTransform(32, scale=(0.8, 1.2)))
+    start = start_of(model, Plan(8, 2, 2), Augmented(shapes("train", count=8), TrainingTransform(32, scale=(0.8, 1.2)), 0))
     with pytest.raises(ValueError, match=r"decoder\.scores\.1\.bias"):
         check_equal({"a": bilinear, "b": start})
 
