@@ -22,7 +22,7 @@ class Blur:
         from torchvision.transforms.v2.functional import gaussian_blur
 
         sigma = self.largest * float(torch.rand(1, generator=generator))
-        radius = min(math.ceil(3 * sigma), min(labels.shape) - 1)  # what mirroring at the border allows
+        radius = min(math.ceil(3 * sigma), min(image.shape[1:]) - 1)  # what mirroring at the border allows
         if sigma < 0.1 or radius < 1:  # which changes no pixel of 8 bits
             return image, labels
         return gaussian_blur(image.contiguous(), [2 * radius + 1] * 2, [sigma, sigma]), labels

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.passes.split_module import split_module
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -20,36 +22,61 @@ from fcn.graph.networks import evaluating
 from fcn.models.segmenter import Segmenter
 
 _MOST = 6  # convolutions of a block
+_SEGMENT = 4  # convolutions of a part of a traced network
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _SIDE = 64  # pixels of the image that is tried
 
 
-@contextmanager
-def recomputing(model: Segmenter) -> Iterator[list[nn.Module]]:
-    """Within it, training passes of ``model`` recompute its blocks, which are given. Passes without gradients are as before."""
-    chosen = blocks(model)
-    for block in chosen:
-        block.forward = partial(_recomputed, block.forward, _norms(block))
-    try:
-        yield chosen
-    finally:
-        for block in chosen:
-            del block.forward
+class Recomputing:
+    """``with Recomputing(model):`` training passes of ``model`` recompute its blocks. It may be entered again and again.
+
+    parts: the blocks, in the order of their inputs.
+    """
+
+    def __init__(self, model: Segmenter) -> None:
+        chosen = blocks(model)
+        cut = {module: segments(module) for module in chosen if isinstance(module, GraphModule)}
+        self.parts = [part for module in chosen for part in (cut[module].children() if isinstance(module, GraphModule) else [module])]
+        self.forwards: dict[nn.Module, Callable[..., Any]] = {
+            part: partial(_recomputed, part.forward, _norms(part)) for part in self.parts
+        } | {graph: whole.forward for graph, whole in cut.items()}
+
+    def __enter__(self) -> "Recomputing":
+        for module, forward in self.forwards.items():
+            module.forward = forward
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for module in self.forwards:
+            del module.forward
 
 
 def blocks(model: Segmenter) -> list[nn.Module]:
-    """The parts of a network that are recomputed, each as a whole: parts of two to six convolutions that take tensors and leave them be."""
+    """The parts of a network that are recomputed, each as a whole: parts of two to six convolutions that take tensors and leave them be.
+    A traced network (torchvision's backbones) is given as it is, to be cut into segments."""
     fit = _called(model)
 
     def inside(module: nn.Module) -> list[nn.Module]:
-        count = sum(isinstance(each, nn.Conv2d | nn.ConvTranspose2d) for each in module.modules())
+        count = sum(isinstance(each, _CONVOLUTIONS) for each in module.modules())
         if count < 2:
             return []
-        if count <= _MOST and module in fit:
+        if module in fit and (count <= _MOST or isinstance(module, GraphModule)):
             return [module]
         found = [block for child in module.children() for block in inside(child)]
         return found or ([module] if module in fit and module is not model else [])
 
     return inside(model)
+
+
+def segments(graph: GraphModule) -> GraphModule:
+    """A traced network as one of parts with a few convolutions each. A part begins with a convolution, which leaves its input be."""
+    number, count = 0, 0
+    place: dict[Node, int] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), _CONVOLUTIONS):
+            number, count = (number + 1, 1) if count == _SEGMENT else (number, count + 1)
+        place[node] = number
+    return split_module(graph, graph, lambda node: place[node])
 
 
 def _called(model: Segmenter) -> set[nn.Module]:
@@ -86,12 +113,12 @@ def _recomputed(forward: Callable[..., Any], norms: Sequence[_BatchNorm], *argum
 
 @contextmanager
 def _not_counted(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Batch norm in training leaves its running statistics alone, and normalises as before."""
-    training = [norm for norm in norms if norm.training]
-    for norm in training:
-        norm.track_running_stats = False
+    """Batch norm counts in copies of its running statistics."""
+    before = [dict(norm._buffers) for norm in norms]
+    for norm in norms:
+        norm._buffers.update({name: buffer if buffer is None else buffer.clone() for name, buffer in norm._buffers.items()})
     try:
         yield
     finally:
-        for norm in training:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, before, strict=True):
+            norm._buffers.update(buffers)

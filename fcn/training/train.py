@@ -33,7 +33,7 @@ from fcn.training.losses import SegmentationLoss, with_auxiliary
 from fcn.training.metrics import metrics, table
 from fcn.training.optim import Schedule, set_rate
 from fcn.training.progress import Progress, Samples
-from fcn.training.recompute import recomputing
+from fcn.training.recompute import Recomputing
 from fcn.training.records import Records
 from fcn.training.state import State
 from fcn.training.trackers import Tracker
@@ -91,6 +91,9 @@ def run_training(
     accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # autocast is the training step's; scoring stays in float32
     if compile:
         network = compiled(network, device)
+    recomputing = Recomputing(state.model) if gradient_checkpointing else None
+    if recomputing is not None:
+        log.info("gradient checkpointing: %d blocks are computed again in the backward pass", len(recomputing.parts))
     loss.to(device)
     loader = training_loader(
         samples,
@@ -116,14 +119,12 @@ def run_training(
         if main:
             board = Tracker(tracker, folder, step=state.step, settings=settings) if tracker else None
             records = stack.enter_context(Records(folder, step=state.step, tracker=board))
-        if gradient_checkpointing:
-            count = len(stack.enter_context(recomputing(state.model)))
-            log.info("gradient checkpointing: %d blocks are computed again in the backward pass", count)
         while state.step < plan.steps and (patience is None or state.stale < patience):
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
             batch = [next(batches) for _ in range(plan.accumulate)]
-            value = train_step(network, optimizer, batch, loss, accelerator, clip_norm=clip_norm)
+            with recomputing or nullcontext():
+                value = train_step(network, optimizer, batch, loss, accelerator, clip_norm=clip_norm)
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1

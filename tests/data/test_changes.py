@@ -1,4 +1,4 @@
-"""What happens to a sample beside scale, crop and flip: rotation against torchvision, blur, noise, cutout, and torchvision's own transforms."""
+"""What happens to a sample beside scale, crop and flip: rotation against torchvision, blur, noise, cutout, transforms by name."""
 
 import pickle
 from fractions import Fraction
@@ -31,10 +31,8 @@ class TestRotation:
     def test_equals_torchvision(self, angle: float, size: tuple[int, int]) -> None:
         height, width = region_size(size, angle)
         image, labels = smooth(height, width), noise(height, width, seed=1)[0] // 64
-        side = height + width + (height + width + height) % 2  # with the middle of the region, and room for any turn
-        wide = [(height + width) // 2 * 2 + each % 2 for each in (height, width)]
+        wide = [(height + width) // 2 * 2 + each % 2 for each in (height, width)]  # with the same middle
         above, before = (wide[0] - height) // 2, (wide[1] - width) // 2
-        assert side
         canvas, maps = torch.zeros(3, *wide, dtype=torch.uint8), torch.full((1, *wide), VOID, dtype=torch.uint8)
         canvas[:, above : above + height, before : before + width] = image
         maps[:, above : above + height, before : before + width] = labels
@@ -62,7 +60,8 @@ class TestRotation:
         assert sum(bool((labels == VOID).any()) for _, labels in out) > 15
         for turned, labels in out:
             assert set(labels.unique().tolist()) <= {1, VOID}
-            deep = (torch.nn.functional.max_pool2d((labels == VOID).float()[None], 3, 1, 1)[0] == 0).expand(3, -1, -1)
+            outside = torch.nn.functional.pad((labels == VOID).float()[None], (1, 1, 1, 1), value=1.0)
+            deep = (torch.nn.functional.max_pool2d(outside, 3, 1)[0] == 0).expand(3, -1, -1)
             assert (turned[deep] >= 199).all()
 
     def test_without_it_nothing_is_drawn(self) -> None:
@@ -134,7 +133,7 @@ class TestNamed:
     @pytest.mark.parametrize(
         ("word", "message"),
         [
-            ("RandomGreyscale", r"'RandomGreyscale' in augment.transforms is not known; did you mean 'RandomGrayscale'"),
+            ("RandomGreyscale", "'RandomGreyscale' in transforms is not known; did you mean RandomGrayscale"),
             ("RandomPosterize", r"'RandomPosterize' in .* cannot be made: .*bits.*; give its arguments, as RandomPosterize\(bits=4\)"),
             ("RandomGrayscale(p=", "is no transform; give a name, or a call with plain values"),
             ("RandomGrayscale(p=open('x'))", "is no transform; give a name, or a call with plain values"),
@@ -164,7 +163,7 @@ class TestHolding:
             TrainingTransform(size, scale=(0.2, 3.0)),
             TrainingTransform(size, scale=(0.2, 3.0), rotation=180, quarter_turns=True, flip_vertical=0.5, after=after),
         ):
-            assert all(1 in transform(noise(70, 80), labels, generator(seed), holding=1)[1] for seed in range(40))
+            assert all(1 in transform(noise(70, 80), labels, generator(seed), holding=1)[1] for seed in range(15))
 
     def test_its_place_in_the_crop_is_random(self) -> None:
         labels = torch.zeros(90, 90, dtype=torch.uint8)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcn.core.labels import VOID_COLOR
 from fcn.tools.folders import refuse_used
 from fcn.tools.parts import load_splits, look_at, model_of, verify_mode
 from fcn.tools.train.resume import check_same, read_last
@@ -76,3 +77,8 @@ def check_folder(config: TrainConfig) -> None:
     if config.resume is None:
         refuse_used(config.output)
     check_tracker(config.tracker)
+    if config.augment.transforms:
+        from fcn.data.named_transforms import made
+
+        for word in config.augment.transforms:
+            made(word, VOID_COLOR)
