@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,23 @@ class TestTrain:
         with pytest.raises(fcn.UserError, match=r"holds something already; .*fcn.train\(\.\.\., resume='.*cut'\) goes on"):
             trained("cut")
 
+    @pytest.mark.slow
+    def test_a_compiled_training_is_the_plain_one_but_for_rounding_and_goes_on_bit_for_bit(self, tmp_path):
+        def trained(name, **options):
+            torch.manual_seed(0)
+            model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
+            losses = []
+            options = {"output": tmp_path / name, "on_step": lambda step: losses.append(step.loss)} | options
+            options |= {"output": None} if "resume" in options else {}
+            with suppress(ZeroDivisionError):
+                fcn.train(model, Stripes(), Stripes(), **TINY | EVERYTHING | {"gradient_checkpointing": False} | options)
+            return losses
+
+        plain, whole = trained("plain"), trained("whole", compile=True)
+        assert whole == pytest.approx(plain, rel=1e-3)
+        cut = trained("cut", compile=True, on_epoch=lambda _: 1 / 0)
+        assert cut + trained("cut", compile=True, resume=tmp_path / "cut") == whole
+
     def test_what_a_function_raises_ends_the_training_behind_the_checkpoint_of_the_epoch(self, tmp_path):
         model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
         with pytest.raises(ZeroDivisionError):
@@ -181,7 +199,7 @@ class TestTrain:
         ("arguments", "error", "message"),
         [
             ({"flip": 0.5}, ValueError, "flip= may mean augment_flip= or strategy_flip=; write the one that is meant"),
-            ({"focus": 0.5, "focus_classes": ["lihgt"]}, ValueError, "lihgt"),
+            ({"batch_size": 2, "focus": 0.5, "focus_classes": ["lihgt"]}, ValueError, "lihgt"),
             ({"transforms": ["RandomGreyscale"]}, ValueError, "'RandomGreyscale' in transforms is not known; did you mean RandomGrayscale"),
             ({"tracker": "wandb"}, ValueError, "tracker='wandb' needs the package wandb: pip install wandb, or leave it out"),
             ({"tensorboard": True}, ValueError, "fcn.train has no 'tensorboard': it is tracker=\"tensorboard\""),

@@ -112,9 +112,9 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
             if owners:
                 right = f"{part}={owners[0]} {key}={text_of(override)}" + (", or another of them" if len(owners) > 1 else "")
                 raise WrongCallError(f"{key} is a setting of {part}={listed(owners, 8)}; write {right}")
-            others = [] if "." in key else [(kind, parts_with(kind, key)) for kind in groups]
-            for kind, owning in others:
-                if owning:
+            for kind in groups:
+                owning = parts_with(kind, key)
+                if owning and f"{kind}.{key}" not in known:
                     word = f"{kind}={owning[0]} {kind}.{key}={text_of(override)}"
                     raise WrongCallError(f"{key} is a setting of {kind}={listed(owning, 8)}; write {word}")
             within = sorted(name.removeprefix(f"{part}.") for name in known if name.startswith(f"{part}."))
