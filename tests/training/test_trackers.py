@@ -6,19 +6,19 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from fcn.cli.main import run
+from fcn.training.records import Records, read_lines
 from fcn.training.trackers import Tracker, check_tracker
-from tests.conftest import TINY
-from tests.training.test_train import lines
 
 
-def test_tensorboard_gets_what_the_records_get(tmp_path, capsys):
+def test_tensorboard_gets_what_the_records_get_and_a_run_that_goes_on_replaces_what_it_does_again(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    assert run(["train", *TINY, "tracker=tensorboard", f"output={tmp_path / 'run'}"]) == 0
-    events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    for kind, name in (("train", "loss"), ("val", "miou")):
-        told = [(event.step, event.value) for event in events.Scalars(f"{kind}/{name}")]
-        assert told == [(line["step"], pytest.approx(line[name])) for line in lines(tmp_path / "run", kind)]
+    for begin, losses in ((0, {2: 0.9, 4: 0.8}), (2, {4: 0.7, 6: 0.6})):
+        with Records(tmp_path, step=begin, tracker=Tracker("tensorboard", tmp_path, step=begin)) as records:
+            for step, loss in losses.items():
+                records.add("train", step=step, epoch=step / 2, loss=loss, lr=0.1)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    told = [(event.step, pytest.approx(event.value)) for event in events.Scalars("train/loss")]
+    assert told == [(2, 0.9), (4, 0.7), (6, 0.6)] == [(line["step"], line["loss"]) for line in read_lines(tmp_path / "metrics.jsonl")]
 
 
 class Service:
@@ -42,7 +42,7 @@ class Service:
 
 
 @pytest.fixture
-def service(monkeypatch, request):
+def service(monkeypatch):
     service = Service()
     module = ModuleType("wandb")
     module.init, module.config = service.init, service.config

@@ -120,7 +120,12 @@ class TestResume:
     def test_a_run_killed_again_and_again_ends_with_the_same_weights(self, tmp_path):
         """Killed with SIGKILL at moments that fall into steps, validation and the writing of checkpoints (one after every step)."""
         words = [*TINY, "epochs=3", "data.train_count=12", "ema=0.9", "save_seconds=0", "workers=1"]
-        words += ["loss.class_weights=auto", "augment.focus=0.5", "augment.rotation=20", 'augment.transforms=["RandomSolarize(threshold=99)"]']
+        words += [
+            "loss.class_weights=auto",
+            "augment.focus=0.5",
+            "augment.rotation=20",
+            'augment.transforms=["RandomInvert(p=0.3)"]',
+        ]
         assert attempt(command, str(tmp_path), "train", *words, f"output={tmp_path / 'whole'}").value == 0
         cut = tmp_path / "cut"
         call = ["train", *words, f"output={cut}"]
