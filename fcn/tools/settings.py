@@ -95,8 +95,8 @@ class TrainingConfig(CommandConfig):
     validate_every: epochs between validations
     patience: validations without a better mIoU after which a training ends early; null: never
     save_seconds: time between two checkpoints within an epoch (seconds)
-    compile: run the training steps through torch.compile: minutes at the start, then faster steps
-    gradient_checkpointing: compute the features again in the backward pass: less memory, a third more time, the same loss
+    compile: run the training steps through torch.compile (for GPUs): minutes at the start; brings nothing on a CPU
+    gradient_checkpointing: compute features again in the backward pass: much less memory, up to a third more time, the same loss
     resume: output folder of an interrupted run to go on with
     """
 
