@@ -31,7 +31,7 @@ from fcn.core.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
-from fcn.training.batches import Plan, training_loader
+from fcn.training.batches import Augmented, Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
@@ -145,9 +145,8 @@ def ours(name: str, pairs: list[Pair], crop: int, batch: int, accelerator: Accel
     loss = SegmentationLoss(CLASSES).to(accelerator.device)
     split = Pairs(pairs, LabelSet(tuple(map(str, range(CLASSES)))))
     plan = Plan(len(pairs), batch, epochs=10_000)
-    batches = delivered(
-        training_loader(split, TrainingTransform(crop), plan, workers=workers, pin_memory=accelerator.device.type == "cuda")
-    )
+    data, pinned = Augmented(split, TrainingTransform(crop), plan.seed), accelerator.device.type == "cuda"
+    batches = delivered(training_loader(data, plan, workers=workers, pin_memory=pinned))
     return lambda: void(train_step(model, optimizer, [next(batches)], loss, accelerator))
 
 

@@ -123,8 +123,8 @@ class Setting:
     """One setting.
 
     type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
-    empty: any. besides: words, or truth values, that may stand in the place of a number. optional: whether it may be None. default:
-    ``REQUIRED`` where it must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as
+    empty: any. besides: words, or truth values, that may stand in the place of a number or a list. optional: whether it may be None.
+    default: ``REQUIRED`` where it must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as
     {0: background, 255: thing}.
     """
 
@@ -146,7 +146,8 @@ class Setting:
         if True in self.besides:
             return Any
         whole: Any = dict[int, self.type] if self.mapped else list[self.type] if self.listed else self.type  # type: ignore[name-defined]
-        whole = whole | str if self.besides else whole
+        if self.besides:
+            whole = Any if self.listed else whole | str  # omegaconf has no union with a list; ``check`` looks at the value
         return whole | None if self.optional else whole
 
     @property

@@ -60,7 +60,7 @@ def answer(capsys, *words):
         (["train", "model.name=fcn8s"], "has no setting 'model.name'"),
         (["train", "backbone=resnet18", "backbone.classifier=true"], "backbone.classifier is a setting of backbone=vgg11, vgg11_bn, vgg13"),
         (["data", "data.root=DIR"], "data.root is a setting of data=folder, voc2012"),
-        (["train", "data=shapes", "data.root=DIR"], "write data=folder or another of them"),
+        (["train", "data=shapes", "data.root=DIR"], "write data=folder data.root=DIR, or another of them"),
         (["train", "optim.momentum=0.5"], "optim.momentum is a setting of optim=sgd; write optim=sgd"),
         (["train", "model.arch=FPN", "model=unet"], "model.arch is a setting of model=smp; write model=smp"),
         (["train", "backbone=vgg16", "backbone.classifer=true"], "did you mean backbone.classifier"),
@@ -68,9 +68,9 @@ def answer(capsys, *words):
         (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
         (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
         (["train", "loss.dice=inf"], "loss.dice=inf is not allowed; loss.dice is 0 to 1000000000.0, and finite"),
-        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1.0, inf] is not allowed"),
-        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1.0, nan] is not allowed"),
-        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1.0, 1e+39] is not allowed"),  # infinite in float32
+        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1, inf] is not allowed"),
+        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1, nan] is not allowed"),
+        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1, 1e+39] is not allowed"),  # infinite in float32
         (["train", "optim.lr=inf"], "optim.lr=inf is not allowed; optim.lr is above 0, and finite"),
         (["train", "optim.lr=nan"], "optim.lr=nan is not allowed"),
         (["train", "optim.weight_decay=inf"], "optim.weight_decay=inf is not allowed"),
@@ -509,4 +509,4 @@ class TestPredict:
 
 
 def test_a_word_that_several_libraries_have_is_suggested_once():
-    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18 or resnet34?"
+    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18?"

@@ -181,11 +181,12 @@ class InTurn:
 
     def _outcome(self, name: str) -> str:
         from fcn.tools.compare.cells import read_results
+        from fcn.training.metrics import percent
 
         results, failed = read_results(self.folder, [name])
         if failed:
             return f"failed: {failed[name]}"
-        return f"mIoU {results[name]['quality']['miou'] or 0:.4f}, {results[name]['seconds']:.0f} s"
+        return f"mIoU {percent(results[name]['quality']['miou'] or 0).strip()}, {results[name]['seconds']:.0f} s"
 
 
 def last_words(status: int, words: Path) -> str:
