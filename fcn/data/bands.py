@@ -9,9 +9,10 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL
 
+from fcn.core.names import said
+
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands by TIFF's photometric interpretation
 _ALPHA = (1, 2, 999)  # TIFF's extra samples: premultiplied, not premultiplied, Corel's own number
-_MEND = "save the bands that you need as a file of their own (gray, RGB, or RGB with alpha)"
 
 
 def strange_bands(picture: Image.Image, file: BinaryIO | None) -> str | None:
@@ -24,15 +25,22 @@ def strange_bands(picture: Image.Image, file: BinaryIO | None) -> str | None:
         colors = _COLORS.get(int(picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 1)), samples)
         extra = tuple(picture.tag_v2.get(EXTRASAMPLES, ()))
         if samples > colors and not (samples == colors + 1 and extra and extra[0] in _ALPHA):
-            return f"holds {samples} bands, and does not mark those after the first {colors} as transparency: {_MEND}"
+            return f"holds {samples} bands, and does not mark those after the first {colors} as transparency: {_mend(samples)}"
     if (
         file is not None
         and picture.mode in ("LA", "RGBA")
         and ((picture.format == "JPEG2000" and not _alpha_of_jp2(file)) or (picture.format == "TGA" and not _alpha_of_tga(file)))
     ):
         colors = len(picture.mode) - 1
-        return f"holds {colors + 1} bands, and does not mark those after the first {colors} as transparency: {_MEND}"
+        return f"holds {colors + 1} bands, and does not mark those after the first {colors} as transparency: {_mend(colors + 1)}"
     return None
+
+
+def _mend(bands: int) -> str:
+    return (
+        f"save the bands that you need as a file of their own (gray, RGB, or RGB with alpha), "
+        f"or train a network that takes all of them, with {said('data.channels', bands)}"
+    )
 
 
 def unread_tiff(file: BinaryIO) -> str | None:
@@ -48,7 +56,7 @@ def unread_tiff(file: BinaryIO) -> str | None:
         bits = sorted({int(value) for value in tags.get(BITSPERSAMPLE, (1,))})
         samples = int(tags.get(SAMPLESPERPIXEL, 1))
         bands = "1 band" if samples == 1 else f"{samples} bands"
-        mend = "save it with 8 or 16 bits a channel" if samples in (1, 3) else _MEND
+        mend = "save it with 8 or 16 bits a channel" if samples in (1, 3) else _mend(samples)
         return f"is a TIFF of {bands} of {' and '.join(map(str, bits))} bits, of a kind that is not read, or damaged; {mend}"
     except Exception:  # of a damaged directory nothing can be said
         return None

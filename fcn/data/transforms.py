@@ -1,5 +1,7 @@
 """Training augmentation: random scale, crop and flip of image and label map together, then colour; all on uint8.
 
+Images of other types become float32 on the way, in their own values. Colours are changed of RGB images only.
+
 Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result equals resizing the
 whole image and then cropping it. For that, the source region includes the support of the filter. It begins where an output pixel lies on
 the source grid as the first one of the whole image does. So the *step*, source pixels per output pixel, is a fraction p / q of small whole
@@ -21,9 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, Color
+from fcn.core.labels import VOID
 
-MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
+MEAN_COLOR = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
 _LARGEST_DENOMINATOR = 16
 _LARGEST_SCALE = 16.0
 # Luma and two axes of chroma (YIQ, NTSC 1953): in it brightness and contrast scale the first, saturation scales and hue turns the others.
@@ -61,11 +63,12 @@ class TrainingTransform:
     flip_vertical: probability of mirroring top and bottom.
     quarter_turns: turn the crop by 0, 90, 180 or 270 degrees; it must be square.
     color: a ``ColorJitter``; None: none.
-    fill: colour around an image that is smaller than the crop (r, g, b in 0..255); the label map is ``VOID`` there. The image then lies at
-        a random place in the crop.
+    fill: colour around an image that is smaller than the crop, a value for each channel (of uint8: 0..255); the label map is ``VOID``
+        there. The image then lies at a random place in the crop.
 
-    Call it with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, its only source of random numbers. It
-    returns the crop of both; the image is in channels-last memory. Raises UserError when built with a value out of range.
+    Call it with an image ``(C, H, W)``, usually uint8 with C = 3, its label map, uint8 ``(H, W)``, and a generator, its only source of
+    random numbers. It returns the crop of both; the image is in channels-last memory, uint8 or else float32. Raises UserError when built
+    with a value out of range.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class TrainingTransform:
         flip_vertical: float = 0.0,
         quarter_turns: bool = False,
         color: ColorJitter | None = None,
-        fill: Color = MEAN_COLOR,
+        fill: Sequence[float] = MEAN_COLOR,
     ) -> None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
         if min(height, width) < 1:
@@ -89,13 +92,13 @@ class TrainingTransform:
                 raise UserError(f"{name}={value} is a probability: 0 to 1")
         if quarter_turns and height != width:
             raise UserError(f"quarter_turns needs a square crop, and crop_size={crop_size} is not: give one number")
-        if not all(0 <= value <= 255 for value in fill):
-            raise UserError(f"fill={fill} is a colour: three numbers from 0 to 255")
+        if color is not None and len(fill) != 3:
+            raise UserError(f"color is for RGB images, and fill has {len(fill)} channels: leave it out")
         self.crop_size = (int(height), int(width))
         self.scale = (float(scale[0]), float(scale[1]))
         self.flip, self.flip_vertical, self.quarter_turns = flip, flip_vertical, quarter_turns
         self.color = color
-        self.fill = tuple(int(value) for value in fill)
+        self.fill = tuple(fill)
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         draw = torch.rand(8, generator=generator).tolist()
@@ -116,12 +119,20 @@ class TrainingTransform:
         turns = int(4 * turn) if self.quarter_turns else 0
         if (height, width) == self.crop_size:
             return _turned(image, labels, turns)
-        canvas = torch.frombuffer(bytearray(self.fill) * math.prod(self.crop_size), dtype=torch.uint8)  # the fastest way to repeat a colour
-        canvas = canvas.view(*self.crop_size, 3).permute(2, 0, 1)
+        canvas = self._canvas(image)
         canvas[:, above : above + height, before : before + width] = image
         label_canvas = torch.full(self.crop_size, VOID, dtype=torch.uint8)
         label_canvas[above : above + height, before : before + width] = labels
         return _turned(canvas, label_canvas, turns)
+
+    def _canvas(self, image: Tensor) -> Tensor:
+        """The colour ``fill`` all over the crop, of the type of ``image``, in channels-last memory."""
+        if image.dtype == torch.uint8:
+            color = bytearray(min(max(round(value), 0), 255) for value in self.fill)
+            pixels = torch.frombuffer(color * math.prod(self.crop_size), dtype=torch.uint8)  # the fastest way to repeat a colour
+        else:
+            pixels = torch.tensor(self.fill, dtype=image.dtype).repeat(math.prod(self.crop_size))
+        return pixels.view(*self.crop_size, len(self.fill)).permute(2, 0, 1)
 
 
 def _turned(image: Tensor, labels: Tensor, turns: int) -> tuple[Tensor, Tensor]:
@@ -137,7 +148,7 @@ def scaled_size(size: int, step: Fraction) -> int:
 
 
 def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """A crop of the resized image without resizing the rest: uint8 ``(3, H, W)`` to ``(3, *size)``, a view.
+    """A crop of the resized image without resizing the rest: ``(C, H, W)`` to ``(C, *size)``, a view of uint8, else of float32.
 
     ``corner`` (top, left) and ``size`` are pixels of the image resized by ``1 / step`` and must lie inside it. Equal, but for the rounding
     of weights, to ``interpolate(image, scale_factor=1 / step, mode="bilinear", antialias=True)`` and then the crop.
@@ -146,6 +157,7 @@ def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: t
         _source_span(n, step, start, count) for n, start, count in zip(image.shape[1:], corner, size, strict=True)
     )
     region = image[:, row:row_end, column:column_end]
+    region = region if region.dtype == torch.uint8 else region.float()
     if step != 1:
         factor = step.denominator / step.numerator * (1 + 1e-9)  # a whole number of pixels must not be lost to rounding
         # ``region[None]`` would not be taken for channels-last; of a planar region torch's kernel cannot make a single pixel.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB
 from fcn.core.names import said
 from fcn.models.matching import class_axes, match_backbone, top_modules, with_classes_of
 from fcn.models.spec import is_wrap_spec
@@ -152,6 +153,11 @@ class Weights:
     spec: dict[str, Any] | None = None  # the words of the network that they belong to, where they are a checkpoint's
     classes: tuple[str, ...] | None = None  # their names, where they are a checkpoint's
     torchvision: bool = False  # under torchvision's names
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images of the network that they belong to."""
+        return len(self.tensors["mean"]) if "mean" in self.tensors and not self.torchvision else RGB.channels
 
 
 def network_weights(weights: str, model: str, backbone: str) -> Weights:

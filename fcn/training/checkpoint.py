@@ -18,6 +18,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
+from fcn.core.images import from_plain
 from fcn.core.labels import LabelSet
 from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
@@ -103,6 +104,7 @@ def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
         raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
     mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
     words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
+    words["dtype"] = from_plain(spec.get("images")).dtype
     try:
         return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
     except UserError as error:

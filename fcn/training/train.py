@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fcn.core.files import written
+from fcn.core.images import ImageKind
 from fcn.core.names import said
 from fcn.data.census import need_classes
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
+from fcn.data.visible import visible
 from fcn.graph.networks import evaluating
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
@@ -36,7 +38,7 @@ from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
+Batch = tuple[Tensor, Tensor]  # images (B, C, h, w), uint8 or else float32; labels uint8 (B, h, w)
 
 
 def run_training(
@@ -118,7 +120,7 @@ def run_training(
             last = state.step == plan.steps
             if into == 0 and (epoch % validate_every == 0 or last):
                 agree_on_buffers(state.scored, accelerator)
-                samples = Samples(len(validation), accelerator.num_processes)
+                samples = Samples(len(validation), accelerator.num_processes, state.model.images)
                 matrix = score_split(
                     state.scored,
                     validation,
@@ -219,14 +221,15 @@ def synchronizing(accelerator: Accelerator, network: nn.Module, *, last: bool) -
 class Samples:
     """A few samples, evenly spread over those that the first process scores, kept while a split is scored and drawn as ``samples.png``."""
 
-    def __init__(self, count: int, processes: int, *, shown: int = 6) -> None:
+    def __init__(self, count: int, processes: int, images: ImageKind, *, shown: int = 6) -> None:
+        self.images = images
         mine = range(0, count, processes)
         self.chosen = {mine[place * len(mine) // min(shown, len(mine))] for place in range(min(shown, len(mine)))}
-        self.kept: list[tuple[int, tuple[Tensor, Tensor, Tensor]]] = []
+        self.kept: list[tuple[int, tuple[Any, Tensor, Tensor]]] = []
 
     def keep(self, index: int, image: Tensor, truth: Tensor, prediction: Tensor) -> None:
         if index in self.chosen:
-            self.kept.append((index, (image, truth, prediction)))
+            self.kept.append((index, (visible(image, self.images), truth, prediction)))
 
     def draw(self, split: Split, path: Path) -> None:
         names = [str(split.names[index]) for index, _ in self.kept]

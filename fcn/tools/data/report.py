@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from fcn.data.survey import Survey, suggestions, traps
+from fcn.data.visible import words
 from fcn.tools.pages import document, inline_picture
 from fcn.tools.tables import text_table
 from fcn.training.metrics import Metrics, percent
@@ -38,6 +39,7 @@ def split_facts(each: Survey) -> dict[str, Any]:
         "faulty": each.faulty,
         "sizes": {"smallest": [min(heights), min(widths)], "largest": [max(heights), max(widths)], "different": len(each.sizes)},
         "kinds": dict(each.kinds.most_common()),
+        "shown": None if each.images.is_rgb else words(each.images),
         "range": each.range,
         "mean": each.mean,
         "deviation": each.deviation,
@@ -83,13 +85,18 @@ def _facts(name: str, facts: Mapping[str, Any]) -> list[str]:
     sizes = f"{low[1]}x{low[0]} pixels" if kinds == 1 else f"{low[1]}x{low[0]} to {high[1]}x{high[0]} pixels, {kinds} sizes"
     pictures = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
     channels = "; ".join(
-        f"{mean:.3f} +- {deviation:.3f} ({low} to {high})"
+        f"{_rounded(mean)} +- {_rounded(deviation)} ({low:g} to {high:g})"
         for mean, deviation, (low, high) in zip(facts["mean"], facts["deviation"], facts["range"], strict=True)
     )
     return [
         f"{name}: {looked}, {sizes}; {pictures}",
         f"  mean +- deviation (range) of the channels: {channels}; void {100 * facts['void']:.1f} %",
+        *([f"  {facts['shown']}"] if facts["shown"] else []),
     ]
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def class_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]], list[str]]:

@@ -26,8 +26,9 @@ def run(config: PredictConfig) -> int:
     import torch
     from tqdm import tqdm
 
-    from fcn.data.images import open_image
     from fcn.data.pictures import save_gray, save_labels, save_overlay
+    from fcn.data.stored import open_as
+    from fcn.data.visible import visible
     from fcn.inference.kept import unchanged
     from fcn.inference.memory import ran_out
     from fcn.inference.strategies import create_strategy
@@ -50,7 +51,7 @@ def run(config: PredictConfig) -> int:
     def label(path: str, results: list[str]) -> bool:
         """Whether it could be read and labelled. What it took is free again before the next image is read."""
         try:
-            image = open_image(path)
+            image = open_as(path, model.images)
             confidence = torch.empty(image.shape[1:], dtype=torch.uint8) if config.confidence else None
             with accelerator.autocast():
                 labels = strategy(model, image, confidence=confidence, progress=True)
@@ -63,7 +64,7 @@ def run(config: PredictConfig) -> int:
         save_labels(labels, label_set, folder / results[0])
         if confidence is not None:
             save_gray(confidence, folder / results[2])
-        save_overlay(image, labels, label_set, folder / results[1], alpha=config.alpha)
+        save_overlay(visible(image, model.images), labels, label_set, folder / results[1], alpha=config.alpha)
         return True
 
     labelled = len(images) - len(waiting)

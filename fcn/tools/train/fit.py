@@ -13,13 +13,17 @@ from accelerate import Accelerator
 
 from fcn.core.errors import UserError
 from fcn.core.files import remove_unfinished, written
+from fcn.core.images import ImageKind
 from fcn.core.names import said
+from fcn.data.measured import measured
 from fcn.data.split import Split
 from fcn.data.transforms import ColorJitter, TrainingTransform
+from fcn.data.visible import words
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import Segmenter
 from fcn.tools.folders import new_folder
 from fcn.tools.hardware import environment, hardware
+from fcn.tools.settings import AugmentConfig
 from fcn.tools.train.settings import TrainConfig
 from fcn.training.batches import Plan, Transform
 from fcn.training.checkpoint import spec_words
@@ -60,16 +64,14 @@ def fit(
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
     )
-    color = ColorJitter(config.augment.brightness, config.augment.contrast, config.augment.saturation, config.augment.hue)
-    red, green, blue = model.backbone.mean
     transform = TrainingTransform(
         config.augment.crop_size,
         scale=(config.augment.scale[0], config.augment.scale[1]),
         flip=config.augment.flip,
         flip_vertical=config.augment.flip_vertical,
         quarter_turns=config.augment.quarter_turns,
-        color=color if color != ColorJitter(0, 0, 0, 0) else None,
-        fill=(round(255 * red), round(255 * green), round(255 * blue)),
+        color=coloring(config.augment, model.images),
+        fill=[255 * mean for mean in model.backbone.mean],
     )
     loss = SegmentationLoss(training.labels.num_classes, **config.loss.arguments())
     if config.sync_batchnorm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
@@ -86,7 +88,8 @@ def fit(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info("%s: %.1f M parameters, %s weights", spec_words(model.spec), parameters / 1e6, weights)
     log.info("%s; writing to %s", hardware(accelerator), folder)
-    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
+    each = model.images.channels * (1 if model.images.dtype == "uint8" else 4) + 1  # bytes of a pixel and its label
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * each, config.workers)
     if started is not None and not resumed:
         started(folder, model, plan, training, transform)
     best = run_training(
@@ -111,6 +114,30 @@ def fit(
     )
     log.info("best mIoU %.4f after %.0f s: %s", best, time.monotonic() - begin, folder / "best.pt")
     return folder, best
+
+
+def measure_images(model: Segmenter, training: Split, *, progress: bool = True) -> None:
+    """Let a model that takes other images than RGB know their mean, deviation and range, from the training split; and say what was found.
+    One that knows them already keeps its own: its weights go with them."""
+    if model.images.measured:
+        return
+    images = measured(training, progress=progress)
+    model.take(images)
+    found = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(images.mean, images.std, strict=True))
+    log.info("images of %s; mean (deviation) of each, measured: %s", images, found)
+    log.info("%s", words(images))
+
+
+def coloring(config: AugmentConfig, images: ImageKind) -> ColorJitter | None:
+    """The change of colours, which RGB images have; for all others it is left out, with a note."""
+    color = ColorJitter(config.brightness, config.contrast, config.saturation, config.hue)
+    if color == ColorJitter(0, 0, 0, 0):
+        return None
+    if not images.is_rgb:
+        names = ", ".join(said(f"augment.{name}") for name in ("brightness", "contrast", "saturation", "hue"))
+        log.warning("note: %s change RGB images of 8 bits, and these are of %s: they are left out", names, images)
+        return None
+    return color
 
 
 def check_batch(config: TrainConfig, model: Segmenter) -> None:
