@@ -21,7 +21,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ImageKind:
-    """The kind of a data set's images, or of those that a network takes.
+    """The kind of a data set's images, or of those that a network takes: the attribute ``images`` of both.
+
+    >>> kind = fcn.ImageKind(5, "uint16")
+    >>> kind.is_rgb, kind.measured  # (False, False): fcn.train measures mean and deviation
 
     channels: number of channels, 1 to 4096; default 3.
     dtype: type of the values: "uint8", "uint16" or "float32"; default "uint8".

@@ -227,7 +227,7 @@ def balanced_weights(training: Survey) -> list[float]:
 
 def _look(split: Split, images: ImageKind, index: int, image: Tensor, labels: Tensor) -> Look:
     """What a sample holds."""
-    kind, used = _file(split, index) if images.is_rgb else (str(images), None)
+    kind, used = _file(split, index) if images.is_rgb else (f"images of {images}", None)
     values = image.permute(1, 2, 0).contiguous().numpy()
     pixels = np.ascontiguousarray(visible(image, images)[:, :].permute(1, 2, 0).numpy())
     small = np.asarray(Image.fromarray(pixels).convert("L").resize((_LOOK, _LOOK), Image.Resampling.BOX), np.int16)

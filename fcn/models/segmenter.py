@@ -127,10 +127,8 @@ class Segmenter(nn.Module):
 
         ``mean`` and ``std`` are in units of 255, whatever the type. A float that is not finite becomes the mean.
         """
-        images = images.to(self.mean.device)
-        if images.dtype == torch.uint8:
-            return torch.addcmul(-self.mean / self.std, images, 1 / (255 * self.std))
-        normal = torch.addcmul(-self.mean / self.std, images.to(self.mean.dtype), 1 / (255 * self.std))
+        values = images if images.dtype == torch.uint8 else images.to(self.mean.dtype)  # not every device has uint16
+        normal = torch.addcmul(-self.mean / self.std, values.to(self.mean.device), 1 / (255 * self.std))
         return normal.nan_to_num_(0, 0, 0) if images.dtype.is_floating_point else normal
 
     def scores(self, images: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def test_crops_of_any_kind_are_those_of_float(dtype: torch.dtype) -> None:
         assert image.dtype == (torch.uint8 if dtype == torch.uint8 else torch.float32)
         assert image.shape == (5, 32, 32)
         assert image.permute(1, 2, 0).is_contiguous()
-        assert (image.float() - exact).abs().max() <= (1 if dtype == torch.uint8 else 0)
+        assert (image.float() - exact).abs().max() <= (1.1 if dtype == torch.uint8 else 0)  # two roundings
 
 
 def test_a_crop_that_is_not_scaled_has_the_values_of_the_file() -> None:

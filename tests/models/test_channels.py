@@ -11,6 +11,8 @@ from fcn.core.images import RGB, ImageKind
 from fcn.models.backbones import create_backbone
 from fcn.models.channels import drawn, readers, spread, with_channels
 
+SLOW = ("mobilenet_v2", "alexnet", "convnext_tiny", "vgg11", "tf_efficientnet_lite0", "mit_b0", "tu-hrnet_w18_small")
+
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 6, 13])
 def test_learnt_weights_are_spread_as_timm_does_it(channels: int) -> None:
@@ -26,7 +28,7 @@ def test_random_weights_keep_the_variance() -> None:
         assert float(found.square().sum((1, 2, 3)).mean()) == pytest.approx(float(weight.square().sum((1, 2, 3)).mean()), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["compact", "mobilenet_v2", "alexnet", pytest.param("tu-hrnet_w18_small", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["compact", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 @pytest.mark.parametrize("channels", [1, 6])
 def test_equal_channels_give_what_rgb_gave(name: str, channels: int) -> None:
     torch.manual_seed(0)

@@ -19,6 +19,7 @@ def report(name: str, surveys: Sequence[Survey], ceilings: Ceilings, maps: int) 
     training, *others = surveys
     return {
         "data": name,
+        "shown": None if training.images.is_rgb else words(training.images),
         "traps": list(traps(training, others)),
         "suggestions": list(suggestions(training)),
         "splits": {each.split: split_facts(each) for each in surveys},
@@ -39,7 +40,6 @@ def split_facts(each: Survey) -> dict[str, Any]:
         "faulty": each.faulty,
         "sizes": {"smallest": [min(heights), min(widths)], "largest": [max(heights), max(widths)], "different": len(each.sizes)},
         "kinds": dict(each.kinds.most_common()),
-        "shown": None if each.images.is_rgb else words(each.images),
         "range": each.range,
         "mean": each.mean,
         "deviation": each.deviation,
@@ -63,6 +63,7 @@ def text(found: Mapping[str, Any]) -> str:
     lines = [f"! {trap}" for trap in found["traps"]] or ["no traps found"]
     for name, facts in found["splits"].items():
         lines += ["", *_facts(name, facts)]
+    lines += ["", found["shown"]] if found["shown"] else []
     if any(facts["looked_at"] > facts["faulty"] for facts in found["splits"].values()):
         lines += ["", text_table(*class_table(found))]
     maps = found["ceilings"]["label_maps"]
@@ -91,7 +92,6 @@ def _facts(name: str, facts: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {looked}, {sizes}; {pictures}",
         f"  mean +- deviation (range) of the channels: {channels}; void {100 * facts['void']:.1f} %",
-        *([f"  {facts['shown']}"] if facts["shown"] else []),
     ]
 
 
@@ -133,6 +133,7 @@ def page(found: Mapping[str, Any], sheet: bytes) -> str:
     for name, facts in found["splits"].items():
         first, *rest = _facts(name, facts)
         parts.append(f'<p>{escape(first)}<br><span class="note">{escape(" ".join(rest).strip())}</span></p>')
+    parts += [f"<p>{escape(found['shown'])}</p>"] if found["shown"] else []
     lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in [*rows, total]]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     parts.append("<h2>Classes</h2>")
