@@ -32,9 +32,20 @@ _PLAIN = (1, 2)  # TIFF's photometric interpretations whose values are what is s
 _HALVES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}  # Pillow's layouts that keep the upper byte, and the lower one
 
 
+class ChannelsError(UserError):
+    """A file has another number of channels, ``count``, than it should."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
 def stored_kind(path: FileName, channels: int) -> ImageKind:
     """The kind of the images of a data set, as its first file has it. Raises UserError where that has another number of channels."""
-    dtype: Any = str(_values(path, channels).dtype)
+    try:
+        dtype: Any = str(_values(path, channels).dtype)
+    except ChannelsError as error:
+        raise UserError(f"{error}, or {said('data.channels', error.count)} if all have that many") from None
     return ImageKind(channels, dtype)
 
 
@@ -69,9 +80,9 @@ def as_stored(values: np.ndarray, channels: int, name: FileName) -> np.ndarray:
         values = values.transpose(1, 2, 0)
     if values.shape[2] != channels:
         count = min(values.shape)
-        raise UserError(
-            f"{name} holds {count} {'channel' if count == 1 else 'channels'} (its shape is {values.shape}), and {channels} are expected: "
-            f"give {said('data.channels', count)} if all images have that many"
+        words = "1 channel" if count == 1 else f"{count} channels"
+        raise ChannelsError(
+            f"{name} holds {words} (its shape is {values.shape}), and images of {channels} are expected; give images of one kind", count
         )
     dtype = values.dtype.newbyteorder("=") if values.dtype.name in DTYPES else np.dtype(np.float32)
     return np.require(values, dtype, ["C", "W"])

@@ -17,7 +17,7 @@ from fcn.tools.parts import load_split
 from tests.data import rasters
 
 needs_tifffile = pytest.mark.skipif(find_spec("tifffile") is None, reason="needs tifffile")
-SMALL = ["model=fcn8s", "backbone=compact", "augment.crop_size=32", "augment.scale=[1,1]", "batch_size=4", "workers=0", "device=cpu"]
+SMALL = ["model=fcn8s", "backbone=compact", "augment.crop_size=32", "augment.scale=[1,1]", "batch_size=2", "workers=0", "device=cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A set of five bands of 16 bits as GeoTIFF, and a run on it."""
     root = rasters.folder(tmp_path_factory.mktemp("set"), count=8)
     output = root / "run"
-    words = [f"data.root={root}", "data.channels=5", "data.shown=[4,3,2]", f"output={output}", "optim.lr=0.004", "epochs=20"]
-    assert run(["train", "data=folder", *words, *SMALL, "validate_every=20"]) == 0
+    words = [f"data.root={root}", "data.channels=5", "data.shown=[4,3,2]", f"output={output}", "optim.lr=0.004", "epochs=10"]
+    assert run(["train", "data=folder", *words, *SMALL, "validate_every=10"]) == 0
     return root, output
 
 
