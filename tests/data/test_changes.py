@@ -139,8 +139,8 @@ class TestNamed:
             ("RandomGrayscale(p=open('x'))", "is no transform; give a name, or a call with plain values"),
             ("Resize(10)", "makes the image, .* torch.uint8 of shape .*10.*; a transform must keep size and number format"),
             ("ToDtype(torch.float32)", "is no transform"),
-            ("RandAugment", "fails on a photograph with its label map"),
-            ("Normalize(mean=[0], std=[1])", "fails on a photograph with its label map"),
+            ("RandAugment", "fails on an image with its label map"),
+            ("Normalize(mean=[0], std=[1])", "fails on an image with its label map"),
             ("CutMix", "is not known"),
         ],
     )
