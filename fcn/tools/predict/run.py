@@ -14,6 +14,7 @@ from typing import Any
 
 from fcn.core.errors import UserError
 from fcn.tools.folders import PREDICTIONS, new_folder, refuse_used
+from fcn.tools.networks import saved_model
 from fcn.tools.predict.inputs import input_images, output_names
 from fcn.tools.predict.settings import PredictConfig
 
@@ -31,14 +32,13 @@ def run(config: PredictConfig) -> int:
     from fcn.inference.kept import unchanged
     from fcn.inference.memory import ran_out
     from fcn.inference.strategies import create_strategy
-    from fcn.training.checkpoint import load
     from fcn.training.devices import create_accelerator, place
 
     if config.resume is None:
         refuse_used(config.output)
     images = begun(config, Path(config.resume)) if config.resume else planned(config)
     accelerator = create_accelerator(config.device, config.precision)
-    model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
+    model = place(saved_model(config.checkpoint, config.network), accelerator, channels_last=config.channels_last)
     label_set = model.labels
     assert label_set is not None
     strategy = create_strategy(config.inference.name, **config.inference.options())

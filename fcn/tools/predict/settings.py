@@ -12,7 +12,8 @@ from fcn.tools.settings import PRECISIONS, CommandConfig, check_resume
 class PredictConfig(CommandConfig):
     """``fcn predict``.
 
-    checkpoint: file of the model: best.pt or last.pt of a run
+    checkpoint: file of the model: best.pt or last.pt of a run, or what fcn.save wrote
+    network: code of a network of your own that the checkpoint holds the weights of, as my_module:build
     input: images to label: a file, a folder or a glob
     alpha: opacity of the labels in the overlay
     confidence: also write the probability of each pixel's label as a gray PNG; 255 stands for 1
@@ -23,9 +24,11 @@ class PredictConfig(CommandConfig):
     EXAMPLES: ClassVar[str] = """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
 fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows
+fcn predict checkpoint=net.pt network=my_module:build input=photos/    a network of your own, saved by fcn.save
 fcn predict resume=outputs/predict/2026-01-31_12-00-00    goes on where a run was cut"""
 
     checkpoint: str = REQUIRED
+    network: str | None = None
     input: str = REQUIRED
     inference: PartConfig = REQUIRED
     alpha: Annotated[float, between(0, 1)] = 0.5
