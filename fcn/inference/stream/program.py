@@ -18,12 +18,14 @@ from fcn.core.names import said
 from fcn.graph import Graph, Node
 from fcn.graph.aten import arguments, is_in_place
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
+from fcn.graph.history import remembered
 from fcn.graph.ops import facets, missing, read_later
 from fcn.graph.ops.blocks import BlockCall, Cuts, Rule, part
 from fcn.graph.ops.itself import bound
 from fcn.graph.ops.layouts import part_block
 from fcn.graph.ops.statistics import Gather
 
+ON_GRID = ("conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "window")  # kinds that work on the last two dimensions
 DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right into strided memory; on others results are copied there
 
 
@@ -105,6 +107,15 @@ class _Compiler:
         self.folded: set[str] = set()
 
     def run(self) -> Program:
+        if found := remembered(self.graph):
+            where = f"layer '{found.layer}'" if found.layer else "the network"
+            reason = f"every run changes its buffer '{found.name}', and the result depends on it"
+            raise NotStreamable(
+                f"{said('inference', 'stream')} cannot compute {where}: {reason}; change the buffer in training only",
+                layer=found.layer,
+                operation=found.operation,
+                reason=reason,
+            )
         for node in self.graph.globals:
             if node.is_global and node.is_global.cause == "attention":
                 raise self._refusal(node, node.is_global.reason)
@@ -198,7 +209,7 @@ class _Compiler:
         if pooled or any(map(_is_global, rows)):
             self._global(node, call)
             return
-        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
+        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat"):
             raise NotStreamable(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
@@ -207,7 +218,7 @@ class _Compiler:
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and not entry.moves:
             made = bound(call)  # all of it is one cell
         elif entry.block is not None:
-            made = entry.block(call)
+            made = _turned(entry.block, call) if node.kind in ON_GRID and _is_turned(node) else entry.block(call)
         else:
             raise NotStreamable(missing("block"))
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
@@ -301,6 +312,27 @@ def _cut_out(made: Rule, dim: int) -> Rule:
 
     def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts]) -> Tensor:
         return part(made.run(blocks, cuts), dim, cuts[0][1].first, cuts[0][1].cells)
+
+    return replace(made, run=run, into=None)
+
+
+def _is_turned(node: Node) -> bool:
+    """Whether columns come before rows among the dimensions."""
+    rows, columns = node.dims
+    return rows is not None and columns is not None and columns < rows
+
+
+def _turned(block: Callable[[BlockCall], Rule], call: BlockCall) -> Rule:
+    """The rule of an operation that takes columns for rows, and rows for columns, since the map was transposed before it."""
+
+    def turned(node: Node) -> Node:
+        edges = tuple(replace(edge, maps=edge.maps[::-1]) for edge in node.edges)
+        return replace(node, sizes=node.sizes[::-1], dims=node.dims[::-1], edges=edges)
+
+    made = block(replace(call, node=turned(call.node), sources=tuple(map(turned, call.sources))))
+
+    def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts]) -> Tensor:
+        return made.run(blocks, [(columns, rows) for rows, columns in cuts])
 
     return replace(made, run=run, into=None)
 

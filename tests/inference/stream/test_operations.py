@@ -82,6 +82,17 @@ class Shuffled(nn.Module):
         return x.expand(-1, 4, -1, -1)
 
 
+class Swapped(nn.Module):
+    """A convolution and a pool in which rows stand in the place of columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(CHANNELS, CHANNELS, (1, 5), padding=(0, 2), stride=(1, 2)), nn.AvgPool2d((2, 1), (1, 1), (1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x.transpose(2, 3))).transpose(2, 3)
+
+
 def global_norm(x):
     return x * (1 + torch.linalg.vector_norm(x, ord=2, dim=(2, 3), keepdim=True))
 
@@ -191,6 +202,18 @@ LAYERS = {
     "a view by einsum": (lambda: lambda x: torch.einsum("nchw->nhwc", x).mul(2).permute(0, 3, 1, 2) + x, C),
     "maps in matmul": (lambda: by_matrices, C),
     "stacked on a map": (lambda: lambda x: torch.stack([x, ramp(x).expand(x.shape)], 2).sum(2), C),
+    "variance over space": (lambda: lambda x: x * x.var((2, 3), keepdim=True) + x.std((1, 2), keepdim=True, correction=0), C),
+    "variance of all": (lambda: lambda x: x * x.var() + x.std(3, keepdim=True, correction=0), C),
+    "least value": (lambda: Gate(lambda x: x.amin((2, 3), keepdim=True)), C),
+    "logarithm of a sum": (lambda: Gate(lambda x: x.logsumexp((2, 3), keepdim=True) + x.logsumexp((1, 2), keepdim=True)), C),
+    "softmax over rows": (lambda: lambda x: x * x.softmax(2) + x.log_softmax(2), C),
+    "softmax over columns": (lambda: nn.Softmax(3), C),
+    "pooled and expanded": (lambda: lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1), 2 * C),
+    "pooled and repeated": (lambda: lambda x: torch.cat([x, x.amax((2, 3), keepdim=True).repeat(1, 2, *x.shape[2:])], 1), 3 * C),
+    "rows pooled and repeated": (lambda: lambda x: torch.cat([x, x.mean(2, keepdim=True).repeat(1, 1, x.shape[2], 1)], 1), 2 * C),
+    "columns flipped": (lambda: lambda x: x + x.flip(3) + x.fliplr() + x.roll(1, 3), C),
+    "channels flipped": (lambda: lambda x: x.flip(1), C),
+    "rows for columns in a convolution": (lambda: Swapped(), C),
     "sum over columns": (lambda: lambda x: x.cumsum(3)[..., 1:], C),
     "in place, read twice": (lambda: lambda x: torch.cat([x.relu_(), x.mul_(2), x], 1), 3 * C),
 }  # fmt: skip
