@@ -65,7 +65,7 @@ def test_the_commands_take_it(folder, capsys):
 
 @pytest.mark.slow
 def test_its_strategies_are_compared(folder, capsys):
-    few = "networks=[] strategies=[whole,stream] image_sizes=[64] labelmap_size=null turns=1 device=cpu output=costs".split()
+    few = ["networks=[]", "strategies=[whole,stream]", "image_sizes=[64]", "labelmap_size=null", "turns=1", "device=cpu", "output=costs"]
     assert run(["benchmark", "checkpoint=net.pt", "network=code_of_mine:build", *few]) == 0
     assert "a Sequential of your own, 64x64" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""What moves data without computing: crops, joins, tuples, reshapes, permutations, windows laid out as channels."""
+"""What moves data without computing: crops, joins, tuples, reshapes, permutations."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,12 +8,12 @@ from typing import cast
 from torch import Tensor
 
 from fcn.core.errors import NotStreamable
-from fcn.graph.axis import Resize, Transposed, Whole, Window
+from fcn.graph.axis import Resize, Whole, Window
 from fcn.graph.layout import Atom, NoLayoutError, axes_of, axis_of, carried, dim_size, plain, reshape
 from fcn.graph.nodes import Global, Node
 from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
 from fcn.graph.ops.itself import bound, grid_dims
-from fcn.graph.ops.maps import Call, Result, Value, along, listed, on_grid, over_space
+from fcn.graph.ops.maps import Call, Result, Value, along, listed, over_space
 from fcn.graph.ops.pointwise import pointwise
 from fcn.graph.ops.table import Operation
 
@@ -289,43 +289,6 @@ def flip(call: Call) -> Result:
     return over_space(call, value, axes, "flips the image: its first cell reads the last", "shift")
 
 
-def unfold(call: Call) -> Result:
-    value = call.need("self")
-    position, size, step = value.dim(call.get("dimension")), call.get("size"), call.get("step")
-    return along(value, position, Window(value.shape[position], call.shape[position], size, step), "window", tail=plain(size))
-
-
-def unfold_block(call: BlockCall) -> Rule:
-    dim, size, step = call.get("dimension") % len(call.source.shape), call.get("size"), call.get("step")
-    return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].unfold(dim, size, step), fresh=False)
-
-
-def im2col(call: Call) -> Result:
-    value = call.need("self")
-    settings = zip(*(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True)
-    windows = []
-    for n, (kernel, dilation, padding, stride) in zip(value.shape[-2:], settings, strict=True):
-        count = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        windows.append(Window(n, count, kernel, stride, dilation, (padding, padding)))
-    shape = (*value.shape[:-2], *(window.n_out for window in windows))
-    result = on_grid(call, value, 2, lambda place, n_in, n_out: windows[place], "window", shape)
-    space = tuple(atom for dim in result.layout[-2:] for atom in dim)
-    return replace(result, layout=(*result.layout[:-3], plain(call.shape[-2]), space))
-
-
-def col2im(call: Call) -> Result:
-    value, size = call.need("self"), call.get("output_size")
-    settings = list(zip(size, *(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True))
-    counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in settings]
-    layout, _ = reshape(value.layout, (*value.shape[:-1], *counts), value.sizes)
-    maps = [Transposed(count, n, k, s, d, (p, p)) for count, (n, k, d, p, s) in zip(counts, settings, strict=True)]
-    folded = replace(value, layout=layout, shape=(*value.shape[:-1], *counts))
-    result = on_grid(call, folded, 2, lambda place, n_in, n_out: maps[place], "transposed", (*value.shape[:-1], *size))
-    return Result(
-        (*result.layout[:-3], plain(call.shape[-3]), *result.layout[-2:]), [(value, result.edges[0][1])], "transposed", result.is_global
-    )
-
-
 MOVED = Operation(maps=permute, block=bound, scope="cell", linear="all")
 CROP = Operation(maps=crop, block=crop_block, linear="all", moves=True, alias=True)
 
@@ -351,6 +314,3 @@ replace(MOVED, maps=cat, block=cat_block).named("concat", "concatenate")
 replace(MOVED, maps=stack, block=stack_block).named("stack")
 Operation(maps=roll, block=bound, linear="all").named("roll")
 Operation(maps=flip, block=bound, linear="all").named("flip", "fliplr", "flipud")
-replace(CROP, maps=unfold, block=unfold_block, moves=False).named("unfold")
-Operation(maps=im2col, linear="all").named("im2col")
-Operation(maps=col2im, linear="all").named("col2im")

@@ -4,7 +4,7 @@ Sums are kept in float64, over disjoint blocks. Variances are merged with the te
 "Algorithms for Computing the Sample Variance", 1983): ``M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)``.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -33,8 +33,10 @@ STARTS = {"max": float("-inf"), "min": float("inf"), "logsumexp": float("-inf")}
 
 
 class Pool:
-    """Sum, mean, largest or least value, Euclidean norm, or logarithm of the sum of exponentials, over bins. ``bins[axis]``: cells that each
-    cell of the result reads; None where an axis is kept as it is."""
+    """Over bins: sum, mean, largest or least value, Euclidean norm, or logarithm of the sum of exponentials.
+
+    ``bins[axis]``: cells that each cell of the result reads; None where an axis is kept as it is.
+    """
 
     def __init__(self, call: BlockCall, how: str) -> None:
         self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
@@ -85,7 +87,7 @@ class Pool:
                     sizes = torch.tensor([high - low for low, high in found], dtype=total.dtype, device=total.device)
                     total = total / sizes.view([-1 if place == dim else 1 for place in range(total.dim())])
         if self.others:
-            over = {"mean": torch.mean, "max": torch.amax, "min": torch.amin, "logsumexp": torch.logsumexp}.get(self.how, torch.sum)
+            over: Any = {"mean": torch.mean, "max": torch.amax, "min": torch.amin, "logsumexp": torch.logsumexp}.get(self.how, torch.sum)
             total = over(total, self.others, keepdim=True)
         if self.how == "norm":
             total = total.sqrt()
@@ -129,10 +131,15 @@ class Spread:
 
 
 def reduced(call: BlockCall) -> list[int]:
-    """The dimensions of the source that a reduction is over."""
-    rank, given = len(call.source.shape), call.get("dim", default=[])
+    """The dimensions of the source, as the stream keeps it, that a reduction is over."""
+    space, rank, given = call.source.space, len(call.source.shape), call.get("dim", default=[])
     wanted = [given] if isinstance(given, int) else list(given)
-    return sorted({dim % rank for dim in wanted}) if wanted else list(range(rank))
+    if not wanted:
+        return list(range(rank))
+    if space is None:
+        return sorted({dim % rank for dim in wanted})
+    places = {dim % (rank - 1) for dim in wanted}  # rows and columns were one dimension
+    return sorted({dim + (dim > space) for dim in places} | ({space + 1} if space in places else set()))
 
 
 def bins(axis: AxisMap) -> list[Interval] | None:

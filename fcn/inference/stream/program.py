@@ -22,10 +22,10 @@ from fcn.graph.history import remembered
 from fcn.graph.ops import facets, missing, read_later
 from fcn.graph.ops.blocks import BlockCall, Cuts, Rule, part
 from fcn.graph.ops.itself import bound
-from fcn.graph.ops.layouts import part_block
+from fcn.graph.ops.layouts import part_block, view_block
 from fcn.graph.ops.statistics import Gather
+from fcn.inference.stream.arrangement import cellwise, is_turned, kept, turned
 
-ON_GRID = ("conv", "transposed", "pool", "unpool", "resize", "shuffle", "pad", "window")  # kinds that work on the last two dimensions
 DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right into strided memory; on others results are copied there
 
 
@@ -217,8 +217,11 @@ class _Compiler:
         entry = facets(node.fx)
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and not entry.moves:
             made = bound(call)  # all of it is one cell
+        elif node.space is not None and entry.block is not view_block and node.kind != "window":
+            made = cellwise(call, entry)
         elif entry.block is not None:
-            made = _turned(entry.block, call) if node.kind in ON_GRID and _is_turned(node) else entry.block(call)
+            call = replace(call, node=kept(node))
+            made = turned(entry.block, call) if is_turned(node) else entry.block(call)
         else:
             raise NotStreamable(missing("block"))
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
@@ -251,10 +254,14 @@ class _Compiler:
         assert isinstance(index, int)
         if facets(origin.fx).cuts:
             source = self._resolve(origin.name)
+            if self.nodes[source].space is not None:
+                raise NotStreamable("it flattens space")
             call = BlockCall(node, (self.nodes[source],), arguments(origin.fx), self.constants, {})
             self._keep(node, (Read(source, (node.maps[0], node.maps[1])),), part_block(call, index, origin))
         elif index == 0:
             self.names[node.name] = self._resolve(origin.name)
+        elif index == 1 and (second := facets(origin.fx).second) is not None and node.shape == origin.shape and not is_turned(origin):
+            self._keep(node, self._reads(origin), second(self._call(origin)))
         elif (
             facets(origin.fx).block is not bound
             or origin.is_global
@@ -272,6 +279,7 @@ class _Compiler:
         return name in self.program.small or name in self.program.statistics
 
     def _keep(self, node: Node, reads: tuple[Read, ...], made: Rule, whole_rows: bool = False) -> None:
+        node = kept(node)
         for axis in (0, 1):
             if node.sizes[axis] > 1 and node.dims[axis] is None:
                 raise NotStreamable("it flattens space")
@@ -312,27 +320,6 @@ def _cut_out(made: Rule, dim: int) -> Rule:
 
     def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts]) -> Tensor:
         return part(made.run(blocks, cuts), dim, cuts[0][1].first, cuts[0][1].cells)
-
-    return replace(made, run=run, into=None)
-
-
-def _is_turned(node: Node) -> bool:
-    """Whether columns come before rows among the dimensions."""
-    rows, columns = node.dims
-    return rows is not None and columns is not None and columns < rows
-
-
-def _turned(block: Callable[[BlockCall], Rule], call: BlockCall) -> Rule:
-    """The rule of an operation that takes columns for rows, and rows for columns, since the map was transposed before it."""
-
-    def turned(node: Node) -> Node:
-        edges = tuple(replace(edge, maps=edge.maps[::-1]) for edge in node.edges)
-        return replace(node, sizes=node.sizes[::-1], dims=node.dims[::-1], edges=edges)
-
-    made = block(replace(call, node=turned(call.node), sources=tuple(map(turned, call.sources))))
-
-    def run(blocks: Sequence[Tensor], cuts: Sequence[Cuts]) -> Tensor:
-        return made.run(blocks, [(columns, rows) for rows, columns in cuts])
 
     return replace(made, run=run, into=None)
 

@@ -94,7 +94,8 @@ def strategy_rows(
     return Section(
         "Strategies over image sizes",
         rows,
-        f"{'Random weights; w' if subject.spec else 'W'}indows of {window} pixels, {batch} at a time, Gaussian weights; compared to {first} if there was memory for it.",
+        f"{'Random weights; w' if subject.spec else 'W'}indows of {window} pixels, {batch} at a time, Gaussian weights; "
+        f"compared to {first} if there was memory for it.",
     )
 
 

@@ -73,7 +73,8 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
         if len(whole) > 1 or (whole and chosen):
             second = (whole[1:] + chosen)[0]
             raise UserError(
-                f"{whole[0]} and {second} both say what to inspect; give classifier=, checkpoint=, network=, layers= or the parts of a model"
+                f"{whole[0]} and {second} both say what to inspect; "
+                f"give classifier=, checkpoint=, network=, layers= or the parts of a model"
             )
         lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]

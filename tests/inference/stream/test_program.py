@@ -291,7 +291,9 @@ def kept(network, x):
 @pytest.mark.parametrize("keep", [lambda network, x: x + counted(network, network.mean), assigned, copied, replaced])
 def test_a_result_that_depends_on_earlier_runs_is_refused_by_name(keep):
     network = lively(nn.Sequential(Remembering(keep)))
-    with pytest.raises(NotStreamable, match=r"every run changes its buffer '0\.(mean|tensor)', and the result depends on it; change") as refused:
+    with pytest.raises(
+        NotStreamable, match=r"every run changes its buffer '0\.(mean|tensor)', and the result depends on it; change"
+    ) as refused:
         differs(network, torch.rand(1, 3, 16, 12, dtype=torch.float64), band=8)
     assert refused.value.layer == "0"
 
