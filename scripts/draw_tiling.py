@@ -170,7 +170,7 @@ def distances(found: list[Way], seen: int) -> Figure:
         off = way.off(whole.scores)
         to_edge = nearest(off.shape[0], way.edges)
         apart = np.minimum(to_edge[:, None], to_edge)
-        largest = [off[apart == distance].max() for distance in range(1, int(apart.max()) + 1)]
+        largest = [off[apart == distance].max() for distance in range(1, way.edges[0] // 2 + 1)]
         style: dict[str, Any] = {"linestyle": (0, (4, 3))} if way is stream else {}
         axes.plot(range(1, len(largest) + 1), np.maximum(largest, FLOOR), color=color, label=way.name, linewidth=1.8, **style)
     axes.axvline(seen, color="#999999", linewidth=1)
