@@ -145,6 +145,12 @@ def test_pictures_of_the_geometry(names, tmp_path):
     assert {path.stem for path in tmp_path.iterdir()} == set(names or QUICK + SLOW)
 
 
+@pytest.mark.slow
+def test_pictures_of_tiles(tmp_path):
+    script("draw_tiling")(str(tmp_path), "1", "128")
+    assert {path.stem for path in tmp_path.iterdir()} == {"seams", "distances"}
+
+
 def test_an_unknown_picture_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="sises: no such picture; there are sizes, field"):
         script("draw_geometry")(str(tmp_path / "none"), "sises")

@@ -4,6 +4,7 @@ A fourth band beside red, green and blue may be alpha, or near infrared. Pillow 
 is alpha only if the file says so. Files with other bands are refused: three of five bands are not the picture that was stored.
 """
 
+from collections.abc import Iterator
 from os import PathLike
 from typing import BinaryIO
 
@@ -48,7 +49,7 @@ def _mend(bands: int) -> str:
 def unread_tiff(file: BinaryIO) -> str | None:
     """What a TIFF holds that Pillow cannot read, as the rest of a sentence after the file's name; None where the file is no TIFF."""
     try:
-        tags = _first_directory(file)
+        tags = next(_directories(file), None)
         if tags is None:
             return None
         bits = sorted({int(value) for value in tags.get(BITSPERSAMPLE, (1,))})
@@ -60,26 +61,30 @@ def unread_tiff(file: BinaryIO) -> str | None:
         return None
 
 
-def tiff_size(path: str | PathLike[str]) -> tuple[int, int] | None:
-    """(height, width) of the first page of a TIFF, of any kind; None where the file is no TIFF, or damaged."""
+def tiff_values(path: str | PathLike[str]) -> int:
+    """The number of values that the pages of a TIFF hold, of their tags alone; 0 where the file is no TIFF, or damaged."""
     try:
         with open(path, "rb") as file:
-            tags = _first_directory(file)
-        return None if tags is None else (int(tags[IMAGELENGTH]), int(tags[IMAGEWIDTH]))
+            return sum(int(tags[IMAGELENGTH]) * int(tags[IMAGEWIDTH]) * int(tags.get(SAMPLESPERPIXEL, 1)) for tags in _directories(file))
     except Exception:  # of a damaged directory nothing can be said
-        return None
+        return 0
 
 
-def _first_directory(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
-    """The tags of the first page of a TIFF; None where the file is no TIFF. Raises whatever Pillow raises for a damaged one."""
+def _directories(file: BinaryIO) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:
+    """The tags of each page of a TIFF; none where the file is no TIFF. Raises whatever Pillow raises for a damaged one."""
     file.seek(0)
     head = file.read(8)
     if head[:4] not in TIFF:
-        return None
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if head[2:4] in (b"+\0", b"\0+") else b""))
-    file.seek(tags.next)
-    tags.load(file)
-    return tags
+        return
+    head += file.read(8) if head[2:4] in (b"+\0", b"\0+") else b""
+    place, seen = TiffImagePlugin.ImageFileDirectory_v2(head).next, set[int]()
+    while place and place not in seen:
+        seen.add(place)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+        file.seek(place)
+        tags.load(file)
+        place = tags.next
+        yield tags
 
 
 def _alpha_of_tga(file: BinaryIO) -> bool:

@@ -5,7 +5,6 @@ and 16-bit colours of PNG as two passes of 8 bits. All other TIFF is read by tif
 and 64-bit numbers become float32. What a photograph looks like on a screen is ``images.py``.
 """
 
-import math
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from torch import Tensor
 from fcn.core.errors import UserError
 from fcn.core.images import DTYPES, ImageKind
 from fcn.core.names import first_line, said
-from fcn.data.bands import TIFF, tiff_size
+from fcn.data.bands import TIFF, tiff_values
 from fcn.data.images import NUMPY, Shown, open_image, turned
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
@@ -70,15 +69,21 @@ def open_as(path: FileName, kind: ImageKind) -> Tensor | Shown:
 
 
 def pixels_of(path: FileName, kind: ImageKind) -> int:
-    """How many pixels an image of ``kind`` has, of its header alone; 0 where that cannot be read: ``open_as`` says why."""
+    """How many pixels an image of ``kind`` has, of its header alone; 0 where that cannot be read: ``open_as`` says why.
+
+    Reduced copies in a TIFF count too, since they cannot be told from bands.
+    """
     try:
         with opened_file(path) as file:
-            if file.read(len(NUMPY)) == NUMPY:
-                return int(np.load(path, mmap_mode="r", allow_pickle=False).size) // kind.channels
+            head = file.read(len(NUMPY))
+        if head == NUMPY:
+            return int(np.load(path, mmap_mode="r", allow_pickle=False).size) // kind.channels
+        if head[:4] in TIFF and not kind.is_rgb:
+            return tiff_values(path) // kind.channels
         with opened(path) as picture:
             return picture.width * picture.height
     except (UserError, OSError, ValueError):
-        return math.prod(tiff_size(path) or (0,))  # of a kind that Pillow does not read
+        return 0
 
 
 def as_stored(values: np.ndarray, channels: int, name: FileName) -> np.ndarray:

@@ -138,7 +138,7 @@ def answer(capsys, *words):
         (["compare", "hydra/launcher=basic", "hydra.launcher.x=1"], "Could not override 'hydra.launcher.x'"),
         (["compare", "hydra.launcher.x=1"], "choose it too, as hydra/launcher="),
         (["train", "hydra/launcher=basic"], "hydra/launcher=basic is for what makes several runs"),
-        (["benchmark", "stride=8"], "stride=8 may mean strides=[8] or model.stride=8"),
+        (["benchmark", "model=fcn2s", "stride=8"], "stride=8 may mean strides=[8] or model.stride=8"),
         (["ceiling", "strides=[8,8]"], "strides=[8, 8] is not allowed"),
         (["ceiling", "strides=32,16"], "strides=32,16 is not a list in one pair of brackets; write strides=[32,16]"),
         (["ceiling", "splits=train"], "splits=train is not a list in one pair of brackets; write splits=[train]"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn.core.progress import Progress
 from fcn.tools.folders import refuse_used
+from fcn.tools.networks import saved_model
 from fcn.tools.predict.plan import Image, begin, begun, go_on, planned
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.predict.shares import Shares
@@ -39,14 +40,13 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
     from fcn.inference.kept import unchanged
     from fcn.inference.strategies import create_strategy
     from fcn.tools.predict.labelling import Labelling
-    from fcn.training.checkpoint import load
     from fcn.training.devices import place
 
     if shares.main:
         if config.resume is None:
             refuse_used(config.output)
         images = begun(config, Path(config.resume)) if config.resume else planned(config)
-    model = place(load(config.checkpoint), accelerator, channels_last=config.channels_last)
+    model = place(saved_model(config.checkpoint, config.network), accelerator, channels_last=config.channels_last)
     strategy = create_strategy(config.inference.name, **config.inference.options())
 
     def started() -> dict[str, Any]:

@@ -12,7 +12,8 @@ from fcn.tools.settings import PRECISIONS, CommandConfig, check_resume
 class PredictConfig(CommandConfig):
     """``fcn predict``.
 
-    checkpoint: file of the model: best.pt or last.pt of a run
+    checkpoint: file of the model: best.pt or last.pt of a run, or what fcn.save wrote
+    network: code of a network of your own that the checkpoint holds the weights of, as my_module:build
     input: images to label: a file, a folder or a glob
     overlay: file format of the overlay (the image under its labels and a legend); none: no overlay
     alpha: opacity of the labels in the overlay
@@ -24,10 +25,12 @@ class PredictConfig(CommandConfig):
     EXAMPLES: ClassVar[str] = """fcn predict checkpoint=RUN/best.pt input=photo.jpg output=labels
 fcn predict checkpoint=RUN/best.pt input=photos/
 fcn predict checkpoint=RUN/best.pt 'input=photos/**/*.png' inference=windows
+fcn predict checkpoint=net.pt network=my_module:build input=photos/    a network of your own, saved by fcn.save
 fcn predict resume=outputs/predict/2026-01-31_12-00-00    goes on where a run was cut
 torchrun --nproc-per-node 4 -m fcn predict checkpoint=RUN/best.pt input=photos/    four processes share the images"""
 
     checkpoint: str = REQUIRED
+    network: str | None = None
     input: str = REQUIRED
     inference: PartConfig = REQUIRED
     overlay: Annotated[str, choice("jpg", "png", "none")] = "jpg"
