@@ -19,7 +19,7 @@ from fcn.cli.composing import compose
 from fcn.cli.main import run
 from fcn.cli.saved import BESIDE_RESUME
 from fcn.core.names import suggest
-from fcn.data.images import open_image
+from fcn.data.stored import open_as
 from fcn.tools import COMMANDS
 from fcn.tools.folders import new_folder
 from fcn.tools.predict import labelling
@@ -466,13 +466,13 @@ class TestPredict:
             Image.new("RGB", (5, 4)).save(tmp_path / f"{name}.png")
         seen = []
 
-        def one_at_a_time(path):
+        def one_at_a_time(path, images):
             assert not any(image() for image in seen)
-            image = open_image(path)
+            image = open_as(path, images)
             seen.append(weakref.ref(image))
             return image
 
-        monkeypatch.setattr(labelling, "open_image", one_at_a_time)
+        monkeypatch.setattr(labelling, "open_as", one_at_a_time)
         monkeypatch.setattr(labelling, "ROOM", 0)  # where images are large
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
