@@ -1,15 +1,17 @@
 """What else may happen to a training sample after its crop: blur, noise, and a square that is erased.
 
-Each is called with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, and returns both.
+Each is called with an image ``(C, H, W)``, uint8 or float32, its label map, uint8 ``(H, W)``, and a generator, and returns both.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID, Color
+from fcn.core.labels import VOID
+from fcn.data.rounding import rounded
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,21 @@ class Blur:
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise, independent in each pixel and channel, of a deviation drawn from 0 to ``largest``, a share of the range 0..255."""
+    """Gaussian noise, independent in each pixel and channel, of a deviation drawn from 0 to ``largest``, a share of the range of values.
+
+    spans: that range, white minus black, of each channel.
+    """
 
     largest: float
+    spans: Sequence[float] = (255.0, 255.0, 255.0)
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        deviation = 255 * self.largest * float(torch.rand(1, generator=generator))
-        noise = torch.randn(image.shape, generator=generator)
-        return image.float().add_(noise, alpha=deviation).round_().clamp_(0, 255).to(torch.uint8), labels
+        deviation = self.largest * float(torch.rand(1, generator=generator))
+        noise = (
+            torch.randn(image.shape, generator=generator)
+            * (deviation * torch.tensor(self.spans, dtype=torch.float64)).float()[:, None, None]
+        )
+        return rounded(noise.add_(image), image.dtype), labels
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,11 @@ class Cutout:
     et al. 2019 (arXiv:1906.01916), no pixel is asked for that cannot be seen.
 
     largest: largest side, drawn from 0, as a share of the crop's shorter side.
+    fill: a value for each channel.
     """
 
     largest: float
-    fill: Color
+    fill: Sequence[float]
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         size, down, across = torch.rand(3, generator=generator).tolist()
@@ -57,6 +67,7 @@ class Cutout:
         side = round(self.largest * size * min(height, width))
         top, left = int(down * (height - side + 1)), int(across * (width - side + 1))
         image, labels = image.clone(), labels.clone()
-        image[:, top : top + side, left : left + side] = torch.tensor(self.fill, dtype=image.dtype)[:, None, None]
+        color = rounded(torch.tensor(self.fill, dtype=torch.float64), image.dtype)
+        image[:, top : top + side, left : left + side] = color[:, None, None]
         labels[top : top + side, left : left + side] = VOID
         return image, labels

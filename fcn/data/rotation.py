@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcn.data.rounding import rounded
+
 
 def region_size(size: tuple[int, int], angle: float) -> tuple[int, int]:
     """(height, width) of the pixels that the middle ``size`` shows after a rotation by ``angle`` degrees, with a pixel around them.
@@ -22,7 +24,7 @@ def region_size(size: tuple[int, int], angle: float) -> tuple[int, int]:
 def rotated(image: Tensor, labels: Tensor, angle: float, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The middle ``size`` of both after a rotation by ``angle`` degrees, counter-clockwise.
 
-    image: uint8 ``(C, H, W)``, interpolated bilinearly. labels: uint8 ``(H, W)``; each pixel takes the nearest. (H, W) is
+    image: uint8 or float32 ``(C, H, W)``, interpolated bilinearly. labels: uint8 ``(H, W)``; each pixel takes the nearest. (H, W) is
     ``region_size(size, angle)``.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -33,4 +35,4 @@ def rotated(image: Tensor, labels: Tensor, angle: float, size: tuple[int, int]) 
     nearest = labels.numpy()[np.floor(rows + (0.5 + 1e-9)).astype(np.intp), np.floor(columns + (0.5 + 1e-9)).astype(np.intp)]
     grid = torch.from_numpy(np.stack([2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1], 2).astype(np.float32))
     turned = F.grid_sample(image[None].float(), grid[None], mode="bilinear", padding_mode="border", align_corners=True)[0]
-    return turned.round_().to(image.dtype), torch.from_numpy(nearest)
+    return rounded(turned, image.dtype), torch.from_numpy(nearest)

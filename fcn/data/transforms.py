@@ -1,5 +1,7 @@
 """Training augmentation: random scale, crop, flip and rotation of image and label map together, and colour; all on uint8.
 
+Images of other types become float32 on the way, in their own values. Colours are changed of RGB images only.
+
 Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result equals resizing the
 whole image and then cropping it. For that, the source region includes the support of the filter. It begins where an output pixel lies on
 the source grid as the first one of the whole image does. So the *step*, source pixels per output pixel, is a fraction p / q of small whole
@@ -21,12 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, Color
+from fcn.core.labels import VOID
 from fcn.data.rotation import region_size, rotated
+from fcn.data.rounding import rounded
 
 Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
-MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
+MEAN_COLOR = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
 _LARGEST_DENOMINATOR = 16
 _LARGEST_SCALE = 16.0
 _TRIES = 10  # draws of a crop that must hold a class, before one without anything that could lose it
@@ -67,12 +70,13 @@ class TrainingTransform:
     rotation: largest angle, either way (degrees). What the corners show is taken from the image if it reaches there.
     color: a ``ColorJitter``; None: none.
     after: what happens to the crop last: functions of image, label map and generator that return both.
-    fill: colour around an image that is smaller than the crop (r, g, b in 0..255); the label map is ``VOID`` there. The image then lies at
-        a random place in the crop.
+    fill: colour around an image that is smaller than the crop, a value for each channel (of uint8: 0..255); the label map is ``VOID``
+        there. The image then lies at a random place in the crop.
 
-    Call it with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, its only source of random numbers. It
-    returns the crop of both; the image is in channels-last memory. ``holding``: a class of the label map that the crop must hold. Crops are
-    drawn around a random pixel of it; where scale, rotation and all that lose it, the crop is made without them.
+    Call it with an image ``(C, H, W)``, usually uint8 with C = 3, its label map, uint8 ``(H, W)``, and a generator, its only source of
+    random numbers. It returns the crop of both; the image is in channels-last memory, uint8 or else float32. ``holding``: a class of the
+    label map that the crop must hold. Crops are drawn around a random pixel of it; where scale, rotation and all that lose it, the crop
+    is made without them.
 
     Raises UserError when built with a value out of range.
     """
@@ -87,7 +91,7 @@ class TrainingTransform:
         quarter_turns: bool = False,
         rotation: float = 0.0,
         color: ColorJitter | None = None,
-        fill: Color = MEAN_COLOR,
+        fill: Sequence[float] = MEAN_COLOR,
         after: Sequence[Change] = (),
     ) -> None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
@@ -102,14 +106,14 @@ class TrainingTransform:
             raise UserError(f"quarter_turns needs a square crop, and crop_size={crop_size} is not: give one number")
         if not 0 <= rotation <= 180:
             raise UserError(f"rotation={rotation} is an angle: 0 to 180 degrees")
-        if not all(0 <= value <= 255 for value in fill):
-            raise UserError(f"fill={fill} is a colour: three numbers from 0 to 255")
+        if color is not None and len(fill) != 3:
+            raise UserError(f"color is for RGB images, and fill has {len(fill)} channels: leave it out")
         self.crop_size = (int(height), int(width))
         self.scale = (float(scale[0]), float(scale[1]))
         self.flip, self.flip_vertical, self.quarter_turns = flip, flip_vertical, quarter_turns
         self.rotation = float(rotation)
         self.color = color
-        self.fill = tuple(int(value) for value in fill)
+        self.fill = tuple(fill)
         self.after = tuple(after)
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator, *, holding: int | None = None) -> tuple[Tensor, Tensor]:
@@ -146,8 +150,7 @@ class TrainingTransform:
         if self.color is not None:
             image = change_colors(image, *self.color.draw(draw[4:8]))
         if (height, width) != region:
-            canvas = torch.frombuffer(bytearray(self.fill) * math.prod(region), dtype=torch.uint8)  # the fastest way to repeat a colour
-            canvas = canvas.view(*region, 3).permute(2, 0, 1)
+            canvas = self._canvas(image.dtype, region)
             canvas[:, above : above + height, before : before + width] = image
             label_canvas = torch.full(region, VOID, dtype=torch.uint8)
             label_canvas[above : above + height, before : before + width] = labels
@@ -159,6 +162,12 @@ class TrainingTransform:
         for change in self.after if not plain else ():
             image, labels = change(image, labels, generator)
         return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
+
+    def _canvas(self, dtype: torch.dtype, size: tuple[int, int]) -> Tensor:
+        """The colour ``fill`` all over ``(C, *size)``, in channels-last memory."""
+        color = bytearray(rounded(torch.tensor(self.fill, dtype=torch.float64), dtype).numpy().tobytes())
+        pixels = torch.frombuffer(color * math.prod(size), dtype=dtype)  # the fastest way to repeat a colour
+        return pixels.view(*size, len(self.fill)).permute(2, 0, 1)
 
 
 def scaled_size(size: int, step: Fraction) -> int:
@@ -172,7 +181,7 @@ def scaled_place(place: int, step: Fraction, size: int) -> int:
 
 
 def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """A crop of the resized image without resizing the rest: uint8 ``(3, H, W)`` to ``(3, *size)``, a view.
+    """A crop of the resized image without resizing the rest: ``(C, H, W)`` to ``(C, *size)``, a view of uint8, else of float32.
 
     ``corner`` (top, left) and ``size`` are pixels of the image resized by ``1 / step`` and must lie inside it. Equal, but for the rounding
     of weights, to ``interpolate(image, scale_factor=1 / step, mode="bilinear", antialias=True)`` and then the crop.
@@ -181,6 +190,7 @@ def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: t
         _source_span(n, step, start, count) for n, start, count in zip(image.shape[1:], corner, size, strict=True)
     )
     region = image[:, row:row_end, column:column_end]
+    region = region if region.dtype == torch.uint8 else region.float()
     if step != 1:
         factor = step.denominator / step.numerator * (1 + 1e-9)  # a whole number of pixels must not be lost to rounding
         # ``region[None]`` would not be taken for channels-last; of a planar region torch's kernel cannot make a single pixel.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.images import kind_of
 from fcn.core.labels import VOID
 from fcn.core.names import listed, shown
 from fcn.core.progress import Progress
@@ -80,8 +81,10 @@ def _looked_at(split: Split, index: int, look: Callable[[int, Tensor, Tensor], T
     name = split.names[index]
     try:
         image, labels = split[index]
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-            return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of uint8 (3, H, W)"
+        kind = kind_of(split)
+        if image.dtype != getattr(torch, kind.dtype) or image.ndim != 3 or image.shape[0] != kind.channels:
+            wanted = f"{kind.dtype} ({kind.channels}, H, W)"
+            return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of {wanted}"
         if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
             return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
         if ((labels >= split.labels.num_classes) & (labels != VOID)).any():

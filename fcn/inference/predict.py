@@ -12,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, ImageKind
 from fcn.core.names import a_type
-from fcn.data.images import Shown, open_image
+from fcn.data.images import Shown
+from fcn.data.stored import open_as
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
 from fcn.inference.strategies import create_strategy
@@ -23,7 +25,7 @@ from fcn.models.segmenter import Segmenter
 
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
-Picture = Image.Image | NDArray[np.uint8] | str | PathLike[str]
+Picture = Image.Image | NDArray[Any] | str | PathLike[str]
 Labels = NDArray[np.uint8]
 
 
@@ -63,7 +65,8 @@ def predict(
     model: network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs on its device, in evaluation mode, and is left as it
         was. Any other module is wrapped for this call: give ``mean`` and ``std``; for several images wrap it once. With
         ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
-    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more.
+    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more. A model that takes other
+        images takes an array (H, W, C) of its type.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     confidence: also return the largest softmax probability of each pixel; default False.
     progress: show progress on stderr, for an image of 4 million pixels or more; default False.
@@ -81,8 +84,9 @@ def predict(
     if words:
         model = wrapped(model, words)
     check_network(model, strategy)
+    images = model.images if isinstance(model, Segmenter) else RGB
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
-        rows = rows_of(image)
+        rows = rows_of(image, images)
         sure = torch.empty(rows.shape[-2:], dtype=torch.uint8) if confidence else None
         labels = run(model, rows, confidence=sure, progress=progress).numpy()
     return labels if sure is None else (labels, sure.numpy())
@@ -106,12 +110,14 @@ def check_network(model: Any, strategy: str) -> None:
         raise UserError(f"{a_type(model)} does not say how its images are normalised; {known}")
 
 
-def rows_of(image: Picture) -> scores.Image:
-    """A PIL image or that of a file, where it is, or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
+def rows_of(image: Picture, images: ImageKind = RGB) -> scores.Image:
+    """A PIL image or that of a file, where it is, or an array (H, W, C) as (C, H, W). images: the kind that is expected."""
+    if isinstance(image, str | PathLike):
+        return open_as(image, images)
+    if not images.is_rgb:
+        return rows_of_values(image, images)
     if isinstance(image, Image.Image):
         return Shown(image)
-    if isinstance(image, str | PathLike):
-        return open_image(image)
     if not isinstance(image, np.ndarray):
         several = "; for several images call predict once for each" if isinstance(image, list | tuple) else ""
         tensor = "; of a tensor (3, H, W) give tensor.permute(1, 2, 0).cpu().numpy()" if isinstance(image, torch.Tensor) else ""
@@ -122,6 +128,19 @@ def rows_of(image: Picture) -> scores.Image:
             f"give (height, width, 3) of uint8, in RGB order{hint(image)}"
         )
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def rows_of_values(image: Any, images: ImageKind) -> torch.Tensor:
+    """An array of images that are not RGB, as (C, H, W)."""
+    wanted = f"the model takes images of {images}: give an array (height, width, {images.channels}) of {images.dtype}, or a path"
+    if isinstance(image, Image.Image) and images.channels == 1:
+        image = np.asarray(image)
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"the image is {a_type(image)}, and {wanted}")
+    array = image[..., None] if image.ndim == 2 else image
+    if array.dtype != images.dtype or array.ndim != 3 or array.shape[2] != images.channels or 0 in array.shape:
+        raise UserError(f"the image is an array of shape {image.shape} and type {image.dtype}, and {wanted}")
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def hint(array: NDArray[Any]) -> str:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Image(Protocol):
-    """The rows of an image: a tensor uint8 (3, H, W), or whatever has such a ``shape`` and reads ``image[:, first:last]`` as one."""
+    """The rows of an image: a tensor (C, H, W), usually uint8, C = 3, or what has such a ``shape`` and reads ``image[:, first:last]``."""
 
     @property
     def shape(self) -> Any: ...

@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB
 from fcn.core.names import said
 from fcn.models.matching import class_axes, class_pairs, prefixes, same_classes, top_modules, with_classes_of
 from fcn.models.pretrained import fit_state_dict
@@ -42,6 +43,11 @@ class Weights:
     classes: tuple[str, ...] | None = None  # their names, where they are known
     library: str | None = None  # whose names the tensors have: "torchvision", "smp", None: ours
     path: str | None = None  # of the file
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images of the network that they belong to."""
+        return len(self.tensors["mean"]) if "mean" in self.tensors and self.library is None else RGB.channels
 
 
 def network_weights(weights: str, model: str, backbone: str) -> Weights:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, Dtype, ImageKind, from_plain
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import a_type, first_line, said
 from fcn.core.registry import Part, bound, find
@@ -24,6 +25,7 @@ from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
 from fcn.models.backbones.freezing import freeze
+from fcn.models.channels import with_channels
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
@@ -96,18 +98,40 @@ class Segmenter(nn.Module):
         self.resize = getattr(decoder, "resize", FACTOR)
         self.spec: ModelSpec | WrapSpec | None = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
+        self.images = RGB if spec is None else from_plain(spec.images)  # the kind that it takes
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))
+        if not self.images.is_rgb:
+            self.take(self.images)
 
     @property
     def in_channels(self) -> int:
         """Channels of the images."""
         return self.mean.shape[0]
 
+    def takes(self, images: ImageKind) -> bool:
+        """Whether images of that kind are what it takes."""
+        return self.images.same_as(images)
+
+    def take(self, images: ImageKind) -> None:
+        """Take images of that kind from now on, normalised by their mean and deviation. The backbone has to have that many channels."""
+        self.images = images
+        if self.spec is not None:
+            self.spec = replace(self.spec, images=images.plain())
+        middles = [(low + high) / 2 for low, high in images.ranges]  # until they are measured
+        quarters = [(high - low) / 4 for low, high in images.ranges]
+        mean, std = ([value / 255 for value in values] for values in (images.mean or middles, images.std or quarters))
+        self.backbone.mean, self.backbone.std = tuple(mean), tuple(std)
+        self.mean, self.std = (self.mean.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
+
     def normalize(self, images: Tensor) -> Tensor:
-        """uint8 images (N, 3, H, W) in 0..255 to the floats that the backbone expects, on the model's device."""
-        images = images.to(self.mean.device)
-        return torch.addcmul(-self.mean / self.std, images, 1 / (255 * self.std))
+        """Images (N, C, H, W), usually uint8 in 0..255, to the floats that the backbone expects, on the model's device.
+
+        ``mean`` and ``std`` are in units of 255, whatever the type. A float that is not finite becomes the mean.
+        """
+        values = images if images.dtype == torch.uint8 else images.to(self.mean.dtype)  # not every device has uint16
+        normal = torch.addcmul(-self.mean / self.std, values.to(self.mean.device), 1 / (255 * self.std))
+        return normal.nan_to_num_(0, 0, 0) if images.dtype.is_floating_point else normal
 
     def scores(self, images: Tensor) -> Tensor:
         """Class scores (N, num_classes, h, w) at ``stride``, with h >= H / stride and w >= W / stride."""
@@ -163,7 +187,8 @@ def create_model(
     *,
     num_classes: int | None = None,
     classes: int | Sequence[str] | LabelSet | None = None,
-    in_channels: int = 3,
+    in_channels: int = RGB.channels,
+    dtype: Dtype = "uint8",
     backbone: str = BACKBONE,
     upsample: str = UPSAMPLE,
     output_stride: int | None = None,
@@ -180,7 +205,10 @@ def create_model(
     model: decoder: "fcn32s" to "fcn2s", "fcn", "deeplabv3", "deeplabv3plus", "unet", "lraspp" or "smp"; default "fcn2s".
     num_classes: number of classes, 2 to 255, background included.
     classes: number of classes, their names, or a ``LabelSet``. Names become the model's ``labels``.
-    in_channels: channels of the images; 3, the only number that is possible.
+    in_channels: channels of the images; default 3. With another number the first convolution is made anew: learnt weights are repeated and
+        scaled by 3 / in_channels.
+    dtype: type of the images' values: "uint8", "uint16" or "float32"; default "uint8". Mean and deviation of images that are not RGB of
+        8 bits are measured by ``fcn.train``.
     backbone: name of the backbone: one of ``fcn.list_backbones()``, or any convolutional network of timm; default "resnet18".
     upsample: up-sampler, one of ``fcn.list_upsamplers()``; default "bilinear".
     output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
@@ -195,8 +223,7 @@ def create_model(
 
     Raises UserError for unknown names and for parts that do not fit together. The message says what is allowed.
     """
-    if in_channels != 3:
-        raise UserError(f"in_channels={in_channels} is not possible; networks take 3 channels: repeat a gray one, or choose three")
+    images = ImageKind(in_channels, dtype)
     labels, count = given_classes(classes, num_classes)
     parts = [find("model", model), find("backbone", backbone), find("upsample", upsample)]
     found = by_part(parts, plain(options))
@@ -207,7 +234,9 @@ def create_model(
     check_freezing(parts[1], still, given=weights is not None or backbone_weights is not None)
     check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
-    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)
+    spec = ModelSpec(
+        model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins, images.plain()
+    )
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
     if any(still.values()):
@@ -292,12 +321,18 @@ def assemble(
     own = {key: value for key, value in given.items() if key not in AUXILIARY}
     upsampler = create_upsampler(spec.upsample, **spec.upsample_options)
     asked = part.facts.get("output_stride") if stride is None else stride
+    images = from_plain(spec.images)
+    widened = loaded is not None and loaded.channels != images.channels
+    if widened:  # the network starts as that of the weights, which are then spread over the channels
+        spec = replace(spec, images={})
+    channels = RGB.channels if widened else images.channels
     features: Backbone
     decoder: Decoder
     if part.facts.get("whole"):
         if of_backbone:
             raise UserError(f"model={spec.model} uses the encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
         features, decoder = bound(part)(spec.backbone, count, upsampler, asked, backbone_weights, **own)
+        with_channels(features, spec.backbone, channels, pretrained=backbone_weights is not None)
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
@@ -305,6 +340,7 @@ def assemble(
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} ({asked} is the default of model={spec.model}; give another output_stride)") from error
+        with_channels(features, spec.backbone, channels, pretrained=backbone_weights is not None)
         decoder = bound(part)(features, count, upsampler, **own)
         if part.plugin:
             check_decoder(decoder, features, count, spec.model)
@@ -318,6 +354,13 @@ def assemble(
     network = Segmenter(features, decoder, auxiliary=auxiliary, aux_weight=head["aux_weight"], aux_level=level, spec=complete)
     if loaded is not None:
         load_network(network, loaded, asdict(complete), class_names, lambda: with_other_classes(complete))
+        if widened:
+            with_channels(features, spec.backbone, images.channels, pretrained=True)
+        theirs_images = from_plain((loaded.spec or {}).get("images"))
+        if not (widened or images.is_rgb):
+            images = theirs_images if theirs_images.same_as(images) else images
+        if widened or not images.is_rgb:
+            network.take(images)
     return network
 
 

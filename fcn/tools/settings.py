@@ -43,7 +43,7 @@ class AugmentConfig(Checked):
     hue: largest shift of the hue, as a share of the colour circle
     rotation: largest angle of rotation, either way (degrees); what lies outside of the image is void
     blur: largest standard deviation of a Gaussian blur (pixels); drawn from 0 for each sample
-    noise: largest standard deviation of Gaussian noise, as a share of the range 0..255; drawn from 0 for each sample
+    noise: largest standard deviation of Gaussian noise, as a share of the range of values (of RGB: 0..255); drawn from 0 for each sample
     cutout: largest side of an erased square, as a share of the crop's side; its pixels are void
     transforms: transforms of torchvision.transforms.v2, last, as [RandomGrayscale,"RandomPosterize(bits=4)"]
     focus: share of the crops that must hold a rare class; their images are drawn by class, all rare classes alike

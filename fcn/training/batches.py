@@ -128,7 +128,7 @@ class Augmented(Dataset[Delivery]):
 def training_loader(
     samples: Augmented, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
 ) -> DataLoader[Delivery]:
-    """One loader for the whole training: batches of uint8 images (B, 3, h, w) and labels (B, h, w)."""
+    """One loader for the whole training: batches of images (B, C, h, w), uint8 or else float32, and labels (B, h, w)."""
     return worker_loader(
         samples,
         workers=workers,
@@ -139,7 +139,7 @@ def training_loader(
 
 
 def stack(samples: list[Delivery]) -> Delivery:
-    """Images (B, 3, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w); or the first error."""
+    """Images (B, C, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w); or the first error."""
     good = [sample for sample in samples if not isinstance(sample, Exception)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, Exception))
@@ -162,5 +162,5 @@ class Indexed(Dataset[Delivery]):
 
 
 def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[Delivery]:
-    """The samples one by one, as they are: images uint8 (3, H, W), labels (H, W)."""
+    """The samples one by one, as they are: images (C, H, W), labels (H, W)."""
     return worker_loader(Indexed(split, indices), workers=workers, batch_size=None)

@@ -18,6 +18,7 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
+from fcn.core.images import from_plain
 from fcn.core.labels import LabelSet
 from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
@@ -125,10 +126,14 @@ def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
         raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
     mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
     words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
+    images = from_plain(spec.get("images"))
     try:
-        return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+        model = wrap(network, mean=mean, std=std, dtype=images.dtype, classes=state["labels"]["names"], **words)
     except UserError as error:
         raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
+    if not images.is_rgb:
+        model.take(images)
+    return model
 
 
 def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None) -> Segmenter:

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import ImageKind, kind_of
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed
 from fcn.core.progress import Progress
@@ -70,6 +71,7 @@ def evaluate(
     check_split(split)
     if isinstance(model, Segmenter):
         check_classes(model, split.labels)
+        check_images(model, kind_of(split))
     if verify != "none":
         census = look_at(split, verify, progress=progress)
         refuse_scoring(census, "the split")
@@ -92,6 +94,12 @@ def check_classes(model: Segmenter, labels: LabelSet, model_name: str = "the mod
         f"{model_name} {trained} and {split} has {labels.num_classes} ({listed(labels.names, 5)}); "
         f"give the data set that it was trained for"
     )
+
+
+def check_images(model: Segmenter, images: ImageKind, model_name: str = "the model", split: str = "the split") -> None:
+    """Raises UserError where a model takes images of another kind."""
+    if not model.takes(images):
+        raise UserError(f"{model_name} takes images of {model.images}, and {split} has images of {images}; give images of the same kind")
 
 
 def check_workers(workers: int) -> None:

@@ -2,27 +2,34 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from fcn.core.files import written
+from fcn.core.images import ImageKind
 from fcn.core.progress import Progress, tell
 from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
+from fcn.data.visible import visible
 from fcn.training.batches import Plan
 
 
 class Samples:
-    """A few samples, evenly spread over those that the first process scores, kept while a split is scored and drawn as ``samples.png``."""
+    """A few samples, evenly spread over those that the first process scores, kept while a split is scored and drawn as ``samples.png``.
 
-    def __init__(self, count: int, processes: int, *, shown: int = 6) -> None:
+    images: their kind.
+    """
+
+    def __init__(self, count: int, processes: int, images: ImageKind, *, shown: int = 6) -> None:
+        self.images = images
         mine = range(0, count, processes)
         self.chosen = {mine[place * len(mine) // min(shown, len(mine))] for place in range(min(shown, len(mine)))}
-        self.kept: list[tuple[int, tuple[Tensor, Tensor, Tensor]]] = []
+        self.kept: list[tuple[int, tuple[Any, Tensor, Tensor]]] = []
 
     def keep(self, index: int, image: Tensor, truth: Tensor, prediction: Tensor) -> None:
         if index in self.chosen:
-            self.kept.append((index, (image, truth, prediction)))
+            self.kept.append((index, (visible(image, self.images), truth, prediction)))
 
     def draw(self, split: Split, path: Path) -> None:
         names = [str(split.names[index]) for index, _ in self.kept]

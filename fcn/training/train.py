@@ -41,7 +41,7 @@ from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
+Batch = tuple[Tensor, Tensor]  # images (B, C, h, w), uint8 or else float32; labels uint8 (B, h, w)
 
 
 def run_training(
@@ -140,7 +140,7 @@ def run_training(
             last = state.step == plan.steps
             if into == 0 and (epoch % validate_every == 0 or last):
                 agree_on_buffers(state.scored, accelerator)
-                pictures = Samples(len(validation), accelerator.num_processes)
+                pictures = Samples(len(validation), accelerator.num_processes, state.model.images)
                 matrix = score_split(
                     state.scored,
                     validation,

@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as oracle
 
+from fcn.core.errors import UserError
+from fcn.core.images import ImageKind
 from fcn.core.labels import VOID
 from fcn.data.changes import Blur, Cutout, Noise
 from fcn.data.named_transforms import NamedTransforms, names
@@ -139,8 +141,8 @@ class TestNamed:
             ("RandomGrayscale(p=open('x'))", "is no transform; give a name, or a call with plain values"),
             ("Resize(10)", "makes the image, .* torch.uint8 of shape .*10.*; a transform must keep size and number format"),
             ("ToDtype(torch.float32)", "is no transform"),
-            ("RandAugment", "fails on a photograph with its label map"),
-            ("Normalize(mean=[0], std=[1])", "fails on a photograph with its label map"),
+            ("RandAugment", "fails on an image with its label map"),
+            ("Normalize(mean=[0], std=[1])", "fails on an image with its label map"),
             ("CutMix", "is not known"),
         ],
     )
@@ -183,3 +185,32 @@ def test_the_pixel_of_a_scaled_image_over_a_source_pixel() -> None:
 
     assert [scaled_place(place, Fraction(2), 3) for place in range(6)] == [0, 0, 1, 1, 2, 2]
     assert [scaled_place(place, Fraction(1, 2), 6) for place in range(3)] == [1, 3, 5]
+
+
+class TestOtherImages:
+    def test_values_of_float_stay_in_their_range_and_are_not_rounded(self) -> None:
+        image = 2000 + 500 * torch.rand(5, 40, 40, generator=generator())
+        fill = [2100.0, 2200.0, 2300.0, 2400.0, 2450.5]
+        images = ImageKind(5, "float32")
+        after = [Blur(1.0), NamedTransforms(["RandomVerticalFlip"], (24, 24), fill, images), Cutout(0.5, fill)]
+        transform = TrainingTransform(24, scale=(0.5, 1.5), rotation=30, fill=fill, after=after)
+        crops = [transform(image, noise(40, 40)[0] // 128, generator(seed)) for seed in range(8)]
+        assert all(crop.dtype == torch.float32 and crop.min() > 1999 and crop.max() < 2501 for crop, _ in crops)
+        assert any((crop % 1 != 0).any() for crop, _ in crops)
+        assert any(torch.equal(crop[:, labels == VOID][:, 0], torch.tensor(fill)) for crop, labels in crops if (labels == VOID).any())
+
+    def test_noise_is_a_share_of_each_channel_s_range(self) -> None:
+        image = torch.full((2, 100, 100), 50.0)
+        noisy, _ = Noise(0.1, (1000.0, 10.0))(image, image[0], generator(2))
+        deviation = 0.1 * float(torch.rand(1, generator=generator(2)))
+        assert noisy.std((1, 2)).tolist() == pytest.approx([1000 * deviation, 10 * deviation], rel=0.03)
+
+    def test_fill_of_bytes_is_rounded(self) -> None:
+        image, labels = torch.zeros(2, 8, 8, dtype=torch.uint8), torch.zeros(8, 8, dtype=torch.uint8)
+        cut, void = Cutout(1.0, (1.6, 300.0))(image, labels, generator(1))
+        assert cut[:, void == VOID].unique(dim=1).tolist() == [[2], [255]]
+
+    @pytest.mark.parametrize("word", ["RandomInvert(p=1)", "RandomSolarize(threshold=0.5)", "RandomEqualize(p=1)", "GaussianNoise"])
+    def test_what_takes_values_for_those_of_photographs_is_refused(self, word: str) -> None:
+        with pytest.raises(UserError, match=r"changes the values .* these are of 5 channels of uint16: give transforms of geometry alone"):
+            NamedTransforms([word], (12, 12), (0.0,) * 5, ImageKind(5, "uint16"))

@@ -20,13 +20,14 @@ log = logging.getLogger(__name__)
 def run(config: EvaluateConfig) -> int:
     """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
     from fcn.core.files import written
+    from fcn.core.images import kind_of
     from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
-    from fcn.training.evaluate import check_classes, score_split
+    from fcn.training.evaluate import check_classes, check_images, score_split
     from fcn.training.metrics import Evaluation
     from fcn.training.plots import draw_confusion
 
@@ -48,6 +49,7 @@ def run(config: EvaluateConfig) -> int:
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
     model = place(model_from_state(state, config.checkpoint, network), accelerator, channels_last=config.channels_last)
     check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
+    check_images(model, kind_of(split), config.checkpoint, f"data={data['name']}")
     if "verify" in data and accelerator.is_main_process:
         census = verify(split, data["verify"])
         if census.samples and not config.submission:  # the truth of a test split may be void throughout

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fcn.core.conf import default_parts
+from fcn.core.images import RGB, ImageKind
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.networks import network_of, saved_model
@@ -15,7 +16,7 @@ from fcn.tools.schema import part_schema
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ def run(config: InspectConfig) -> int:
     from fcn.tools.inspect.table import FORMATS, SUFFIXES
 
     refuse_used(config.output)
-    photograph = None if config.image is None else read_image(config.image)
+    photograph = None
+    if config.image is not None:
+        photograph = read_image(config.image) if config.channels is None else picture_of(config.image, config.channels)
     name, report, draw = of_layers(config) if config.layers is not None else of_network(config)
     text = FORMATS[config.format](report)
     height, width = report.input_shape[2:]
@@ -64,6 +67,18 @@ def run(config: InspectConfig) -> int:
             figure.savefig(temporary, format="png")
         log.info("the theoretical and the effective field of the centre cell: %s", folder / "field.png")
     return 0
+
+
+def picture_of(path: str, channels: int) -> "Tensor":
+    """Three channels of an image that is read as it is stored, uint8 (3, H, W)."""
+    from fcn.data.measured import ranged
+    from fcn.data.stored import read_stored, stored_kind
+    from fcn.data.visible import visible
+
+    kind = stored_kind(path, channels)
+    image = read_stored(path, kind)
+    shown: Tensor = visible(image, ranged(image, kind))[:, :]
+    return shown
 
 
 Inspected = tuple[str, Any, Callable[[Any], "Figure"]]  # a name, the report, and what draws the fields on an image
@@ -103,11 +118,13 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
     import torch
 
     from fcn.models.backbones import create_backbone
+    from fcn.models.channels import with_channels
     from fcn.models.classifiers import create_classifier
 
     torch.manual_seed(0)
     if config.checkpoint is not None:
         return config.checkpoint, saved_model(config.checkpoint, config.network), None, USUAL_SIZE
+    images = RGB if config.channels is None else ImageKind(config.channels)
     if config.network is not None:
         return config.network, network_of(config.network), None, USUAL_SIZE
     if config.classifier is not None:
@@ -117,12 +134,13 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         backbone = config.backbone or part_schema("backbone", "compact")()
         given = {key: value for key, value in backbone.options().items() if value is not None}
         features = create_backbone(backbone.name, **given)
+        with_channels(features, backbone.name, images.channels, pretrained=given.get("weights") is not None)
         network = features.network if features.margin is None else features  # whose layers have shorter names
         return f"backbone {backbone.name}, deepest feature", network, str(len(features.channels) - 1), USUAL_SIZE
     usual = default_parts("train")
     backbone = config.backbone or part_schema("backbone", usual["backbone"])()
     upsample = config.upsample or part_schema("upsample", usual["upsample"])()
-    model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES)
+    model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES, images=images)
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE
 
 

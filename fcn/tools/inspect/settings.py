@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.settings import at_least, choice
+from fcn.core.images import MOST
+from fcn.core.settings import at_least, between, choice
 from fcn.tools.schema import Checked, PartConfig
 
 
@@ -17,6 +18,7 @@ class InspectConfig(Checked):
     network: network of your own, instead of model= and backbone=, as my_module:build (a module, or a function that makes one)
     layers: layers in words, instead of model= and backbone=, as 'conv3 s2 p1, pool2 s2, conv3 d2'
     num_classes: number of classes of model=; null: 21
+    channels: number of channels of the images of model= or backbone=; null: 3
     input_size: size of the image, one number or [height,width] (pixels); null: the classifier's training size, else 224
     ignore_global: compute receptive fields without the layers that see the whole image
     pool_as_window: read a global pool as a window of the size that it has at this input size
@@ -24,7 +26,7 @@ class InspectConfig(Checked):
     depth: number of names in a row's path; deeper layers are folded into one row. layer1.0.conv1 has three
     format: format of the table
     picture: draw the theoretical and the effective receptive field of the centre cell
-    image: photograph to draw the fields on; null: a drawn picture
+    image: photograph to draw the fields on, read as it is stored with channels=; null: a drawn picture
     output: folder to write the picture to; null: a dated one under outputs/
     plugins: your own modules that register parts, as [my_parts]
     """
@@ -46,6 +48,7 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
     network: str | None = None
     layers: str | None = None
     num_classes: Annotated[int | None, at_least(2)] = None
+    channels: Annotated[int | None, between(1, MOST)] = None
     input_size: Any = None
     ignore_global: bool = False
     pool_as_window: bool = False
@@ -80,6 +83,8 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
         if self.model is None and lonely:
             raise UserError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
+        if whole and self.channels is not None:
+            raise UserError(f"channels={self.channels} is for model= and backbone=, and {whole[0]} says itself what it takes: leave it out")
         if self.layers is not None:
             for key in ("ignore_global", "pool_as_window", "all", "depth"):
                 if getattr(self, key):

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.progress import tell
-from fcn.data.images import Shown, open_image, pixels_of
+from fcn.data.images import Shown
 from fcn.data.pictures import save_gray, save_labels, save_overlay
+from fcn.data.stored import open_as, pixels_of
+from fcn.data.visible import visible
 from fcn.inference.memory import ran_out
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
 from fcn.tools.predict.pipeline import side_by_side
 from fcn.tools.predict.plan import Image
 
-ROOM = 2**25  # pixels of images that are held at once, beside one that is larger
+ROOM = 3 * 2**25  # bytes of images that are held at once, beside one that is larger
 SMALL = 2**22  # pixels up to which a picture is converted by the thread that reads it; of a larger one, rows when they are asked for
 THREADS = 8  # that read and write, at most
 
@@ -52,7 +54,7 @@ class Labelling:
         threads = min(THREADS, max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         return side_by_side(
             images,
-            size=lambda image: pixels_of(image.path),
+            size=lambda image: pixels_of(image.path, self.model.images) * self.model.images.pixel_bytes,
             read=self.read,
             compute=self.compute,
             write=self.write,
@@ -64,7 +66,7 @@ class Labelling:
     def read(self, image: Image) -> Tensor | Shown | Exception:
         """The picture, or why it cannot be read."""
         try:
-            picture = open_image(image.path)
+            picture = open_as(image.path, self.model.images)
             height, width = picture.shape[-2:]
             return picture[:, :] if height * width <= SMALL else picture
         except Exception as error:
@@ -89,7 +91,8 @@ class Labelling:
         if found.confidence is not None:
             save_gray(found.confidence, files["confidence"])
         if "overlay" in files:
-            save_overlay(found.image, found.labels, self.label_set, files["overlay"], alpha=self.alpha)
+            picture = visible(found.image, self.model.images)
+            save_overlay(picture, found.labels, self.label_set, files["overlay"], alpha=self.alpha)
 
 
 def skippable(error: Exception) -> Exception:

@@ -10,6 +10,7 @@ import torch
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
+from fcn.core.images import kind_of
 from fcn.core.names import a_type
 from fcn.core.registry import find
 from fcn.core.settings import REQUIRED, Setting, by_owner, plain, settings_of
@@ -19,12 +20,12 @@ from fcn.models.segmenter import Segmenter
 from fcn.tools.parts import look_at
 from fcn.tools.schema import Recipe, loss_schema, part_schema
 from fcn.tools.settings import AugmentConfig
-from fcn.tools.train.fit import fit
+from fcn.tools.train.fit import fit, measure_images
 from fcn.tools.train.resume import read_last
 from fcn.tools.train.run import check_folder
 from fcn.tools.train.settings import TrainConfig
 from fcn.training.devices import accelerated
-from fcn.training.evaluate import check_classes
+from fcn.training.evaluate import check_classes, check_images
 from fcn.training.hooks import Epoch, Hooks, Step
 
 PARTS = default_parts("train")
@@ -142,6 +143,9 @@ def train(
             f"{', '.join(validation.labels.names)}; give two splits of the same classes, in the same order"
         )
     check_classes(model, training.labels, split="the training split")
+    for split, what in ((training, "the training split"), (validation, "the validation split")):
+        check_images(model, kind_of(split), split=what)
+    measure_images(model, training, progress=progress)
     config = configuration(
         {"optim": optim, "schedule": schedule, "inference": strategy},
         {

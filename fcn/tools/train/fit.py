@@ -14,7 +14,9 @@ from accelerate import Accelerator
 from fcn.core.errors import UserError
 from fcn.core.files import remove_unfinished, written
 from fcn.core.names import said
+from fcn.data.measured import measured
 from fcn.data.split import Split
+from fcn.data.visible import words
 from fcn.inference.strategies import create_strategy
 from fcn.models.backbones.freezing import frozen_share
 from fcn.models.segmenter import Segmenter
@@ -64,8 +66,7 @@ def fit(
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
     )
-    red, green, blue = model.backbone.mean
-    transform = training_transform(config.augment, (round(255 * red), round(255 * green), round(255 * blue)))
+    transform = training_transform(config.augment, model.images, [255 * mean for mean in model.backbone.mean])
     arguments, focus = config.loss.arguments(), None
     balance = balance_of(config, training, accelerator, resumed, progress=progress)
     if balance is not None:
@@ -91,7 +92,8 @@ def fit(
     frozen = f", {share:.0%} of them frozen" if share else ""
     log.info("%s: %.1f M parameters%s, %s weights", spec_words(model.spec), parameters / 1e6, frozen, weights)
     log.info("%s; writing to %s", hardware(accelerator), folder)
-    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
+    each = model.images.channels * (1 if model.images.dtype == "uint8" else 4) + 1  # bytes of a pixel and its label
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * each, config.workers)
     if started is not None and not resumed:
         started(folder, model, plan, samples)
     best = run_training(
@@ -119,6 +121,18 @@ def fit(
     )
     log.info("best mIoU %s after %.0f s: %s", percent(best).strip(), time.monotonic() - begin, folder / "best.pt")
     return folder, best
+
+
+def measure_images(model: Segmenter, training: Split, *, progress: bool = True) -> None:
+    """Let a model that takes other images than RGB know their mean, deviation and range, from the training split; and say what was found.
+    One that knows them already keeps its own: its weights go with them."""
+    if model.images.measured:
+        return
+    images = measured(training, progress=progress)
+    model.take(images)
+    found = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(images.mean, images.std, strict=True))
+    log.info("images of %s; mean (deviation) of each, measured: %s", images, found)
+    log.info("%s", words(images))
 
 
 def check_batch(config: TrainConfig, model: Segmenter) -> None:

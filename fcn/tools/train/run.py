@@ -26,9 +26,10 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     """
     import torch
 
+    from fcn.core.images import kind_of
     from fcn.models.backbones import backbone_part
     from fcn.models.backbones.freezing import freeze
-    from fcn.tools.train.fit import fit
+    from fcn.tools.train.fit import fit, measure_images
     from fcn.training.checkpoint import model_from_state
     from fcn.training.devices import create_accelerator
 
@@ -49,7 +50,9 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
         still = config.backbone.options()
         freeze(model.backbone, still["freeze"], norm=still["freeze_norm"])
     else:
-        model = model_of(config.model, config.backbone, config.upsample, training.labels.num_classes, training.labels.names)
+        labels, images = training.labels, kind_of(training)
+        model = model_of(config.model, config.backbone, config.upsample, labels.num_classes, labels.names, images)
+        measure_images(model, training)
     model.labels = training.labels
     log.info(
         "%s: %d classes, %d images to train on, %d to score",

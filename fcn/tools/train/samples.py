@@ -1,13 +1,15 @@
 """What a training sees of its split: crops as the settings ask for them, and the classes that it counts for that."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from fcn.core.errors import UserError
-from fcn.core.labels import Color, LabelSet
+from fcn.core.images import ImageKind
+from fcn.core.labels import LabelSet
 from fcn.core.names import listed, said
 from fcn.data.balance import Balance, counted, from_state
 from fcn.data.changes import Blur, Cutout, Noise
@@ -21,13 +23,14 @@ from fcn.training.focus import Focus
 log = logging.getLogger(__name__)
 
 
-def training_transform(augment: AugmentConfig, fill: Color) -> TrainingTransform:
-    """The crops that the settings ask for. fill: colour of what lies outside of an image."""
-    color = ColorJitter(augment.brightness, augment.contrast, augment.saturation, augment.hue)
+def training_transform(augment: AugmentConfig, images: ImageKind, fill: Sequence[float]) -> TrainingTransform:
+    """The crops that the settings ask for. images: of what kind. fill: colour of what lies outside of one, a value for each channel."""
+    fill = [round(value) for value in fill] if images.dtype == "uint8" else fill
     after: list[Change] = []
     after += [Blur(augment.blur)] if augment.blur else []
-    after += [Noise(augment.noise)] if augment.noise else []
-    after += [NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill)] if augment.transforms else []
+    after += [Noise(augment.noise, [high - low for low, high in images.ranges])] if augment.noise else []
+    if augment.transforms:
+        after.append(NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill, images))
     after += [Cutout(augment.cutout, fill)] if augment.cutout else []
     return TrainingTransform(
         augment.crop_size,
@@ -36,10 +39,22 @@ def training_transform(augment: AugmentConfig, fill: Color) -> TrainingTransform
         flip_vertical=augment.flip_vertical,
         quarter_turns=augment.quarter_turns,
         rotation=augment.rotation,
-        color=color if color != ColorJitter(0, 0, 0, 0) else None,
+        color=coloring(augment, images),
         fill=fill,
         after=after,
     )
+
+
+def coloring(config: AugmentConfig, images: ImageKind) -> ColorJitter | None:
+    """The change of colours, which RGB images have; for all others it is left out, with a note."""
+    color = ColorJitter(config.brightness, config.contrast, config.saturation, config.hue)
+    if color == ColorJitter(0, 0, 0, 0):
+        return None
+    if not images.is_rgb:
+        names = ", ".join(said(f"augment.{name}") for name in ("brightness", "contrast", "saturation", "hue"))
+        log.warning("note: %s change RGB images of 8 bits, and these are of %s: they are left out", names, images)
+        return None
+    return color
 
 
 def balance_of(
