@@ -121,7 +121,7 @@ def score_split(
     samples = delivered(scoring_loader(split, indices, workers=workers))
     hidden = not (accelerator.is_main_process and progress)
     bar = tqdm(samples, title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")
-    with as_for_scoring(model), unchanged(model), telling_of_lost_workers(workers), bar as shown:
+    with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers), bar as shown:
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             check_values(labels, prediction, classes, str(split.names[index]))

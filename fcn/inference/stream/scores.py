@@ -4,21 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fcn.core.errors import NotStreamable
-from fcn.core.names import said
-from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.graph.ops.blocks import Cut, part
-from fcn.inference.kept import ImageSpec, Kept
-from fcn.inference.scoring import in_its_names
-from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
 from fcn.inference.stream.plan import Interval, columns, needed, schedule
-from fcn.inference.stream.program import Instruction, Program, compile_graph
+from fcn.inference.stream.program import Instruction, Program
 from fcn.inference.stream.run import Run, Source
-from fcn.models.segmenter import Cell, Segmenter
+from fcn.models.segmenter import Cell
 
 
 @dataclass
@@ -83,37 +76,6 @@ class Prepared:
                     cells = {sink: share(program.instructions[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
                 most = max(most, run_bytes(instructions, plan, columns(instructions, cells, known), sinks, program.like.element_size()))
         return most
-
-
-KEPT = 4  # programs of a network, each of which holds weights of its own, folded
-programs: Kept[Prepared] = Kept(KEPT, weights=True)
-
-
-def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network``, in evaluation mode, for an image of that size. A segmenter's is of its scores on their own grid, before a
-    last interpolation. Any other network's is of its first output, or the one called "out".
-
-    The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
-    Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
-    """
-    device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-
-    def make(read: nn.Module) -> tuple[Prepared, ImageSpec]:
-        try:
-            graph = read_graph(read, (height, width), record=False)
-        except (UnknownOperationError, NotExportedError) as error:
-            raise in_its_names(error, network, f"{said('inference', 'stream')} is not possible: ") from error
-        cell = None
-        if isinstance(network, Segmenter):
-            graph, cell = before_last_resize(graph)
-        image = ImageSpec.of(graph.input.fx.meta["val"])
-        try:
-            return Prepared(compile_graph(graph, dtype=dtype), cell), image
-        except NotStreamable as error:
-            raise in_its_names(error, network) from error
-
-    return programs.get(network, (height, width, dtype), make)
 
 
 def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:

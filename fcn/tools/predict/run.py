@@ -67,7 +67,7 @@ def run(config: PredictConfig) -> int:
         return True
 
     labelled = len(images) - len(waiting)
-    with unchanged(model), tqdm(waiting, "labelling", unit="image", disable=len(images) == 1, leave=False) as shown:
+    with unchanged(model, many=len(images) > 1), tqdm(waiting, "labelling", unit="image", disable=len(images) == 1, leave=False) as shown:
         for path, results in shown:
             labelled += label(path, results)
     print(f"{labelled} of {len(images)} images labelled in {folder}")
