@@ -10,7 +10,8 @@ The formulas are made into one function of Python, so that another size costs ab
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from fcn.graph.trace import Trace, exported, quiet
 
 Sizes = tuple[int, ...]
 KERNEL = 16  # cells; a bound of a size up to this is that of a kernel
+LONGEST = 24  # operations in the formula of a size; longer ones, as nested "same" padding makes them, take torch minutes
 WORDS = {"math": math, "torch": torch, "max": max, "min": min, "abs": abs, "round": round}  # that formulas are written in
 
 
@@ -70,10 +72,26 @@ def open_graph(network: nn.Module, input_size: Sizes) -> OpenGraph | None:
     image = random_image(shape, float_type(network), device)
     axes = dict.fromkeys(range(2, len(shape)), torch.export.Dim.AUTO)
     try:  # without duck shapes the two sides of a square are two symbols
-        with at_rest(network), torch.no_grad(), quiet(), symbols_config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        with at_rest(network), short_formulas(network), torch.no_grad(), quiet(), symbols_config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
             return _open(exported(network, image, axes))
     except Exception:  # whatever export raises; of a network that cannot be exported at all, ``read_graph`` says more
         return None
+
+
+@contextmanager
+def short_formulas(network: nn.Module) -> Iterator[None]:
+    """Within it, a layer that is given sizes with formulas longer than ``LONGEST`` raises _ClosedError."""
+
+    def check(module: nn.Module, given: tuple[Any, ...]) -> None:
+        if any(number.node.expr.count_ops() > LONGEST for tensor in given if isinstance(tensor, Tensor) for number in _open_sizes(tensor)):
+            raise _ClosedError
+
+    handles = [module.register_forward_pre_hook(check) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _open(trace: Trace) -> OpenGraph:
@@ -108,8 +126,12 @@ def _open_numbers(value: Any) -> list[Any]:
     """The symbolic numbers in what a node gives: a number, a tensor, or a list of these."""
     if isinstance(value, (list, tuple)):
         return [number for item in value for number in _open_numbers(item)]
-    found = (*value.shape, *value.stride(), value.storage_offset()) if isinstance(value, Tensor) else (value,)
+    found = (*_open_sizes(value), *value.stride(), value.storage_offset()) if isinstance(value, Tensor) else (value,)
     return [number for number in found if isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool))]
+
+
+def _open_sizes(tensor: Tensor) -> list[torch.SymInt]:
+    return [size for size in tensor.shape if isinstance(size, torch.SymInt)]
 
 
 def _function(symbols: list[sympy.Symbol], expressions: list[sympy.Expr], before: str, after: str) -> Callable[..., Any]:

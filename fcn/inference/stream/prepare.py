@@ -7,6 +7,7 @@ has said that images of many sizes come (``unchanged``), it is exported so at on
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import nn
@@ -95,7 +96,7 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
     Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
     """
-    device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
+    device = next((tensor.device.type for tensor in chain(network.parameters(), network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
     def make(read: Callable[[], nn.Module]) -> tuple[Programs, ImageSpec]:
