@@ -174,7 +174,7 @@ def distances(found: list[Way], seen: int) -> Figure:
         style: dict[str, Any] = {"linestyle": (0, (4, 3))} if way is stream else {}
         axes.plot(range(1, len(largest) + 1), np.maximum(largest, FLOOR), color=color, label=way.name, linewidth=1.8, **style)
     axes.axvline(seen, color="#999999", linewidth=1)
-    axes.text(seen + 1, 0.5, f"{seen} pixels: as far\nas the network sees", ha="left", va="top", fontsize=8, color=INK)
+    axes.text(seen - 0.6, 0.6, f"{seen} pixels: as far\nas the network sees", ha="right", va="top", fontsize=8, color=INK)
     axes.set_yscale("log")
     axes.set_yticks([1e-6, 1e-4, 1e-2, 1], ["rounding", "0.01 %", "1 %", "100 %"])
     axes.set_ylim(FLOOR / 2, 1)

@@ -1,4 +1,4 @@
-"""The pages on data sets and on weights: every command on them is a call that is understood, every link leads somewhere."""
+"""The pages on data sets, weights and training: every command on them is a call that is understood, every link leads somewhere."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md")]
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md")]
 COMMANDS = sorted(
     {
         (page.stem, line)
@@ -26,7 +26,11 @@ COMMANDS = sorted(
 def test_a_command_is_understood(page: str, line: str) -> None:
     _, command, *words = shlex.split(line, comments=True)
     settings = compose(command, words)
-    assert settings.data.root == "DIR" if page == "data" else settings.backbone.weights or settings.model.weights
+    assert {
+        "data": lambda: settings.data.root == "DIR",
+        "weights": lambda: settings.backbone.weights or settings.model.weights,
+        "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
+    }[page]()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

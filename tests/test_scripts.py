@@ -90,6 +90,15 @@ def test_what_no_classifier_can_be_trained_on_is_told(words, message):
         script("train_classifier")(words)
 
 
+def test_the_page_from_classifier_to_map_runs(classifier, tmp_path, monkeypatch, capsys):
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "classifier").symlink_to(classifier)
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "from_classifier_to_map.md").read_text(), re.DOTALL):
+        exec(compile(code, "from_classifier_to_map.md", "exec"), {"__name__": "block"})
+    assert "stride 8 x 8" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("stride", [8, 4])
 def test_a_class_map(classifier, stride, tmp_path, capsys):
     script("draw_class_map")([f"classifier={classifier}", f"stride={stride}", f"output={tmp_path}"])

@@ -23,8 +23,8 @@ class Remembered(NamedTuple):
 
 def remembered(graph: Graph) -> Remembered | None:
     """The first buffer whose old values the result depends on, although the network writes over them; None where there is none."""
-    results = {node for node in graph.module.graph.nodes if node.name in graph.outputs.values()}
-    for node in graph.module.graph.nodes:
+    results = {node for node in graph.traced.nodes if node.name in graph.outputs.values()}
+    for node in graph.traced.nodes:
         readers = old_readers(node) if node.name in graph.tensors and is_changed(node) else []
         if reached(readers) & results:
             first = next((reader for reader in readers if layer_path(reader)), readers[0])

@@ -102,14 +102,13 @@ class Graph:
     """A network's operations at one input size, in an order in which they can be run.
 
     ``outputs`` maps the network's outputs to nodes: the keys of a dict, the places of a list ("0", "1", nested "0.1"), or "out" for a
-    tensor. ``tensors`` holds parameters, buffers and constants by the name of their
-    placeholder in ``module``, the traced graph.
+    tensor. ``tensors`` holds parameters, buffers and constants by the name of their placeholder in ``traced``, torch's graph.
     """
 
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     outputs: dict[str, str]
-    module: fx.GraphModule
+    traced: fx.Graph
     tensors: dict[str, Tensor | torch.nn.Parameter]
 
     @cached_property
@@ -156,7 +155,7 @@ class Graph:
         moving = set(self._by_name)
         device = next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
         with torch.no_grad():
-            for node in self.module.graph.nodes:
+            for node in self.traced.nodes:
                 if node.op == "placeholder" and node.name in self.tensors:
                     known[node] = self.tensors[node.name]
                 elif node.op == "call_function" and node.name not in moving:

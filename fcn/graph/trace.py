@@ -31,7 +31,7 @@ from fcn.graph.networks import at_rest, unwrapped
 class Trace:
     """A graph, the placeholder that is the image, the tensors behind the others, and the names of the outputs (None: not a tensor)."""
 
-    module: fx.GraphModule
+    graph: fx.Graph
     image: fx.Node
     tensors: dict[str, Tensor]
     parameters: frozenset[str]
@@ -48,8 +48,8 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
     network = unwrapped(network)
     with at_rest(network), torch.no_grad():
         try:
-            with _quiet():
-                return _exported(network, image)
+            with quiet():
+                return exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
             layer, cause = cause_of(error, network)
         if not record:
@@ -105,7 +105,7 @@ LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Before it raises, export logs stack traces, and prints all that it has read so far; the exception is enough."""
     logs = [logging.getLogger(name) for name in LOUD]
     before = [log.disabled for log in logs]
@@ -134,13 +134,14 @@ class _OtherThreads(io.TextIOBase):
             self.stream.flush()
 
 
-def _exported(network: nn.Module, image: Tensor) -> Trace:
+def exported(network: nn.Module, image: Tensor, open_axes: dict[int, Any] | None = None) -> Trace:
+    """The network as ``torch.export`` reads it. open_axes: dimensions of the image whose sizes become symbols; by default none."""
     with noting_replaced(network) as replaced:
-        program = torch.export.export(network, (image,))
+        program = torch.export.export(network, (image,), dynamic_shapes=(open_axes,) if open_axes else None)
     module, signature = program.graph_module, program.graph_signature
     if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
         raise RuntimeError("it has nested graphs")
-    if taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None):
+    if not open_axes and (taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None)):
         raise _ValueAskedError(taken)
     tensors: dict[str, Tensor] = {}
     # of a buffer that is written over, who runs the graph gets a copy, not the network's own
@@ -161,7 +162,7 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     mutated = len(results) - len(signature.user_outputs)
     spec = program.call_spec.out_spec
     assert spec is not None
-    return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+    return Trace(module.graph, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
 
 
 @contextmanager
@@ -277,15 +278,4 @@ def _recorded(network: nn.Module, image: Tensor) -> Trace:
             handle.remove()
     outputs = _named(pytree.tree_map(recorder.node_of, result))
     recorder.graph.output(tuple(outputs.values()))
-    module = fx.GraphModule(torch.nn.Module(), recorder.graph)
-    return Trace(
-        module,
-        _find(module, root.name),
-        recorder.tensors,
-        frozenset(recorder.parameters),
-        {k: _find(module, v.name) for k, v in outputs.items()},
-    )
-
-
-def _find(module: fx.GraphModule, name: str) -> fx.Node:
-    return next(node for node in module.graph.nodes if node.name == name)
+    return Trace(recorder.graph, root, recorder.tensors, frozenset(recorder.parameters), outputs)

@@ -128,7 +128,7 @@ def score_split(
     matrix = torch.zeros(classes, classes, dtype=torch.int64)
     samples = delivered(scoring_loader(split, indices, workers=workers))
     shown = Progress(title, len(indices), "images", shown=accelerator.is_main_process and progress).over(samples)
-    with as_for_scoring(model), unchanged(model), telling_of_lost_workers(workers):
+    with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers):
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             check_values(labels, prediction, classes, str(split.names[index]))

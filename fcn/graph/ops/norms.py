@@ -70,11 +70,15 @@ def normalizer(call: BlockCall) -> tuple[Tensor, Tensor]:
     weight, bias = call.tensor("weight"), call.tensor("bias")
     assert mean is not None
     assert variance is not None
-    scale = torch.rsqrt(precise(variance) + call.get("eps"))
-    if weight is not None:
-        scale = scale * precise(weight)
-    shift = -precise(mean) * scale
-    return scale, shift if bias is None else shift + precise(bias)
+
+    def make() -> tuple[Tensor, Tensor]:
+        scale = torch.rsqrt(precise(variance) + call.get("eps"))
+        if weight is not None:
+            scale = scale * precise(weight)
+        shift = -precise(mean) * scale
+        return scale, shift if bias is None else shift + precise(bias)
+
+    return call.folded.get(call.node.name, (mean, variance, weight, bias), make)
 
 
 def share(call: BlockCall) -> Rule:

@@ -20,7 +20,7 @@ from fcn.graph.aten import arguments, is_in_place
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
 from fcn.graph.history import remembered
 from fcn.graph.ops import facets, missing, read_later
-from fcn.graph.ops.blocks import BlockCall, Cuts, Rule, part
+from fcn.graph.ops.blocks import BlockCall, Cuts, Folded, Rule, part
 from fcn.graph.ops.itself import bound
 from fcn.graph.ops.layouts import part_block, view_block
 from fcn.graph.ops.statistics import Gather
@@ -88,23 +88,25 @@ class Program:
         return next(iter(self.instructions.values()))
 
 
-def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
-    """The program of a graph. ``dtype``: the one that autocast computes convolutions in.
+def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, folded: Folded | None = None) -> Program:
+    """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``folded``: the weights of the network's program
+    for another size.
 
     Raises NotStreamable, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
-    return _Compiler(graph, dtype).run()
+    return _Compiler(graph, dtype, folded or Folded()).run()
 
 
 class _Compiler:
-    def __init__(self, graph: Graph, dtype: torch.dtype | None) -> None:
-        self.graph, self.dtype = graph, dtype
+    def __init__(self, graph: Graph, dtype: torch.dtype | None, weights: Folded) -> None:
+        self.graph, self.dtype, self.weights = graph, dtype, weights
         self.constants = graph.constants()
         self.program = Program()
         self.names: dict[str, str] = {}  # fx node -> the instruction that has its value
         self.nodes: dict[str, Node] = {}  # instruction -> a node with its shape and dims
         self.affine: dict[str, tuple[Tensor, Tensor]] = {}
         self.folded: set[str] = set()
+        self.maps: dict[AxisMap, AxisMap] = {}
 
     def run(self) -> Program:
         if found := remembered(self.graph):
@@ -167,8 +169,8 @@ class _Compiler:
 
     def _call(self, node: Node) -> BlockCall:
         sources = tuple(self.nodes.get(self._resolve(edge.source), self.graph.node(edge.source)) for edge in node.edges)
-        names = {name: self._resolve(name) for name in self.names}
-        return BlockCall(node, sources, arguments(node.fx), self.constants, names, self.dtype, self.affine.get(node.name))
+        names = {source.name: self._resolve(source.name) for source in node.fx.all_input_nodes}
+        return BlockCall(node, sources, arguments(node.fx), self.constants, names, self.dtype, self.affine.get(node.name), self.weights)
 
     def _add(self, node: Node) -> None:
         if node.kind == "input":
@@ -273,7 +275,11 @@ class _Compiler:
             self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
     def _reads(self, node: Node) -> tuple[Read, ...]:
-        return tuple(Read(self._resolve(edge.source), (edge.maps[0], edge.maps[1])) for edge in node.edges)
+        return tuple(Read(self._resolve(edge.source), self._shared(edge.maps)) for edge in node.edges)
+
+    def _shared(self, maps: Sequence[AxisMap]) -> tuple[AxisMap, AxisMap]:
+        """The maps of rows and columns, equal ones being one object: each makes a table of its own when it is asked."""
+        return self.maps.setdefault(maps[0], maps[0]), self.maps.setdefault(maps[1], maps[1])
 
     def _is_small(self, name: str) -> bool:
         return name in self.program.small or name in self.program.statistics

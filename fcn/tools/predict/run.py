@@ -68,7 +68,8 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
             yield waiting[number]
 
     start = time.monotonic()
-    with unchanged(model), Progress("labelling", len(waiting), "images", shown=shares.main and work["images"] > 1) as shown:
+    shown = Progress("labelling", len(waiting), "images", shown=shares.main and work["images"] > 1)
+    with unchanged(model, many=len(waiting) > 1), shown:
         for done in label(mine()):
             labelled += done
             shown.update(taken.popleft() + 1 - shown.done)  # the others take the numbers between
