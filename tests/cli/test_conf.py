@@ -35,7 +35,7 @@ def test_every_word_composes_into_its_declared_settings(group, word):
 
 def test_only_recipes_of_known_data_sets_have_files():
     folders = {path.name for path in conf_folder().iterdir() if path.is_dir()}
-    assert folders == {"data"}
+    assert folders == {"data", "experiment"}
     assert {path.stem for path in (conf_folder() / "data").iterdir()} < set(list_parts("data"))
 
 
