@@ -18,7 +18,7 @@ from fcn.cli.composing import compose
 from fcn.cli.main import run
 from fcn.cli.saved import BESIDE_RESUME
 from fcn.core.names import suggest
-from fcn.data.images import open_image
+from fcn.data.stored import open_as
 from fcn.tools import COMMANDS
 from fcn.tools.folders import new_folder
 from fcn.tools.predict.inputs import output_names, written_for
@@ -453,13 +453,13 @@ class TestPredict:
             Image.new("RGB", (5, 4)).save(tmp_path / f"{name}.png")
         seen = []
 
-        def one_at_a_time(path):
+        def one_at_a_time(path, kind):
             assert not any(image() for image in seen)
-            image = open_image(path)
+            image = open_as(path, kind)
             seen.append(weakref.ref(image))
             return image
 
-        monkeypatch.setattr("fcn.data.images.open_image", one_at_a_time)
+        monkeypatch.setattr("fcn.data.stored.open_as", one_at_a_time)
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
         assert len(seen) == 3
