@@ -14,6 +14,7 @@ Dtype = Literal["uint8", "uint16", "float32"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 LARGEST = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # white, until a range is measured or given
+BYTES = {"uint8": 1, "uint16": 2, "float32": 4}
 MOST = 4096  # channels
 
 Range = tuple[float, float]
@@ -70,6 +71,11 @@ class ImageKind:
     def measured(self) -> bool:
         """Whether mean and deviation are known. Those of RGB images are the backbone's."""
         return bool(self.mean) or self.is_rgb
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel with all its channels."""
+        return self.channels * BYTES[self.dtype]
 
     def __str__(self) -> str:
         return f"{self.channels} {'channel' if self.channels == 1 else 'channels'} of {self.dtype}"

@@ -21,12 +21,12 @@ from torch import Tensor
 from fcn.core.errors import UserError
 from fcn.core.images import DTYPES, ImageKind
 from fcn.core.names import first_line, said
+from fcn.data.bands import TIFF, tiff_values
 from fcn.data.images import NUMPY, Shown, open_image, turned
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
 FileName = str | PathLike[str]
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _KEPT = ("L", "LA", "RGB", "RGBA", "CMYK", "F")  # Pillow's modes that hold what a file of 8 bits, or of float32, stores
 _PLAIN = (1, 2)  # TIFF's photometric interpretations whose values are what is shown: black is zero, RGB
 _HALVES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}  # Pillow's layouts that keep the upper byte, and the lower one
@@ -68,6 +68,24 @@ def open_as(path: FileName, kind: ImageKind) -> Tensor | Shown:
     return open_image(path) if kind.is_rgb and Path(path).suffix.lower() != ".npy" else read_stored(path, kind)
 
 
+def pixels_of(path: FileName, kind: ImageKind) -> int:
+    """How many pixels an image of ``kind`` has, of its header alone; 0 where that cannot be read: ``open_as`` says why.
+
+    Reduced copies in a TIFF count too, since they cannot be told from bands.
+    """
+    try:
+        with opened_file(path) as file:
+            head = file.read(len(NUMPY))
+        if head == NUMPY:
+            return int(np.load(path, mmap_mode="r", allow_pickle=False).size) // kind.channels
+        if head[:4] in TIFF and not kind.is_rgb:
+            return tiff_values(path) // kind.channels
+        with opened(path) as picture:
+            return picture.width * picture.height
+    except (UserError, OSError, ValueError):
+        return 0
+
+
 def as_stored(values: np.ndarray, channels: int, name: FileName) -> np.ndarray:
     """An array (H, W), (H, W, C) or (C, H, W) as one (H, W, C) of a type that images have. Raises UserError, which calls it ``name``."""
     if values.ndim == 2:
@@ -94,7 +112,7 @@ def _values(path: FileName, channels: int) -> np.ndarray:
         head = file.read(6)
     if head == NUMPY:
         return as_stored(_array(path), channels, path)
-    if head[:4] in _TIFF:
+    if head[:4] in TIFF:
         return as_stored(_tiff(path), channels, path)
     return as_stored(_picture(path, channels), channels, path)
 

@@ -43,7 +43,8 @@ class Node:
 
     ``name`` is unique; ``op`` is aten's name without overload; ``layer`` is the module's path ("layer4.2.conv3"). ``shape`` is the
     output's. ``sizes`` is its grid, one size per axis of the image. ``dims`` says which dimension of the tensor each axis is; None: none,
-    or one that it shares with another axis. ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx`` is the
+    or one that it shares with another axis. ``space`` is the dimension that rows and columns share, if one is flattened space and nothing
+    else. ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx`` is the
     node of the traced graph, with the operator and its arguments, for those who execute it.
     """
 
@@ -59,6 +60,7 @@ class Node:
     is_global: Global | None = None
     parameters: int = 0
     macs: int = 0
+    space: int | None = None
 
     @property
     def maps(self) -> tuple[AxisMap, ...]:
@@ -100,14 +102,13 @@ class Graph:
     """A network's operations at one input size, in an order in which they can be run.
 
     ``outputs`` maps the network's outputs to nodes: the keys of a dict, the places of a list ("0", "1", nested "0.1"), or "out" for a
-    tensor. ``tensors`` holds parameters, buffers and constants by the name of their
-    placeholder in ``module``, the traced graph.
+    tensor. ``tensors`` holds parameters, buffers and constants by the name of their placeholder in ``traced``, torch's graph.
     """
 
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     outputs: dict[str, str]
-    module: fx.GraphModule
+    traced: fx.Graph
     tensors: dict[str, Tensor | torch.nn.Parameter]
 
     @cached_property
@@ -154,7 +155,7 @@ class Graph:
         moving = set(self._by_name)
         device = next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
         with torch.no_grad():
-            for node in self.module.graph.nodes:
+            for node in self.traced.nodes:
                 if node.op == "placeholder" and node.name in self.tensors:
                     known[node] = self.tensors[node.name]
                 elif node.op == "call_function" and node.name not in moving:

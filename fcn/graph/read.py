@@ -39,7 +39,7 @@ def read_graph(
     network = unwrapped(network)
     shape = input_shape(network, input_size, in_channels)
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    return _walk(trace(network, random_image(shape, float_type(network), device), record=record), shape)
+    return walk(trace(network, random_image(shape, float_type(network), device), record=record), shape)
 
 
 def random_image(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -49,14 +49,15 @@ def random_image(shape: tuple[int, ...], dtype: torch.dtype, device: torch.devic
     return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
 
 
-def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
+def walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
+    """The graph of a trace for an image of that ``shape``. Raises as ``read_graph``."""
     rank = len(shape) - 2
     values: dict[fx.Node, Value] = {}
     shapes: dict[fx.Node, tuple[int, ...]] = {}
     owners: dict[fx.Node, set[str]] = {}  # of a weight: the parameters that it comes from
     counted: set[str] = set()
     nodes: list[Node] = []
-    for node in traced.module.graph.nodes:
+    for node in traced.graph.nodes:
         found = node.meta.get("val")
         if isinstance(found, Tensor):
             shapes[node] = tuple(int(size) for size in found.shape)
@@ -90,7 +91,7 @@ def _walk(traced: Trace, shape: tuple[int, ...]) -> Graph:
     outputs = {name: node.name for name, node in traced.outputs.items() if node in values}
     if not outputs:
         raise UserError("no output of the network depends on its input")
-    return Graph(shape, tuple(nodes), outputs, traced.module, traced.tensors)
+    return Graph(shape, tuple(nodes), outputs, traced.graph, traced.tensors)
 
 
 def _understood(call: Call) -> tuple[Result, int]:
@@ -133,4 +134,5 @@ def _node(node: fx.Node, op: str, result: Result, value: Value, parameters: int 
         is_global=result.is_global,
         parameters=parameters,
         macs=macs,
+        space=next((place for place, dim in enumerate(value.layout) if [atom.axis for atom in dim] == [0, 1]), None),
     )

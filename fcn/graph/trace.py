@@ -31,7 +31,7 @@ from fcn.graph.networks import at_rest, unwrapped
 class Trace:
     """A graph, the placeholder that is the image, the tensors behind the others, and the names of the outputs (None: not a tensor)."""
 
-    module: fx.GraphModule
+    graph: fx.Graph
     image: fx.Node
     tensors: dict[str, Tensor]
     parameters: frozenset[str]
@@ -48,8 +48,8 @@ def trace(network: nn.Module, image: Tensor, *, record: bool = True) -> Trace:
     network = unwrapped(network)
     with at_rest(network), torch.no_grad():
         try:
-            with _quiet():
-                return _exported(network, image)
+            with quiet():
+                return exported(network, image)
         except Exception as error:  # whatever export raises: the recording below says more if the network itself is at fault
             layer, cause = cause_of(error, network)
         if not record:
@@ -105,7 +105,7 @@ LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes"
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Before it raises, export logs stack traces, and prints all that it has read so far; the exception is enough."""
     logs = [logging.getLogger(name) for name in LOUD]
     before = [log.disabled for log in logs]
@@ -134,12 +134,14 @@ class _OtherThreads(io.TextIOBase):
             self.stream.flush()
 
 
-def _exported(network: nn.Module, image: Tensor) -> Trace:
-    program = torch.export.export(network, (image,))
+def exported(network: nn.Module, image: Tensor, open_axes: dict[int, Any] | None = None) -> Trace:
+    """The network as ``torch.export`` reads it. open_axes: dimensions of the image whose sizes become symbols; by default none."""
+    with noting_replaced(network) as replaced:
+        program = torch.export.export(network, (image,), dynamic_shapes=(open_axes,) if open_axes else None)
     module, signature = program.graph_module, program.graph_signature
     if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
         raise RuntimeError("it has nested graphs")
-    if taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None):
+    if not open_axes and (taken := next((node for node in module.graph.nodes if _is_open(node.meta.get("val"))), None)):
         raise _ValueAskedError(taken)
     tensors: dict[str, Tensor] = {}
     # of a buffer that is written over, who runs the graph gets a copy, not the network's own
@@ -148,6 +150,10 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
         for placeholder, name in names.items():
             tensor = program.state_dict[name] if name in program.state_dict else program.constants[name]
             tensors[placeholder] = tensor.clone() if placeholder in written else tensor
+    for node in module.graph.nodes:
+        path = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}.get(node.name)
+        if path is not None:
+            node.meta.update(path=path, replaced=path in replaced)
     parameters = frozenset(signature.inputs_to_parameters)
     inputs = [node for node in module.graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs]
     if len(inputs) != 1:
@@ -156,7 +162,36 @@ def _exported(network: nn.Module, image: Tensor) -> Trace:
     mutated = len(results) - len(signature.user_outputs)
     spec = program.call_spec.out_spec
     assert spec is not None
-    return Trace(module, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+    return Trace(module.graph, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+@contextmanager
+def noting_replaced(network: nn.Module) -> Iterator[set[str]]:
+    """The paths of the tensors in whose places ``forward`` puts others: export puts the first ones back, and says nothing."""
+    before: dict[str, Tensor] = {}
+    replaced: set[str] = set()
+
+    def note(*_: Any) -> None:
+        after = kept_tensors(network)
+        replaced.update(path for path, tensor in before.items() if after.get(path) is not tensor)
+
+    handles = (network.register_forward_pre_hook(lambda *_: before.update(kept_tensors(network))), network.register_forward_hook(note))
+    try:
+        yield replaced
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def kept_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a network keeps beside its parameters, by their paths: buffers, and plain attributes of its modules."""
+    beside = {
+        f"{path}.{name}".lstrip("."): value
+        for path, module in network.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    }
+    return {**dict(network.named_buffers()), **beside}
 
 
 def _is_open(value: Any) -> bool:
@@ -243,15 +278,4 @@ def _recorded(network: nn.Module, image: Tensor) -> Trace:
             handle.remove()
     outputs = _named(pytree.tree_map(recorder.node_of, result))
     recorder.graph.output(tuple(outputs.values()))
-    module = fx.GraphModule(torch.nn.Module(), recorder.graph)
-    return Trace(
-        module,
-        _find(module, root.name),
-        recorder.tensors,
-        frozenset(recorder.parameters),
-        {k: _find(module, v.name) for k, v in outputs.items()},
-    )
-
-
-def _find(module: fx.GraphModule, name: str) -> fx.Node:
-    return next(node for node in module.graph.nodes if node.name == name)
+    return Trace(recorder.graph, root, recorder.tensors, frozenset(recorder.parameters), outputs)

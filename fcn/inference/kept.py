@@ -25,20 +25,46 @@ WORDS = {"cpu": 2**16}  # words of four bytes that are summed up at once: on a C
 WORDS_ELSEWHERE = 2**20
 
 T = TypeVar("T")
-_periods: "weakref.WeakKeyDictionary[nn.Module, object]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Period:
+    """A time in which a network is not changed. many: whether images of many sizes are expected in it."""
+
+    many: bool
+
+
+_periods: "weakref.WeakKeyDictionary[nn.Module, Period]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
-def unchanged(network: object) -> Iterator[None]:
-    """Within it the caller changes nothing about ``network``, so that it is looked at once and not again for every image."""
+def unchanged(network: object, *, many: bool = False) -> Iterator[None]:
+    """Within it the caller changes nothing about ``network``, so that it is looked at once and not again for every image.
+
+    many: whether images of many sizes are expected, so that what is made for one is best made for all; default False.
+    """
     if not isinstance(network, nn.Module) or network in _periods:  # a function, of which nothing is kept; or within another period
         yield
         return
-    _periods[network] = object()
+    _periods[network] = Period(many)
     try:
         yield
     finally:
         _periods.pop(network, None)
+
+
+def period_of(network: nn.Module) -> Period | None:
+    """The time without changes that it is now; None where the network may change at any time."""
+    return _periods.get(network)
+
+
+@contextmanager
+def reading(network: nn.Module) -> Iterator[Callable[[], nn.Module]]:
+    """Within it a graph can be read: without autocast, outside of inference mode, and without gradients. Gives a function that gives the
+    network to be read: for a segmenter that of its scores."""
+    device = next((tensor.device.type for tensor in network.parameters()), "cpu")
+    with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
+        yield lambda: ScoresOf(network) if isinstance(network, Segmenter) else network
 
 
 @dataclass(frozen=True)
@@ -49,10 +75,6 @@ class ImageSpec:
     dtype: torch.dtype
     device: torch.device
 
-    @classmethod
-    def of(cls, image: Tensor) -> "ImageSpec":
-        return cls(tuple(image.shape), image.dtype, image.device)
-
 
 @dataclass
 class Entry(Generic[T]):
@@ -60,7 +82,7 @@ class Entry(Generic[T]):
     image: ImageSpec
     lines: list[object]  # what the network does
     content: Tensor  # sums of the tensors that it reads
-    period: object | None
+    period: Period | None
 
 
 class Kept(Generic[T]):
@@ -74,18 +96,17 @@ class Kept(Generic[T]):
         self.found.clear()
 
     @one_at_a_time
-    def get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
+    def get(self, network: nn.Module, key: Hashable, make: Callable[[Callable[[], nn.Module]], tuple[T, ImageSpec]]) -> T:
         """The value of that ``key``, made anew where there is none or the network has changed.
 
-        make: given the network, or for a segmenter that of its scores, gives the value and the image that it is for. It is called without
-        autocast, outside of inference mode, and without gradients.
+        make: given a function that gives the network to be read, gives the value, and the image at which the network is looked at again. It
+        is called ``reading`` the network.
         """
-        device = next((tensor.device.type for tensor in network.parameters()), "cpu")
-        with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
-            return self._get(network, key, make)
+        with reading(network) as read:
+            return self._get(network, key, lambda: make(read))
 
-    def _get(self, network: nn.Module, key: Hashable, make: Callable[[nn.Module], tuple[T, ImageSpec]]) -> T:
-        entries, period = self.found.setdefault(network, {}), _periods.get(network)
+    def _get(self, network: nn.Module, key: Hashable, make: Callable[[], tuple[T, ImageSpec]]) -> T:
+        entries, period = self.found.setdefault(network, {}), period_of(network)
         entry = entries.get(key)
         if entry is not None:
             if period is not None and entry.period is period:
@@ -94,7 +115,7 @@ class Kept(Generic[T]):
                 entry.period = period
                 return entry.value
             entries.clear()  # the others are as old
-        value, image = make(ScoresOf(network) if isinstance(network, Segmenter) else network)
+        value, image = make()
         recorded = self._record(network, image)
         if recorded is not None:
             while len(entries) >= self.count:

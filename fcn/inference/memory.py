@@ -6,6 +6,7 @@ the type of autocast.
 """
 
 import warnings
+from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
@@ -68,11 +69,11 @@ def pass_of(model: Segmenter) -> Pass | None:
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     image = ImageSpec((1, model.in_channels, PROBE, PROBE), model.mean.dtype, model.mean.device)
 
-    def make(read: nn.Module) -> tuple[Pass | None, ImageSpec]:
+    def make(read: Callable[[], nn.Module]) -> tuple[Pass | None, ImageSpec]:
         try:
             with warnings.catch_warnings():  # one recorded run is good enough for an estimate
                 warnings.filterwarnings("ignore", message="torch.export could not read")
-                graph = read_graph(read, (PROBE, PROBE))
+                graph = read_graph(read(), (PROBE, PROBE))
             at_once = all(node.is_global is not None and node.is_global.cause == "resize" for node in graph.globals)
             return Pass(live_bytes(graph, dtype) / PROBE**2, at_once), image
         except UnknownOperationError:

@@ -76,7 +76,7 @@ def _target(traced: Trace, layer: str | None) -> fx.Node:
         return traced.outputs["out"] if "out" in traced.outputs else next(iter(traced.outputs.values()))
     if layer in traced.outputs:
         return traced.outputs[layer]
-    nodes = list(traced.module.graph.nodes)
+    nodes = list(traced.graph.nodes)
     paths = [layer_path(node) for node in nodes]
     inside = [node for node, path in zip(nodes, paths, strict=True) if path == layer or path.startswith(layer + ".")]
     inside = inside or [node for node in nodes if node.name == layer]
@@ -89,15 +89,15 @@ class _Linear(fx.Interpreter):
     """Runs a trace with positive, linear stand-ins, in float64, up to one node."""
 
     def __init__(self, traced: Trace, target: fx.Node) -> None:
-        super().__init__(traced.module)
+        super().__init__(nn.Module(), graph=traced.graph)
         self.traced, self.target = traced, target
         self.moving: set[fx.Node] = set()
-        for node in traced.module.graph.nodes:
+        for node in traced.graph.nodes:
             if node is traced.image or any(source in self.moving for source in node.all_input_nodes):
                 self.moving.add(node)
 
     def run(self, image: Tensor) -> Tensor:  # type: ignore[override]
-        for node in self.module.graph.nodes:  # type: ignore[union-attr]
+        for node in self.traced.graph.nodes:
             if node is self.traced.image:
                 self.env[node] = image
             elif node.op == "placeholder":

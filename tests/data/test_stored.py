@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fcn.core.errors import UserError
 from fcn.core.images import RGB, ImageKind
 from fcn.data import stored
 from fcn.data.images import open_image
-from fcn.data.stored import open_as, read_stored, stored_kind
+from fcn.data.stored import open_as, pixels_of, read_stored, stored_kind
 from tests.data.painting import painted, png_16_bit_rgb, save
 
 VALUES = np.random.default_rng(0).integers(0, 65536, (6, 9, 5), dtype=np.uint16)
@@ -174,3 +175,28 @@ def test_an_array_of_colours_is_an_rgb_image(tmp_path: Path) -> None:
 def test_kinds_that_there_are_not(arguments: tuple[object, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ImageKind(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "channels", "shape"), [("a.npy", 5, (7, 9, 5)), ("b.npy", 2, (2, 7, 9)), ("c.npy", 1, (7, 9))])
+def test_how_many_pixels_an_array_has(tmp_path: Path, name: str, channels: int, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / name, np.zeros(shape, np.uint16))
+    assert pixels_of(tmp_path / name, ImageKind(channels, "uint16")) == 63
+
+
+@needs_tifffile
+@pytest.mark.parametrize(  # without options a page for each row
+    "options", [{}, {"planarconfig": "contig"}, {"planarconfig": "contig", "bigtiff": True}, {"planarconfig": "separate", "byteorder": ">"}]
+)
+def test_how_many_pixels_a_tiff_has(tmp_path: Path, options: dict[str, Any]) -> None:
+    import tifffile
+
+    shape = (5, 7, 9) if options.get("planarconfig") == "separate" else (7, 9, 5)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint16), **options)
+    assert pixels_of(tmp_path / "a.tif", ImageKind(5, "uint16")) == 63
+
+
+def test_how_many_pixels_a_picture_has(tmp_path: Path) -> None:
+    Image.new("L", (9, 7)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.npy").write_bytes(b"\x93NUMPY")
+    assert [pixels_of(tmp_path / name, RGB) for name in ("a.png", "b.png", "c.npy", "d.png")] == [63, 0, 0, 0]

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import fcn
 from fcn.graph.effective import effective_field
-from fcn.inference.stream.scores import prepare
+from fcn.inference.stream import prepare
 from fcn.rewrite.convolutionalize import linear_to_conv
 from fcn.tools.inspect.report import inspect_network
 

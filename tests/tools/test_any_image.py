@@ -50,7 +50,7 @@ class TestFiveBands:
         root, output = trained
         given = [f"checkpoint={output / 'best.pt'}", f"input={root / 'images' / 'val'}", f"output={root / 'labels'}", "device=cpu"]
         assert run(["predict", *given, "inference=whole"]) == 0
-        assert len(list((root / "labels").glob("*_overlay.png"))) == 8
+        assert len(list((root / "labels").glob("*_overlay.jpg"))) == 8
         whole = np.asarray(Image.open(root / "labels" / "100.png"))
         model = fcn.load(output / "best.pt")
         streamed = fcn.predict(model, root / "images" / "val" / "100.tif", strategy="stream", band=8)
@@ -116,6 +116,19 @@ def test_every_kind_is_trained_and_used(tmp_path: Path, channels: int, dtype: st
     assert model.images.same_as(ImageKind(channels, dtype))  # type: ignore[arg-type]
     split = load_split({"name": "folder", "root": str(root), "channels": channels}, "val")
     assert fcn.evaluate(model, split, workers=0).mean_iou > 0.6
+
+
+def test_every_augmentation_trains_on_five_bands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = rasters.folder(tmp_path, suffix=".npy")
+    words = ["train", "data=folder", f"data.root={root}", "data.channels=5", *SMALL, "epochs=1"]
+    words += ["augment.rotation=20", "augment.focus=0.5", "augment.focus_classes=[field]", "augment.blur=1", "augment.noise=0.1"]
+    words += ["augment.cutout=0.3", "loss.class_weights=auto"]
+    assert run([*words, "augment.transforms=[RandomPerspective]", f"output={tmp_path / 'run'}"]) == 0
+    assert fcn.load(tmp_path / "run" / "best.pt").images.channels == 5
+    capsys.readouterr()
+    assert run([*words, "augment.transforms=[RandomInvert]", f"output={tmp_path / 'other'}"]) == 1
+    assert "'RandomInvert' in augment.transforms changes the values of images of 8 bits" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_network_of_ones_own_takes_sixteen_bits(tmp_path: Path) -> None:

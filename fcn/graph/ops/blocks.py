@@ -4,8 +4,8 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx
@@ -15,6 +15,8 @@ from fcn.core.errors import NotStreamable
 from fcn.graph.aten import Given
 from fcn.graph.axis import AxisMap, Window
 from fcn.graph.nodes import Node
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ class Rule:
     steps: int = 0
 
 
+class Folded:
+    """What is made of weights, kept for the next size of image: as long as it would be made of the very same tensors."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[tuple[Tensor | None, ...], Any]] = {}
+
+    def get(self, name: str, tensors: tuple[Tensor | None, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gave for these ``tensors`` under this name."""
+        before, value = self.found.get(name, ((), None))
+        if len(before) != len(tensors) or any(one is not other for one, other in zip(before, tensors, strict=True)):
+            value = make()
+            self.found[name] = tensors, value
+        return cast(T, value)
+
+
 @dataclass(frozen=True)
 class BlockCall(Given):
     """One operation to be made into a rule: its node, its sources in the order of the blocks, its arguments by name, its constants."""
@@ -83,6 +100,7 @@ class BlockCall(Given):
     names: dict[str, str]  # of an fx node: the operation that computes its value, where that is another
     dtype: torch.dtype | None = None  # that autocast computes convolutions in
     affine: tuple[Tensor, Tensor] | None = None  # scale and shift per output channel, folded into the weights
+    folded: Folded = field(default_factory=Folded)
 
     @property
     def source(self) -> Node:

@@ -76,12 +76,8 @@ def block(call: BlockCall) -> Rule:
         raise NotStreamable("only two-dimensional ones can")
     transposed = isinstance(call.node.maps[0], Transposed)
     groups = call.get("groups", default=1)
-    if call.affine is not None:
-        weight, bias = folded(weight, bias, *call.affine, groups=groups if transposed else None)
-    dtype = call.dtype or weight.dtype
-    weight = weight.to(dtype)
-    weight = weight.contiguous(memory_format=layout(weight))  # a view of another tensor may be in neither
-    bias = None if bias is None else bias.to(dtype)
+    given = (weight, bias, *(call.affine or ()))
+    weight, bias = call.folded.get(call.node.name, given, lambda: ready(call, *given, groups=groups if transposed else None))
     stride, dilation = (listed(call.get(name), 2, 1) for name in ("stride", "dilation"))
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
@@ -105,6 +101,16 @@ def block(call: BlockCall) -> Rule:
         return y
 
     return Rule(run_transposed if transposed else run, weights=weight.nbytes, pads=not transposed)
+
+
+def ready(call: BlockCall, weight: Tensor, bias: Tensor | None, *affine: Tensor, groups: int | None) -> tuple[Tensor, Tensor | None]:
+    """Weights and bias as they are computed with: with what follows folded in, in the type of autocast, in one piece."""
+    if affine:
+        weight, bias = folded(weight, bias, *affine, groups=groups)
+    dtype = call.dtype or weight.dtype
+    weight = weight.to(dtype)
+    weight = weight.contiguous(memory_format=layout(weight))  # a view of another tensor may be in neither
+    return weight, None if bias is None else bias.to(dtype)
 
 
 def surplus(cut: Cut) -> tuple[int, int]:

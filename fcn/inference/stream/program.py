@@ -18,11 +18,13 @@ from fcn.core.names import said
 from fcn.graph import Graph, Node
 from fcn.graph.aten import arguments, is_in_place
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
+from fcn.graph.history import remembered
 from fcn.graph.ops import facets, missing, read_later
-from fcn.graph.ops.blocks import BlockCall, Cuts, Rule, part
+from fcn.graph.ops.blocks import BlockCall, Cuts, Folded, Rule, part
 from fcn.graph.ops.itself import bound
-from fcn.graph.ops.layouts import part_block
+from fcn.graph.ops.layouts import part_block, view_block
 from fcn.graph.ops.statistics import Gather
+from fcn.inference.stream.arrangement import cellwise, is_turned, kept, turned
 
 DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right into strided memory; on others results are copied there
 
@@ -86,25 +88,36 @@ class Program:
         return next(iter(self.instructions.values()))
 
 
-def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None) -> Program:
-    """The program of a graph. ``dtype``: the one that autocast computes convolutions in.
+def compile_graph(graph: Graph, *, dtype: torch.dtype | None = None, folded: Folded | None = None) -> Program:
+    """The program of a graph. ``dtype``: the one that autocast computes convolutions in. ``folded``: the weights of the network's program
+    for another size.
 
     Raises NotStreamable, naming the layer and the operation, where an operation cannot be computed in bands of rows.
     """
-    return _Compiler(graph, dtype).run()
+    return _Compiler(graph, dtype, folded or Folded()).run()
 
 
 class _Compiler:
-    def __init__(self, graph: Graph, dtype: torch.dtype | None) -> None:
-        self.graph, self.dtype = graph, dtype
+    def __init__(self, graph: Graph, dtype: torch.dtype | None, weights: Folded) -> None:
+        self.graph, self.dtype, self.weights = graph, dtype, weights
         self.constants = graph.constants()
         self.program = Program()
         self.names: dict[str, str] = {}  # fx node -> the instruction that has its value
         self.nodes: dict[str, Node] = {}  # instruction -> a node with its shape and dims
         self.affine: dict[str, tuple[Tensor, Tensor]] = {}
         self.folded: set[str] = set()
+        self.maps: dict[AxisMap, AxisMap] = {}
 
     def run(self) -> Program:
+        if found := remembered(self.graph):
+            where = f"layer '{found.layer}'" if found.layer else "the network"
+            reason = f"every run changes its buffer '{found.name}', and the result depends on it"
+            raise NotStreamable(
+                f"{said('inference', 'stream')} cannot compute {where}: {reason}; change the buffer in training only",
+                layer=found.layer,
+                operation=found.operation,
+                reason=reason,
+            )
         for node in self.graph.globals:
             if node.is_global and node.is_global.cause == "attention":
                 raise self._refusal(node, node.is_global.reason)
@@ -156,8 +169,8 @@ class _Compiler:
 
     def _call(self, node: Node) -> BlockCall:
         sources = tuple(self.nodes.get(self._resolve(edge.source), self.graph.node(edge.source)) for edge in node.edges)
-        names = {name: self._resolve(name) for name in self.names}
-        return BlockCall(node, sources, arguments(node.fx), self.constants, names, self.dtype, self.affine.get(node.name))
+        names = {source.name: self._resolve(source.name) for source in node.fx.all_input_nodes}
+        return BlockCall(node, sources, arguments(node.fx), self.constants, names, self.dtype, self.affine.get(node.name), self.weights)
 
     def _add(self, node: Node) -> None:
         if node.kind == "input":
@@ -198,7 +211,7 @@ class _Compiler:
         if pooled or any(map(_is_global, rows)):
             self._global(node, call)
             return
-        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
+        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat"):
             raise NotStreamable(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
@@ -206,8 +219,11 @@ class _Compiler:
         entry = facets(node.fx)
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and not entry.moves:
             made = bound(call)  # all of it is one cell
+        elif node.space is not None and entry.block is not view_block and node.kind != "window":
+            made = cellwise(call, entry)
         elif entry.block is not None:
-            made = entry.block(call)
+            call = replace(call, node=kept(node))
+            made = turned(entry.block, call) if is_turned(node) else entry.block(call)
         else:
             raise NotStreamable(missing("block"))
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
@@ -240,10 +256,14 @@ class _Compiler:
         assert isinstance(index, int)
         if facets(origin.fx).cuts:
             source = self._resolve(origin.name)
+            if self.nodes[source].space is not None:
+                raise NotStreamable("it flattens space")
             call = BlockCall(node, (self.nodes[source],), arguments(origin.fx), self.constants, {})
             self._keep(node, (Read(source, (node.maps[0], node.maps[1])),), part_block(call, index, origin))
         elif index == 0:
             self.names[node.name] = self._resolve(origin.name)
+        elif index == 1 and (second := facets(origin.fx).second) is not None and node.shape == origin.shape and not is_turned(origin):
+            self._keep(node, self._reads(origin), second(self._call(origin)))
         elif (
             facets(origin.fx).block is not bound
             or origin.is_global
@@ -255,12 +275,17 @@ class _Compiler:
             self._keep(node, self._reads(origin), bound(self._call(origin), index))
 
     def _reads(self, node: Node) -> tuple[Read, ...]:
-        return tuple(Read(self._resolve(edge.source), (edge.maps[0], edge.maps[1])) for edge in node.edges)
+        return tuple(Read(self._resolve(edge.source), self._shared(edge.maps)) for edge in node.edges)
+
+    def _shared(self, maps: Sequence[AxisMap]) -> tuple[AxisMap, AxisMap]:
+        """The maps of rows and columns, equal ones being one object: each makes a table of its own when it is asked."""
+        return self.maps.setdefault(maps[0], maps[0]), self.maps.setdefault(maps[1], maps[1])
 
     def _is_small(self, name: str) -> bool:
         return name in self.program.small or name in self.program.statistics
 
     def _keep(self, node: Node, reads: tuple[Read, ...], made: Rule, whole_rows: bool = False) -> None:
+        node = kept(node)
         for axis in (0, 1):
             if node.sizes[axis] > 1 and node.dims[axis] is None:
                 raise NotStreamable("it flattens space")

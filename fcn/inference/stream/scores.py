@@ -1,24 +1,18 @@
 """A network's scores, band by band: the passes that gather what needs all of the image, then the one that computes the output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fcn.core.errors import NotStreamable
-from fcn.core.names import said
-from fcn.graph import NotExportedError, UnknownOperationError, read_graph
 from fcn.graph.ops.blocks import Cut, part
-from fcn.inference.kept import ImageSpec, Kept
-from fcn.inference.scoring import in_its_names
-from fcn.inference.stream.ending import before_last_resize
 from fcn.inference.stream.lifetimes import run_bytes
-from fcn.inference.stream.plan import Interval, columns, needed, schedule
-from fcn.inference.stream.program import Instruction, Program, compile_graph
+from fcn.inference.stream.plan import Interval, Schedule, columns, needed, schedule
+from fcn.inference.stream.program import Instruction, Program
 from fcn.inference.stream.run import Run, Source
-from fcn.models.segmenter import Cell, Segmenter
+from fcn.models.segmenter import Cell
 
 
 @dataclass
@@ -35,6 +29,17 @@ class Prepared:
 
     program: Program
     cell: Cell | None = None
+    plans: dict[Any, tuple[list[Instruction], Schedule]] = field(default_factory=dict)  # made so far
+    needs: dict[Any, int] = field(default_factory=dict)  # of memory, found so far
+
+    def plan(self, sinks: Iterable[str], known: Iterable[str], band: int) -> tuple[list[Instruction], Schedule]:
+        """The instructions that ``sinks`` depend on and that are not ``known``, and when they compute what."""
+        key = frozenset(sinks), frozenset(known), band
+        if key not in self.plans:
+            wanted, there, program = sorted(key[0]), key[1], self.program
+            instructions = needed({name: each for name, each in program.instructions.items() if name not in there}, wanted)
+            self.plans[key] = instructions, schedule(instructions, wanted, height=program.input.sizes[0], band=band, known=there)
+        return self.plans[key]
 
     @cached_property
     def levels(self) -> list[list[str]]:
@@ -69,13 +74,18 @@ class Prepared:
         return not any(instruction.whole_rows for instruction in self.program.instructions.values())
 
     def bytes(self, band: int, strips: list[Interval] | None = None) -> int:
-        """The most memory that the passes take at once beside weights and image: ``strips`` as in ``score_bands``."""
+        """The most memory that the passes take at once beside weights and image. strips: columns of the scores, strip by strip."""
+        key = band, None if strips is None else tuple(strips)
+        if key not in self.needs:
+            self.needs[key] = self._bytes(band, strips)
+        return self.needs[key]
+
+    def _bytes(self, band: int, strips: list[Interval] | None) -> int:
         program, most = self.program, 0
         for level in (*self.levels, *([] if program.output in program.small else [None])):
             sinks = [program.output] if level is None else [program.statistics[name].source for name in level]
             known = set(program.statistics) | program.small
-            instructions = open_instructions(program, sinks, known)
-            plan = schedule(instructions, sinks, height=program.input.sizes[0], band=band, known=known)
+            instructions, plan = self.plan(sinks, known, band)
             for index in range(len(strips or [0])):
                 if level is None:
                     cells = {program.output: strips[index] if strips else (0, program.instructions[program.output].sizes[1])}
@@ -83,37 +93,6 @@ class Prepared:
                     cells = {sink: share(program.instructions[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
                 most = max(most, run_bytes(instructions, plan, columns(instructions, cells, known), sinks, program.like.element_size()))
         return most
-
-
-KEPT = 4  # programs of a network, each of which holds weights of its own, folded
-programs: Kept[Prepared] = Kept(KEPT, weights=True)
-
-
-def prepare(network: nn.Module, height: int, width: int) -> Prepared:
-    """The program of ``network``, in evaluation mode, for an image of that size. A segmenter's is of its scores on their own grid, before a
-    last interpolation. Any other network's is of its first output, or the one called "out".
-
-    The last ``KEPT`` are kept for the next image of their size, as long as the network does the same with the same weights (``Kept``).
-    Raises NotStreamable, naming the layer, where an operation cannot be computed in bands.
-    """
-    device = next((tensor.device.type for tensor in (*network.parameters(), *network.buffers())), "cpu")
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-
-    def make(read: nn.Module) -> tuple[Prepared, ImageSpec]:
-        try:
-            graph = read_graph(read, (height, width), record=False)
-        except (UnknownOperationError, NotExportedError) as error:
-            raise in_its_names(error, network, f"{said('inference', 'stream')} is not possible: ") from error
-        cell = None
-        if isinstance(network, Segmenter):
-            graph, cell = before_last_resize(graph)
-        image = ImageSpec.of(graph.input.fx.meta["val"])
-        try:
-            return Prepared(compile_graph(graph, dtype=dtype), cell), image
-        except NotStreamable as error:
-            raise in_its_names(error, network) from error
-
-    return programs.get(network, (height, width, dtype), make)
 
 
 def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> Known:
@@ -124,8 +103,7 @@ def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> 
     for level in prepared.levels:
         gathers = {name: program.statistics[name].begin() for name in level}
         sinks = {program.statistics[name].source for name in level}
-        instructions = open_instructions(program, sinks, known.values)
-        plan = schedule(instructions, sinks, height=program.input.sizes[0], band=band, known=known.values)
+        instructions, plan = prepared.plan(sinks, known.values, band)
         for index in range(strips):
             cells = {sink: share(program.instructions[sink].sizes[1], index, strips) for sink in sinks}
             cells = {sink: (first, end) for sink, (first, end) in cells.items() if first < end}
@@ -152,17 +130,11 @@ def score_bands(
         dim, (first, end) = known.dims[program.output][1], columns or (0, program.instructions[program.output].sizes[1])
         yield 0, part(known.values[program.output], dim, first, end - first)
         return
-    instructions = open_instructions(program, [program.output], known.values)
-    plan = schedule(instructions, [program.output], height=program.input.sizes[0], band=band, known=known.values)
+    instructions, plan = prepared.plan([program.output], known.values, band)
     cells = {program.output: columns or (0, program.instructions[program.output].sizes[1])}
     run = Run(instructions, plan, cells, known.values, known.dims, program.like)
     for _, (first, _), block in run.steps(image):
         yield first, block.clone() if program.output in run.keeps else block
-
-
-def open_instructions(program: Program, sinks: "list[str] | set[str]", known: "dict[str, Tensor] | set[str]") -> list[Instruction]:
-    """The instructions that ``sinks`` depend on and that are not known yet."""
-    return needed({name: instruction for name, instruction in program.instructions.items() if name not in known}, sinks)
 
 
 def share(cells: int, index: int, count: int) -> Interval:

@@ -17,8 +17,9 @@ from fcn.inference.memory import budget_bytes, ran_out
 from fcn.inference.scores import Image, Scores, Strips
 from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream.plan import Interval
+from fcn.inference.stream.prepare import prepare
 from fcn.inference.stream.run import Source
-from fcn.inference.stream.scores import Known, Prepared, gather, prepare, score_bands, share
+from fcn.inference.stream.scores import Known, Prepared, gather, score_bands, share
 from fcn.models.segmenter import Cell, Segmenter
 
 log = logging.getLogger(__name__)

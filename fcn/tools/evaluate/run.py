@@ -11,6 +11,7 @@ from fcn.core.names import first_line
 from fcn.core.plugins import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.folders import new_folder, refuse_used
+from fcn.tools.networks import network_of
 from fcn.tools.parts import load_split
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def run(config: EvaluateConfig) -> int:
 
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
-    state = read_checkpoint(config.checkpoint)
+    network = None if config.network is None else network_of(config.network)
+    state = read_checkpoint(config.checkpoint, network)
     check_plugins(state.get("plugins", ()), config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
@@ -45,7 +47,7 @@ def run(config: EvaluateConfig) -> int:
         raise UserError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
-    model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
+    model = place(model_from_state(state, config.checkpoint, network), accelerator, channels_last=config.channels_last)
     check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
     check_images(model, kind_of(split), config.checkpoint, f"data={data['name']}")
     if "verify" in data and accelerator.is_main_process:

@@ -1,20 +1,16 @@
 """``fcn inspect``: a network layer by layer, as a table on standard output and a picture in a folder."""
 
 import gc
-import inspect
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fcn.core.conf import default_parts
-from fcn.core.errors import UserError
 from fcn.core.images import RGB, ImageKind
-from fcn.core.names import a_type, suggest
-from fcn.core.plugins import load_plugins
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.inspect.settings import InspectConfig
+from fcn.tools.networks import network_of, saved_model
 from fcn.tools.parts import model_of
 from fcn.tools.schema import part_schema
 
@@ -126,6 +122,8 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
     from fcn.models.classifiers import create_classifier
 
     torch.manual_seed(0)
+    if config.checkpoint is not None:
+        return config.checkpoint, saved_model(config.checkpoint, config.network), None, USUAL_SIZE
     images = RGB if config.channels is None else ImageKind(config.channels)
     if config.network is not None:
         return config.network, network_of(config.network), None, USUAL_SIZE
@@ -144,37 +142,6 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
     upsample = config.upsample or part_schema("upsample", usual["upsample"])()
     model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES, images=images)
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE
-
-
-def network_of(word: str) -> "nn.Module":
-    """The network that ``my_module:build`` names: a torch module, or what a function without arguments makes.
-
-    Raises UserError for anything else.
-    """
-    from torch import nn
-
-    module, _, name = word.partition(":")
-    if not (module and name.isidentifier()):
-        raise UserError(f"network={word} is not allowed; write the module and the name in it, as my_module:build")
-    load_plugins([module])
-    found = getattr(sys.modules[module], name, None)
-    if found is None:
-        raise UserError(f"network={word}: there is no {name} in {module}; {suggest(name, public(module))}")
-    if callable(found) and not isinstance(found, nn.Module):
-        try:
-            inspect.signature(found).bind()
-        except TypeError as error:
-            raise UserError(f"network={word} cannot be called without arguments ({error}); name a function that can") from error
-        made = found()
-    else:
-        made = found
-    if not isinstance(made, nn.Module):
-        raise UserError(f"network={word} gives {a_type(made)}; give a torch module, or a function that makes one")
-    return made
-
-
-def public(module: str) -> list[str]:
-    return [name for name in vars(sys.modules[module]) if not name.startswith("_")]
 
 
 def sizes(given: int | list[int]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ class InspectConfig(Checked):
     """``fcn inspect``.
 
     classifier: classifier to inspect instead of model= and backbone=: compact, torchvision/NAME or timm/NAME
+    checkpoint: file of a model to inspect instead of model= and backbone=
     network: network of your own, instead of model= and backbone=, as my_module:build (a module, or a function that makes one)
     layers: layers in words, instead of model= and backbone=, as 'conv3 s2 p1, pool2 s2, conv3 d2'
     num_classes: number of classes of model=; null: 21
@@ -43,6 +44,7 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
     backbone: PartConfig | None = None
     upsample: PartConfig | None = None
     classifier: str | None = None
+    checkpoint: str | None = None
     network: str | None = None
     layers: str | None = None
     num_classes: Annotated[int | None, at_least(2)] = None
@@ -69,11 +71,13 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
             )
         parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
         chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
-        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "network", "layers") if getattr(self, key) is not None]
+        keys = ["classifier", "network" if self.checkpoint is None else "checkpoint", "layers"]  # a checkpoint may need the network's code
+        whole = [f"{key}={getattr(self, key)}" for key in keys if getattr(self, key) is not None]
         if len(whole) > 1 or (whole and chosen):
             second = (whole[1:] + chosen)[0]
             raise UserError(
-                f"{whole[0]} and {second} both say what to inspect; give classifier=, network=, layers= or the parts of a model"
+                f"{whole[0]} and {second} both say what to inspect; "
+                f"give classifier=, checkpoint=, network=, layers= or the parts of a model"
             )
         lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]

@@ -11,7 +11,8 @@ from fcn.graph.axis import Resize, Transposed, Window
 from fcn.graph.ops import TABLE, convolutions, pads, pools, resizes
 from fcn.graph.ops.blocks import Cut, Rule
 from fcn.graph.ops.statistics import Moments
-from fcn.inference.stream import plan, prepare, run, scores
+from fcn.inference.stream import plan, prepare, run
+from fcn.inference.stream.prepare import programs
 from tests.inference.stream.compare import differs, lively
 
 
@@ -177,11 +178,11 @@ def test_the_network_itself_is_streamed_right(network):
 )
 def test_a_fault_is_noticed(fault, network, monkeypatch):
     fault(monkeypatch)
-    scores.programs.clear()
+    programs.clear()
     try:
         assert 1e-4 < differs(network, IMAGE, band=5, strips=2) < float("inf")
     finally:
-        scores.programs.clear()
+        programs.clear()
 
 
 def test_a_schedule_that_lets_go_of_a_row_too_early_is_noticed(network, monkeypatch):
