@@ -15,8 +15,8 @@ from fcn.core.plugins import check_plugins
 log = logging.getLogger(__name__)
 
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
-    "train": ("resume", "device", "workers", "save_seconds", "tensorboard", "plugins"),
-    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample", "plugins"),
+    "train": ("resume", "device", "workers", "save_seconds", "tracker", "gradient_checkpointing", "plugins"),
+    "compare": ("resume", "device", "workers", "save_seconds", "gradient_checkpointing", "cell", "seeds", "upsample", "plugins"),
     "predict": ("resume", "device", "network", "plugins"),
 }
 LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
@@ -61,6 +61,8 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         saved: Any = OmegaConf.create(literal(safe_load(text)))
         check_kind(command, folder, set(saved))
         need_plugins(saved.get("plugins") or [], file)
+        if "tensorboard" in saved:  # what version 0.1 wrote
+            saved.tracker = "tensorboard" if saved.pop("tensorboard") else None
         parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
         store_schemas(command, parse(parts))
         settings = composed(command, parts)

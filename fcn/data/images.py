@@ -151,6 +151,15 @@ def read_image(path: str | PathLike[str]) -> Tensor:
     return open_image(path)[:, :]
 
 
+def pixels_of(path: str | PathLike[str]) -> int:
+    """How many pixels a picture has, of its header alone; 0 where that cannot be read: ``open_image`` says why."""
+    try:
+        with opened(path) as picture:
+            return picture.width * picture.height
+    except (UserError, OSError):
+        return 0
+
+
 def exif_orientation(path: str | PathLike[str]) -> int:
     """The EXIF orientation of a picture, 1 (as stored) to 8; from 5 on, the shown picture has the stored height as its width."""
     with opened(path) as picture:

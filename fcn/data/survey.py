@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.names import listed
+from fcn.data.balance import median_frequency
 from fcn.data.census import Census, count_values, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
 from fcn.data.objects import region_sizes
 from fcn.data.opening import opened
@@ -152,17 +153,18 @@ def traps(training: Survey, others: Sequence[Survey] = ()) -> Iterator[str]:
     for each in (training, *others):
         for fault in each.faults:
             yield f"{each.split}: {each.faulty} of {each.census.samples + each.faulty} samples cannot be used: {fault}"
-    yield from _refusals(training, others)
+    refused = dict(_refusals(training, others))
+    yield from list(refused.values())[:1]  # the others have the same cause, mostly
     for each in (training, *others):
         if each.poor:
             yield (
                 f"{each.split}: {len(each.poor)} images of 16 bits use less than a twentieth of their range ('{each.poor[0]}', ...), "
                 "and are read as nearly black: multiply the values, or save 8 bits"
             )
-    if training.census.samples:
+    if training.census.samples and training.split not in refused:
         yield from training_warnings(training.census)
     for each in others:
-        if each.census.samples:
+        if each.census.samples and each.split not in refused:
             yield from scoring_warnings(each.census)
     pairs = twins([training, *others])
     for equal, what in ((True, "equal"), (False, "nearly equal")):
@@ -171,8 +173,8 @@ def traps(training: Survey, others: Sequence[Survey] = ()) -> Iterator[str]:
             yield f"{len(alike)} images are {what} in two splits, so that the score is too high: {listed(alike, _SHOWN)}"
 
 
-def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[str]:
-    """What would be refused before the first step: nothing to tell apart, nothing to score."""
+def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[tuple[str, str]]:
+    """The splits that would be refused before the first step, each with the reason: nothing to tell apart, nothing to score."""
     for each in (training, *others):
         try:
             if each is training:
@@ -180,7 +182,7 @@ def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[str]:
             else:
                 refuse_scoring(each.census, f"the split {each.split}")
         except UserError as error:
-            yield str(error)
+            yield each.split, str(error)
 
 
 def suggestions(training: Survey) -> Iterator[str]:
@@ -189,30 +191,16 @@ def suggestions(training: Survey) -> Iterator[str]:
     counts = census.pixels[: census.labels.num_classes].tolist()
     seen = [count for count in counts if count]
     if len(seen) > 1 and max(seen) > _RARE * min(seen) and len(seen) == len(counts):
-        weights = balanced_weights(training)
-        yield (
-            f"loss.class_weights=[{','.join(f'{weight:.3g}' for weight in weights)}]  (the rarest class has {max(seen) / min(seen):,.0f} "
-            "times fewer pixels than the most frequent)"
-        )
+        weights = median_frequency(counts, census.inside[: len(counts)].tolist())
+        told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(census.labels.names, weights, strict=True))
+        times = f"the rarest class has {max(seen) / min(seen):,.0f} times fewer pixels than the most frequent"
+        yield f"loss.class_weights=auto  ({times}; the weights: {told})"
+        yield "augment.focus=0.5  (half of the crops then hold a rare class)"
     if training.sizes:
         shorts = sorted(min(size) for size in training.sizes.elements())
         short = shorts[len(shorts) // 2]
         side = min(512, max(32, short // 32 * 32))
         yield f"augment.crop_size={side}  (the shorter side of half of the images is {short} pixels or more)"
-
-
-def balanced_weights(training: Survey) -> list[float]:
-    """Median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): the median of the classes' frequencies over each class's own.
-
-    A class's frequency is its share of the pixels of the images that have it. A class that was not seen has the weight 1.
-    """
-    census = training.census
-    frequencies = []
-    for index in range(census.labels.num_classes):
-        inside = int(census.inside[index])
-        frequencies.append(float(census.pixels[index]) / inside if inside else 0.0)
-    middle = float(np.median([each for each in frequencies if each]))
-    return [middle / each if each else 1.0 for each in frequencies]
 
 
 def _look(split: Split, index: int, image: Tensor, labels: Tensor) -> Look:

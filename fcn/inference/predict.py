@@ -66,7 +66,7 @@ def predict(
     image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     confidence: also return the largest softmax probability of each pixel; default False.
-    progress: show a progress bar on a terminal, for an image of 4 million pixels or more; default False.
+    progress: show progress on stderr, for an image of 4 million pixels or more; default False.
     options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``;
         for any other module also the arguments of ``fcn.wrap``.
 

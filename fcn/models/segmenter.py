@@ -18,15 +18,16 @@ from torch.nn import functional as F
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import a_type, first_line
+from fcn.core.names import a_type, first_line, said
 from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
+from fcn.models.backbones.freezing import freeze
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
-from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
+from fcn.models.network_weights import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
@@ -44,6 +45,7 @@ ELSEWHERE = {  # arguments of other libraries, and what is meant here
     "aux_params": "an auxiliary head is aux=True",
     "activation": "a network gives logits; take their softmax, or fcn.predict(..., confidence=True)",
 }
+FREEZING = ("freeze", "freeze_norm")
 ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts that ``create_model`` takes as arguments of its own
 
 
@@ -184,7 +186,8 @@ def create_model(
     output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
     weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file. With "torchvision", the settings that they
         were trained with are the defaults.
-    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
+    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded, or from an installed package) or the file of the
+        classifier's state dict.
     options: settings of the parts, which docs/api.md lists. If several parts have a setting, write the part before it:
         ``upsample_channels=64``.
 
@@ -200,12 +203,28 @@ def create_model(
     found["backbone"] |= {"output_stride": output_stride} if output_stride is not None else {}
     stride = found["backbone"].pop("output_stride", None)
     head = {key: found["model"].pop(key) for key in AUXILIARY if key in found["model"]}
+    still = {key: found["backbone"].pop(key) for key in FREEZING if key in found["backbone"]}  # of a training, not of the network
+    check_freezing(parts[1], still, given=weights is not None or backbone_weights is not None)
     check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
     spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
+    if any(still.values()):
+        freeze(network.backbone, still.get("freeze", False), norm=still.get("freeze_norm", False))
     return network
+
+
+def check_freezing(backbone: Part, still: Mapping[str, Any], *, given: bool) -> None:
+    """Raises UserError for a value that is not allowed, and where random weights would stay as they are."""
+    for setting in backbone.settings:
+        if setting.name in still:
+            setting.check(still[setting.name], part=("backbone", backbone.name))
+    if any(still.values()) and not given:
+        word = next(key for key, value in still.items() if value)
+        raise UserError(
+            f"{said(f'backbone.{word}', still[word])} would keep random weights; give {said('backbone.weights')} or {said('model.weights')}"
+        )
 
 
 def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: int | None) -> tuple[LabelSet | None, int]:
@@ -264,7 +283,7 @@ def assemble(
         if backbone_weights is not None:
             raise UserError("weights of the network and of its backbone are both given; the first include the second: leave one out")
         loaded = network_weights(weights, spec.model, spec.backbone)
-        if loaded.torchvision:
+        if loaded.library == "torchvision":
             theirs_stride, theirs, of_theirs = torchvision_settings(spec.model, spec.backbone)
             stride = theirs_stride if stride is None else stride
             given, of_backbone = theirs | given, of_theirs | of_backbone

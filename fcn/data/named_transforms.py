@@ -1,0 +1,111 @@
+"""Transforms of ``torchvision.transforms.v2`` by their names, applied to photograph and label map together.
+
+A word is a name, as ``RandomGrayscale``, or a call with plain values, as ``RandomPosterize(bits=4)``. Label maps follow geometry with the
+nearest pixel, which is torchvision's way for a ``Mask``. What comes from outside of the crop is void.
+"""
+
+import ast
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcn.core.errors import UserError
+from fcn.core.labels import VOID, Color
+from fcn.core.names import first_line, said, suggest
+
+_TRIALS = 8  # calls on noise before the training, since most transforms act at random
+_NOT_FOR_SAMPLES = ("Compose", "Lambda", "Transform", "RandomApply", "RandomChoice", "RandomOrder", "CutMix", "MixUp")
+
+
+class NamedTransforms:
+    """Some transforms, one after the other.
+
+    words: names or calls. size: of the crops, (height, width). fill: colour of what comes from outside.
+
+    Raises UserError for an unknown name, for arguments that it does not take, and for one that does not keep the form of a sample: an image
+    uint8 ``(3, H, W)`` and a label map uint8 ``(H, W)`` of the same size.
+    """
+
+    def __init__(self, words: Sequence[str], size: tuple[int, int], fill: Color) -> None:
+        self.words = tuple(words)
+        self.transforms = [made(word, fill) for word in words]
+        generator = torch.Generator().manual_seed(0)
+        for word, transform in zip(words, self.transforms, strict=True):
+            for _ in range(_TRIALS):
+                image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
+                labels = torch.randint(0, 2, size, generator=generator, dtype=torch.uint8)
+                _applied(transform, word, image, labels, generator)
+
+    def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        for word, transform in zip(self.words, self.transforms, strict=True):
+            image, labels = _applied(transform, word, image, labels, generator)
+        return image, labels
+
+
+def _applied(transform: Any, word: str, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    from torchvision import tv_tensors
+
+    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
+        torch.default_generator.manual_seed(seed)
+        try:
+            pictured, mapped = transform(tv_tensors.Image(image), tv_tensors.Mask(labels))
+        except Exception as error:  # of another library
+            raise UserError(f"{_told(word)} fails on a photograph with its label map: {first_line(error)}") from error
+    for what, before, after in (("image", image, pictured), ("label map", labels, mapped)):
+        if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
+            form = f"{after.dtype} of shape {tuple(after.shape)}" if isinstance(after, Tensor) else type(after).__name__
+            raise UserError(
+                f"{_told(word)} makes the {what}, {before.dtype} of shape {tuple(before.shape)}, {form}; "
+                "a transform must keep size and number format (sizes are set by augment.crop_size and augment.scale)"
+            )
+    return pictured.as_subclass(Tensor), mapped.as_subclass(Tensor)
+
+
+def made(word: str, fill: Color) -> Any:
+    """The transform that a word stands for. Raises UserError where there is none."""
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    name, arguments, options = parsed(word)
+    known = names()
+    if name not in known:
+        raise UserError(f"{_told(word)} is not known; {suggest(name, known)}")
+    kind = getattr(v2, name)
+    if "fill" in inspect.signature(kind).parameters:
+        options = options | {"fill": {tv_tensors.Image: options.get("fill", list(fill)), tv_tensors.Mask: VOID}}
+    try:
+        return kind(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{_told(word)} cannot be made: {first_line(error)}; give its arguments, as RandomPosterize(bits=4)") from error
+
+
+def names() -> list[str]:
+    """The names of the transforms that can be given."""
+    from torchvision.transforms import v2
+
+    kinds = {name: getattr(v2, name) for name in dir(v2) if isinstance(getattr(v2, name), type)}
+    return [name for name, kind in kinds.items() if issubclass(kind, v2.Transform) and name not in _NOT_FOR_SAMPLES]
+
+
+def parsed(word: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Name, arguments and keyword arguments of a word."""
+    try:
+        call = ast.parse(word.strip(), mode="eval").body
+        if isinstance(call, ast.Name):
+            return call.id, [], {}
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        arguments = [ast.literal_eval(each) for each in call.args]
+        return call.func.id, arguments, {str(each.arg): ast.literal_eval(each.value) for each in call.keywords if each.arg}
+    except (SyntaxError, ValueError, AssertionError):
+        raise UserError(
+            f"{_told(word)} is no transform; give a name, or a call with plain values, as RandomGrayscale or RandomPosterize(bits=4)"
+        ) from None
+
+
+def _told(word: str) -> str:
+    return f"{word!r} in {said('augment.transforms')}"

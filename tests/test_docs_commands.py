@@ -1,0 +1,35 @@
+"""The pages on data sets and on weights: every command on them is a call that is understood, every link leads somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fcn.cli.composing import compose
+
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md")]
+COMMANDS = sorted(
+    {
+        (page.stem, line)
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("fcn")
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), [pytest.param(*each, marks=pytest.mark.slow if each[0] == "weights" else ()) for each in COMMANDS]
+)
+def test_a_command_is_understood(page: str, line: str) -> None:
+    _, command, *words = shlex.split(line, comments=True)
+    settings = compose(command, words)
+    assert settings.data.root == "DIR" if page == "data" else settings.backbone.weights or settings.model.weights
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
