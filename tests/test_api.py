@@ -328,7 +328,7 @@ class TestCreateModel:
     def test_words_of_other_libraries(self):
         assert fcn.create_model("fcn8s", backbone="compact", classes=3, in_channels=3).spec.num_classes == 3
         for arguments, message in (
-            ({"in_channels": 4}, "in_channels=4 is not possible; networks take 3 channels"),
+            ({"in_channels": 0}, "0 channels are not allowed; give a whole number from 1 to"),
             ({"encoder_name": "resnet18"}, "has no 'encoder_name': the encoder is backbone="),
             ({"encoder_weights": "imagenet"}, 'the weights of the encoder are backbone_weights="imagenet"'),
             ({"classes": "road"}, "classes='road' is one word; give a list of names"),

@@ -466,9 +466,9 @@ class TestPredict:
             Image.new("RGB", (5, 4)).save(tmp_path / f"{name}.png")
         seen = []
 
-        def one_at_a_time(path, images):
+        def one_at_a_time(path, kind):
             assert not any(image() for image in seen)
-            image = open_as(path, images)
+            image = open_as(path, kind)
             seen.append(weakref.ref(image))
             return image
 

@@ -109,8 +109,8 @@ def test_words_that_do_not_fit_the_files(tmp_path: Path, words: list[str], messa
 @pytest.mark.slow
 @pytest.mark.parametrize(("channels", "dtype"), [(1, "float32"), (2, "uint8"), (3, "uint16"), (12, "float32")])
 def test_every_kind_is_trained_and_used(tmp_path: Path, channels: int, dtype: str) -> None:
-    root = rasters.folder(tmp_path, channels=channels, dtype=dtype, suffix=".npy")
-    words = [f"data.root={root}", f"data.channels={channels}", f"output={tmp_path / 'run'}", "optim.lr=0.004", "epochs=12"]
+    root = rasters.folder(tmp_path, count=8, channels=channels, dtype=dtype, suffix=".npy")
+    words = [f"data.root={root}", f"data.channels={channels}", f"output={tmp_path / 'run'}", "optim.lr=0.004", "epochs=20"]
     assert run(["train", "data=folder", *words, *SMALL]) == 0
     model = fcn.load(tmp_path / "run" / "best.pt")
     assert model.images.same_as(ImageKind(channels, dtype))  # type: ignore[arg-type]
