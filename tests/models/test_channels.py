@@ -10,6 +10,7 @@ from fcn.core.errors import UserError
 from fcn.core.images import RGB, ImageKind
 from fcn.models.backbones import create_backbone
 from fcn.models.channels import drawn, readers, spread, with_channels
+from fcn.models.compact import compact
 
 SLOW = ("mobilenet_v2", "alexnet", "convnext_tiny", "vgg11", "tf_efficientnet_lite0", "mit_b0", "tu-hrnet_w18_small")
 
@@ -79,6 +80,14 @@ def test_a_checkpoint_keeps_the_kind(tmp_path) -> None:
     assert again.images == model.images
     images = torch.randn(1, 2, 20, 30)
     assert torch.equal(again(again.normalize(images)), model(model.normalize(images)))
+
+
+def test_the_weights_of_a_classifier_are_spread(tmp_path) -> None:
+    classifier = compact()
+    torch.save(classifier.state_dict(), tmp_path / "a.pt")
+    model = fcn.create_model("fcn8s", backbone="compact", num_classes=2, in_channels=5, backbone_weights=str(tmp_path / "a.pt"))
+    first, theirs = (next(network.parameters()) for network in (model.backbone, classifier))
+    assert torch.equal(first, spread(theirs, 5))
 
 
 def test_a_network_of_rgb_starts_one_of_other_channels(tmp_path) -> None:
