@@ -254,7 +254,9 @@ def test_a_copy_gives_the_same_features():
 def test_wrong_words_and_weights_are_answered(tmp_path):
     with pytest.raises(ValueError, match=r"backbone=resnet19 is not known; did you mean .*resnet18"):
         create_backbone("resnet19")
-    with pytest.raises(ValueError, match="has no option 'classifier'; it takes weights, output_stride, dilate_first, taps"):
+    with pytest.raises(
+        ValueError, match="has no option 'classifier'; it takes weights, output_stride, dilate_first, freeze, freeze_norm, taps"
+    ):
         create_backbone("resnet18", classifier=True)
     with pytest.raises(ValueError, match=r"taps=middle is not known; allowed: first, last"):
         create_backbone("resnet18", taps="middle")

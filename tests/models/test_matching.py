@@ -150,7 +150,7 @@ class TestRefused:
     @pytest.mark.parametrize("name", ["mobileone_s0", "efficientnet_b0"])
     def test_a_name_that_timm_has_as_well(self, name, tmp_path):
         state = timm.create_model(name).state_dict()
-        assert self.answer(state, tmp_path, name).endswith(f"; timm's network of that name is backbone=tu-{name}")
+        assert self.answer(state, tmp_path, name).endswith(f" timm's network of that name is backbone=tu-{name}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from fcn.cli.main import run
 from fcn.data.camvid import CAMVID_LABELS
 from fcn.models.segmenter import create_model
-from fcn.tools.benchmark.strategies import randomized
+from fcn.tools.benchmark.subject import randomized
 from fcn.training.checkpoint import model_state, read_checkpoint, save_checkpoint
 
 CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
@@ -18,7 +18,7 @@ CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not there")
 def test_streamed_bands_and_whole_images_have_the_same_confusion(tmp_path):
     """To two pixels in a million: where two classes are as good, rounding decides."""
-    model = randomized(create_model("fcn8s", backbone="compact", num_classes=CAMVID_LABELS.num_classes).spec, "cpu", True)
+    model = randomized(create_model("fcn8s", backbone="compact", num_classes=CAMVID_LABELS.num_classes).spec)
     save_checkpoint(model_state(model, CAMVID_LABELS, miou=0.0, data={"name": "camvid"}), tmp_path / "model.pt")
     root = tmp_path / "camvid"
     root.mkdir()
