@@ -49,6 +49,11 @@ def test_the_training_benchmark(capsys):
         script("benchmark_training")(["turn=1"])
 
 
+def test_the_benchmark_of_sizes(capsys):
+    script("benchmark_sizes")(["--model", "fcn8s", "--backbone", "compact", "--count", "3", "--size", "64", "64"])
+    assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
+
+
 def test_the_table_of_models(tmp_path, capsys):
     script("model_table")("models=lraspp")
     lines = capsys.readouterr().out.splitlines()
