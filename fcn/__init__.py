@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fcn.core.errors import NotDilatable as NotDilatable
     from fcn.core.errors import NotStreamable as NotStreamable
     from fcn.core.errors import UserError as UserError
+    from fcn.core.images import ImageKind as ImageKind
     from fcn.core.labels import VOID as VOID
     from fcn.core.labels import LabelSet as LabelSet
     from fcn.core.registry import register as register
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 PLACES = {
     "Evaluation": "fcn.training.metrics",
+    "ImageKind": "fcn.core.images",
     "LabelSet": "fcn.core.labels",
     "NotConvertible": "fcn.core.errors",
     "NotDilatable": "fcn.core.errors",

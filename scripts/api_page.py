@@ -22,8 +22,9 @@ HEAD = """# Python API
 All names are imported when they are first used: `import fcn` is cheap. Sizes are (height, width) in pixels. Images are RGB. This page is
 written by `python scripts/api_page.py` from the signatures and docstrings.
 
-In signatures, `Picture` is a PIL image, a uint8 array (H, W, 3) or a path. `Labels` is a uint8 array (H, W). `Segmenter` is a network of
-this toolkit; `Network` is any callable from images (N, 3, h, w) to scores (N, C, h, w). `Split` is a sequence of images with label maps.
+In signatures, `Picture` is a PIL image, a uint8 array (H, W, 3) or a path. `Dtype` is "uint8", "uint16" or "float32". `Labels` is a uint8
+array (H, W). `Segmenter` is a network of this toolkit; `Network` is any callable from images (N, 3, h, w) to scores (N, C, h, w). `Split`
+is a sequence of images with label maps.
 
 ```python
 import fcn
@@ -35,7 +36,17 @@ import torchvision
 SECTIONS = {
     "Models": ("create_model", "save", "load", "list_models", "list_backbones", "list_upsamplers"),
     "Prediction": ("predict", "label_map"),
-    "Data, training and scores": ("create_split", "list_data", "LabelSet", "VOID", "train", "Trained", "evaluate", "Evaluation"),
+    "Data, training and scores": (
+        "create_split",
+        "list_data",
+        "LabelSet",
+        "ImageKind",
+        "VOID",
+        "train",
+        "Trained",
+        "evaluate",
+        "Evaluation",
+    ),
     "Networks of others": ("wrap", "convolutionalize", "dilate", "receptive_field"),
     "Your own parts": ("register",),
     "Errors": ("UserError", "NotStreamable", "NotConvertible", "NotDilatable"),

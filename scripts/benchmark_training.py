@@ -1,10 +1,12 @@
 """Our training step and input pipeline against a plain loop in the form of torchvision's segmentation reference, in one run.
 
     python scripts/benchmark_training.py [network=fcn_resnet50,lraspp] [crop=256] [batch=4] [steps=4] [images=48] [turns=3]
+                                         [device=auto] [workers=0]
 
 Both train torchvision's own network, from random weights, on the same JPEG files, with the same batch and crop. The reference: PIL
 transforms (scale 0.5 to 2 of 520/480 of the crop, flip, crop, to tensor, normalise), NCHW float32, SGD, cross entropy with void left out,
 poly schedule by LambdaLR. Ours: tensors in uint8, normalised on the device, channels_last, once in float32 and once with our defaults.
+On a GPU the reference computes in float32 too. workers: processes that read, for both; the input pipeline alone is measured without.
 Ratios are images per second, ours over the reference's, measured in turns so that a machine that slows down slows both; best of the turns.
 """
 
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +31,7 @@ from fcn.core.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
-from fcn.training.batches import Plan, training_loader
+from fcn.training.batches import Augmented, Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
@@ -95,14 +98,15 @@ class ReferenceData(Dataset[tuple[Tensor, Tensor]]):
         return TF.normalize(tensor, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), torch.as_tensor(np.array(mask), dtype=torch.int64)
 
 
-def reference(name: str, pairs: list[Pair], crop: int, batch: int) -> Callable[[], None]:
-    model = network(name)
+def reference(name: str, pairs: list[Pair], crop: int, batch: int, device: torch.device, workers: int) -> Callable[[], None]:
+    model = network(name).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 - step / 10_000) ** 0.9)
-    batches = endless(lambda: DataLoader(ReferenceData(pairs, crop), batch_size=batch, shuffle=True, drop_last=True))
+    data, pinned = ReferenceData(pairs, crop), device.type == "cuda"
+    batches = endless(lambda: DataLoader(data, batch_size=batch, shuffle=True, drop_last=True, num_workers=workers, pin_memory=pinned))
 
     def step() -> None:
-        images, labels = next(batches)
+        images, labels = (part.to(device, non_blocking=True) for part in next(batches))
         loss = F.cross_entropy(model(images)["out"], labels, ignore_index=VOID)
         optimizer.zero_grad()
         loss.backward()
@@ -135,14 +139,14 @@ class Adapted(nn.Module):
         return self.model(images)["out"]
 
 
-def ours(name: str, pairs: list[Pair], crop: int, batch: int, precision: str) -> Callable[[], None]:
-    accelerator = create_accelerator("cpu", precision)
+def ours(name: str, pairs: list[Pair], crop: int, batch: int, accelerator: Accelerator, workers: int) -> Callable[[], None]:
     model = place(Adapted(network(name)), accelerator)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True)
-    loss = SegmentationLoss(CLASSES)
+    loss = SegmentationLoss(CLASSES).to(accelerator.device)
     split = Pairs(pairs, LabelSet(tuple(map(str, range(CLASSES)))))
     plan = Plan(len(pairs), batch, epochs=10_000)
-    batches = delivered(training_loader(split, TrainingTransform(crop), plan, workers=0))
+    data, pinned = Augmented(split, TrainingTransform(crop), plan.seed), accelerator.device.type == "cuda"
+    batches = delivered(training_loader(data, plan, workers=workers, pin_memory=pinned))
     return lambda: void(train_step(model, optimizer, [next(batches)], loss, accelerator))
 
 
@@ -174,15 +178,19 @@ def in_turns(calls: dict[str, Callable[[], None]], steps: int, turns: int) -> di
 
 def main(words: list[str]) -> None:
     settings = {"network": "fcn_resnet50,lraspp", "crop": "256", "batch": "4", "steps": "4", "images": "48", "turns": "3"}
+    settings |= {"device": "auto", "workers": "0"}
     for word in words:
         key, _, value = word.partition("=")
         if key not in settings:
             raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
         settings[key] = value
-    crop, batch, steps, turns = (int(settings[key]) for key in ("crop", "batch", "steps", "turns"))
+    crop, batch, steps, turns, workers = (int(settings[key]) for key in ("crop", "batch", "steps", "turns", "workers"))
     with tempfile.TemporaryDirectory() as folder:
         pairs = write_files(Path(folder), int(settings["images"]))
-        print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, crop {crop}, batch {batch}, one process")
+        plain, default = (create_accelerator(settings["device"], precision) for precision in ("fp32", "auto"))
+        device = plain.device
+        where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        print(f"{where}, torch {torch.__version__}, crop {crop}, batch {batch}, {workers} workers")
         reader = ReferenceData(pairs, crop)
         split, transform = Pairs(pairs, LabelSet(tuple(map(str, range(CLASSES))))), TrainingTransform(crop)
         order = iter(range(10**9))
@@ -195,9 +203,9 @@ def main(words: list[str]) -> None:
         report("input pipeline", times, 1)
         for name in settings["network"].split(","):
             calls = {
-                "reference": reference(name, pairs, crop, batch),
-                "ours, fp32": ours(name, pairs, crop, batch, "fp32"),
-                "ours, defaults": ours(name, pairs, crop, batch, "auto"),
+                "reference": reference(name, pairs, crop, batch, device, workers),
+                "ours, fp32": ours(name, pairs, crop, batch, plain, workers),
+                "ours, defaults": ours(name, pairs, crop, batch, default, workers),
             }
             report(f"training step, {name}", in_turns(calls, steps, turns), batch)
 

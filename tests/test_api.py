@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,18 @@ TINY |= {"device": "cpu", "precision": "fp32", "progress": False}  # the words o
 
 def shapes(name):
     return fcn.create_split("shapes", name, train_count=8, val_count=3)
+
+
+EVERYTHING = {  # settings that draw or count something
+    "class_weights": "auto",
+    "focus": 0.5,
+    "rotation": 30,
+    "blur": 1,
+    "noise": 0.1,
+    "cutout": 0.3,
+    "transforms": ["RandomGrayscale", "RandomPerspective(p=1.0)"],
+    "gradient_checkpointing": True,
+}
 
 
 class Stripes:
@@ -136,10 +149,14 @@ class TestTrain:
             torch.manual_seed(0)
             model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
             place = options if "resume" in options else {"output": tmp_path / name}
-            given = TINY | {"verify": "none", "dice": np.float64(0.5), "augment_flip": 0.25} | place | options
+            given = TINY | {"verify": "none", "dice": np.float64(0.5), "augment_flip": 0.25} | EVERYTHING | place | options
             return fcn.train(model, Stripes(left=left), Stripes(), **given)
 
-        whole = trained("whole")
+        steps, epochs = [], []
+        whole = trained("whole", on_step=steps.append, on_epoch=epochs.append, gradient_checkpointing=False)
+        assert [(each.step, each.epoch) for each in steps] == [(step, step / 2) for step in range(1, 5)]
+        assert [(each.epoch, each.step, each.scores["miou"] <= each.best) for each in epochs] == [(1, 2, True), (2, 4, True)]
+        assert epochs[-1].best == whole.mean_iou
         with pytest.raises(KeyboardInterrupt):
             trained("cut", left=6)
         assert read_checkpoint(tmp_path / "cut" / "last.pt")["training"]["step"] == 2
@@ -151,13 +168,41 @@ class TestTrain:
         one, other = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "cut"))
         assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
         assert (one["settings"]["loss"]["dice"], one["settings"]["augment"]["flip"]) == (0.5, 0.25)
+        assert one["balance"]["pixels"].sum() == 4 * 32 * 40
         with pytest.raises(fcn.UserError, match=r"holds something already; .*fcn.train\(\.\.\., resume='.*cut'\) goes on"):
             trained("cut")
+
+    @pytest.mark.slow
+    def test_a_compiled_training_is_the_plain_one_but_for_rounding_and_goes_on_bit_for_bit(self, tmp_path):
+        def trained(name, **options):
+            torch.manual_seed(0)
+            model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
+            losses = []
+            options = {"output": tmp_path / name, "on_step": lambda step: losses.append(step.loss)} | options
+            options |= {"output": None} if "resume" in options else {}
+            with suppress(ZeroDivisionError):
+                fcn.train(model, Stripes(), Stripes(), **TINY | EVERYTHING | {"gradient_checkpointing": False} | options)
+            return losses
+
+        plain, whole = trained("plain"), trained("whole", compile=True)
+        assert whole == pytest.approx(plain, rel=1e-3)
+        cut = trained("cut", compile=True, on_epoch=lambda _: 1 / 0)
+        assert cut + trained("cut", compile=True, resume=tmp_path / "cut") == whole
+
+    def test_what_a_function_raises_ends_the_training_behind_the_checkpoint_of_the_epoch(self, tmp_path):
+        model = fcn.create_model("fcn8s", backbone="compact", num_classes=2)
+        with pytest.raises(ZeroDivisionError):
+            fcn.train(model, Stripes(), Stripes(), output=tmp_path / "run", on_epoch=lambda _: 1 / 0, **TINY)
+        assert read_checkpoint(tmp_path / "run" / "last.pt")["training"]["step"] == 2
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
             ({"flip": 0.5}, ValueError, "flip= may mean augment_flip= or strategy_flip=; write the one that is meant"),
+            ({"batch_size": 2, "focus": 0.5, "focus_classes": ["lihgt"]}, ValueError, "lihgt"),
+            ({"transforms": ["RandomGreyscale"]}, ValueError, "'RandomGreyscale' in transforms is not known; did you mean RandomGrayscale"),
+            ({"tracker": "wandb"}, ValueError, "tracker='wandb' needs the package wandb: pip install wandb, or leave it out"),
+            ({"tensorboard": True}, ValueError, "fcn.train has no 'tensorboard': it is tracker=\"tensorboard\""),
             ({"learning_rate": 0.1}, ValueError, "fcn.train has no 'learning_rate': the learning rate is lr="),
             ({"crop_sise": 32}, ValueError, "there is no setting 'crop_sise' of fcn.train; did you mean crop_size"),
             ({"crop_size": 0}, ValueError, "crop_size=0 is not allowed; crop_size is 1 or more"),

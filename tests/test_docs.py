@@ -56,3 +56,6 @@ def test_the_page_on_tiling_runs() -> None:
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "tiling.md", "exec"), {"__name__": "block"})
     assert printed.getvalue() == "(5, 2)\n"
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert {path.name for path in (PAGE.parent / "tiling").iterdir()} == {Path(name).name for name in pictures}
+    assert all((PAGE.parent / name).stat().st_size < 150_000 for name in pictures)

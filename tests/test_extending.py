@@ -34,7 +34,7 @@ def parts(tmp_path_factory):
 
 
 def test_each_kind_is_shown_in_a_few_lines():
-    kinds = [re.search(r'register\("(\w+)"', block)[1] for block in BLOCKS]
+    kinds = re.findall(r'register\("(\w+)"', "".join(BLOCKS))
     assert sorted(kinds) == sorted(KINDS)
     for block in BLOCKS:
         lines = [line for line in block.splitlines() if line.strip() and not line.startswith(("import", "from"))]
@@ -54,6 +54,11 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     assert labels.shape == (20, 30)
     compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
     assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
+    import page_parts
+
+    torch.save(page_parts.build().state_dict(), "net.pth")
+    own = ["network=page_parts:wrapped", "plugins=[page_parts]", "data=stripes", "split=val", "device=cpu", "workers=0"]
+    assert run(["evaluate", "checkpoint=net.pth", *own]) == 0
     capsys.readouterr()
     few = ["networks=[]", "strategies=[whole]", "image_sizes=[64]", "labelmap_size=null", "turns=1", "device=cpu", "output=costs"]
     assert run(["benchmark", "plugins=[page_parts]", "upsample=gain", "backbone=steps", "model=fcn2s", *few]) == 0

@@ -1,8 +1,12 @@
 """Every script, and every benchmark that the documents cite, in its smallest form: they run, and leave what they promise."""
 
 import importlib.util
+import io
+import json
 import re
 import shlex
+import zipfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,75 @@ def test_the_benchmark_of_sizes(capsys):
     assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
 
 
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """What the script leaves that trains a classifier, on 24 pictures in an archive."""
+    folder = tmp_path_factory.mktemp("classifier")
+    with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
+        for split, kind, index in product(("train", "test"), ("blue", "red"), range(6)):
+            data = io.BytesIO()
+            Image.new("RGB", (32, 32), (0, 0, 150 + 10 * index) if kind == "blue" else (150 + 10 * index, 0, 0)).save(data, "PNG")
+            archive.writestr(f"pictures/{split}/{kind}/{index}.png", data.getvalue())
+    words = ["data=folder", f"root={folder / 'pictures.zip'}", f"output={folder}", "epochs=25", "batch=6", "lr=0.05", "device=cpu"]
+    script("train_classifier")(words)
+    return folder
+
+
+def test_a_classifier_learns(classifier):
+    result = json.loads((classifier / "result.json").read_text())
+    assert result["accuracy"] == 1.0
+    assert result["classes"] == ["blue", "red"]
+    assert result["parameters"] < 1_000_000
+    assert len(result["mosaic"][0]) == 12
+    assert Image.open(classifier / "mosaic.png").size == (12 * 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data=cifar"], "data=cifar is not known; allowed: cifar10, folder"),
+        (["data=folder", "root=nowhere"], "root=nowhere is no folder and no archive"),
+        (["root=nowhere"], "root=nowhere: CIFAR-10 is not there; give root=DIR, download=true"),
+        (["epoch=3"], "'epoch=3' is no setting; allowed: data, root"),
+    ],
+)
+def test_what_no_classifier_can_be_trained_on_is_told(words, message):
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        script("train_classifier")(words)
+
+
+def test_the_page_from_classifier_to_map_runs(classifier, tmp_path, monkeypatch, capsys):
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "classifier").symlink_to(classifier)
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "from_classifier_to_map.md").read_text(), re.DOTALL):
+        exec(compile(code, "from_classifier_to_map.md", "exec"), {"__name__": "block"})
+    assert "stride 8 x 8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stride", [8, 4])
+def test_a_class_map(classifier, stride, tmp_path, capsys):
+    script("draw_class_map")([f"classifier={classifier}", f"stride={stride}", f"output={tmp_path}"])
+    printed = capsys.readouterr().out
+    assert "unrolled  100.0 % of the 12 pictures named rightly" in printed
+    assert f"{((384 - 32) // stride + 1)} windows of 32, one every {stride} pixels" in printed
+    assert Image.open(tmp_path / "class_map.png").size[0] == 1200
+
+
+def test_a_wrong_word_of_the_benchmark_of_predict():
+    with pytest.raises(SystemExit, match="'image=2' is no setting; allowed: checkpoint, input, images, turns, overlay, device"):
+        script("benchmark_predict")(["image=2"])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_predict(tiny_run, capsys):
+    script("benchmark_predict")([f"checkpoint={tiny_run / 'best.pt'}", "images=4", "turns=1", "device=cpu"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    ways = ["network alone", *(f"fcn predict overlay={kind}" for kind in ("none", "jpg", "png"))]
+    assert [line[:28].strip() for line in lines] == [*ways, "one process of one thread", "two processes of one thread"]
+    assert all(re.search(r" [\d.]+ images/s +[\d.]+x of \w+", line) for line in lines)
+
+
 def test_the_table_of_models(tmp_path, capsys):
     script("model_table")("models=lraspp")
     lines = capsys.readouterr().out.splitlines()
@@ -84,6 +157,12 @@ SLOW = ("field", "causal", "fields_of_networks", "windows", "dilated", "separabl
 def test_pictures_of_the_geometry(names, tmp_path):
     script("draw_geometry")(str(tmp_path), *names)
     assert {path.stem for path in tmp_path.iterdir()} == set(names or QUICK + SLOW)
+
+
+@pytest.mark.slow
+def test_pictures_of_tiles(tmp_path):
+    script("draw_tiling")(str(tmp_path), "1", "128")
+    assert {path.stem for path in tmp_path.iterdir()} == {"seams", "distances"}
 
 
 def test_an_unknown_picture_is_refused(tmp_path):

@@ -9,18 +9,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fcn.cli.experiments import with_experiment
 from fcn.cli.saved import resume
 from fcn.cli.tree import composed, describe, is_setting, keys, store_schemas, to_object, use_plugins
 from fcn.cli.words import WrongCallError, bracketed, check_brackets, elements, leaves, parse, text_of, values, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
-from fcn.core.names import listed, saying_settings, suggest
+from fcn.core.names import listed, nearest, saying_settings, suggest
 from fcn.core.registry import KINDS, find, list_parts
+
+MOVED = {"tensorboard": "tracker=tensorboard"}  # settings of version 0.1, and what is written now
 
 
 @saying_settings()
 def compose(command: str, words: list[str]) -> Any:
     """The checked configuration of a command: an object of ``fcn.tools.COMMANDS[command]``. Raises WrongCallError."""
+    words = with_experiment(command, words)
     unchosen = [f"{part}=null" for part, word in default_parts(command).items() if word == "null"]
     given, overrides = read(command, [word for word in words if word not in unchosen])
     for override in overrides:
@@ -102,17 +106,34 @@ def check_keys(command: str, overrides: list[Any], known: dict[str, bool]) -> No
         elif key in KINDS:
             raise WrongCallError(f"fcn {command} has no part '{key}'; it has {', '.join(sorted(groups))}")
         if key not in known:
-            part, _, setting = key.partition(".")
-            owners = parts_with(part, setting) if part in groups else []
-            if part in groups and not any(name.startswith(f"{part}.") for name in known):
-                first = (owners or list_parts(part))[0]
-                raise WrongCallError(f"{key} is a setting of a part that is not chosen; choose it first, as {part}={first} {key}=...")
-            if owners:
-                right = f"{part}={owners[0]}" + (" or another of them" if len(owners) > 1 else "")
-                raise WrongCallError(f"{key} is a setting of {part}={listed(owners, 8)}; write {right}")
-            short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
-            words = set(known) if "." in key else {*known, *groups, *short}
-            raise WrongCallError(f"fcn {command} has no setting '{key}'; {suggest(key, words)}")
+            raise WrongCallError(no_such_key(command, key, text_of(override), known))
+
+
+def no_such_key(command: str, key: str, value: str, known: dict[str, bool]) -> str:
+    """The answer to a key that does not exist: the part that has it, or the nearest right keys."""
+    groups = default_parts(command)
+    part, _, setting = key.partition(".")
+    within = sorted(name.removeprefix(f"{part}.") for name in known if name.startswith(f"{part}."))
+    owners = parts_with(part, setting) if part in groups else []
+    if part in groups and not within:
+        first = (owners or list_parts(part))[0]
+        return f"{key} is a setting of a part that is not chosen; choose it first, as {part}={first} {key}=..."
+    if owners:
+        right = f"{part}={owners[0]} {key}={value}" + (", or another of them" if len(owners) > 1 else "")
+        return f"{key} is a setting of {part}={listed(owners, 8)}; write {right}"
+    missing = f"fcn {command} has no setting '{key}'"
+    if within:
+        close = [f"{part}.{each}" for each in nearest(setting, within)]
+        return f"{missing}; " + (f"did you mean {' or '.join(close)}?" if close else f"{part} has {', '.join(within)}")
+    if key in MOVED:
+        return f"{missing}; write {MOVED[key]}"
+    short = {name for name in shorthands(known, groups) if not known.get(f"{name}s")}
+    words = {*known, *groups, *short}
+    for kind in groups if not nearest(key, sorted(words)) else ():
+        owners = parts_with(kind, key)
+        if owners:
+            return f"{key} is a setting of {kind}={listed(owners, 8)}; write {kind}={owners[0]} {kind}.{key}={value}"
+    return f"{missing}; {suggest(key, words)}"
 
 
 def parts_with(kind: str, setting: str) -> list[str]:

@@ -6,6 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from fcn import tools as schema
+from fcn.cli.experiments import headline, list_experiments
 from fcn.core.conf import default_parts
 from fcn.core.registry import find, list_parts
 from fcn.core.settings import REQUIRED, Setting, default_of, inherited_lines
@@ -26,7 +27,12 @@ def general_help() -> str:
 def command_help(command: str) -> str:
     """All that can be set in a command: its own settings, then those of its parts."""
     kinds = default_parts(command)
-    lines = [f"fcn {command}: {schema.COMMANDS[command].SUMMARY}", "", schema.COMMANDS[command].EXAMPLES, "", "Settings:"]
+    lines = [f"fcn {command}: {schema.COMMANDS[command].SUMMARY}", "", schema.COMMANDS[command].EXAMPLES]
+    if command == "train":
+        lines += ["", "experiment=NAME, a whole recipe; or FILE.yaml, your own:"]
+        for name in list_experiments():
+            lines += entry(name, None, headline(name), plain=True)
+    lines += ["", "Settings:"]
     for name, default, text in command_settings(schema.COMMANDS[command]):
         lines += entry(name, default, text)
     if any(field.name == "augment" for field in fields(schema.COMMANDS[command])):

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -18,19 +19,27 @@ from typing import Any, NoReturn
 
 from fcn import tools as schema
 from fcn.cli.composing import build, compose, read
+from fcn.cli.experiments import with_experiment
 from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
 from fcn.cli.tree import use_plugins
 from fcn.cli.words import WrongCallError, check_brackets, text_of, values
 from fcn.core.errors import UserError
 from fcn.core.names import saying_settings, shown, suggest
+from fcn.core.progress import tell
 
 LONGEST = 3000  # characters of a message: a few long paths, and no line of a file that has no ends of lines
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run one command and exit: 0 done, 1 it failed, 2 the call was wrong. Who reads only the first lines (``| head``) ends it quietly."""
+    try:
+        status = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # raised by whatever was printed next; nothing more can be printed, at the interpreter's end neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -40,6 +49,8 @@ def run(arguments: list[str]) -> int:
             return dispatch(arguments)
         except WrongCallError as error:
             return complain(str(error))
+        except BrokenPipeError:
+            raise
         except Exception as error:
             return complain(explain(error), 1)
 
@@ -86,15 +97,6 @@ def complain(message: str, status: int = 2) -> int:
     return status
 
 
-def tell(text: str) -> None:
-    """Write a line to standard error, without breaking a progress bar that is shown there."""
-    bars = sys.modules.get("tqdm")  # not imported for the line alone
-    if bars is None:
-        print(text, file=sys.stderr)
-    else:
-        bars.tqdm.write(text, file=sys.stderr)
-
-
 class Lines(logging.Handler):
     """A log handler that writes each record as one line with ``tell``."""
 
@@ -110,6 +112,8 @@ def execute(command: str, settings: Any, **more: Any) -> int:
         return int(import_module(f"fcn.tools.{command}.run").run(settings, **more) or 0)
     except KeyboardInterrupt:
         return complain("interrupted; nothing is left half-written", 130)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         return complain(explain(error), 1)
 
@@ -146,7 +150,7 @@ def sweep(command: str, words: list[str], launch: Any = None) -> int:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise WrongCallError("-m makes its runs one after the other in one process; under torchrun start each run by itself")
-    given, overrides = read(command, words, several=True)
+    given, overrides = read(command, with_experiment(command, words), several=True)
     by_key = {override.key_or_group: override for override in overrides}
     if "resume" in by_key:
         raise WrongCallError("-m begins new runs; resume each interrupted one by itself, as resume=DIR")

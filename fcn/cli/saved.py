@@ -15,9 +15,9 @@ from fcn.core.plugins import check_plugins
 log = logging.getLogger(__name__)
 
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
-    "train": ("resume", "device", "workers", "save_seconds", "tensorboard", "plugins"),
-    "compare": ("resume", "device", "workers", "save_seconds", "cell", "seeds", "upsample", "plugins"),
-    "predict": ("resume", "device", "plugins"),
+    "train": ("resume", "device", "workers", "save_seconds", "tracker", "gradient_checkpointing", "plugins"),
+    "compare": ("resume", "device", "workers", "save_seconds", "gradient_checkpointing", "cell", "seeds", "upsample", "plugins"),
+    "predict": ("resume", "device", "network", "plugins"),
 }
 LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000
 DEEPEST_SETTINGS = 10  # levels; what is written has three
@@ -39,6 +39,7 @@ def resume(command: str, folder: Path, overrides: list[Any]) -> Any:
                 f"allowed beside it: {', '.join(BESIDE_RESUME[command][1:])}"
             )
     tree = saved_settings(command, folder, file)
+    need_network(OmegaConf.select(tree, "network"), overrides, file)
     tree.output = None
     for override in overrides:
         OmegaConf.update(tree, override.key_or_group, override.value())
@@ -60,6 +61,8 @@ def saved_settings(command: str, folder: Path, file: Path) -> Any:
         saved: Any = OmegaConf.create(literal(safe_load(text)))
         check_kind(command, folder, set(saved))
         need_plugins(saved.get("plugins") or [], file)
+        if "tensorboard" in saved:  # what version 0.1 wrote
+            saved.tracker = "tensorboard" if saved.pop("tensorboard") else None
         parts = [f"{group}={saved[group].name}" for group in default_parts(command)]
         store_schemas(command, parse(parts))
         settings = composed(command, parts)
@@ -107,6 +110,14 @@ def need_plugins(modules: list[str], file: Path) -> None:
         check_plugins(modules, str(file))
     except UserError as error:
         raise WrongCallError(str(error)) from error
+
+
+def need_network(network: str | None, overrides: list[Any], file: Path) -> None:
+    """Raises WrongCallError if the run needs a network of the user's own and the call does not name it: as ``need_plugins``."""
+    given = next((override.value() for override in overrides if override.key_or_group == "network"), None)
+    if given != network:
+        advice = f"give network={network} too" if network else "leave network= out"
+        raise WrongCallError(f"{file} says network={network or 'null'}; {advice}")
 
 
 def check_plain(text: str) -> None:

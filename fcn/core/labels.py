@@ -5,6 +5,7 @@ return maps in this form, whatever the files hold. All pictures that are written
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from fcn.core.errors import UserError
 from fcn.core.names import shown, suggest
@@ -14,6 +15,7 @@ VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
 Color = tuple[int, int, int]
 
 
+@cache
 def voc_colors(count: int) -> tuple[Color, ...]:
     """The first ``count`` colours of Pascal VOC's palette: bit ``j`` of r, g, b comes from bits ``3j``, ``3j+1``, ``3j+2`` of the index.
 

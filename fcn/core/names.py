@@ -1,8 +1,8 @@
 """Names: finding an entry by its name, and answering a wrong name with the right ones."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import TypeVar
 
 from fcn.core.errors import UserError
@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 ARGUMENTS = {"inference": "strategy", "backbone.weights": "backbone_weights", "backbone.output_stride": "output_stride"}  # in Python
 _settings = False
+_NEARLY = 0.1  # of the likeness of two words, within which a name is as good a guess as the closest
 
 
 @contextmanager
@@ -45,12 +46,19 @@ def spelled(value: object) -> str:
 def suggest(word: str, words: Iterable[str]) -> str:
     """The hint for a wrong name: 'did you mean X?' if a name is close, else all names, or some of many."""
     known = sorted(set(words))
-    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    close = nearest(word, known)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if len(known) > 40:
         return f"it is one of {len(known)} names, {', '.join(known[:8])}, ..."
     return f"allowed: {', '.join(known)}"
+
+
+def nearest(word: str, known: Sequence[str]) -> list[str]:
+    """The names that a wrong one is close to: the closest, and up to two that are nearly as close."""
+    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    likeness = [SequenceMatcher(None, each, word).ratio() for each in close]
+    return [each for each, ratio in zip(close, likeness, strict=True) if ratio > likeness[0] - _NEARLY]
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:

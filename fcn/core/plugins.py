@@ -17,21 +17,27 @@ log = logging.getLogger(__name__)
 def load_plugins(modules: Sequence[str]) -> None:
     """Import the users' modules that register parts. Raises UserError for one that is missing or fails."""
     for module in modules:
-        if module in sys.modules:
-            continue
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-                raise UserError(f"plugins=[{module}] cannot be imported: {first_line(error)}; install what it needs") from error
-            hint = f"; write plugins=[{module[:-3].replace('/', '.')}]" if module.endswith(".py") else ""
-            raise UserError(
-                f"plugins=[{module}]: there is no module {module} in {os.getcwd()} or among the installed packages{hint}"
-            ) from error
-        except Exception as error:  # the user's own code runs
-            raise UserError(f"plugins=[{module}] fails while it is imported: {type(error).__name__}: {first_line(error)}") from error
+        load_module(module, f"plugins=[{module}]")
+
+
+def load_module(module: str, given: str) -> None:
+    """Import a module of a user's, looked for in the working directory too. Raises UserError for one that is missing or fails.
+
+    given: the words of the call that name it, for the messages.
+    """
+    if module in sys.modules:
+        return
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise UserError(f"{given} cannot be imported: {first_line(error)}; install what it needs") from error
+        hint = f"; write {given.replace(module, module[:-3].replace('/', '.'))}" if module.endswith(".py") else ""
+        raise UserError(f"{given}: there is no module {module} in {os.getcwd()} or among the installed packages{hint}") from error
+    except Exception as error:  # the user's own code runs
+        raise UserError(f"{given} fails while it is imported: {type(error).__name__}: {first_line(error)}") from error
 
 
 def check_plugins(modules: Sequence[str], origin: str) -> None:

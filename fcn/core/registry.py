@@ -92,7 +92,7 @@ KINDS: dict[str, Kind] = {
         ),
         "fcn.data.sets:create_splits",
         "(split)",
-        "a Split: split[i] -> image uint8 (3, H, W) and labels uint8 (H, W); .labels, .names, len()",
+        "a Split: split[i] -> image uint8 (3, H, W) and labels uint8 (H, W); .labels, .names, len(); .images if they are not RGB",
         facts=("sound",),
     ),
     "loss": Kind(

@@ -123,8 +123,9 @@ class Setting:
     """One setting.
 
     type: bool, int, float or str, or a list of one of these. infinite: whether a number may be inf. words: the only strings that it takes,
-    empty: any. besides: words that may stand in the place of a number. optional: whether it may be None. default: ``REQUIRED`` where it
-    must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as {0: background, 255: thing}.
+    empty: any. besides: words, or truth values, that may stand in the place of a number or a list. optional: whether it may be None.
+    default: ``REQUIRED`` where it must be given. help: one line. mapped: whether it maps whole numbers to values of the type, as
+    {0: background, 255: thing}.
     """
 
     name: str
@@ -137,13 +138,16 @@ class Setting:
     help: str = ""
     infinite: bool = False
     mapped: bool = False
-    besides: tuple[str, ...] = ()
+    besides: tuple[Any, ...] = ()
 
     @property
     def schema(self) -> Any:
-        """The type that omegaconf checks with."""
+        """The type that omegaconf checks with; where truth values stand beside numbers ``check`` alone does, whose words are clearer."""
+        if True in self.besides:
+            return Any
         whole: Any = dict[int, self.type] if self.mapped else list[self.type] if self.listed else self.type  # type: ignore[name-defined]
-        whole = whole | str if self.besides else whole
+        if self.besides:
+            whole = Any if self.listed else whole | str  # omegaconf has no union with a list; ``check`` looks at the value
         return whole | None if self.optional else whole
 
     @property
@@ -162,7 +166,7 @@ class Setting:
     def check(self, value: Any, *, key: str | None = None, part: tuple[str, str] | None = None) -> None:
         """Raises SettingError if ``value`` is not allowed. key: the caller's name of the setting."""
         key = key or self.name
-        if (value is None and self.optional) or (isinstance(value, str) and value in self.besides):
+        if (value is None and self.optional) or any(type(value) is type(each) and value == each for each in self.besides):
             return
         if self.words and isinstance(value, str) and value not in self.words:
             raise SettingError(f"{key}={value} is not known; {suggest(value, self.words)}", name=self.name, part=part)
@@ -251,7 +255,7 @@ def setting(name: str, annotation: Any, default: Any, text: str) -> Setting:
     """A setting from its declaration. annotation: type and range; None: the type is that of the default."""
     ranges: tuple[Range, ...] = ()
     words: tuple[str, ...] = ()
-    besides: tuple[str, ...] = ()
+    besides: tuple[Any, ...] = ()
     if annotation is None and default not in (None, REQUIRED):
         annotation = type(default)
     optional = default is None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import listed
+from fcn.core.names import listed, said
 from fcn.data.split import Split
 
 _SHOWN = 8  # classes that a sentence lists before "and so on"
@@ -162,7 +162,7 @@ def _why_one(census: Census) -> str:
     if len(names) == 2 and census.classes == [0] and census.pixels[VOID]:
         return (
             f"it looks like binary masks of 0 and 255, in which 255 means {names[1]}. Here 255 is void, which is not counted: "
-            f"write 1 in place of 255 in the masks"
+            f"give {said('data.values', {0: names[0], VOID: names[1]})} to data=folder, or write 1 in place of 255 in the masks"
         )
     if census.classes == [1]:
         return f"no pixel is 0 ({names[0]}). If the values of the masks begin at 1, or 0 was made void, write 0 where it is meant"

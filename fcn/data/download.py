@@ -24,9 +24,8 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from fcn.core.errors import UserError
+from fcn.core.progress import Progress
 
 try:
     import fcntl
@@ -173,7 +172,7 @@ def _connect(url: str, part: Path, size: int | None, progress: bool) -> None:
         name = _final(part).name
         with (
             part.open("ab" if have else "wb") as file,
-            tqdm(desc=name, total=total, initial=have, unit="B", unit_scale=True, disable=not progress) as bar,
+            Progress(name, total, "bytes", start=have, shown=progress, scaled=True) as bar,
         ):
             while block := response.read(_BLOCK):
                 file.write(block)
@@ -188,7 +187,7 @@ def _unpack(archive: Path, folder: Path, progress: bool) -> None:
     try:
         with (
             tarfile.open(archive) as tar,
-            tqdm(desc=f"unpacking {archive.name}", unit=" files", disable=not progress) as bar,
+            Progress(f"unpacking {archive.name}", None, "files", shown=progress) as bar,
         ):
             folder.mkdir()
             allowed = _filter()

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID, LabelSet
+from fcn.core.progress import Progress
 from fcn.data.pairs import Pair
 
 FORM = 1  # changes when the same annotations are drawn in another way
@@ -99,9 +99,8 @@ def _draw(drawing: Drawing, folder: Path, title: str) -> tuple[list[Pair], Label
     part.mkdir(parents=True)
     try:
         entries = []
-        for number, sample in enumerate(
-            tqdm(drawing.samples, f"drawing label maps ({title})", unit=" images", leave=False, mininterval=0.5)
-        ):
+        samples = Progress(f"drawing label maps ({title})", len(drawing.samples), "images").over(drawing.samples)
+        for number, sample in enumerate(samples):
             file = f"{number:06d}.png"
             picture = Image.fromarray(sample.draw())
             picture.putpalette(drawing.labels.palette)

@@ -8,15 +8,17 @@ others are added. A text file beside the images is a list if it has a usual name
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from fcn.core.errors import UserError
+from fcn.core.images import MOST, ImageKind
 from fcn.core.labels import VOID
 from fcn.core.names import said
 from fcn.core.registry import register
-from fcn.core.settings import inside
+from fcn.core.settings import at_least, between, inside, items
 from fcn.data.classlists import Classes, find_classes, named_classes
 from fcn.data.coco import find_coco
 from fcn.data.drawn import Annotations, drawn
@@ -28,6 +30,7 @@ from fcn.data.matching import files_of, matched
 from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import Root
 from fcn.data.split import no_split
+from fcn.data.stored import stored_kind
 from fcn.data.unknown import explained
 
 _VAL_FRACTION = 0.2
@@ -46,6 +49,9 @@ def folder(
     unknown: Literal["error", "void"] = "error",
     image_pattern: str | None = None,
     mask_pattern: str | None = None,
+    channels: Annotated[int, between(1, MOST)] | None = None,
+    range: Annotated[list[float], items(count=2, example="[0,4095]")] | None = None,
+    shown: Annotated[list[int], items(at_least(1), count=3, example="[4,3,2]")] | None = None,
 ) -> Pairs:
     """Your own images and label maps; data/README.md shows the layouts.
 
@@ -56,11 +62,48 @@ def folder(
     unknown: meaning of a value or colour that no class has; void: not counted.
     image_pattern: file names of the images, as {}_leftImg8bit.png; {} is the sample's name.
     mask_pattern: file names of the masks, as {}_mask.png; with folders, as masks/{split}/{}.png.
+    channels: channels of the images, which are then read as they are stored: TIFF bands, .npy, 16 bits; null: as a viewer shows them, RGB.
+    range: black and white in pictures of images with channels=; null: as measured.
+    shown: three channels that such pictures show as red, green and blue, 1 is the first; null: the first three.
 
     Label maps hold class indices, and 255 for void; or the colours of the classes. Raises
     FileNotFoundError and UserError, naming all that is missing, what is in excess or given twice, and the splits there are.
     """
-    root = Path(root)
+    if channels is None and (range is not None or shown is not None):
+        raise UserError(
+            f"{said('data.range')} and {said('data.shown')} are for images that are not RGB: give {said('data.channels')} with them"
+        )
+    given = (val_fraction, classes, values, reduce_zero_label, unknown, image_pattern, mask_pattern)
+    found = _folder(Path(root), split, *given)
+    return found if channels is None else found.of_kind(_kind(found, channels, range, shown))
+
+
+def _kind(pairs: Pairs, channels: int, given: list[float] | None, shown: list[int] | None) -> ImageKind:
+    """The kind of a folder's images, whose type its first file tells."""
+    kind = stored_kind(pairs.pairs[0].image, channels)
+    if given is not None:
+        if given[0] >= given[1]:
+            raise UserError(f"{said('data.range', given)} is not allowed; give the value of black and then that of white, as [0,4095]")
+        kind = replace(kind, ranges=((given[0], given[1]),) * channels)
+    if shown is not None:
+        if max(shown) > channels:
+            raise UserError(f"{said('data.shown', shown)} is not allowed; the images have the channels 1 to {channels}")
+        kind = replace(kind, shown=(shown[0] - 1, shown[1] - 1, shown[2] - 1))
+    return kind
+
+
+def _folder(
+    root: Path,
+    split: str,
+    val_fraction: float | None,
+    classes: str | None,
+    values: Mapping[int, str] | None,
+    reduce_zero_label: bool,
+    unknown: Literal["error", "void"],
+    image_pattern: str | None,
+    mask_pattern: str | None,
+) -> Pairs:
+    """The pairs of a split, whatever layout they lie in. The arguments are those of ``folder``."""
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
     layout = find_layout(root, image_pattern, mask_pattern)

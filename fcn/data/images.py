@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.data.bands import strange_bands
 from fcn.data.damage import check_jpeg
 from fcn.data.opening import decode, frames, named, opened, opened_file, raw_mode, say_once
@@ -30,6 +31,8 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"),
     *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 )
+ARRAY_SUFFIXES = (".npy",)  # read where a folder holds no picture
+NUMPY = b"\x93NUMPY"
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {  # what shows a picture of that orientation; from 5 on, its rows are columns as they are stored, and 3, 4, 7, 8 go backwards
@@ -72,7 +75,10 @@ class Shown:
         self.levels = np.empty(0, np.uint8)
         tags = _tags(picture)
         if (picture.mode in ("I", "F") and not self.deep) or tags.get(SAMPLEFORMAT, (1,))[0] != 1:
-            raise UserError(f"{name} holds signed, 32-bit or floating-point values of unknown range: save it with 8 or 16 bits a channel")
+            raise UserError(
+                f"{name} holds signed, 32-bit or floating-point values of unknown range: "
+                f"save it with 8 or 16 bits a channel, or use it as it is stored, with {said('data.channels', len(picture.getbands()))}"
+            )
         if 0 in picture.size:
             raise UserError(f"{name} has no pixels: it is {picture.width}x{picture.height}")
         if self.deep:
@@ -125,8 +131,12 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
     are neither colours nor transparency, and values of unknown range.
     """
     with opened_file(path) as file:
-        jpeg = file.read(len(_JPEG)) == _JPEG
-    if jpeg:
+        head = file.read(len(NUMPY))
+    if head == NUMPY:
+        raise UserError(
+            f"{path} is an array of NumPy, which is read as it is stored: give {said('data.channels')}, the number of its channels"
+        )
+    if head.startswith(_JPEG):
         data = np.fromfile(path, np.uint8)
         with named(path):
             check_jpeg(data.tobytes())
@@ -149,6 +159,12 @@ def open_image(path: str | PathLike[str]) -> Tensor | Shown:
 def read_image(path: str | PathLike[str]) -> Tensor:
     """All of the picture that :func:`open_image` opens: uint8 ``(3, H, W)``, RGB, usually in channels-last memory. Raises as that does."""
     return open_image(path)[:, :]
+
+
+def turned(picture: Image.Image) -> Image.Image:
+    """A decoded picture as its EXIF orientation shows it."""
+    orientation = _orientation(picture)
+    return picture if orientation == 1 else picture.transpose(_TURNS[orientation])
 
 
 def exif_orientation(path: str | PathLike[str]) -> int:

@@ -16,6 +16,8 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.names import first_line
+from fcn.data.images import ARRAY_SUFFIXES
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
 _LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "WEBP": "WebP", "AVIF": "AVIF"}
@@ -46,9 +48,9 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
 def read_raw(path: str | PathLike[str]) -> Raw:
     """The raw values of a label map, or its colours. Transparency is left out.
 
-    With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits are read if they fit in 0..255. ``.mat`` is read as SBD's
-    ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag is part of the
-    format, and is applied.
+    With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits, and arrays (``.npy``), are read if they fit in 0..255. ``.mat``
+    is read as SBD's ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag
+    is part of the format, and is applied.
 
     Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for
 
@@ -62,6 +64,8 @@ def read_raw(path: str | PathLike[str]) -> Raw:
 def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
     if Path(path).suffix.lower() == ".mat":
         return Raw(_read_sbd(path))
+    if Path(path).suffix.lower() in ARRAY_SUFFIXES:
+        return Raw(_indices(_read_array(path), path))
     with opened(path) as picture:
         reason = _no_label_map(picture, colors)
         if reason:
@@ -80,6 +84,11 @@ def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
             raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
         values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
+    return Raw(_indices(values, path, top), palette)
+
+
+def _indices(values: np.ndarray, path: str | PathLike[str], top: int = 255) -> Tensor:
+    """Values of a file as uint8. top: the largest value that the file says it has."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > min(255, top):
         raise UserError(
@@ -87,7 +96,22 @@ def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
             if top >= 255
             else f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}"
         )
-    return Raw(torch.from_numpy(values.astype(np.uint8, copy=False)), palette)
+    return torch.from_numpy(values.astype(np.uint8, copy=False))
+
+
+def _read_array(path: str | PathLike[str]) -> np.ndarray:
+    """The values of a ``.npy`` file, whole numbers (H, W)."""
+    with opened_file(path):
+        pass
+    try:
+        values: np.ndarray = np.load(path, allow_pickle=False)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as an array ({first_line(error)}): save it again with numpy.save") from None
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):  # one channel
+        values = values[0] if values.shape[0] == 1 else values[..., 0]
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iub":
+        raise UserError(f"{path} holds {values.dtype} of shape {values.shape}; a label map is whole numbers (height, width)")
+    return values
 
 
 def _palette(picture: Image.Image) -> np.ndarray | None:

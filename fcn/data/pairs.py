@@ -11,6 +11,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,12 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, ImageKind
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed, shown
-from fcn.data.images import IMAGE_SUFFIXES, exif_orientation, read_image
+from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES, exif_orientation, read_image
 from fcn.data.masks import Masks
+from fcn.data.stored import read_stored
 
 _SHOWN = 5  # names listed in a message before "and so on"
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders of pictures
@@ -40,10 +43,11 @@ class Pairs:
     """A split of images and label maps in files.
 
     ``labels`` are the classes; ``values`` maps the raw values of the files to class indices or ``VOID`` (default: each index to itself and
-    255 to void). Item ``i`` is an image, uint8 ``(3, H, W)``, and its label map, uint8 ``(H, W)`` of class indices or ``VOID``.
-    ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
+    255 to void). Item ``i`` is an image, ``(C, H, W)``, usually uint8 with C = 3, and its label map, uint8 ``(H, W)`` of class indices or
+    ``VOID``. ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
 
-    ``masks`` reads the label maps, see :class:`~fcn.data.masks.Masks`; by default by ``values``.
+    ``masks`` reads the label maps, see :class:`~fcn.data.masks.Masks`; by default by ``values``. ``images`` is the kind of the images,
+    which are then read as they are stored; by default they are read as a viewer shows them, and are RGB.
 
     Raises UserError for repeated names. Reading raises UserError, naming the files, for a file that cannot be decoded, sizes that differ,
     and a value or colour that is neither class nor void.
@@ -57,7 +61,10 @@ class Pairs:
         *,
         masks: Masks | None = None,
         notes: Iterable[str] = (),
+        images: ImageKind | None = None,
     ) -> None:
+        self.images = images or RGB
+        self._read = read_image if images is None else partial(read_stored, kind=images)
         self.pairs = tuple(pairs)
         self.labels = labels
         self.notes = tuple(notes)
@@ -67,12 +74,16 @@ class Pairs:
         if repeated:
             raise UserError(f"samples must have unique names; given more than once: {_listed(repeated)}")
 
+    def of_kind(self, images: ImageKind) -> "Pairs":
+        """The same split, whose images are read as they are stored."""
+        return Pairs(self.pairs, self.labels, masks=self.masks, notes=self.notes, images=images)
+
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = self._read(pair.image)
         if not pair.labels:
             return image, torch.full(image.shape[1:], VOID, dtype=torch.uint8)
         labels = self.masks.read(pair.labels)
@@ -170,12 +181,21 @@ def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE
     """The files of a folder with one of the suffixes (in either case; hidden ones left out), by name in composed Unicode (NFC), sorted.
 
     A name is the file's stem. With a ``pattern``, as ``{}_mask`` or ``{}_mask.png``, it is what stands for ``{}``. If the folder itself
-    holds no such file, those in its folders are taken: their names are paths, as ``berlin/0001``.
+    holds no such file, those in its folders are taken: their names are paths, as ``berlin/0001``. Arrays (.npy) are taken where there is
+    no picture.
 
     FileNotFoundError where there is no such folder; UserError names two files of one name.
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
+    files = _files_below(folder, suffixes, pattern)
+    if not files and any(Path(name).suffix.lower() in ARRAY_SUFFIXES for name in files.passed):
+        return _files_below(folder, ARRAY_SUFFIXES, pattern)
+    return files
+
+
+def _files_below(folder: str | PathLike[str], suffixes: Collection[str], pattern: str) -> Files:
+    """The files of a folder, or of the folders in it where it has none itself."""
     found, passed, unfit = _files_in(Path(folder), "", suffixes, pattern)
     inner = [name for name in passed if name.endswith("/")]
     if not found and inner:
@@ -194,7 +214,7 @@ def files_by_stem(folder: str | PathLike[str], suffixes: Collection[str] = IMAGE
 def _files_in(folder: Path, place: str, suffixes: Collection[str], pattern: str) -> tuple[dict[str, str], list[str], list[str]]:
     """Of one folder: the files by name, what is not read, and what does not fit the pattern. place: stands before the names."""
     before, _, after = pattern.partition("{}")
-    whole = "." + after.rpartition(".")[2].lower() in IMAGE_SUFFIXES  # the pattern has the file's suffix, too
+    whole = "." + after.rpartition(".")[2].lower() in (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES)  # the pattern has the file's suffix, too
     found: dict[str, str] = {}
     passed, unfit = [], []
     with os.scandir(folder) as entries:

@@ -1,7 +1,7 @@
 """Label maps as pictures: palette PNGs that keep the indices, overlays on the image, legends, and sheets of samples side by side.
 
 Arrays and CPU tensors are both accepted: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
-Large ones are processed in bands of rows. An image may be read band by band (``Shown``).
+Large ones are processed in bands of rows. An image may be read band by band (``Shown``, ``Visible``).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,6 +16,7 @@ from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.images import Shown
+from fcn.data.visible import Visible
 
 LARGEST = 4096  # longest side of an overlay, pixels; larger ones are reduced
 BAND = 2**20  # pixels that are worked on at once
@@ -26,7 +27,7 @@ FAINT = (110, 118, 129)
 WRONG = (225, 29, 72)
 
 Bytes = NDArray[np.uint8]
-Rows = Union[Bytes, Shown, "Reduced"]  # an image (3, H, W), of which ``_rows`` reads some
+Rows = Union[Bytes, Shown, Visible, "Reduced"]  # an image (3, H, W), of which ``_rows`` reads some
 
 
 def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
@@ -51,7 +52,9 @@ def colorize(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     return _palette(label_set)[_label_map(labels, label_set)]
 
 
-def overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet, *, alpha: float = 0.5, contours: bool = True) -> Bytes:
+def overlay(
+    image: ArrayLike | Shown | Visible, labels: ArrayLike, label_set: LabelSet, *, alpha: float = 0.5, contours: bool = True
+) -> Bytes:
     """The image with each class's colour laid over it at the opacity ``alpha``, 0 to 1; uint8 (H, W, 3).
 
     contours: the outermost pixels of each region take the full colour. A class named "background" leaves the image as it is.
@@ -88,7 +91,9 @@ def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_si
     return picture
 
 
-def save_overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet, path: str | Path, *, alpha: float = 0.5) -> None:
+def save_overlay(
+    image: ArrayLike | Shown | Visible, labels: ArrayLike, label_set: LabelSet, path: str | Path, *, alpha: float = 0.5
+) -> None:
     """Writes the overlay with the legend of the classes that occur below it; the format is the suffix's (PNG, JPEG, ...).
 
     Any size from 1x1 up. Where a side is longer than 4096 pixels the overlay is reduced to that; the label map of ``save_labels`` never is.
@@ -106,7 +111,7 @@ def save_overlay(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSe
         page.paste(Image.fromarray(band), (0, first))
     page.paste(key, (0, height))
     with written(path) as temporary:
-        page.save(temporary, quality=92)
+        page.save(temporary, quality=92, compress_level=1)  # of PNG: five times as fast as the default, and hardly larger
 
 
 def sample_sheet(
@@ -212,10 +217,10 @@ def _label_map(labels: ArrayLike, label_set: LabelSet) -> Bytes:
     return np.ascontiguousarray(label_map)
 
 
-def _pair(image: ArrayLike | Shown, labels: ArrayLike, label_set: LabelSet) -> tuple[Rows, Bytes]:
+def _pair(image: ArrayLike | Shown | Visible, labels: ArrayLike, label_set: LabelSet) -> tuple[Rows, Bytes]:
     """The image (3, H, W) and its label map (H, W)."""
     label_map = _label_map(labels, label_set)
-    picture: Rows = image if isinstance(image, Shown) else np.asarray(image)
+    picture: Rows = image if isinstance(image, Shown | Visible) else np.asarray(image)
     kind = picture.dtype if isinstance(picture, np.ndarray) else np.dtype(np.uint8)
     if kind != np.uint8 or picture.shape != (3, *label_map.shape):
         raise UserError(

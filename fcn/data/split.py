@@ -14,7 +14,8 @@ from fcn.core.names import a_type, said
 class Split(Protocol):
     """``split[i]``: an image, uint8 (3, H, W) in RGB, and its label map, uint8 (H, W) of class indices or ``VOID``; sizes may vary.
 
-    ``labels`` are the classes, ``names`` the samples' names, unique. Reading an index twice, in any process, gives the same.
+    ``labels`` are the classes, ``names`` the samples' names, unique. Reading an index twice, in any process, gives the same. A split whose
+    images are of another kind says so by its attribute ``images``, an ``ImageKind``.
     """
 
     @property

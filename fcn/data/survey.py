@@ -12,17 +12,20 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, ImageKind
 from fcn.core.names import listed
+from fcn.data.balance import median_frequency
 from fcn.data.census import Census, count_values, refuse_scoring, refuse_too_few, scoring_warnings, training_warnings
+from fcn.data.measured import Moments, measured, moments
 from fcn.data.objects import region_sizes
 from fcn.data.opening import opened
 from fcn.data.split import Split
 from fcn.data.verify import by_kind, looks
+from fcn.data.visible import visible
 
 _LOOK = 16  # side of the small gray picture that near-equal photographs share
 _ALIKE = 3.0  # mean difference of two such pictures of one photograph, gray levels
@@ -33,12 +36,12 @@ _RARE = 50  # times that the most frequent class may have more pixels before wei
 
 
 class Look(NamedTuple):
-    """What one sample holds. used: share of the range that 16 bits use. levels: pixels of each value, int64 (channels, 256)."""
+    """What one sample holds. used: share of the range that 16 bits use. moments: of its channels."""
 
     size: tuple[int, int]
     kind: str
     used: float | None
-    levels: np.ndarray
+    moments: Moments
     counts: Tensor
     objects: dict[int, np.ndarray]
     digest: bytes
@@ -50,19 +53,20 @@ class Survey:
     """What the samples of one split hold, of which ``census.samples`` were looked at.
 
     faults: a sentence for each kind of sample that cannot be used; ``faulty`` counts the samples. sizes: of the images, (height, width).
-    poor: images of 16 bits that use little of their range. levels: pixels of each value of each channel, int64 (channels, 256). objects:
-    pixels of each object, by class. smallest: the smallest object of each class, and the sample that has it. indices, names: of the samples
-    that can be used. digests, looks: of their images, for the search for twins.
+    images: the kind of the images. poor: images of 16 bits that use little of their range, which are read with 8 bits. moments: of the
+    channels, over all images. objects: pixels of each object, by class. smallest: the smallest object of each class, and the sample that
+    has it. indices, names: of the samples that can be used. digests, looks: of their images, for the search for twins.
     """
 
     split: str
     census: Census
+    images: ImageKind = RGB
     faults: list[str] = field(default_factory=list)
     faulty: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     poor: list[str] = field(default_factory=list)
-    levels: np.ndarray = field(default_factory=lambda: np.zeros((3, 256), np.int64))
+    moments: Moments | None = None
     objects: dict[int, list[int]] = field(default_factory=dict)
     smallest: dict[int, tuple[int, str]] = field(default_factory=dict)
     indices: list[int] = field(default_factory=list)
@@ -74,7 +78,7 @@ class Survey:
         self.census.add(look.counts)
         self.sizes[look.size] += 1
         self.kinds[look.kind] += 1
-        self.levels = self.levels + look.levels
+        self.moments = look.moments if self.moments is None else self.moments + look.moments
         if look.used is not None and look.used < _POOR:
             self.poor.append(name)
         for value, sizes in look.objects.items():
@@ -93,19 +97,25 @@ class Survey:
 
     @property
     def mean(self) -> list[float]:
-        """Of each channel, in 0..1."""
-        values = np.arange(256) / 255
-        return [float(row @ values / max(1, row.sum())) for row in self.levels]
+        """Of each channel: of 8 bits in 0..1, of other types as values."""
+        return [] if self.moments is None else (self.moments.mean / self._unit).tolist()
 
     @property
     def deviation(self) -> list[float]:
-        values = np.arange(256) / 255
-        return [float(np.sqrt(row @ (values - mean) ** 2 / max(1, row.sum()))) for row, mean in zip(self.levels, self.mean, strict=True)]
+        return [] if self.moments is None else (self.moments.std / self._unit).tolist()
 
     @property
-    def range(self) -> list[tuple[int, int]]:
-        """The smallest and the largest value of each channel, 0 to 255."""
-        return [(int(used[0]), int(used[-1])) if len(used := np.flatnonzero(row)) else (0, 0) for row in self.levels]
+    def range(self) -> list[tuple[float, float]]:
+        """The smallest and the largest value of each channel; of 8 bits 0 to 255. A channel without a finite number has 0 and 0."""
+        if self.moments is None:
+            return []
+        whole = float if self.images.dtype == "float32" else int
+        pairs = zip(self.moments.low, self.moments.high, strict=True)
+        return [(whole(low), whole(high)) if low <= high else (0, 0) for low, high in pairs]
+
+    @property
+    def _unit(self) -> float:
+        return 255.0 if self.images.dtype == "uint8" else 1.0
 
 
 class Twins(NamedTuple):
@@ -120,9 +130,10 @@ def survey(split: Split, name: str, *, most: int = 500, progress: bool = True) -
     """Look at ``most`` samples of a split, evenly spread (0: at all). name: the split's, for the report."""
     if not len(split):
         raise UserError(f"the split {name} is empty: it needs at least one sample")
-    found = Survey(name, Census(split.labels, len(split)))
+    images = measured(split, progress=progress)
+    found = Survey(name, Census(split.labels, len(split)), images)
     faults = []
-    for index, look in looks(split, most or len(split), partial(_look, split), f"looking at {name}", progress=progress):
+    for index, look in looks(split, most or len(split), partial(_look, split, images), f"looking at {name}", progress=progress):
         if isinstance(look, str):
             faults.append((split.names[index], look))
         else:
@@ -152,17 +163,18 @@ def traps(training: Survey, others: Sequence[Survey] = ()) -> Iterator[str]:
     for each in (training, *others):
         for fault in each.faults:
             yield f"{each.split}: {each.faulty} of {each.census.samples + each.faulty} samples cannot be used: {fault}"
-    yield from _refusals(training, others)
+    refused = dict(_refusals(training, others))
+    yield from list(refused.values())[:1]  # the others have the same cause, mostly
     for each in (training, *others):
         if each.poor:
             yield (
                 f"{each.split}: {len(each.poor)} images of 16 bits use less than a twentieth of their range ('{each.poor[0]}', ...), "
                 "and are read as nearly black: multiply the values, or save 8 bits"
             )
-    if training.census.samples:
+    if training.census.samples and training.split not in refused:
         yield from training_warnings(training.census)
     for each in others:
-        if each.census.samples:
+        if each.census.samples and each.split not in refused:
             yield from scoring_warnings(each.census)
     pairs = twins([training, *others])
     for equal, what in ((True, "equal"), (False, "nearly equal")):
@@ -171,8 +183,8 @@ def traps(training: Survey, others: Sequence[Survey] = ()) -> Iterator[str]:
             yield f"{len(alike)} images are {what} in two splits, so that the score is too high: {listed(alike, _SHOWN)}"
 
 
-def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[str]:
-    """What would be refused before the first step: nothing to tell apart, nothing to score."""
+def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[tuple[str, str]]:
+    """The splits that would be refused before the first step, each with the reason: nothing to tell apart, nothing to score."""
     for each in (training, *others):
         try:
             if each is training:
@@ -180,7 +192,7 @@ def _refusals(training: Survey, others: Sequence[Survey]) -> Iterator[str]:
             else:
                 refuse_scoring(each.census, f"the split {each.split}")
         except UserError as error:
-            yield str(error)
+            yield each.split, str(error)
 
 
 def suggestions(training: Survey) -> Iterator[str]:
@@ -189,11 +201,11 @@ def suggestions(training: Survey) -> Iterator[str]:
     counts = census.pixels[: census.labels.num_classes].tolist()
     seen = [count for count in counts if count]
     if len(seen) > 1 and max(seen) > _RARE * min(seen) and len(seen) == len(counts):
-        weights = balanced_weights(training)
-        yield (
-            f"loss.class_weights=[{','.join(f'{weight:.3g}' for weight in weights)}]  (the rarest class has {max(seen) / min(seen):,.0f} "
-            "times fewer pixels than the most frequent)"
-        )
+        weights = median_frequency(counts, census.inside[: len(counts)].tolist())
+        told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(census.labels.names, weights, strict=True))
+        times = f"the rarest class has {max(seen) / min(seen):,.0f} times fewer pixels than the most frequent"
+        yield f"loss.class_weights=auto  ({times}; the weights: {told})"
+        yield "augment.focus=0.5  (half of the crops then hold a rare class)"
     if training.sizes:
         shorts = sorted(min(size) for size in training.sizes.elements())
         short = shorts[len(shorts) // 2]
@@ -201,33 +213,18 @@ def suggestions(training: Survey) -> Iterator[str]:
         yield f"augment.crop_size={side}  (the shorter side of half of the images is {short} pixels or more)"
 
 
-def balanced_weights(training: Survey) -> list[float]:
-    """Median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): the median of the classes' frequencies over each class's own.
-
-    A class's frequency is its share of the pixels of the images that have it. A class that was not seen has the weight 1.
-    """
-    census = training.census
-    frequencies = []
-    for index in range(census.labels.num_classes):
-        inside = int(census.inside[index])
-        frequencies.append(float(census.pixels[index]) / inside if inside else 0.0)
-    middle = float(np.median([each for each in frequencies if each]))
-    return [middle / each if each else 1.0 for each in frequencies]
-
-
-def _look(split: Split, index: int, image: Tensor, labels: Tensor) -> Look:
+def _look(split: Split, images: ImageKind, index: int, image: Tensor, labels: Tensor) -> Look:
     """What a sample holds."""
-    kind, used = _file(split, index, image)
-    levels = torch.stack([channel.flatten().bincount(minlength=256) for channel in image]).numpy()
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    kind, used = _file(split, index) if images.is_rgb else (f"images of {images}", None)
+    values = image.permute(1, 2, 0).contiguous().numpy()
+    pixels = np.ascontiguousarray(visible(image, images)[:, :].permute(1, 2, 0).numpy())
     small = np.asarray(Image.fromarray(pixels).convert("L").resize((_LOOK, _LOOK), Image.Resampling.BOX), np.int16)
     size = (int(image.shape[1]), int(image.shape[2]))
-    return Look(
-        size, kind, used, levels, count_values(labels), region_sizes(labels), blake2b(pixels.tobytes(), digest_size=16).digest(), small
-    )
+    digest = blake2b(values.tobytes(), digest_size=16).digest()
+    return Look(size, kind, used, moments(image), count_values(labels), region_sizes(labels), digest, small)
 
 
-def _file(split: Split, index: int, image: Tensor) -> tuple[str, float | None]:
+def _file(split: Split, index: int) -> tuple[str, float | None]:
     """What kind of picture the file of a sample is, and the share of the range that it uses if it has 16 bits."""
     pairs = getattr(split, "pairs", None)
     if pairs is None:

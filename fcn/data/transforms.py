@@ -1,4 +1,6 @@
-"""Training augmentation: random scale, crop and flip of image and label map together, then colour; all on uint8.
+"""Training augmentation: random scale, crop, flip and rotation of image and label map together, and colour; all on uint8.
+
+Images of other types become float32 on the way, in their own values. Colours are changed of RGB images only.
 
 Scale, crop and flip are drawn first, so that only the pixels of the source that the crop shows are resized. The result equals resizing the
 whole image and then cropping it. For that, the source region includes the support of the filter. It begins where an output pixel lies on
@@ -10,7 +12,7 @@ has a fast uint8 channels-last kernel for it. Label maps take the nearest source
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,11 +23,16 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, Color
+from fcn.core.labels import VOID
+from fcn.data.rotation import region_size, rotated
+from fcn.data.rounding import rounded
 
-MEAN_COLOR: Color = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
+Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+MEAN_COLOR = (124, 116, 104)  # of ImageNet's photographs; the normalised image is zero there
 _LARGEST_DENOMINATOR = 16
 _LARGEST_SCALE = 16.0
+_TRIES = 10  # draws of a crop that must hold a class, before one without anything that could lose it
 # Luma and two axes of chroma (YIQ, NTSC 1953): in it brightness and contrast scale the first, saturation scales and hue turns the others.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -60,12 +67,18 @@ class TrainingTransform:
     flip: probability of mirroring left and right.
     flip_vertical: probability of mirroring top and bottom.
     quarter_turns: turn the crop by 0, 90, 180 or 270 degrees; it must be square.
+    rotation: largest angle, either way (degrees). What the corners show is taken from the image if it reaches there.
     color: a ``ColorJitter``; None: none.
-    fill: colour around an image that is smaller than the crop (r, g, b in 0..255); the label map is ``VOID`` there. The image then lies at
-        a random place in the crop.
+    after: what happens to the crop last: functions of image, label map and generator that return both.
+    fill: colour around an image that is smaller than the crop, a value for each channel (of uint8: 0..255); the label map is ``VOID``
+        there. The image then lies at a random place in the crop.
 
-    Call it with an image, uint8 ``(3, H, W)``, its label map, uint8 ``(H, W)``, and a generator, its only source of random numbers. It
-    returns the crop of both; the image is in channels-last memory. Raises UserError when built with a value out of range.
+    Call it with an image ``(C, H, W)``, usually uint8 with C = 3, its label map, uint8 ``(H, W)``, and a generator, its only source of
+    random numbers. It returns the crop of both; the image is in channels-last memory, uint8 or else float32. ``holding``: a class of the
+    label map that the crop must hold. Crops are drawn around a random pixel of it; where scale, rotation and all that lose it, the crop
+    is made without them.
+
+    Raises UserError when built with a value out of range.
     """
 
     def __init__(
@@ -76,8 +89,10 @@ class TrainingTransform:
         flip: float = 0.5,
         flip_vertical: float = 0.0,
         quarter_turns: bool = False,
+        rotation: float = 0.0,
         color: ColorJitter | None = None,
-        fill: Color = MEAN_COLOR,
+        fill: Sequence[float] = MEAN_COLOR,
+        after: Sequence[Change] = (),
     ) -> None:
         height, width = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
         if min(height, width) < 1:
@@ -89,21 +104,42 @@ class TrainingTransform:
                 raise UserError(f"{name}={value} is a probability: 0 to 1")
         if quarter_turns and height != width:
             raise UserError(f"quarter_turns needs a square crop, and crop_size={crop_size} is not: give one number")
-        if not all(0 <= value <= 255 for value in fill):
-            raise UserError(f"fill={fill} is a colour: three numbers from 0 to 255")
+        if not 0 <= rotation <= 180:
+            raise UserError(f"rotation={rotation} is an angle: 0 to 180 degrees")
+        if color is not None and len(fill) != 3:
+            raise UserError(f"color is for RGB images, and fill has {len(fill)} channels: leave it out")
         self.crop_size = (int(height), int(width))
         self.scale = (float(scale[0]), float(scale[1]))
         self.flip, self.flip_vertical, self.quarter_turns = flip, flip_vertical, quarter_turns
+        self.rotation = float(rotation)
         self.color = color
-        self.fill = tuple(int(value) for value in fill)
+        self.fill = tuple(fill)
+        self.after = tuple(after)
 
-    def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator, *, holding: int | None = None) -> tuple[Tensor, Tensor]:
+        places = () if holding is None else np.flatnonzero(labels.numpy() == holding)
+        if not len(places):
+            return self._drawn(image, labels, generator)
+        for tried in range(_TRIES + 1):
+            place = int(places[int(torch.rand(1, generator=generator) * len(places))])
+            found = self._drawn(image, labels, generator, around=divmod(place, labels.shape[1]), plain=tried == _TRIES)
+            if holding in found[1]:
+                break
+        return found
+
+    def _drawn(
+        self, image: Tensor, labels: Tensor, generator: torch.Generator, *, around: tuple[int, int] | None = None, plain: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """One crop. around: pixel of the image, (row, column), that it is laid around. plain: without scale, rotation and ``after``."""
         draw = torch.rand(8, generator=generator).tolist()
         upside, turn = torch.rand(2, generator=generator).tolist() if self.flip_vertical or self.quarter_turns else (1.0, 0.0)
-        step = _step(self.scale[0] + draw[0] * (self.scale[1] - self.scale[0]), labels.shape)
+        angle = self.rotation * (2 * float(torch.rand(1, generator=generator)) - 1) if self.rotation and not plain else 0.0
+        step = Fraction(1) if plain else _step(self.scale[0] + draw[0] * (self.scale[1] - self.scale[0]), labels.shape)
         sizes = [scaled_size(size, step) for size in labels.shape]
+        region = region_size(self.crop_size, angle) if angle else self.crop_size
         (top, above, height), (left, before, width) = (
-            _place(size, crop, u) for size, crop, u in zip(sizes, self.crop_size, draw[1:3], strict=True)
+            _place(size, whole, u) if around is None else _place_around(size, whole, crop, u, scaled_place(around[axis], step, size))
+            for axis, (size, whole, crop, u) in enumerate(zip(sizes, region, self.crop_size, draw[1:3], strict=True))
         )
         image = resized_crop(image, step, (top, left), (height, width))
         labels = resized_label_crop(labels, step, (top, left), (height, width))
@@ -113,22 +149,25 @@ class TrainingTransform:
             image, labels = image.flip(1), labels.flip(0)
         if self.color is not None:
             image = change_colors(image, *self.color.draw(draw[4:8]))
-        turns = int(4 * turn) if self.quarter_turns else 0
-        if (height, width) == self.crop_size:
-            return _turned(image, labels, turns)
-        canvas = torch.frombuffer(bytearray(self.fill) * math.prod(self.crop_size), dtype=torch.uint8)  # the fastest way to repeat a colour
-        canvas = canvas.view(*self.crop_size, 3).permute(2, 0, 1)
-        canvas[:, above : above + height, before : before + width] = image
-        label_canvas = torch.full(self.crop_size, VOID, dtype=torch.uint8)
-        label_canvas[above : above + height, before : before + width] = labels
-        return _turned(canvas, label_canvas, turns)
+        if (height, width) != region:
+            canvas = self._canvas(image.dtype, region)
+            canvas[:, above : above + height, before : before + width] = image
+            label_canvas = torch.full(region, VOID, dtype=torch.uint8)
+            label_canvas[above : above + height, before : before + width] = labels
+            image, labels = canvas, label_canvas
+        if angle:
+            image, labels = rotated(image, labels, angle, self.crop_size)
+        if self.quarter_turns and int(4 * turn):
+            image, labels = image.rot90(int(4 * turn), (1, 2)), labels.rot90(int(4 * turn), (0, 1)).contiguous()
+        for change in self.after if not plain else ():
+            image, labels = change(image, labels, generator)
+        return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
 
-
-def _turned(image: Tensor, labels: Tensor, turns: int) -> tuple[Tensor, Tensor]:
-    """Both turned by quarters, counter-clockwise; the image in channels-last memory."""
-    if turns:
-        image, labels = image.rot90(turns, (1, 2)), labels.rot90(turns, (0, 1)).contiguous()
-    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1), labels
+    def _canvas(self, dtype: torch.dtype, size: tuple[int, int]) -> Tensor:
+        """The colour ``fill`` all over ``(C, *size)``, in channels-last memory."""
+        color = bytearray(rounded(torch.tensor(self.fill, dtype=torch.float64), dtype).numpy().tobytes())
+        pixels = torch.frombuffer(color * math.prod(size), dtype=dtype)  # the fastest way to repeat a colour
+        return pixels.view(*size, len(self.fill)).permute(2, 0, 1)
 
 
 def scaled_size(size: int, step: Fraction) -> int:
@@ -136,8 +175,13 @@ def scaled_size(size: int, step: Fraction) -> int:
     return size * step.denominator // step.numerator
 
 
+def scaled_place(place: int, step: Fraction, size: int) -> int:
+    """The output pixel, of ``size``, over the middle of the source pixel ``place``."""
+    return min((2 * place + 1) * step.denominator // (2 * step.numerator), size - 1)
+
+
 def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """A crop of the resized image without resizing the rest: uint8 ``(3, H, W)`` to ``(3, *size)``, a view.
+    """A crop of the resized image without resizing the rest: ``(C, H, W)`` to ``(C, *size)``, a view of uint8, else of float32.
 
     ``corner`` (top, left) and ``size`` are pixels of the image resized by ``1 / step`` and must lie inside it. Equal, but for the rounding
     of weights, to ``interpolate(image, scale_factor=1 / step, mode="bilinear", antialias=True)`` and then the crop.
@@ -146,6 +190,7 @@ def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: t
         _source_span(n, step, start, count) for n, start, count in zip(image.shape[1:], corner, size, strict=True)
     )
     region = image[:, row:row_end, column:column_end]
+    region = region if region.dtype == torch.uint8 else region.float()
     if step != 1:
         factor = step.denominator / step.numerator * (1 + 1e-9)  # a whole number of pixels must not be lost to rounding
         # ``region[None]`` would not be taken for channels-last; of a planar region torch's kernel cannot make a single pixel.
@@ -192,6 +237,15 @@ def _place(size: int, crop: int, draw: float) -> tuple[int, int, int]:
     """Along one axis: where the crop begins in the scaled image, where the image begins in the crop, and how many pixels they share."""
     offset = int(draw * (abs(size - crop) + 1))
     return (offset, 0, crop) if size >= crop else (0, offset, size)
+
+
+def _place_around(size: int, whole: int, crop: int, draw: float, pixel: int) -> tuple[int, int, int]:
+    """As ``_place(size, whole, draw)``, so that ``pixel`` of the scaled image lies in the middle ``crop`` of ``whole``, if it can."""
+    if size < whole:
+        return _place(size, whole, draw)
+    low, high = max(0, pixel - crop + 1), min(pixel, size - crop)
+    offset = low + int(draw * (high - low + 1)) - (whole - crop) // 2
+    return min(max(offset, 0), size - whole), 0, whole
 
 
 def _source_span(n: int, step: Fraction, start: int, count: int) -> tuple[int, int, int]:

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
+from fcn.core.images import kind_of
 from fcn.core.labels import VOID
 from fcn.core.names import listed, shown
+from fcn.core.progress import Progress
 from fcn.data.census import Census, count_values
 from fcn.data.split import Split, spread
 
@@ -29,7 +30,7 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
     """Reads samples of a split as training will and returns what their label maps hold.
 
     mode: ``all`` reads every sample, ``none`` none, ``auto`` all up to 500, else 500 that are evenly spread.
-    progress: show a progress bar on stderr.
+    progress: show progress on stderr.
 
     Raises UserError for an empty split, and for faulty samples. The message gives one fault of each kind in full.
     """
@@ -73,16 +74,17 @@ def looks(
     indices = spread(range(len(split)), most)
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
         found = pool.map(lambda index: _looked_at(split, index, look), indices)
-        shown_found = tqdm(found, title, len(indices), unit=" pairs", disable=not progress, leave=False)
-        yield from zip(indices, shown_found, strict=True)
+        yield from zip(indices, Progress(title, len(indices), "pairs", shown=progress).over(found), strict=True)
 
 
 def _looked_at(split: Split, index: int, look: Callable[[int, Tensor, Tensor], T]) -> T | str:
     name = split.names[index]
     try:
         image, labels = split[index]
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-            return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of uint8 (3, H, W)"
+        kind = kind_of(split)
+        if image.dtype != getattr(torch, kind.dtype) or image.ndim != 3 or image.shape[0] != kind.channels:
+            wanted = f"{kind.dtype} ({kind.channels}, H, W)"
+            return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of {wanted}"
         if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
             return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
         if ((labels >= split.labels.num_classes) & (labels != VOID)).any():

@@ -43,7 +43,8 @@ class Node:
 
     ``name`` is unique; ``op`` is aten's name without overload; ``layer`` is the module's path ("layer4.2.conv3"). ``shape`` is the
     output's. ``sizes`` is its grid, one size per axis of the image. ``dims`` says which dimension of the tensor each axis is; None: none,
-    or one that it shares with another axis. ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx`` is the
+    or one that it shares with another axis. ``space`` is the dimension that rows and columns share, if one is flattened space and nothing
+    else. ``parameters`` are counted once, at their first user; ``macs`` are multiply-adds. ``fx`` is the
     node of the traced graph, with the operator and its arguments, for those who execute it.
     """
 
@@ -59,6 +60,7 @@ class Node:
     is_global: Global | None = None
     parameters: int = 0
     macs: int = 0
+    space: int | None = None
 
     @property
     def maps(self) -> tuple[AxisMap, ...]:

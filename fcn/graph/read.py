@@ -134,4 +134,5 @@ def _node(node: fx.Node, op: str, result: Result, value: Value, parameters: int 
         is_global=result.is_global,
         parameters=parameters,
         macs=macs,
+        space=next((place for place, dim in enumerate(value.layout) if [atom.axis for atom in dim] == [0, 1]), None),
     )

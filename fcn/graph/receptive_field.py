@@ -241,7 +241,7 @@ def tiles_sentence(tiles: tuple[int, int] | None) -> str:
     """What tiles of an image need, in words."""
     if tiles is None:
         return "tiles are never exact: they would have to be the whole image"
-    return f"tiles need {tiles[0]} pixels on each side, at multiples of {tiles[1]}"
+    return f"tiles need {tiles[0]} pixel{'' if tiles[0] == 1 else 's'} on each side, at multiples of {tiles[1]}"
 
 
 def receptive_field(

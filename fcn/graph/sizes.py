@@ -130,7 +130,7 @@ def _open_numbers(value: Any) -> list[Any]:
     return [number for number in found if isinstance(number, (torch.SymInt, torch.SymFloat, torch.SymBool))]
 
 
-def _open_sizes(tensor: Tensor) -> list[torch.SymInt]:
+def _open_sizes(tensor: Tensor) -> list[Any]:
     return [size for size in tensor.shape if isinstance(size, torch.SymInt)]
 
 

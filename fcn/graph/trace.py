@@ -136,7 +136,8 @@ class _OtherThreads(io.TextIOBase):
 
 def exported(network: nn.Module, image: Tensor, open_axes: dict[int, Any] | None = None) -> Trace:
     """The network as ``torch.export`` reads it. open_axes: dimensions of the image whose sizes become symbols; by default none."""
-    program = torch.export.export(network, (image,), dynamic_shapes=(open_axes,) if open_axes else None)
+    with noting_replaced(network) as replaced:
+        program = torch.export.export(network, (image,), dynamic_shapes=(open_axes,) if open_axes else None)
     module, signature = program.graph_module, program.graph_signature
     if any(node.op == "get_attr" or "higher_order" in str(type(node.target)) for node in module.graph.nodes):
         raise RuntimeError("it has nested graphs")
@@ -149,6 +150,10 @@ def exported(network: nn.Module, image: Tensor, open_axes: dict[int, Any] | None
         for placeholder, name in names.items():
             tensor = program.state_dict[name] if name in program.state_dict else program.constants[name]
             tensors[placeholder] = tensor.clone() if placeholder in written else tensor
+    for node in module.graph.nodes:
+        path = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}.get(node.name)
+        if path is not None:
+            node.meta.update(path=path, replaced=path in replaced)
     parameters = frozenset(signature.inputs_to_parameters)
     inputs = [node for node in module.graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs]
     if len(inputs) != 1:
@@ -158,6 +163,35 @@ def exported(network: nn.Module, image: Tensor, open_axes: dict[int, Any] | None
     spec = program.call_spec.out_spec
     assert spec is not None
     return Trace(module.graph, inputs[0], tensors, parameters, _named(pytree.tree_unflatten(results[mutated:], spec)))
+
+
+@contextmanager
+def noting_replaced(network: nn.Module) -> Iterator[set[str]]:
+    """The paths of the tensors in whose places ``forward`` puts others: export puts the first ones back, and says nothing."""
+    before: dict[str, Tensor] = {}
+    replaced: set[str] = set()
+
+    def note(*_: Any) -> None:
+        after = kept_tensors(network)
+        replaced.update(path for path, tensor in before.items() if after.get(path) is not tensor)
+
+    handles = (network.register_forward_pre_hook(lambda *_: before.update(kept_tensors(network))), network.register_forward_hook(note))
+    try:
+        yield replaced
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def kept_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a network keeps beside its parameters, by their paths: buffers, and plain attributes of its modules."""
+    beside = {
+        f"{path}.{name}".lstrip("."): value
+        for path, module in network.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    }
+    return {**dict(network.named_buffers()), **beside}
 
 
 def _is_open(value: Any) -> bool:

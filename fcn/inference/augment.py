@@ -32,25 +32,27 @@ class Mirrored:
 
 
 class Resized:
-    """An image at another size, uint8 (3, height, width), a band of rows at a time. Where it grows it is interpolated. Where it shrinks,
-    the pixels that become one are averaged with triangular weights. It equals ``F.interpolate(mode="bilinear", antialias=True)``."""
+    """An image at another size, (C, height, width), a band of rows at a time. Where it grows it is interpolated. Where it shrinks, the
+    pixels that become one are averaged with triangular weights. It equals ``F.interpolate(mode="bilinear", antialias=True)``. The values
+    of uint8 are rounded; other types become float32."""
 
     def __init__(self, image: Image, height: int, width: int) -> None:
         self.image = image
-        self.shape = (3, height, width)
+        self.shape = (image.shape[0], height, width)
         self.columns = taps(image.shape[-1], width, 0, width)
 
     def __getitem__(self, key: tuple[slice, slice], /) -> Tensor:
         first, last, _ = key[1].indices(self.shape[1])
         index, weight = taps(self.image.shape[-2], self.shape[1], first, last)
         low, high = int(index.min()), int(index.max())
-        source = self.image[:, low : high + 1].float()
+        rows = self.image[:, low : high + 1]
+        source = rows.float()
         lines = sum(weight[tap][:, None] * source.index_select(1, index[tap] - low) for tap in range(len(index)))
         assert isinstance(lines, Tensor)
         index, weight = self.columns
         pixels = sum(weight[tap] * lines.index_select(2, index[tap]) for tap in range(len(index)))
         assert isinstance(pixels, Tensor)
-        return pixels.round_().clamp_(0, 255).to(torch.uint8)
+        return pixels.round_().clamp_(0, 255).to(torch.uint8) if rows.dtype == torch.uint8 else pixels
 
 
 def taps(source: int, target: int, first: int, last: int) -> tuple[Tensor, Tensor]:

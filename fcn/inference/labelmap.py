@@ -26,7 +26,7 @@ from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
 
 WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
 WORK_GPU = 2**24
-DENSE = 0.5  # grid points per pixel from which on cells are so small that every pixel is interpolated
+DENSE = 0.5  # grid points per pixel from which on cells are so small that every pixel is interpolated on a CPU
 
 CLASSES = 256  # that the type of a label map can tell apart
 
@@ -132,7 +132,7 @@ def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 
     scores: (C, rows, w), rows of the score grid from row ``top`` of it on, down to the last that these pixels lie at.
     """
     like = typed(scores[:, :0])
-    if grid.points_per_pixel > DENSE:
+    if is_dense(scores, grid):
         low, high = grid.down.reach(first, last, like)
         points = typed(scores[:, low - top : high + 1 - top])
         values = points if grid.is_pixels else above_infinity(points)
@@ -221,7 +221,8 @@ def confidence_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: i
 
 def bands(grid: Grid, scores: Tensor, first: int, last: int) -> Iterator[tuple[int, int]]:
     """The pixel rows ``first`` to ``last - 1`` in parts (begin, end) of bounded work, cut between cells of the grid if they can be."""
-    step = max(1, int(work_at_once(scores) / (grid.width * max(1.0, scores.shape[0] * grid.points_per_pixel))))
+    points = 1.0 if is_dense(scores, grid) else grid.points_per_pixel
+    step = max(1, int(work_at_once(scores) / (grid.width * max(1.0, scores.shape[0] * points))))
     cell = grid.down.starts(last, typed(scores[:, :0]))
     while first < last:
         end = min(first + step, last)
@@ -235,6 +236,11 @@ def bands(grid: Grid, scores: Tensor, first: int, last: int) -> Iterator[tuple[i
 def above_infinity(scores: Tensor) -> Tensor:
     """The scores with the lowest number in place of -infinity, which times a weight of 0 would be NaN."""
     return scores.clamp(min=torch.finfo(scores.dtype).min)
+
+
+def is_dense(scores: Tensor, grid: Grid) -> bool:
+    """Whether every pixel is interpolated: where cells are small, and on a GPU, which has done that before it has found the boundaries."""
+    return grid.points_per_pixel > DENSE or scores.device.type == "cuda"
 
 
 def work_at_once(scores: Tensor) -> int:

@@ -12,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, ImageKind
 from fcn.core.names import a_type
-from fcn.data.images import Shown, open_image
+from fcn.data.images import Shown
+from fcn.data.stored import open_as
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
 from fcn.inference.precision import number_format
@@ -24,7 +26,7 @@ from fcn.models.segmenter import Segmenter
 
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
-Picture = Image.Image | NDArray[np.uint8] | str | PathLike[str]
+Picture = Image.Image | NDArray[Any] | str | PathLike[str]
 Labels = NDArray[np.uint8]
 
 
@@ -73,12 +75,13 @@ def predict(
     model: network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs on its device, in evaluation mode, and is left as it
         was. Any other module is wrapped for this call: give ``mean`` and ``std``; for several images wrap it once. With
         ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
-    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more.
+    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more. A model that takes other
+        images takes an array (H, W, C) of its type.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     precision: number format of the network: "auto", "fp32", "bf16" or "fp16"; default "fp32". "auto" is bf16 if the hardware computes in
         it: the stream is then up to twice as fast, and labels differ where two classes are nearly equal.
     confidence: also return the largest softmax probability of each pixel; default False.
-    progress: show a progress bar on a terminal, for an image of 4 million pixels or more; default False.
+    progress: show progress on stderr, for an image of 4 million pixels or more; default False.
     options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``;
         for any other module also the arguments of ``fcn.wrap``.
 
@@ -95,8 +98,9 @@ def predict(
     check_network(model, strategy)
     device = next((tensor.device.type for tensor in model.parameters()), "cpu") if isinstance(model, nn.Module) else "cpu"
     dtype = number_format(precision, device)
+    images = model.images if isinstance(model, Segmenter) else RGB
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
-        rows = rows_of(image)
+        rows = rows_of(image, images)
         sure = torch.empty(rows.shape[-2:], dtype=torch.uint8) if confidence else None
         with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
             labels = run(model, rows, confidence=sure, progress=progress).numpy()
@@ -121,12 +125,14 @@ def check_network(model: Any, strategy: str) -> None:
         raise UserError(f"{a_type(model)} does not say how its images are normalised; {known}")
 
 
-def rows_of(image: Picture) -> scores.Image:
-    """A PIL image or that of a file, where it is, or an (H, W, 3) uint8 array as uint8 (3, H, W)."""
+def rows_of(image: Picture, images: ImageKind = RGB) -> scores.Image:
+    """A PIL image or that of a file, where it is, or an array (H, W, C) as (C, H, W). images: the kind that is expected."""
+    if isinstance(image, str | PathLike):
+        return open_as(image, images)
+    if not images.is_rgb:
+        return rows_of_values(image, images)
     if isinstance(image, Image.Image):
         return Shown(image)
-    if isinstance(image, str | PathLike):
-        return open_image(image)
     if not isinstance(image, np.ndarray):
         several = "; for several images call predict once for each" if isinstance(image, list | tuple) else ""
         tensor = "; of a tensor (3, H, W) give tensor.permute(1, 2, 0).cpu().numpy()" if isinstance(image, torch.Tensor) else ""
@@ -137,6 +143,19 @@ def rows_of(image: Picture) -> scores.Image:
             f"give (height, width, 3) of uint8, in RGB order{hint(image)}"
         )
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def rows_of_values(image: Any, images: ImageKind) -> torch.Tensor:
+    """An array of images that are not RGB, as (C, H, W)."""
+    wanted = f"the model takes images of {images}: give an array (height, width, {images.channels}) of {images.dtype}, or a path"
+    if isinstance(image, Image.Image) and images.channels == 1:
+        image = np.asarray(image)
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"the image is {a_type(image)}, and {wanted}")
+    array = image[..., None] if image.ndim == 2 else image
+    if array.dtype != images.dtype or array.ndim != 3 or array.shape[2] != images.channels or 0 in array.shape:
+        raise UserError(f"the image is an array of shape {image.shape} and type {image.dtype}, and {wanted}")
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def hint(array: NDArray[Any]) -> str:

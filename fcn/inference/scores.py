@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
+from fcn.core.progress import Progress
 from fcn.inference.grid import Axis, Grid, interpolate_rows
 from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
 from fcn.models.segmenter import Cell
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Image(Protocol):
-    """The rows of an image: a tensor uint8 (3, H, W), or whatever has such a ``shape`` and reads ``image[:, first:last]`` as one."""
+    """The rows of an image: a tensor (C, H, W), usually uint8, C = 3, or what has such a ``shape`` and reads ``image[:, first:last]``."""
 
     @property
     def shape(self) -> Any: ...
@@ -151,12 +151,10 @@ class Reader:
 def label(scores: Scores | Strips, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
     """The label map uint8 (H, W), on the CPU, of an image's scores.
 
-    confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown on a terminal where the image
-    is large.
+    confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown where the image is large.
     """
     labels = torch.empty(height, width, dtype=torch.uint8)
-    hidden = None if progress and height * width >= LARGE else True  # None: shown on a terminal only
-    with tqdm(total=height * width, desc="pixels", unit="px", unit_scale=True, leave=False, disable=hidden, mininterval=0.5) as bar:
+    with Progress("image", height * width, "pixels", shown=progress and height * width >= LARGE, scaled=True) as bar:
         for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
             reader = Reader(strip, height, right - left)
             for first, last in reader.bands():

@@ -1,8 +1,8 @@
 """Strategies: ways to take an image of any size through a network. All have the form ``strategy(model, image) -> scores``.
 
-image: uint8 (3, H, W), RGB, H and W of 1 or more, a tensor or rows that are read when asked for. scores: bands of rows from the top to the
-bottom (``scores.py``). Where the strategy can, they are on the network's own grid: label maps do not need them larger (``labelmap.py``).
-The model normalises; it must be in evaluation mode.
+image: (C, H, W), usually uint8 RGB, H and W of 1 or more, a tensor or rows that are read when asked for. scores: bands of rows from the
+top to the bottom (``scores.py``). Where the strategy can, they are on the network's own grid: label maps do not need them larger
+(``labelmap.py``). The model normalises; it must be in evaluation mode.
 
 ``whole`` runs the network over the image in one pass. ``stream`` gives the same scores, band by band, in a fraction of the memory
 (``stream/``). ``windows`` runs it over overlapping windows and blends their scores (``windows.py``), which is approximate. ``auto`` takes

@@ -6,13 +6,15 @@ image. Scores are accumulated only for the rows that windows still reach, and yi
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.images import Range
 from fcn.core.names import a_type
 from fcn.core.registry import register
 from fcn.core.settings import at_least, share
@@ -51,7 +53,8 @@ def windows(
     compute = segmenting(network) if isinstance(network, Segmenter) else network
     if isinstance(overlap, str):
         divisor = network.backbone.divisor if isinstance(network, Segmenter) else 1
-        return Scores((1, 1), measured(compute, image, size, divisor))
+        ranges = network.images.ranges if isinstance(network, Segmenter) and not network.images.is_rgb else None
+        return Scores((1, 1), measured(compute, image, size, divisor, ranges))
     return Scores((1, 1), blended(compute, image, size, overlap, batch_size, weights))
 
 
@@ -61,8 +64,8 @@ def segmenting(model: Segmenter) -> Network:
 
 
 @torch.inference_mode()
-def measured(network: Network, image: Image, size: int, divisor: int) -> Iterator[Tensor]:
-    """Bands (C, rows, W) of scores, by windows without what sees their edges."""
+def measured(network: Network, image: Image, size: int, divisor: int, ranges: Sequence[Range] | None) -> Iterator[Tensor]:
+    """Bands (C, rows, W) of scores, by windows without what sees their edges. ranges: of the image's channels; None: 0 to 255."""
 
     def compute(cut: Tensor) -> Tensor:
         return checked(network(cut), len(cut), *cut.shape[-2:])
@@ -71,9 +74,17 @@ def measured(network: Network, image: Image, size: int, divisor: int) -> Iterato
     if max(height, width) <= size:
         yield compute(image[:, :][None])[0]
         return
-    halo = measure(compute, channels, divisor, height, width, size)
+    halo = measure(partial(on_noise, compute, ranges), channels, divisor, height, width, size)
     log.info("windows need %d pixels on each side and begin on multiples of %d (measured)", halo.pixels, halo.step)
     yield from cropped(compute, image, size, halo)
+
+
+def on_noise(compute: Callable[[Tensor], Tensor], ranges: Sequence[Range] | None, noise: Tensor) -> Tensor:
+    """The scores of noise, uint8 (1, C, h, w), stretched to what the values of the channels are."""
+    if ranges is not None:
+        low, high = (torch.tensor([each[end] for each in ranges]).view(-1, 1, 1) for end in (0, 1))
+        noise = low + noise.float() * ((high - low) / 255)
+    return compute(noise)
 
 
 @torch.inference_mode()

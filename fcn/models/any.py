@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, Dtype, ImageKind, from_plain
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import a_type, first_line
 from fcn.graph.image import image_shape
@@ -77,12 +78,16 @@ class Wrapped(Segmenter):
     ) -> None:
         super().__init__(Whole(network, mean, std, spec.output, spec.divisor, spec.stride), AsItIs(spec.stride))  # type: ignore[arg-type]
         self.spec, self.last, self.probabilities = spec, last, probabilities
+        self.images = from_plain(spec.images)
         like = next(network.parameters(), torch.empty(0))
         self.to(like.device)
         self.mean, self.std = self.mean.to(float_type(network)), self.std.to(float_type(network))
 
+    def takes(self, images: ImageKind) -> bool:
+        return super().takes(images) or (self.images.is_rgb and images == ImageKind(self.in_channels))
+
     def normalize(self, images: Tensor) -> Tensor:
-        """uint8 images (N, C, H, W) to the floats that the network expects; for a network of one channel, RGB images become gray."""
+        """Images (N, C, H, W), usually uint8, to the floats that the network expects; for one of one channel, RGB images become gray."""
         given, taken = images.shape[-3], self.in_channels
         if (given, taken) == (3, 1):
             images = (images.float() * WEIGHTS.to(images.device)).sum(-3, keepdim=True).round()
@@ -135,6 +140,7 @@ def wrap(
     mean: float | Sequence[float],
     std: float | Sequence[float],
     scale: float = 1 / 255,
+    dtype: Dtype = "uint8",
     classes: int | Sequence[str] | LabelSet | None = None,
     output: Output = None,
     divisor: int | None = None,
@@ -149,7 +155,9 @@ def wrap(
     network: module from floats (N, C, H, W) to scores (N, K, h, w). It is not copied: the model trains and moves the network itself.
     mean: means of the scaled channels, one number for each, or one for all.
     std: standard deviations of the scaled channels, likewise. The network sees ``(image * scale - mean) / std``.
-    scale: factor of the image's values, 0 to 255; default 1/255.
+    scale: factor of the image's values; default 1/255, for values from 0 to 255.
+    dtype: type of the images' values: "uint8", "uint16" or "float32"; default "uint8". For 16 bits give also ``scale=1/65535``, or what
+        the network was trained with.
     classes: names of the classes, or their number; None: as many as there are channels of scores, without names.
     output: which of the network's outputs are the scores: a key, an attribute or an index. None: the tensor itself, "out" of a dict,
         "logits" of an object, the first map of a tuple.
@@ -166,13 +174,17 @@ def wrap(
     if divisor is not None and (isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1):
         raise UserError(f"divisor={divisor!r} is not allowed; it is a whole number of 1 or more, or None")
     means, deviations = channels_of(network, mean, std, scale)
+    values = [[each / scale for each in given] for given in (means, deviations)]
+    images = ImageKind(len(means), dtype, mean=tuple(values[0]), std=tuple(values[1]))
+    if dtype == "uint8" and len(means) == 1:
+        images = RGB  # which it sees in gray
     found = fitting(network, len(means), output, divisor)
     count, names = class_names(type(network).__name__, found, classes, labels)
     if found.others:
         given = f"{type(network).__name__} gives {found.others + 1} maps"
         log.warning("%s; the first is taken for the scores: output=INDEX or output=NAME takes another", given)
     probabilities = found.ending == ("sigmoid" if labels == "sigmoid" else "softmax")
-    spec = WrapSpec(type(network).__name__, count, output, found.divisor, found.stride, labels)
+    spec = WrapSpec(type(network).__name__, count, output, found.divisor, found.stride, labels, images.plain())
     to_unit = 1 / (255 * scale)
     wrapped = Wrapped(
         network, [value * to_unit for value in means], [value * to_unit for value in deviations], spec, found.last, probabilities

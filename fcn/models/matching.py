@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 
-HOLDERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder")  # of a network, in the names of its tensors
+HOLDERS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder", "body")  # of a network, in the names of its tensors
+CHAIN = "features."  # of torchvision's classifiers; its segmentation networks drop the word
 COUNTER = ".num_batches_tracked"  # batch norm's, which old files lack; it changes no answer
 
 
@@ -35,6 +36,7 @@ class Match:
 def match_backbone(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Match:
     """The tensors of ``state`` for a backbone whose tensors are ``own``. Raises UserError where the file holds two such networks."""
     held = shared_holders(own)
+    state = in_a_chain(state) if all(name.removeprefix(held).startswith(CHAIN) for name in own) else state
     wanted = {joined(name.removeprefix(held)): name for name in own}
     needed = {key for key in wanted if not key.endswith(joined(COUNTER))}
     found: dict[str, dict[str, str]] = {}  # prefix -> the backbone's name -> the file's
@@ -58,6 +60,11 @@ def match_backbone(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Ma
         foreign=foreign,
         missing=[name.removeprefix(held) for name in own if name not in tensors],
     )
+
+
+def in_a_chain(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of torchvision's segmentation network, its backbone's with the word that they have in the classifier."""
+    return {re.sub(r"^((?:\w+\.)*backbone\.)(?=\d)", rf"\1{CHAIN}", name): value for name, value in state.items()}
 
 
 def joined(name: str) -> str:
@@ -85,6 +92,27 @@ def top_modules(names: Sequence[str], prefix: str) -> list[str]:
 
 
 # --- other classes ---
+
+
+def class_pairs(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[int, int]]:
+    """The classes that two lists both name, as (index in ours, index in theirs).
+
+    Only letters and digits count, so that ``__background__`` is ``background`` and ``Road`` is ``road``; if two names of one list then
+    are the same, the names count as they are.
+    """
+    known = {name: index for index, name in enumerate(plain_names(theirs, ours))}
+    return [(index, known[name]) for index, name in enumerate(plain_names(ours, theirs)) if name in known]
+
+
+def same_classes(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether two lists name the same classes in the same order, as ``class_pairs`` compares them."""
+    return plain_names(ours, theirs) == plain_names(theirs, ours)
+
+
+def plain_names(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The names as ``class_pairs`` compares them with ``others``."""
+    plain = [["".join(filter(str.isalnum, name.casefold())) or name for name in each] for each in (names, others)]
+    return plain[0] if all(len(set(each)) == len(each) for each in plain) else list(names)
 
 
 def class_axes(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, list[int]]:

@@ -17,16 +17,19 @@ from torch.nn import functional as F
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, Dtype, ImageKind, from_plain
 from fcn.core.labels import VOID, LabelSet
-from fcn.core.names import a_type, first_line
+from fcn.core.names import a_type, first_line, said
 from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, by_owner, check_options, plain
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone, create_backbone
+from fcn.models.backbones.freezing import freeze
+from fcn.models.channels import with_channels
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
-from fcn.models.pretrained import Weights, load_network, network_weights, torchvision_settings
+from fcn.models.network_weights import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
@@ -44,6 +47,7 @@ ELSEWHERE = {  # arguments of other libraries, and what is meant here
     "aux_params": "an auxiliary head is aux=True",
     "activation": "a network gives logits; take their softmax, or fcn.predict(..., confidence=True)",
 }
+FREEZING = ("freeze", "freeze_norm")
 ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts that ``create_model`` takes as arguments of its own
 
 
@@ -94,18 +98,40 @@ class Segmenter(nn.Module):
         self.resize = getattr(decoder, "resize", FACTOR)
         self.spec: ModelSpec | WrapSpec | None = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
+        self.images = RGB if spec is None else from_plain(spec.images)  # the kind that it takes
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))
+        if not self.images.is_rgb:
+            self.take(self.images)
 
     @property
     def in_channels(self) -> int:
         """Channels of the images."""
         return self.mean.shape[0]
 
+    def takes(self, images: ImageKind) -> bool:
+        """Whether images of that kind are what it takes."""
+        return self.images.same_as(images)
+
+    def take(self, images: ImageKind) -> None:
+        """Take images of that kind from now on, normalised by their mean and deviation. The backbone has to have that many channels."""
+        self.images = images
+        if self.spec is not None:
+            self.spec = replace(self.spec, images=images.plain())
+        middles = [(low + high) / 2 for low, high in images.ranges]  # until they are measured
+        quarters = [(high - low) / 4 for low, high in images.ranges]
+        mean, std = ([value / 255 for value in values] for values in (images.mean or middles, images.std or quarters))
+        self.backbone.mean, self.backbone.std = tuple(mean), tuple(std)
+        self.mean, self.std = (self.mean.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
+
     def normalize(self, images: Tensor) -> Tensor:
-        """uint8 images (N, 3, H, W) in 0..255 to the floats that the backbone expects, on the model's device."""
-        images = images.to(self.mean.device)
-        return torch.addcmul(-self.mean / self.std, images, 1 / (255 * self.std))
+        """Images (N, C, H, W), usually uint8 in 0..255, to the floats that the backbone expects, on the model's device.
+
+        ``mean`` and ``std`` are in units of 255, whatever the type. A float that is not finite becomes the mean.
+        """
+        values = images if images.dtype == torch.uint8 else images.to(self.mean.dtype)  # not every device has uint16
+        normal = torch.addcmul(-self.mean / self.std, values.to(self.mean.device), 1 / (255 * self.std))
+        return normal.nan_to_num_(0, 0, 0) if images.dtype.is_floating_point else normal
 
     def scores(self, images: Tensor) -> Tensor:
         """Class scores (N, num_classes, h, w) at ``stride``, with h >= H / stride and w >= W / stride."""
@@ -161,7 +187,8 @@ def create_model(
     *,
     num_classes: int | None = None,
     classes: int | Sequence[str] | LabelSet | None = None,
-    in_channels: int = 3,
+    in_channels: int = RGB.channels,
+    dtype: Dtype = "uint8",
     backbone: str = BACKBONE,
     upsample: str = UPSAMPLE,
     output_stride: int | None = None,
@@ -178,13 +205,17 @@ def create_model(
     model: decoder: "fcn32s" to "fcn2s", "fcn", "deeplabv3", "deeplabv3plus", "unet", "lraspp" or "smp"; default "fcn2s".
     num_classes: number of classes, 2 to 255, background included.
     classes: number of classes, their names, or a ``LabelSet``. Names become the model's ``labels``.
-    in_channels: channels of the images; 3, the only number that is possible.
+    in_channels: channels of the images; default 3. With another number the first convolution is made anew: learnt weights are repeated and
+        scaled by 3 / in_channels.
+    dtype: type of the images' values: "uint8", "uint16" or "float32"; default "uint8". Mean and deviation of images that are not RGB of
+        8 bits are measured by ``fcn.train``.
     backbone: name of the backbone: one of ``fcn.list_backbones()``, or any convolutional network of timm; default "resnet18".
     upsample: up-sampler, one of ``fcn.list_upsamplers()``; default "bilinear".
     output_stride: stride of the deepest feature (pixels per cell), by dilation; None: the model's default, else the backbone's own.
     weights: weights of the whole network: None (random), "torchvision" (downloaded) or a file. With "torchvision", the settings that they
         were trained with are the defaults.
-    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded) or the file of the classifier's state dict.
+    backbone_weights: weights of the backbone: None (random), "imagenet" (downloaded, or from an installed package) or the file of the
+        classifier's state dict.
     options: settings of the parts, which docs/api.md lists. If several parts have a setting, write the part before it:
         ``upsample_channels=64``.
 
@@ -192,20 +223,37 @@ def create_model(
 
     Raises UserError for unknown names and for parts that do not fit together. The message says what is allowed.
     """
-    if in_channels != 3:
-        raise UserError(f"in_channels={in_channels} is not possible; networks take 3 channels: repeat a gray one, or choose three")
+    images = ImageKind(in_channels, dtype)
     labels, count = given_classes(classes, num_classes)
     parts = [find("model", model), find("backbone", backbone), find("upsample", upsample)]
     found = by_part(parts, plain(options))
     found["backbone"] |= {"output_stride": output_stride} if output_stride is not None else {}
     stride = found["backbone"].pop("output_stride", None)
     head = {key: found["model"].pop(key) for key in AUXILIARY if key in found["model"]}
+    still = {key: found["backbone"].pop(key) for key in FREEZING if key in found["backbone"]}  # of a training, not of the network
+    check_freezing(parts[1], still, given=weights is not None or backbone_weights is not None)
     check_auxiliary(**AUXILIARY | head)
     plugins = tuple(sorted({part.plugin for part in parts if part.plugin}))
-    spec = ModelSpec(model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins)
+    spec = ModelSpec(
+        model, backbone, upsample, count, stride, found["model"], found["backbone"], found["upsample"], plugins, images.plain()
+    )
     network = assemble(spec, backbone_weights, labels.names if labels else None, weights=weights, **head)
     network.labels = labels
+    if any(still.values()):
+        freeze(network.backbone, still.get("freeze", False), norm=still.get("freeze_norm", False))
     return network
+
+
+def check_freezing(backbone: Part, still: Mapping[str, Any], *, given: bool) -> None:
+    """Raises UserError for a value that is not allowed, and where random weights would stay as they are."""
+    for setting in backbone.settings:
+        if setting.name in still:
+            setting.check(still[setting.name], part=("backbone", backbone.name))
+    if any(still.values()) and not given:
+        word = next(key for key, value in still.items() if value)
+        raise UserError(
+            f"{said(f'backbone.{word}', still[word])} would keep random weights; give {said('backbone.weights')} or {said('model.weights')}"
+        )
 
 
 def given_classes(classes: int | Sequence[str] | LabelSet | None, num_classes: int | None) -> tuple[LabelSet | None, int]:
@@ -264,7 +312,7 @@ def assemble(
         if backbone_weights is not None:
             raise UserError("weights of the network and of its backbone are both given; the first include the second: leave one out")
         loaded = network_weights(weights, spec.model, spec.backbone)
-        if loaded.torchvision:
+        if loaded.library == "torchvision":
             theirs_stride, theirs, of_theirs = torchvision_settings(spec.model, spec.backbone)
             stride = theirs_stride if stride is None else stride
             given, of_backbone = theirs | given, of_theirs | of_backbone
@@ -273,12 +321,18 @@ def assemble(
     own = {key: value for key, value in given.items() if key not in AUXILIARY}
     upsampler = create_upsampler(spec.upsample, **spec.upsample_options)
     asked = part.facts.get("output_stride") if stride is None else stride
+    images = from_plain(spec.images)
+    widened = loaded is not None and loaded.channels != images.channels
+    if widened:  # the network starts as that of the weights, which are then spread over the channels
+        spec = replace(spec, images={})
+    channels = RGB.channels if widened else images.channels
     features: Backbone
     decoder: Decoder
     if part.facts.get("whole"):
         if of_backbone:
             raise UserError(f"model={spec.model} uses the encoders of smp, which have no option '{next(iter(of_backbone))}'; leave it out")
         features, decoder = bound(part)(spec.backbone, count, upsampler, asked, backbone_weights, **own)
+        with_channels(features, spec.backbone, channels, pretrained=backbone_weights is not None)
     else:
         try:
             features = create_backbone(spec.backbone, weights=backbone_weights, output_stride=asked, **of_backbone)
@@ -286,6 +340,7 @@ def assemble(
             if asked is None or stride is not None or f"output_stride={asked}" not in str(error):
                 raise
             raise UserError(f"{error} ({asked} is the default of model={spec.model}; give another output_stride)") from error
+        with_channels(features, spec.backbone, channels, pretrained=backbone_weights is not None)
         decoder = bound(part)(features, count, upsampler, **own)
         if part.plugin:
             check_decoder(decoder, features, count, spec.model)
@@ -299,6 +354,13 @@ def assemble(
     network = Segmenter(features, decoder, auxiliary=auxiliary, aux_weight=head["aux_weight"], aux_level=level, spec=complete)
     if loaded is not None:
         load_network(network, loaded, asdict(complete), class_names, lambda: with_other_classes(complete))
+        if widened:
+            with_channels(features, spec.backbone, images.channels, pretrained=True)
+        theirs_images = from_plain((loaded.spec or {}).get("images"))
+        if not (widened or images.is_rgb):
+            images = theirs_images if theirs_images.same_as(images) else images
+        if widened or not images.is_rgb:
+            network.take(images)
     return network
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fcn.core.errors import UserError
+from fcn.core.images import from_plain
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,7 @@ class ModelSpec:
     """All that is needed to build a model again, in plain values.
 
     output_stride: None is what the model asks for, else the backbone's own. plugins: the modules of users that its parts are from.
+    images: kind of the images, as ``ImageKind.plain`` gives it; empty for RGB.
     """
 
     model: str
@@ -22,6 +24,7 @@ class ModelSpec:
     backbone_options: dict[str, Any] = field(default_factory=dict)
     upsample_options: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    images: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class WrapSpec:
     divisor: int
     stride: int
     labels: str
+    images: dict[str, Any] = field(default_factory=dict)
 
 
 def is_wrap_spec(spec: Any) -> bool:
@@ -44,6 +48,7 @@ def is_wrap_spec(spec: Any) -> bool:
     return isinstance(spec, dict) and "network" in spec
 
 
+LATER = ("plugins", "images")  # entries that older checkpoints do not have
 AUXILIARY: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
 
 
@@ -59,11 +64,12 @@ def check_spec(spec: Any) -> None:
     names = [field.name for field in fields(WrapSpec if wrapped else ModelSpec)]
     if not isinstance(spec, dict):
         raise UserError(f"the entry spec is {type(spec).__name__} where a dict is expected")
-    missing, unknown = [name for name in names if name not in spec and name != "plugins"], [str(name) for name in spec if name not in names]
+    missing, unknown = [name for name in names if name not in spec and name not in LATER], [str(name) for name in spec if name not in names]
     if missing or unknown:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has the unknown {', '.join(unknown)}"] * bool(unknown)
         raise UserError(f"the entry spec {' and '.join(parts)}")
     allowed: dict[str, tuple[type, ...]] = {name: (dict,) if name.endswith("options") else (str,) for name in names}
+    allowed["images"] = (dict,)
     allowed |= {"num_classes": (int,), "output_stride": (int, type(None)), "plugins": (tuple, list)}
     allowed |= {"output": (str, int, type(None)), "divisor": (int,), "stride": (int,)} if wrapped else {}
     for name, value in spec.items():
@@ -71,3 +77,4 @@ def check_spec(spec: Any) -> None:
             raise UserError(f"{name} in the entry spec is {value!r:.60}, no {allowed[name][0].__name__}")
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
             raise UserError(f"{name} in the entry spec has a name that is no str")
+    from_plain(spec.get("images"))

@@ -4,9 +4,12 @@ from functools import partial
 from typing import Any
 
 from fcn.graph.ops import TABLE, Operation, pointwise
+from fcn.graph.ops.statistics import LogSum, Moments
 from fcn.tools.tables import markdown_table
 
 HEADER = ("operation", "block of cells", "statistic", "multiply-adds", "a number depends on", "linear", "may alias")
+
+NAMES = {Moments: "mean and variance", LogSum: "sum of exponentials"}
 
 
 def operation_table() -> str:
@@ -23,7 +26,10 @@ def operation_table() -> str:
 def _facets(entry: Operation) -> tuple[str, ...]:
     block = "its source" if entry.cuts else "yes" if entry.block else ""
     return (
-        block + (", or its source" if entry.moves else "") + (", or folded" if entry.affine else ""),
+        block
+        + (", of both results" if entry.second else "")
+        + (", or its source" if entry.moves else "")
+        + (", or folded" if entry.affine else ""),
         _statistic(entry.gather),
         "yes" if entry.macs else "",
         {"number": "the numbers in its place", "cell": "its cell", "grid": "other cells"}[entry.scope],
@@ -35,4 +41,6 @@ def _facets(entry: Operation) -> tuple[str, ...]:
 def _statistic(gather: Any) -> str:
     if gather is None:
         return ""
-    return str(gather.keywords["how"]) if isinstance(gather, partial) else "mean and variance"
+    if isinstance(gather, partial):
+        return str(gather.keywords.get("how") or ("deviation" if gather.keywords["root"] else "variance"))
+    return NAMES[gather]

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fcn.core.errors import UserError
+from fcn.core.images import RGB, ImageKind
 from fcn.core.registry import find
 from fcn.tools.schema import PartConfig
 
@@ -81,9 +82,14 @@ def look_at(training: Any, validation: Any, mode: str, *, progress: bool = True)
 
 
 def model_of(
-    model: PartConfig, backbone: PartConfig, upsample: PartConfig, num_classes: int, class_names: Sequence[str] | None = None
+    model: PartConfig,
+    backbone: PartConfig,
+    upsample: PartConfig,
+    num_classes: int,
+    class_names: Sequence[str] | None = None,
+    images: ImageKind = RGB,
 ) -> "Segmenter":
-    """The network of these three parts, with the weights that they name."""
+    """The network of these three parts, with the weights that they name, for images of that kind."""
     from fcn.models.segmenter import ARGUMENTS, create_model
 
     parts = (model, backbone, upsample)
@@ -93,6 +99,8 @@ def model_of(
         backbone=backbone.name,
         upsample=upsample.name,
         classes=class_names or num_classes,
+        in_channels=images.channels,
+        dtype=images.dtype,
         weights=model.options()["weights"],
         backbone_weights=backbone.options()["weights"],
         **options,

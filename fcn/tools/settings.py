@@ -41,6 +41,13 @@ class AugmentConfig(Checked):
     contrast: largest relative change of contrast
     saturation: largest relative change of saturation
     hue: largest shift of the hue, as a share of the colour circle
+    rotation: largest angle of rotation, either way (degrees); what lies outside of the image is void
+    blur: largest standard deviation of a Gaussian blur (pixels); drawn from 0 for each sample
+    noise: largest standard deviation of Gaussian noise, as a share of the range of values (of RGB: 0..255); drawn from 0 for each sample
+    cutout: largest side of an erased square, as a share of the crop's side; its pixels are void
+    transforms: transforms of torchvision.transforms.v2, last, as [RandomGrayscale,"RandomPosterize(bits=4)"]
+    focus: share of the crops that must hold a rare class; their images are drawn by class, all rare classes alike
+    focus_classes: classes that focus looks for; null: those with fewer pixels than the classes have on average
     """
 
     SECTION: ClassVar[str] = "augment."
@@ -54,12 +61,24 @@ class AugmentConfig(Checked):
     contrast: Annotated[float, between(0, 1)] = REQUIRED
     saturation: Annotated[float, between(0, 1)] = REQUIRED
     hue: Annotated[float, between(0, 0.5)] = 0.0
+    rotation: Annotated[float, between(0, 180)] = 0.0
+    blur: Annotated[float, between(0, 20)] = 0.0
+    noise: Annotated[float, between(0, 1)] = 0.0
+    cutout: Annotated[float, between(0, 1)] = 0.0
+    transforms: list[str] = field(default_factory=list)
+    focus: Annotated[float, between(0, 1)] = 0.0
+    focus_classes: Annotated[list[str] | None, items(distinct=True, example="[pole,sign]")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scale != REQUIRED and self.scale[0] > self.scale[1]:
             raise SettingError(
                 f"{said('augment.scale')}={self.scale} is not allowed; give the smaller factor first, as [0.5,2.0]", name="scale"
+            )
+        if self.focus_classes is not None and not self.focus:
+            raise SettingError(
+                f"{said('augment.focus_classes')} has no effect without a focus; write {said('augment.focus', 0.5)} too",
+                name="focus_classes",
             )
 
 
@@ -76,6 +95,8 @@ class TrainingConfig(CommandConfig):
     validate_every: epochs between validations
     patience: validations without a better mIoU after which a training ends early; null: never
     save_seconds: time between two checkpoints within an epoch (seconds)
+    compile: run the training steps through torch.compile (for GPUs): minutes at the start; brings nothing on a CPU
+    gradient_checkpointing: compute features again in the backward pass: much less memory, up to a third more time, the same loss
     resume: output folder of an interrupted run to go on with
     """
 
@@ -96,10 +117,17 @@ class TrainingConfig(CommandConfig):
     validate_every: Annotated[int, at_least(1)] = 1
     patience: Annotated[int | None, at_least(1)] = None
     save_seconds: Annotated[float, at_least(0), INFINITE] = 300.0
+    compile: bool = False
+    gradient_checkpointing: bool = False
     resume: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.compile and self.gradient_checkpointing:
+            raise UserError(
+                f"{said('compile', True)} and {said('gradient_checkpointing', True)} do not go together: torch.compile decides itself "
+                "what it computes again; leave one out"
+            )
         check_resume(self.resume, self.output)
 
 

@@ -8,6 +8,7 @@ number of reading processes changes nothing. What does not fill a step at the en
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,10 +16,19 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fcn.core.errors import UserError
 from fcn.data.split import Split
+from fcn.training.focus import Focus
 from fcn.training.workers import read_or_fault, worker_loader
 
 Delivery = tuple[Tensor, Tensor] | Exception  # what a worker process brings: images and labels, or what went wrong
-Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Transform = Callable[..., tuple[Tensor, Tensor]]  # (image, labels, generator) -> both; with a focus also holding=, a class
+
+
+class Place(NamedTuple):
+    """A sample's place in a training: the epoch, the sample in the split, and how many samples all processes have seen before it."""
+
+    epoch: int
+    sample: int
+    number: int
 
 
 def derived_seed(*numbers: int) -> int:
@@ -67,23 +77,28 @@ class Plan:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, 0, epoch))
         return torch.randperm(self.samples, generator=generator).tolist()
 
-    def batches(self, process: int, first_step: int = 0) -> Iterator[list[tuple[int, int]]]:
-        """The batches of one process from ``first_step`` to the end, as lists of (epoch, sample index)."""
+    def places(self, epoch: int) -> list[Place]:
+        """The samples of an epoch, of all processes, in their order."""
+        size = self.steps_per_epoch * self.step_size
+        return [Place(epoch, index, epoch * size + number) for number, index in enumerate(self.order(epoch)[:size])]
+
+    def batches(self, process: int, first_step: int = 0) -> Iterator[list[Place]]:
+        """The batches of one process from ``first_step`` to the end."""
         for epoch in range(first_step // self.steps_per_epoch, self.epochs):
-            order = self.order(epoch)
+            places = self.places(epoch)
             start = first_step - epoch * self.steps_per_epoch if epoch * self.steps_per_epoch < first_step else 0
             for batch in range(start * self.accumulate, self.steps_per_epoch * self.accumulate):
                 begin = (batch * self.processes + process) * self.batch_size
-                yield [(epoch, index) for index in order[begin : begin + self.batch_size]]
+                yield places[begin : begin + self.batch_size]
 
 
-class PlanSampler(Sampler[list[tuple[int, int]]]):
+class PlanSampler(Sampler[list[Place]]):
     """The batches of a plan, for a DataLoader."""
 
     def __init__(self, plan: Plan, process: int, first_step: int) -> None:
         self.plan, self.process, self.first_step = plan, process, first_step
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Place]]:
         return self.plan.batches(self.process, self.first_step)
 
     def __len__(self) -> int:
@@ -91,23 +106,31 @@ class PlanSampler(Sampler[list[tuple[int, int]]]):
 
 
 class Augmented(Dataset[Delivery]):
-    """A split seen through a transform, whose random numbers come from (seed, epoch, sample index)."""
+    """A split seen through a transform, whose random numbers come from (seed, epoch, sample index).
 
-    def __init__(self, split: Split, transform: Transform, seed: int) -> None:
-        self.split, self.transform, self.seed = split, transform, seed
+    focus: takes some of the places for crops with rare classes.
+    """
 
-    def __getitem__(self, place: tuple[int, int]) -> Delivery:
-        epoch, index = place
+    def __init__(self, split: Split, transform: Transform, seed: int, focus: Focus | None = None) -> None:
+        self.split, self.transform, self.seed, self.focus = split, transform, seed, focus
+
+    def __getitem__(self, place: Place) -> Delivery:
+        epoch, index, number = place
         generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch, index))
-        return read_or_fault(lambda: self.transform(*self.split[index], generator), lambda: f"sample '{self.split.names[index]}'")
+        holding = {}
+        if self.focus is not None and self.focus.takes(number):
+            holding["holding"], index = self.focus.draw(generator)
+        return read_or_fault(
+            lambda: self.transform(*self.split[index], generator, **holding), lambda: f"sample '{self.split.names[index]}'"
+        )
 
 
 def training_loader(
-    split: Split, transform: Transform, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
+    samples: Augmented, plan: Plan, *, process: int = 0, first_step: int = 0, workers: int = 2, pin_memory: bool = False
 ) -> DataLoader[Delivery]:
-    """One loader for the whole training: batches of uint8 images (B, 3, h, w) and labels (B, h, w)."""
+    """One loader for the whole training: batches of images (B, C, h, w), uint8 or else float32, and labels (B, h, w)."""
     return worker_loader(
-        Augmented(split, transform, plan.seed),
+        samples,
         workers=workers,
         collate=stack,
         batch_sampler=PlanSampler(plan, process, first_step),
@@ -116,7 +139,7 @@ def training_loader(
 
 
 def stack(samples: list[Delivery]) -> Delivery:
-    """Images (B, 3, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w); or the first error."""
+    """Images (B, C, h, w), in channels-last memory as the transform leaves them, and labels (B, h, w); or the first error."""
     good = [sample for sample in samples if not isinstance(sample, Exception)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, Exception))
@@ -139,5 +162,5 @@ class Indexed(Dataset[Delivery]):
 
 
 def scoring_loader(split: Split, indices: list[int], *, workers: int = 2) -> DataLoader[Delivery]:
-    """The samples one by one, as they are: images uint8 (3, H, W), labels (H, W)."""
+    """The samples one by one, as they are: images (C, H, W), labels (H, W)."""
     return worker_loader(Indexed(split, indices), workers=workers, batch_size=None)

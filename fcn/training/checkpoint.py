@@ -18,14 +18,15 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
+from fcn.core.images import from_plain
 from fcn.core.labels import LabelSet
 from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
-from fcn.models.any import wrap
+from fcn.models.any import Wrapped, wrap
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
 from fcn.models.spec import ModelSpec, WrapSpec, is_wrap_spec
-from fcn.models.weight_files import FORMAT, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
+from fcn.models.weight_files import FORMAT, as_state_dict, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
 
 
 def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
@@ -50,8 +51,11 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         torch.save({**state, "digest": digest(state)}, file)
 
 
-def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
-    """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or UserError where the file is none of ours or damaged."""
+def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None) -> dict[str, Any]:
+    """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or UserError where the file is none of ours or damaged.
+
+    network: for a bare state dict, the network that it belongs to, as ``wrap`` returns it; it takes the weights.
+    """
     path = Path(path)
     if path.is_dir():
         inside = [file for pattern in ("best.pt", "last.pt", "cells/*/best.pt", "*/best.pt") for file in sorted(path.glob(pattern))]
@@ -60,12 +64,29 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
     state = read_archive(path, "checkpoint")
-    if not is_checkpoint(state):
+    if is_checkpoint(state):
+        check_checkpoint(state, path)
+        return state
+    if network is None:
         raise UserError(
-            f"{path} is no checkpoint of fcn train; a bare state dict is given as {said('backbone.weights')}=PATH when training"
+            f"{path} is no checkpoint of fcn train; a bare state dict is given as {said('backbone.weights')}=PATH when training, "
+            f"or beside {said('network')}= where it belongs to a network of your own"
         )
-    check_checkpoint(state, path)
-    return state
+    return adopted(state, path, network)
+
+
+def adopted(content: Any, path: Path, network: nn.Module) -> dict[str, Any]:
+    """What a checkpoint of ``network`` holds once the network has taken the bare state dict that ``content`` is or holds."""
+    if not isinstance(network, Wrapped) or network.labels is None:
+        given = "a wrapped network without classes" if isinstance(network, Wrapped) else a_type(network)
+        raise UserError(
+            f"{path} holds weights alone, so that {said('network')}= must say how images are normalised and what the classes are, and it "
+            f"gives {given}; give what fcn.wrap(network, mean=..., std=..., classes=[...]) returns"
+        )
+    inner = network.backbone.network
+    same = isinstance(content, dict) and content.keys() == inner.state_dict().keys()
+    fit_state_dict(inner, content if same else as_state_dict(content, path), str(path))
+    return model_state(network, network.labels)
 
 
 def model_from_state(state: dict[str, Any], origin: str = "the checkpoint", network: nn.Module | None = None) -> Segmenter:
@@ -94,19 +115,25 @@ def assembled(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
 def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:
     """``network`` wrapped as the one whose weights a checkpoint holds."""
     spec, tensors = state["spec"], state["weights"]
+    if isinstance(network, Wrapped):
+        network = network.backbone.network  # how it was wrapped is in the file
     if network is None:
         raise UserError(
             f"{origin} holds the weights of a network of your own, {shown(spec['network'])}, and not its code; "
-            f"in Python give such a network: fcn.load({str(origin)!r}, network=...)"
+            f"give such a network too: {said('network')}=my_module:build, or fcn.load({str(origin)!r}, network=...) in Python"
         )
     if not {"mean", "std"} <= tensors.keys():
         raise UserError(f"{origin} is damaged: it lacks the tensor mean or std")
     mean, std = (tensors[name].double().flatten().tolist() for name in ("mean", "std"))
     words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
+    images = from_plain(spec.get("images"))
     try:
-        return wrap(network, mean=mean, std=std, classes=state["labels"]["names"], **words)
+        model = wrap(network, mean=mean, std=std, dtype=images.dtype, classes=state["labels"]["names"], **words)
     except UserError as error:
         raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
+    if not images.is_rgb:
+        model.take(images)
+    return model
 
 
 def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", network: nn.Module | None = None) -> Segmenter:
@@ -117,13 +144,14 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
     path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run.
     device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
     network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
+        For a bare state dict: what ``fcn.wrap`` returns, with its classes.
 
     Returns the model in evaluation mode, with its classes as ``labels``.
 
     Raises FileNotFoundError for a missing file. Raises UserError for a damaged file or one that is no checkpoint, for parts of yours that
     are not imported, and for a missing device.
     """
-    model = model_from_state(read_checkpoint(path), str(path), network)
+    model = model_from_state(read_checkpoint(path, network), str(path), network)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:

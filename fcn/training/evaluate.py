@@ -8,11 +8,12 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
+from fcn.core.images import ImageKind, kind_of
 from fcn.core.labels import VOID, LabelSet
 from fcn.core.names import listed
+from fcn.core.progress import Progress
 from fcn.data.census import refuse_scoring, scoring_warnings
 from fcn.data.split import Split, check_split
 from fcn.data.verify import verify as look_at
@@ -55,7 +56,7 @@ def evaluate(
     precision: number format of the network: "auto", "fp32", "bf16" or "fp16"; default "fp32".
     workers: number of processes that read; 0: this process; default 2.
     verify: samples that are checked before: "auto" (all up to 500, else 500 of them), "all" or "none"; default "auto".
-    progress: show a progress bar; default False.
+    progress: show progress on stderr; default False.
     options: settings of the strategy, as in ``fcn.predict``.
 
     Returns an ``Evaluation``: ``mean_iou``, ``iou`` and ``accuracy`` by class name, ``pixel_accuracy``, ``mean_accuracy``,
@@ -70,6 +71,7 @@ def evaluate(
     check_split(split)
     if isinstance(model, Segmenter):
         check_classes(model, split.labels)
+        check_images(model, kind_of(split))
     if verify != "none":
         census = look_at(split, verify, progress=progress)
         refuse_scoring(census, "the split")
@@ -92,6 +94,12 @@ def check_classes(model: Segmenter, labels: LabelSet, model_name: str = "the mod
         f"{model_name} {trained} and {split} has {labels.num_classes} ({listed(labels.names, 5)}); "
         f"give the data set that it was trained for"
     )
+
+
+def check_images(model: Segmenter, images: ImageKind, model_name: str = "the model", split: str = "the split") -> None:
+    """Raises UserError where a model takes images of another kind."""
+    if not model.takes(images):
+        raise UserError(f"{model_name} takes images of {model.images}, and {split} has images of {images}; give images of the same kind")
 
 
 def check_workers(workers: int) -> None:
@@ -119,9 +127,8 @@ def score_split(
     classes = split.labels.num_classes
     matrix = torch.zeros(classes, classes, dtype=torch.int64)
     samples = delivered(scoring_loader(split, indices, workers=workers))
-    hidden = not (accelerator.is_main_process and progress)
-    bar = tqdm(samples, title, len(indices), leave=False, disable=hidden, mininterval=0.5, unit="image")
-    with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers), bar as shown:
+    shown = Progress(title, len(indices), "images", shown=accelerator.is_main_process and progress).over(samples)
+    with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers):
         for index, (image, labels) in zip(indices, shown, strict=True):
             prediction = strategy(model, image)
             check_values(labels, prediction, classes, str(split.names[index]))

@@ -11,7 +11,7 @@ segmentation-models-pytorch's.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ Term = Callable[[Tensor, Tensor], Tensor]  # (logits (N, C, H, W), labels (N, H,
 class SegmentationLoss(nn.Module):
     """A weighted sum of terms; see the head of this file for how the parts add up.
 
-    class_weights: weight of each class in cross_entropy and ohem, as [0.5,1,1]; null: all equal.
+    class_weights: weight of each class in cross_entropy and ohem, as [0.5,1,1]; auto: by median frequency balancing; null: all equal.
 
     terms: weight of each term, by its name. options: settings of the terms, as ``{"ohem": {"keep": 0.1}}``. Raises UserError for unknown
     terms and options, where the number of class weights is not ``num_classes``, and where nothing would be learnt from.
@@ -44,9 +44,11 @@ class SegmentationLoss(nn.Module):
         terms: Mapping[str, float] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         *,
-        class_weights: Annotated[list[float], nonnegative()] | None = None,
+        class_weights: Annotated[list[float], nonnegative()] | Literal["auto"] | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(class_weights, str):
+            raise UserError(f"class_weights={class_weights!r} is for a training, which counts the classes; here give a number for each")
         weights = {name: weight for name, weight in (terms or {CROSS_ENTROPY: 1.0}).items() if weight}
         if class_weights is not None and len(class_weights) != num_classes:
             raise UserError(f"class_weights has {len(class_weights)} numbers; the data set has {num_classes} classes: give one for each")

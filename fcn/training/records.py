@@ -1,4 +1,4 @@
-"""What a training run leaves behind beside its checkpoints: ``metrics.jsonl``, ``curves.png``, and TensorBoard's events on request."""
+"""What a training run leaves behind beside its checkpoints: ``metrics.jsonl``, ``curves.png``, and what a tracker gets."""
 
 import json
 import logging
@@ -8,6 +8,7 @@ from typing import Any
 
 from fcn.core.files import written
 from fcn.training.plots import draw_curves
+from fcn.training.trackers import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -18,22 +19,17 @@ class Records:
     """The lines of ``metrics.jsonl``: {"kind": "train" or "val", "step": steps done, "epoch": epochs done, ...}.
 
     step: the step that the run goes on from; lines of a cut run beyond it are dropped, since they will be written again. Lines that
-    cannot be read are left out, with a warning.
+    cannot be read are left out, with a warning. tracker: gets the numbers as well.
     """
 
-    def __init__(self, folder: Path, *, step: int = 0, tensorboard: bool = False) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, step: int = 0, tracker: Tracker | None = None) -> None:
+        self.folder, self.tracker = folder, tracker
         self.path = folder / "metrics.jsonl"
         if step and not self.path.is_file():
             log.warning("%s is missing: the records up to step %d are lost, and the curves begin there", self.path, step)
         self.lines = [line for line in read_lines(self.path, warn=True) if line["step"] <= step]
         with written(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
-        self.board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add(self, kind: str, *, step: int, epoch: float, **values: Any) -> None:
         line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}
@@ -45,11 +41,16 @@ class Records:
             raise OSError(
                 f"cannot write {self.path}: {error.strerror or error}; free some space there, then go on with resume={self.folder}"
             ) from error
-        if self.board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self.board.add_scalar(f"{kind}/{name}", value, step)
-            self.board.flush()
+        if self.tracker is not None:
+            numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+            self.tracker.log(numbers, step)
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.tracker is not None:
+            self.tracker.finish()
 
     def draw(self) -> None:
         """Write ``curves.png``: the loss and the rate of training, the mIoU of validation, over epochs."""

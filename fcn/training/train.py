@@ -6,46 +6,50 @@ So a run that was killed and resumed ends with the same weights as one that was 
 
 import logging
 import math
-import sys
+import os
 import time
+from contextlib import ExitStack, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from fcn.core.files import written
+from fcn.core.errors import UserError
 from fcn.core.names import said
 from fcn.data.census import need_classes
-from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.graph.networks import evaluating
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import Plan, Transform, derived_seed, training_loader
+from fcn.training.batches import Augmented, Plan, derived_seed, training_loader
 from fcn.training.checkpoint import model_state, save_checkpoint
 from fcn.training.evaluate import score_split
+from fcn.training.hooks import NO_HOOKS, Epoch, Hooks, Step
 from fcn.training.losses import SegmentationLoss, with_auxiliary
 from fcn.training.metrics import metrics, table
 from fcn.training.optim import Schedule, set_rate
+from fcn.training.progress import Meter, Samples
+from fcn.training.recompute import Recomputing
 from fcn.training.records import Records
 from fcn.training.state import State
+from fcn.training.trackers import Tracker
 from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]  # images uint8 (B, 3, h, w), labels uint8 (B, h, w)
+Batch = tuple[Tensor, Tensor]  # images (B, C, h, w), uint8 or else float32; labels uint8 (B, h, w)
 
 
 def run_training(
     state: State,
-    training: Split,
+    samples: Augmented,
     validation: Split,
     *,
     plan: Plan,
-    transform: Transform,
     loss: SegmentationLoss,
     schedule: Schedule,
     strategy: Strategy,
@@ -56,34 +60,43 @@ def run_training(
     validate_every: int = 1,
     patience: int | None = None,
     save_seconds: float = 300.0,
-    tensorboard: bool = False,
+    tracker: str | None = None,
+    compile: bool = False,
+    gradient_checkpointing: bool = False,
+    hooks: Hooks = NO_HOOKS,
     progress: bool = True,
+    settings: dict[str, Any] | None = None,
     facts: dict[str, Any] | None = None,
 ) -> float:
     """Train from ``state.step`` to the end of the plan, or until ``patience`` validations brought no better mIoU.
 
     Returns the best mIoU on ``validation``.
 
+    tracker: one of ``TRACKERS``, which gets the records as well, and ``settings`` when it begins. compile: run the steps through
+    ``torch.compile``. gradient_checkpointing: see ``recompute.py``. hooks: functions that are called on the way.
     progress: show progress and each validation's table on stderr. facts: plain values for the checkpoints to carry.
 
     Leaves ``last.pt`` (before the first step, after every epoch and every ``save_seconds``), ``best.pt``, ``metrics.jsonl``,
     ``curves.png`` and ``samples.png`` in ``folder``.
 
-    Raises UserError, before the first step, where the label maps of ``training`` hold fewer than two classes or those of ``validation``
+    Raises UserError, before the first step, where the label maps of ``samples`` hold fewer than two classes or those of ``validation``
     only void. Raises FloatingPointError at a loss that is not finite, and LostWorkerError where a worker process is gone; the last
     checkpoint stays.
     """
-    need_classes(training, 2, "the training split")
+    need_classes(samples.split, 2, "the training split")
     need_classes(validation, 1, "the validation split")
     device, main = accelerator.device, accelerator.is_main_process
     facts = facts or {}
-    records = Records(folder, step=state.step, tensorboard=tensorboard) if main else None
     network, optimizer = accelerator.prepare(state.model, state.optimizer)
     accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # autocast is the training step's; scoring stays in float32
+    if compile:
+        network = compiled(network, device)
+    recomputing = Recomputing(state.model) if gradient_checkpointing else None
+    if recomputing is not None:
+        log.info("gradient checkpointing: %d blocks are computed again in the backward pass", len(recomputing.parts))
     loss.to(device)
     loader = training_loader(
-        training,
-        transform,
+        samples,
         plan,
         process=accelerator.process_index,
         first_step=state.step,
@@ -99,13 +112,19 @@ def run_training(
     if main and state.step == 0:  # a folder without a last.pt is then one that lost it
         save()
     saved = time.monotonic()
-    lost = telling_of_lost_workers(workers, f"; then go on with resume={folder}")
-    with lost, Progress(plan, state.step, state.losses, shown=main and progress) as bar:
+    with ExitStack() as stack:
+        stack.enter_context(telling_of_lost_workers(workers, f"; then go on with resume={folder}"))
+        bar = stack.enter_context(Meter(plan, state.step, state.losses, shown=main and progress))
+        records = None
+        if main:
+            board = Tracker(tracker, folder, step=state.step, settings=settings) if tracker else None
+            records = stack.enter_context(Records(folder, step=state.step, tracker=board))
         while state.step < plan.steps and (patience is None or state.stale < patience):
             rate = set_rate(optimizer, schedule(state.step))
             torch.manual_seed(derived_seed(plan.seed, 2, state.step, accelerator.process_index))  # dropout
             batch = [next(batches) for _ in range(plan.accumulate)]
-            value = train_step(network, optimizer, batch, loss, accelerator, clip_norm=clip_norm)
+            with recomputing or nullcontext():
+                value = train_step(network, optimizer, batch, loss, accelerator, clip_norm=clip_norm)
             if state.average is not None:
                 state.average.update_parameters(state.model)
             state.step += 1
@@ -115,10 +134,13 @@ def run_training(
             epoch, into = divmod(state.step, plan.steps_per_epoch)
             if records is not None and bar.due():
                 records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **bar.take())
+            if main and hooks.on_step is not None:
+                hooks.on_step(Step(state.step, state.step / plan.steps_per_epoch, value, rate))
+            scores = None
             last = state.step == plan.steps
             if into == 0 and (epoch % validate_every == 0 or last):
                 agree_on_buffers(state.scored, accelerator)
-                samples = Samples(len(validation), accelerator.num_processes)
+                pictures = Samples(len(validation), accelerator.num_processes, state.model.images)
                 matrix = score_split(
                     state.scored,
                     validation,
@@ -126,14 +148,15 @@ def run_training(
                     accelerator,
                     workers=workers,
                     title="  validation",
-                    visit=samples.keep,
+                    visit=pictures.keep,
                     progress=progress,
                 )
                 result = metrics(matrix)
+                scores = result.as_dict(validation.labels.names)
                 if records is not None:
-                    records.add("val", step=state.step, epoch=epoch, **result.as_dict(validation.labels.names))
+                    records.add("val", step=state.step, epoch=epoch, **scores)
                     records.draw()
-                    samples.draw(validation, folder / "samples.png")
+                    pictures.draw(validation, folder / "samples.png")
                     bar.write(f"epoch {epoch}/{plan.epochs}\n{table(result, matrix, validation.labels.names)}\n")
                     if result.miou > state.best or not (folder / "best.pt").exists():
                         best = model_state(state.scored, validation.labels, miou=result.miou, epoch=epoch, **facts)
@@ -147,7 +170,19 @@ def run_training(
                 check_sound(state, batch[-1], loss)
                 save()
                 saved = time.monotonic()
+            if main and into == 0 and hooks.on_epoch is not None:
+                hooks.on_epoch(Epoch(epoch, state.step, scores, state.best, state.scored))
     return state.best
+
+
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network through ``torch.compile``, for steps of one size. Raises UserError where the machine lacks what that needs."""
+    if device.type == "cpu" and not any(map(which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise UserError(f"{said('compile', True)} needs a C++ compiler on a CPU: install g++, or leave it out")
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise UserError(f"{said('compile', True)} needs the package triton on a GPU: pip install triton, or leave it out")
+    log.info("compiling the network in the first step, which takes up to some minutes")
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
 
 
 def check_sound(state: State, batch: Batch, loss: SegmentationLoss) -> None:
@@ -211,82 +246,4 @@ def train_step(
 
 def synchronizing(accelerator: Accelerator, network: nn.Module, *, last: bool) -> Any:
     """Gradients travel between processes with the last batch of a step only."""
-    from contextlib import nullcontext
-
     return nullcontext() if last else accelerator.no_sync(network)
-
-
-class Samples:
-    """A few samples, evenly spread over those that the first process scores, kept while a split is scored and drawn as ``samples.png``."""
-
-    def __init__(self, count: int, processes: int, *, shown: int = 6) -> None:
-        mine = range(0, count, processes)
-        self.chosen = {mine[place * len(mine) // min(shown, len(mine))] for place in range(min(shown, len(mine)))}
-        self.kept: list[tuple[int, tuple[Tensor, Tensor, Tensor]]] = []
-
-    def keep(self, index: int, image: Tensor, truth: Tensor, prediction: Tensor) -> None:
-        if index in self.chosen:
-            self.kept.append((index, (image, truth, prediction)))
-
-    def draw(self, split: Split, path: Path) -> None:
-        names = [str(split.names[index]) for index, _ in self.kept]
-        sheet = sample_sheet([row for _, row in self.kept], split.labels, names=names, errors=True)
-        with written(path) as temporary:
-            sheet.save(temporary, format="PNG")
-
-
-class Progress:
-    """The line on the screen, and what is recorded: the mean loss since the last record, the rate, and images per second.
-
-    losses: of the steps since the last record, which a run that goes on has from its checkpoint; added to and emptied here.
-    """
-
-    def __init__(self, plan: Plan, step: int, losses: list[float], *, shown: bool) -> None:
-        self.plan, self.step, self.losses, self.shown = plan, step, losses, shown
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=plan.steps,
-            initial=step,
-            disable=not shown,
-            unit="step",
-            mininterval=0.2 if terminal else 10.0,
-            bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
-        )
-        self.every = max(1, min(50, plan.steps_per_epoch))
-        self.rate = 0.0
-        self.restart()
-
-    def restart(self) -> None:
-        """Start the clock anew, after time that was not spent on training."""
-        self.begin, self.timed = time.monotonic(), 0
-
-    def update(self, loss: float, rate: float) -> None:
-        self.step += 1
-        self.rate = rate
-        self.timed += 1
-        self.losses.append(loss)
-        self.bar.set_description_str(f"epoch {(self.step - 1) // self.plan.steps_per_epoch + 1}/{self.plan.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.2e}, {self.images_per_second():.1f} images/s", refresh=False)
-        self.bar.update()
-
-    def images_per_second(self) -> float:
-        return self.timed * self.plan.step_size / max(1e-9, time.monotonic() - self.begin)
-
-    def due(self) -> bool:
-        return self.step % self.every == 0
-
-    def take(self) -> dict[str, float]:
-        values = {"loss": sum(self.losses) / len(self.losses), "lr": self.rate, "images_per_second": round(self.images_per_second(), 2)}
-        self.losses.clear()
-        self.restart()
-        return values
-
-    def write(self, text: str) -> None:
-        if self.shown:
-            tqdm.write(text, file=sys.stderr)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()

@@ -1,6 +1,7 @@
 """The command line: what is right runs, what is wrong is answered in one line by the words that would be right."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from fcn.core.names import suggest
 from fcn.data.images import open_image
 from fcn.tools import COMMANDS
 from fcn.tools.folders import new_folder
+from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import output_names, written_for
 from tests.conftest import TINY
 
@@ -58,7 +60,7 @@ def answer(capsys, *words):
         (["train", "model.name=fcn8s"], "has no setting 'model.name'"),
         (["train", "backbone=resnet18", "backbone.classifier=true"], "backbone.classifier is a setting of backbone=vgg11, vgg11_bn, vgg13"),
         (["data", "data.root=DIR"], "data.root is a setting of data=folder, voc2012"),
-        (["train", "data=shapes", "data.root=DIR"], "write data=folder or another of them"),
+        (["train", "data=shapes", "data.root=DIR"], "write data=folder data.root=DIR, or another of them"),
         (["train", "optim.momentum=0.5"], "optim.momentum is a setting of optim=sgd; write optim=sgd"),
         (["train", "model.arch=FPN", "model=unet"], "model.arch is a setting of model=smp; write model=smp"),
         (["train", "backbone=vgg16", "backbone.classifer=true"], "did you mean backbone.classifier"),
@@ -66,12 +68,16 @@ def answer(capsys, *words):
         (["train", "augment.scale=[2,1]"], "augment.scale=[2.0, 1.0] is not allowed"),
         (["train", "loss.cross_entropy=0"], "every term of the loss is 0"),
         (["train", "loss.dice=inf"], "loss.dice=inf is not allowed; loss.dice is 0 to 1000000000.0, and finite"),
-        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1.0, inf] is not allowed"),
-        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1.0, nan] is not allowed"),
-        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1.0, 1e+39] is not allowed"),  # infinite in float32
+        (["train", "loss.class_weights=[1,inf]"], "loss.class_weights=[1, inf] is not allowed"),
+        (["train", "loss.class_weights=[1,nan]"], "loss.class_weights=[1, nan] is not allowed"),
+        (["train", "loss.class_weights=[1,1e39]"], "loss.class_weights=[1, 1e+39] is not allowed"),  # infinite in float32
         (["train", "optim.lr=inf"], "optim.lr=inf is not allowed; optim.lr is above 0, and finite"),
         (["train", "optim.lr=nan"], "optim.lr=nan is not allowed"),
         (["train", "optim.weight_decay=inf"], "optim.weight_decay=inf is not allowed"),
+        (
+            ["train", "backbone.freeze=all"],
+            "backbone.freeze=all is not allowed; backbone.freeze is a whole number, 1 or more, or true, or false",
+        ),
         (["train", "optim.head_lr_factor=inf"], "optim.head_lr_factor=inf is not allowed"),
         (["train", "clip_norm=inf"], "clip_norm=inf is not allowed; clip_norm is above 0, or null, and finite"),
         (["train", "schedule.power=inf"], "schedule.power=inf is not allowed"),
@@ -132,7 +138,7 @@ def answer(capsys, *words):
         (["compare", "hydra/launcher=basic", "hydra.launcher.x=1"], "Could not override 'hydra.launcher.x'"),
         (["compare", "hydra.launcher.x=1"], "choose it too, as hydra/launcher="),
         (["train", "hydra/launcher=basic"], "hydra/launcher=basic is for what makes several runs"),
-        (["benchmark", "stride=8"], "stride=8 may mean strides=[8] or model.stride=8"),
+        (["benchmark", "model=fcn2s", "stride=8"], "stride=8 may mean strides=[8] or model.stride=8"),
         (["ceiling", "strides=[8,8]"], "strides=[8, 8] is not allowed"),
         (["ceiling", "strides=32,16"], "strides=32,16 is not a list in one pair of brackets; write strides=[32,16]"),
         (["ceiling", "splits=train"], "splits=train is not a list in one pair of brackets; write splits=[train]"),
@@ -231,6 +237,13 @@ def test_help_is_quick_and_needs_no_torch():
         assert done.returncode == 0, done.stderr
         assert "fcn train -m upsample=transposed,bilinear" in done.stdout
     assert min(times) < 1
+
+
+def test_a_reader_that_closes_the_pipe_ends_it_quietly():
+    with subprocess.Popen([sys.executable, "-m", "fcn", "train", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as call:
+        call.stdout.close()
+        assert call.stderr.read() == b""
+    assert call.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -437,7 +450,7 @@ class TestPredict:
                 assert labels.mode == "P"
                 assert labels.size == {"turned": (40, 60), "dot": (1, 1)}.get(name, (60, 40))
                 assert np.asarray(labels).max() < 7
-            assert (tmp_path / "out" / f"{name}_overlay.png").is_file()
+            assert (tmp_path / "out" / f"{name}_overlay.jpg").is_file()
         assert not list((tmp_path / "out").glob("broken*"))
 
     def test_what_cannot_be_opened_costs_no_other_picture(self, tiny_run, tmp_path, capsys):
@@ -459,7 +472,8 @@ class TestPredict:
             seen.append(weakref.ref(image))
             return image
 
-        monkeypatch.setattr("fcn.data.images.open_image", one_at_a_time)
+        monkeypatch.setattr(labelling, "open_image", one_at_a_time)
+        monkeypatch.setattr(labelling, "ROOM", 0)  # where images are large
         words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path}", f"output={tmp_path / 'out'}", "device=cpu"]
         assert run(["predict", *words]) == 0
         assert len(seen) == 3
@@ -495,4 +509,4 @@ class TestPredict:
 
 
 def test_a_word_that_several_libraries_have_is_suggested_once():
-    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18 or resnet34?"
+    assert suggest("resnte18", ["resnet18", "resnet34", "resnet18"]) == "did you mean resnet18?"

@@ -120,7 +120,7 @@ def test_every_model_trains_with_every_upsampler_and_several_backbones(model, up
 
 @pytest.mark.parametrize("words", [
     ["optim=sgd", "schedule=cosine", "inference=windows", "accumulate=2", "batch_size=1", "augment.crop_size=64"],
-    ["loss.dice=1", "loss.ohem=0.5", "schedule=constant", "tensorboard=true", "channels_last=false"],
+    ["loss.dice=1", "loss.ohem=0.5", "schedule=constant", "tracker=tensorboard", "channels_last=false"],
     ["loss.cross_entropy=0", "loss.lovasz=1", "loss.focal=1", "backbone=mobilenet_v3_small", "precision=bf16"],
     ["backbone=tu-resnet10t", "augment.crop_size=33", "augment.hue=0.1", "loss.class_weights=[1,1,1,1,1,1,2]"],
 ])  # fmt: skip

@@ -29,13 +29,12 @@ def left(folder: Path) -> list[str]:
 
 
 class TestDownload:
-    def test_whole(self, tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_whole(self, tmp_path: Path, server: Server) -> None:
         url = server.offer("a.bin", DATA)
         path = tmp_path / "new" / "folder" / "a.bin"
         assert download(url, path, server.md5("a.bin"), len(DATA)) == path
         assert path.read_bytes() == DATA
         assert left(path.parent) == ["a.bin"]
-        assert "a.bin" in capsys.readouterr().err
         download(url, path, server.md5("a.bin"))
         assert len(server.requests) == 1
 
@@ -153,12 +152,11 @@ def tar(path: Path, members: dict[str, bytes | str | None], mode: str = "w") -> 
 
 class TestExtract:
     @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-    def test_whole(self, tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_whole(self, tmp_path: Path, mode: str) -> None:
         archive = tar(tmp_path / "a.tar", {"kit": None, "kit/a": None, "kit/a/x.txt": b"x", "kit/b/y.txt": b"y", "z.txt": b"z"}, mode)
         folder = extract(archive, tmp_path / "out" / "b", inside="kit/b")
         assert left(folder) == ["y.txt"]
         assert left(folder.parent) == ["b"]
-        assert "unpacking a.tar" in capsys.readouterr().err
         archive.unlink()
         assert extract(archive, folder) == folder  # it is there: nothing to do
         assert left(extract(tar(archive, {"x": b"x"}), tmp_path / "all", progress=False)) == ["x"]

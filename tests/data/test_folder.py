@@ -195,9 +195,9 @@ class TestLeftOut:
         with pytest.raises(FileNotFoundError, match=r"b\.tiff has no image of its name in .*images \(1 such; 1 \.xyz in it is not read\)"):
             folder("train", root=root)
         for path in (root / "train" / "masks").iterdir():
-            path.rename(path.with_suffix(".npy"))
+            path.rename(path.with_suffix(".npz"))
         with pytest.raises(
-            FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npy are not read: 'a\.npy', 'b\.npy'\)"
+            FileNotFoundError, match=r"no label map for 'a' \(looked in .*masks, where 2 \.npz are not read: 'a\.npz', 'b\.npz'\)"
         ):
             folder("train", root=root)
         (root / "train" / "images" / "a.jpg").rename(root / "train" / "images" / "a.xyz")

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fcn.core.labels import VOID
+from fcn.data.balance import counted
 from fcn.data.folder import folder
-from fcn.data.survey import Survey, balanced_weights, suggestions, survey, traps, twins
+from fcn.data.survey import Survey, suggestions, survey, traps, twins
 from tests.data.folders import mask, text
 
 SIZE = (24, 32)
@@ -64,16 +65,12 @@ class TestCounts:
         assert train.range == [(0, 255), (51, 51), (255, 255)]
         assert train.kinds == {"PNG RGB, 8 bits": 2}
 
-    def test_weights_are_enets_median_frequencies(self, root: Path) -> None:
+    def test_weights_are_not_suggested_where_classes_are_alike(self, root: Path) -> None:
         labels = HALVES.copy()
         labels[:4, :4] = 2
         put(root, "train", "a", labels)
-        put(root, "train", "b", HALVES)
         put(root, "val", "c", HALVES)
-        train, _ = looked(root)
-        frequency = np.array([(768 - 16) / 1536, 0.5, 16 / 768])  # pixels of the class / pixels of the images that have it
-        assert balanced_weights(train) == pytest.approx((np.median(frequency) / frequency).tolist())
-        words = list(suggestions(train))
+        words = list(suggestions(looked(root)[0]))
         assert any(word.startswith("augment.crop_size=32 ") for word in words)
         assert not any("class_weights" in word for word in words)
 
@@ -83,9 +80,13 @@ class TestCounts:
         put(root, "train", "a", labels)
         put(root, "val", "c", labels)
         train, _ = looked(root)
-        word = next(word for word in suggestions(train) if "class_weights" in word)
-        assert "384 times fewer" in word
-        assert [float(each) for each in word.split("[")[1].split("]")[0].split(",")] == pytest.approx(balanced_weights(train), rel=0.01)
+        word, focus, _ = suggestions(train)
+        assert word.startswith(
+            "loss.class_weights=auto  (the rarest class has 384 times fewer pixels than the most frequent; the weights: "
+        )
+        weights = counted(folder("train", root=root), progress=False).weights
+        assert [float(each.split()[-1]) for each in word.split("weights: ")[1].strip(")").split(", ")] == pytest.approx(weights, rel=0.01)
+        assert focus.startswith("augment.focus=0.5  ")
 
 
 class TestTraps:

@@ -239,7 +239,7 @@ class TestTransform:
             ({"scale": (2.0, 0.5)}, "the smaller first"),
             ({"scale": (0.0, 1.0)}, "more than 0"),
             ({"flip": 1.5}, "flip=1.5 is a probability"),
-            ({"fill": (0, 0, 256)}, "three numbers from 0 to 255"),
+            ({"fill": (0, 0), "color": ColorJitter()}, "color is for RGB images, and fill has 2 channels"),
         ],
     )
     def test_values_out_of_range(self, options: dict, message: str) -> None:

@@ -29,6 +29,8 @@ GIVEN = {  # arguments behind the tensor
     "mean": ([1], True),
     "sum": ([1], True),
     "amax": ([1], True),
+    "amin": ([1], True),
+    "flip": ([1],),
     "var": ([1], True, True),
     "logsumexp": ([1], True),
     "linalg_vector_norm": (2, [1], True),

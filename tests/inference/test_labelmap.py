@@ -52,6 +52,14 @@ def test_labels_are_those_of_interpolation_and_arg_max(classes, height, width, f
     assert_same(labels, full)
 
 
+@pytest.mark.parametrize("factor", [2.0, 8.0, 2.37])
+def test_every_pixel_interpolated_as_a_gpu_does_it(factor, monkeypatch):
+    monkeypatch.setattr("fcn.inference.labelmap.is_dense", lambda scores, grid: True)
+    monkeypatch.setattr("fcn.inference.labelmap.WORK", 3000)  # some rows at once
+    scores = random_scores(7, 19, 23, seed=1)
+    assert_same(label_map(scores, factor=factor), F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False))
+
+
 @given(
     points=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     size=st.tuples(st.integers(1, 150), st.integers(1, 150)),

@@ -1,12 +1,14 @@
 """A classifier's own state dict as a backbone's weights, in whatever it is wrapped."""
 
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
 
 from fcn.core.labels import LabelSet
 from fcn.models.backbones import create_backbone
+from fcn.models.matching import class_pairs, same_classes
 from fcn.models.segmenter import create_model
 from fcn.training.checkpoint import model_state, save_checkpoint
 
@@ -45,7 +47,7 @@ def lite():
         ("_orig_mod.", "state_dict"),
         ("model.", "model"),
         ("backbone.", "model_state_dict"),
-        ("module.model.backbone.", "state_dict"),
+        ("module.model.backbone.body.", "state_dict"),
     ],
 )
 def test_timms_own_state_dict_gives_its_features(prefix, wrapper, lite, tmp_path, caplog):
@@ -72,6 +74,17 @@ def test_all_that_a_backbone_of_timm_has_comes_from_the_classifier(name, tmp_pat
     ours = {key.removeprefix("network.encoder.model."): value for key, value in backbone.state_dict().items()}
     assert len(ours) > 50
     assert all(torch.equal(value, theirs[key.replace(".", "_")]) for key, value in ours.items())
+
+
+@pytest.mark.parametrize(("name", "mean"), [("mobileone_s0", 0.485), ("timm-tf_efficientnet_lite0", 0.5)])
+def test_smps_own_encoders_take_a_file_without_asking_the_hub(name, mean, tmp_path, monkeypatch):
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_preprocessing_params", None)
+    encoder = lively(smp.encoders.get_encoder(name))
+    torch.save(encoder.state_dict(), tmp_path / "theirs.pth")
+    backbone = create_backbone(name, weights=str(tmp_path / "theirs.pth"))
+    assert backbone.mean[0] == mean
+    values = backbone.network.state_dict()
+    assert all(torch.equal(values[f"encoder.{key}"], value) for key, value in encoder.state_dict().items())
 
 
 def test_a_torchvision_classifier_of_other_classes_gives_its_features(tmp_path):
@@ -134,6 +147,22 @@ class TestRefused:
         state = lite[0] | {"conv_stem.weight": change(lite[0]["conv_stem.weight"])}
         assert reason.replace("(conv_stem", "(model.conv_stem") in self.answer(state, tmp_path)
 
-    def test_a_name_that_smp_and_timm_both_have(self, tmp_path):
-        state = timm.create_model("mobileone_s0").state_dict()
-        assert "timm's network of that name is backbone=tu-mobileone_s0" in self.answer(state, tmp_path, "mobileone_s0")
+    @pytest.mark.parametrize("name", ["mobileone_s0", "efficientnet_b0"])
+    def test_a_name_that_timm_has_as_well(self, name, tmp_path):
+        state = timm.create_model(name).state_dict()
+        assert self.answer(state, tmp_path, name).endswith(f"; timm's network of that name is backbone=tu-{name}")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs"),
+    [
+        (("sky", "road"), ("road", "car", "sky"), [(0, 2), (1, 0)]),
+        (("background", "Traffic Light"), ("__background__", "traffic_light"), [(0, 0), (1, 1)]),
+        (("a+", "a-"), ("a-", "b"), [(1, 0)]),  # letters alone would confuse them
+        (("道路", "-"), ("-", "道路"), [(0, 1), (1, 0)]),
+        (("x",), ("y",), []),
+    ],
+)
+def test_classes_are_matched_by_letters_and_digits(ours, theirs, pairs):
+    assert class_pairs(ours, theirs) == pairs
+    assert same_classes(ours, theirs) == (pairs == [(index, index) for index in range(len(ours))] and len(ours) == len(theirs))

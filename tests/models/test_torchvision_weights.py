@@ -7,7 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from fcn.models.pretrained import renamed
+from fcn.models.backbones import create_backbone
+from fcn.models.network_weights import torchvision_name
 from fcn.models.segmenter import assemble, create_model
 from fcn.models.spec import ModelSpec
 
@@ -77,7 +78,7 @@ def test_for_other_classes_all_but_the_scoring_layers_is_taken(tmp_path, caplog)
         "decoder.high_classifier.bias",
     }
     taken = {name: value for name, value in ours.items() if name.startswith(("backbone.", "decoder.")) and name not in scoring}
-    known = {renamed(name, "lraspp"): value for name, value in theirs.items()}
+    known = {torchvision_name(name, "lraspp"): value for name, value in theirs.items()}
     assert len(taken) > 300
     assert all(torch.equal(value, known[name]) for name, value in taken.items())
     assert ours["decoder.low_classifier.weight"].shape == (5, 40, 1, 1)
@@ -85,6 +86,27 @@ def test_for_other_classes_all_but_the_scoring_layers_is_taken(tmp_path, caplog)
         f"start anew (the names of the classes are not known on both sides): {', '.join(sorted(scoring, key=list(ours).index))}"
         in caplog.text
     )
+
+
+def test_of_the_published_weights_the_classes_of_the_same_name_are_kept(monkeypatch, caplog):
+    theirs = randomized("lraspp_mobilenet_v3_large")
+    monkeypatch.setattr(torchvision.models._api.WeightsEnum, "get_state_dict", lambda self, **settings: theirs.state_dict())
+    names = ["train", "background", "lamp", "cat"]
+    given = words("lraspp_mobilenet_v3_large") | {"num_classes": 4, "classes": names}
+    with caplog.at_level("INFO"):
+        ours = create_model(**given, weights="torchvision").eval()
+    assert "3 of 4 classes keep their weights, by name; new: lamp; left out: aeroplane, " in caplog.text
+    image = torch.randn(1, 3, 64, 65)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image)[:, [0, 1, 3]], theirs(image)["out"][:, [19, 0, 8]])
+
+
+def test_the_backbone_alone_is_taken_from_a_segmentation_network(tmp_path):
+    theirs = randomized("lraspp_mobilenet_v3_large").state_dict()
+    torch.save(theirs, tmp_path / "theirs.pth")
+    ours = create_backbone("mobilenet_v3_large", weights=str(tmp_path / "theirs.pth")).state_dict()
+    assert len(ours) > 300
+    assert all(torch.equal(value, theirs[name.replace("network.features", "backbone")]) for name, value in ours.items())
 
 
 def test_what_does_not_fit_is_named(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fcn.training.batches import Plan, derived_seed, training_loader
+from fcn.training.batches import Augmented, Plan, derived_seed, training_loader
 
 
 def test_two_processes_see_what_one_sees_with_the_doubled_batch():
@@ -20,7 +20,7 @@ def test_accumulated_batches_are_the_large_batch():
 
 def test_every_epoch_is_a_permutation_and_no_two_are_equal():
     plan = Plan(20, 5, 3)
-    epochs = [[index for batch in list(plan.batches(0))[4 * e : 4 * e + 4] for _, index in batch] for e in range(3)]
+    epochs = [[index for batch in list(plan.batches(0))[4 * e : 4 * e + 4] for _, index, _ in batch] for e in range(3)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
     assert Plan(20, 5, 1, seed=1).order(0) != Plan(20, 5, 1, seed=2).order(0)
@@ -56,7 +56,8 @@ def noisy(image, labels, generator):
 
 def test_random_numbers_depend_on_the_sample_and_not_on_the_readers():
     def run(workers, first_step=0, **plan):
-        loader = training_loader(Numbers(), noisy, Plan(10, 2, 2, **plan), workers=workers, first_step=first_step)
+        steps = Plan(10, 2, 2, **plan)
+        loader = training_loader(Augmented(Numbers(), noisy, steps.seed), steps, workers=workers, first_step=first_step)
         return [(images[:, 0, 0, 0].tolist(), labels.tolist()) for images, labels in loader]
 
     assert run(0) == run(2)

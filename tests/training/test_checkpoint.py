@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fcn.core.labels import LabelSet
-from fcn.models.pretrained import load_weights, network_weights
+from fcn.models.network_weights import network_weights
+from fcn.models.pretrained import load_weights
 from fcn.models.segmenter import create_model
 from fcn.models.weight_files import digest, read_file
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint

@@ -3,12 +3,8 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,36 +15,15 @@ from fcn.cli.main import run
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
-from fcn.training.batches import Plan
+from fcn.training.batches import Augmented, Plan
 from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, run_training, train_step
 from tests.cli.test_commands import cut, make_folder
 from tests.conftest import TINY
-from tests.faults.children import attempt, begin, command, finish, kill, one_of_two
-
-
-def forked(folder, words):
-    """Whether the command goes well as two processes, and what both say."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    places = [folder / f"process{rank}" for rank in range(2)]
-    for place in places:
-        place.mkdir(exist_ok=True)
-    first, second = (begin(one_of_two, rank, port, str(place), *words) for rank, place in enumerate(places))
-    ends = [finish(*second)]
-    ends.append(finish(*first, patience=180 if ends[0].value == 0 else 1))  # who waits for one that failed is ended, as by torchrun
-    return all(end.value == 0 for end in ends), "".join(Path(f"{place}.stderr").read_text() for place in places)
-
-
-def by_torchrun(folder, words):
-    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fcn", *words]
-    done = subprocess.run(call, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    return done.returncode == 0, done.stderr
-
-
-TWO_PROCESSES = [forked, pytest.param(by_torchrun, marks=pytest.mark.slow)]
+from tests.faults.children import attempt, begin, command, kill
+from tests.two_processes import TWO_PROCESSES
 
 
 def lines(folder, kind):
@@ -120,6 +95,12 @@ class TestResume:
     def test_a_run_killed_again_and_again_ends_with_the_same_weights(self, tmp_path):
         """Killed with SIGKILL at moments that fall into steps, validation and the writing of checkpoints (one after every step)."""
         words = [*TINY, "epochs=3", "data.train_count=12", "ema=0.9", "save_seconds=0", "workers=1"]
+        words += [
+            "loss.class_weights=auto",
+            "augment.focus=0.5",
+            "augment.rotation=20",
+            'augment.transforms=["RandomInvert(p=0.3)"]',
+        ]
         assert attempt(command, str(tmp_path), "train", *words, f"output={tmp_path / 'whole'}").value == 0
         cut = tmp_path / "cut"
         call = ["train", *words, f"output={cut}"]
@@ -180,7 +161,7 @@ class TestResume:
         assert f"without it the run cannot go on: {start_anew}" in self.refused(copied, capsys)
         (copied / "last.pt").unlink()
         sentence = self.refused(copied, capsys)
-        assert f"{copied} has no last.pt to go on from, and still holds best.pt (epoch 1, mIoU 0." in sentence
+        assert f"{copied} has no last.pt to go on from, and still holds best.pt (epoch 1, mIoU " in sentence
         assert "metrics.jsonl (4 lines), which a new start would replace" in sentence
         (copied / "best.pt").unlink()
         assert "still holds metrics.jsonl (4 lines)" in self.refused(copied, capsys)
@@ -397,11 +378,11 @@ def test_nothing_to_learn_or_to_score_is_refused_from_python_too(tmp_path, value
 
     model = create_model("fcn8s", backbone="compact", num_classes=2)
     state = State(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    parts = {"transform": None, "loss": SegmentationLoss(2), "schedule": None, "strategy": None, "workers": 0}
+    parts = {"loss": SegmentationLoss(2), "schedule": None, "strategy": None, "workers": 0}
     with pytest.raises(ValueError, match=message):
         run_training(
             state,
-            Painted(values),
+            Augmented(Painted(values), lambda *sample: sample, 0),
             Painted(scored),
             plan=Plan(1, 1, 1),
             accelerator=create_accelerator("cpu", "fp32"),

@@ -19,7 +19,7 @@ from fcn.core.labels import LabelSet
 from fcn.inference.strategies import create_strategy
 from fcn.models.segmenter import create_model
 from fcn.training import workers
-from fcn.training.batches import Plan, scoring_loader, training_loader
+from fcn.training.batches import Augmented, Plan, scoring_loader, training_loader
 from fcn.training.devices import create_accelerator
 from fcn.training.evaluate import score_split
 from fcn.training.workers import LostWorkerError, Piped, delivered, read_or_fault, tell_of_little_shared_memory
@@ -48,7 +48,7 @@ def as_it_is(image, labels, generator):
 
 
 def loaders(split, count):
-    yield training_loader(split, as_it_is, Plan(8, 2, 1), workers=count)
+    yield training_loader(Augmented(split, as_it_is, 0), Plan(8, 2, 1), workers=count)
     yield scoring_loader(split, list(range(8)), workers=count)
 
 

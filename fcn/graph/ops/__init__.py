@@ -6,7 +6,7 @@
 from torch import fx
 
 from fcn.graph.aten import is_pointwise, op_name
-from fcn.graph.ops import convolutions, layouts, norms, pads, pointwise, pools, resizes, sums
+from fcn.graph.ops import convolutions, layouts, norms, pads, pointwise, pools, resizes, sums, windows
 from fcn.graph.ops.table import FACETS, TABLE, Operation, may_alias, missing, read_later
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read_later",
     "resizes",
     "sums",
+    "windows",
 ]
 
 NOTHING = Operation()  # of which nothing is known

@@ -1,4 +1,4 @@
-"""What moves data without computing: crops, joins, tuples, reshapes, permutations, windows laid out as channels."""
+"""What moves data without computing: crops, joins, tuples, reshapes, permutations."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,12 +8,12 @@ from typing import cast
 from torch import Tensor
 
 from fcn.core.errors import NotStreamable
-from fcn.graph.axis import Resize, Transposed, Whole, Window
-from fcn.graph.layout import Atom, NoLayoutError, axes_of, axis_of, plain, reshape
+from fcn.graph.axis import Resize, Whole, Window
+from fcn.graph.layout import Atom, NoLayoutError, axes_of, axis_of, carried, dim_size, plain, reshape
 from fcn.graph.nodes import Global, Node
 from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
 from fcn.graph.ops.itself import bound, grid_dims
-from fcn.graph.ops.maps import Call, Result, Value, along, listed, on_grid, over_space
+from fcn.graph.ops.maps import Call, Result, Value, along, listed, over_space
 from fcn.graph.ops.pointwise import pointwise
 from fcn.graph.ops.table import Operation
 
@@ -208,7 +208,19 @@ def view_block(call: BlockCall) -> Rule:
 
 def expand(call: Call) -> Result:
     value = call.need("self")
-    return pointwise(replace(call, arguments={"self": call.get("self")}, values={call.get("self"): value}))
+    return with_copies(call, value, pointwise(replace(call, arguments={"self": call.get("self")}, values={call.get("self"): value})))
+
+
+def with_copies(call: Call, value: Value, result: Result) -> Result:
+    """Where one cell is copied along a dimension in which an axis of the image usually lies, that dimension is the axis."""
+    layout, maps = list(result.layout), list(result.edges[0][1])
+    if len(call.shape) != call.rank + 2:
+        return result
+    for axis in sorted({*range(call.rank)} - carried(result.layout)):
+        dim = axis + 2
+        if value.sizes[axis] == 1 and call.shape[dim] > 1 and dim_size(value.layout[dim - len(call.shape)]) == 1:
+            layout[dim], maps[axis] = (Atom(call.shape[dim], axis),), Whole(1, call.shape[dim])
+    return replace(result, layout=tuple(layout), edges=[(value, tuple(maps))])
 
 
 def expand_block(call: BlockCall) -> Rule:
@@ -228,7 +240,20 @@ def repeat(call: Call) -> Result:
     if any(count > 1 and axes_of(dim) for count, dim in zip(times, padded.layout, strict=True)):
         raise NoLayoutError("it tiles an axis of the image")
     layout = tuple(plain(size) if count > 1 else dim for size, count, dim in zip(call.shape, times, padded.layout, strict=True))
-    return Result(layout, [(value, value.maps)], "layout")
+    return with_copies(call, padded, Result(layout, [(value, value.maps)], "layout"))
+
+
+def repeat_block(call: BlockCall) -> Rule:
+    times = list(call.get("repeats", "dims"))
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        wanted = list(times)
+        for dim, cut in zip(call.node.dims, cuts[0], strict=True):
+            if dim is not None and wanted[dim] > 1:
+                wanted[dim] = cut.cells
+        return blocks[0].repeat(wanted)
+
+    return Rule(run)
 
 
 def repeat_interleave(call: Call) -> Result:
@@ -257,41 +282,11 @@ def roll(call: Call) -> Result:
     return over_space(call, value, axes, "shifts the image around its borders", "shift")
 
 
-def unfold(call: Call) -> Result:
+def flip(call: Call) -> Result:
     value = call.need("self")
-    position, size, step = value.dim(call.get("dimension")), call.get("size"), call.get("step")
-    return along(value, position, Window(value.shape[position], call.shape[position], size, step), "window", tail=plain(size))
-
-
-def unfold_block(call: BlockCall) -> Rule:
-    dim, size, step = call.get("dimension") % len(call.source.shape), call.get("size"), call.get("step")
-    return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].unfold(dim, size, step), fresh=False)
-
-
-def im2col(call: Call) -> Result:
-    value = call.need("self")
-    settings = zip(*(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True)
-    windows = []
-    for n, (kernel, dilation, padding, stride) in zip(value.shape[-2:], settings, strict=True):
-        count = (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        windows.append(Window(n, count, kernel, stride, dilation, (padding, padding)))
-    shape = (*value.shape[:-2], *(window.n_out for window in windows))
-    result = on_grid(call, value, 2, lambda place, n_in, n_out: windows[place], "window", shape)
-    space = tuple(atom for dim in result.layout[-2:] for atom in dim)
-    return replace(result, layout=(*result.layout[:-3], plain(call.shape[-2]), space))
-
-
-def col2im(call: Call) -> Result:
-    value, size = call.need("self"), call.get("output_size")
-    settings = list(zip(size, *(call.get(name) for name in ("kernel_size", "dilation", "padding", "stride")), strict=True))
-    counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in settings]
-    layout, _ = reshape(value.layout, (*value.shape[:-1], *counts), value.sizes)
-    maps = [Transposed(count, n, k, s, d, (p, p)) for count, (n, k, d, p, s) in zip(counts, settings, strict=True)]
-    folded = replace(value, layout=layout, shape=(*value.shape[:-1], *counts))
-    result = on_grid(call, folded, 2, lambda place, n_in, n_out: maps[place], "transposed", (*value.shape[:-1], *size))
-    return Result(
-        (*result.layout[:-3], plain(call.shape[-3]), *result.layout[-2:]), [(value, result.edges[0][1])], "transposed", result.is_global
-    )
+    dims = {"fliplr": [1], "flipud": [0]}.get(call.op) or call.get("dims")
+    axes = {axis for dim in dims for axis in axes_of(value.layout[value.dim(dim)])}
+    return over_space(call, value, axes, "flips the image: its first cell reads the last", "shift")
 
 
 MOVED = Operation(maps=permute, block=bound, scope="cell", linear="all")
@@ -306,7 +301,7 @@ replace(MOVED, maps=view, block=view_block, moves=True, alias=True).named(
 )
 replace(MOVED, maps=view, block=view_block, moves=True).named("squeeze_copy")
 replace(MOVED, maps=expand, block=expand_block, moves=True, alias=True).named("expand", "expand_as")
-replace(MOVED, maps=repeat, scope="grid").named("repeat", "tile")
+replace(MOVED, maps=repeat, block=repeat_block, scope="grid").named("repeat", "tile")
 replace(MOVED, maps=repeat_interleave, block=repeat_interleave_block, scope="grid").named("repeat_interleave")
 CROP.named("slice", "narrow")
 replace(CROP, maps=select, block=select_block, moves=False).named("select")
@@ -318,6 +313,4 @@ replace(MOVED, maps=cat, block=cat_block, into=True).named("cat")
 replace(MOVED, maps=cat, block=cat_block).named("concat", "concatenate")
 replace(MOVED, maps=stack, block=stack_block).named("stack")
 Operation(maps=roll, block=bound, linear="all").named("roll")
-replace(CROP, maps=unfold, block=unfold_block, moves=False).named("unfold")
-Operation(maps=im2col, linear="all").named("im2col")
-Operation(maps=col2im, linear="all").named("col2im")
+Operation(maps=flip, block=bound, linear="all").named("flip", "fliplr", "flipud")

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from fcn.graph.layout import axes_of, carried, plain
-from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, precise
+from fcn.graph.nodes import Cause
+from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part, precise
 from fcn.graph.ops.itself import bound
 from fcn.graph.ops.maps import Call, Result, over_space, with_parts
-from fcn.graph.ops.statistics import Moments
+from fcn.graph.ops.statistics import LogSum, Moments
 from fcn.graph.ops.table import Operation
 
 
@@ -45,7 +46,9 @@ def along_one_dim(call: Call) -> Result:
         return Result(
             (*value.layout[:position], plain(call.shape[position]), *value.layout[position + 1 :]), [(value, value.maps)], "pointwise"
         )
-    return over_space(call, value, set(axes_of(dim)), f"{call.op} over all of the image", "attention" if "softmax" in call.op else "scan")
+    axes = axes_of(dim)
+    cause: Cause = "scan" if "softmax" not in call.op else "attention" if len(axes) > 1 else "norm"
+    return over_space(call, value, set(axes), f"{call.op} over all of the image", cause)
 
 
 def rescaling(call: BlockCall) -> Rule:
@@ -78,6 +81,19 @@ def normalizer(call: BlockCall) -> tuple[Tensor, Tensor]:
     return call.folded.get(call.node.name, (mean, variance, weight, bias), make)
 
 
+def share(call: BlockCall) -> Rule:
+    """What is left of a softmax over rows when the logarithm of the sum of exponentials is known."""
+    columns, logarithm = call.source.dims[1], "log" in call.node.op
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        x, total = blocks
+        dtype = call.get("dtype", default=torch.softmax(x.new_zeros(1), 0).dtype)  # to which autocast may change it
+        rest = x - part(total, columns, cuts[0][1].first, cuts[0][1].cells)
+        return (rest if logarithm else rest.exp()).to(dtype)
+
+    return Rule(run)
+
+
 BATCH = Operation(maps=batch_norm, block=bound, scope="cell", linear="all")
 GROUP = Operation(maps=group_norm, block=bound, gather=Moments, rest=rescaling, scope="cell")
 ALONG = Operation(maps=along_one_dim, block=bound)
@@ -87,5 +103,6 @@ replace(BATCH, affine=normalizer).named("_native_batch_norm_legit_no_training")
 replace(BATCH, affine=normalizer, gather=Moments, rest=rescaling).named("batch_norm")
 GROUP.named("group_norm", "native_group_norm", "instance_norm")
 Operation(maps=layer_norm, block=bound, scope="cell").named("layer_norm", "native_layer_norm", "rms_norm", "_fused_rms_norm")
-replace(ALONG, scope="cell").named("softmax", "_softmax", "log_softmax", "_log_softmax", "glu")
+replace(ALONG, scope="cell").named("glu")
+replace(ALONG, scope="cell", gather=LogSum, rest=share).named("softmax", "_softmax", "log_softmax", "_log_softmax")
 ALONG.named("cumsum", "cumprod", "logcumsumexp", "sort", "argsort")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, fx
@@ -95,6 +96,8 @@ def unpool(call: Call) -> Result:
     origin = indices.args[0] if isinstance(indices, fx.Node) and indices.args else None
     if not isinstance(origin, fx.Node) or not op_name(origin).startswith("max_pool"):
         raise NoLayoutError("its indices do not come straight from a max pool")
+    if call.shape[2:] != call.shapes[cast(fx.Node, origin.args[0])][2:]:
+        raise NoLayoutError("its result has another size than the map that was pooled; give that as output_size")
     count = int(call.op[-2])
     kernel = listed(origin.args[1], count)
     stride = listed(origin.args[2] if len(origin.args) > 2 else None, count, kernel)
@@ -107,13 +110,45 @@ def unpool(call: Call) -> Result:
     return replace(result, edges=[*result.edges, (call.values[indices], result.edges[0][1])])
 
 
+def indices_block(call: BlockCall) -> Rule:
+    """Where the largest values are: their places in the whole map, row by row."""
+    kernel, stride, dilation = ([getattr(axis, name) for axis in call.node.maps] for name in ("kernel", "stride", "dilation"))
+    width = call.source.sizes[1]
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        rows, columns = (cut.beyond for cut in cuts[0])
+        x = F.pad(blocks[0], (*columns, *rows), value=float("-inf"))
+        _, found = F.max_pool2d(x, kernel, stride, 0, dilation, return_indices=True)
+        down, across = found // x.shape[-1] + cuts[0][0].low - rows[0], found % x.shape[-1] + cuts[0][1].low - columns[0]
+        return trimmed(down * width + across, cuts[0])
+
+    return Rule(run, pads=True, steps=4)
+
+
+def unpool_block(call: BlockCall) -> Rule:
+    width = call.node.sizes[1]
+
+    def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
+        x, places = blocks[0], blocks[1].long()
+        rows, columns = cuts[0]
+        down, across = places // width - rows.first, places % width - columns.first
+        inside = (down >= 0) & (down < rows.cells) & (across >= 0) & (across < columns.cells)
+        cells = rows.cells * columns.cells
+        y = x.new_zeros(*x.shape[:2], cells + 1)  # the last takes those of other blocks
+        y.scatter_(2, torch.where(inside, down * columns.cells + across, cells).flatten(2), x.flatten(2))
+        return y[..., :-1].unflatten(2, (rows.cells, columns.cells))
+
+    return Rule(run, steps=4)
+
+
 POOL = Operation(maps=pool)
 WHOLE = Operation(maps=adaptive_pool, block=bound, moves=True)
 
 POOL.named("max_pool1d", "max_pool3d", "max_pool1d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool3d")
-replace(POOL, block=max_block).named("max_pool2d", "max_pool2d_with_indices")
+replace(POOL, block=max_block, second=indices_block).named("max_pool2d", "max_pool2d_with_indices")
 replace(POOL, block=average_block, linear="all").named("avg_pool2d")
 WHOLE.named(*(f"adaptive_{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 3)), "_adaptive_avg_pool3d")
 replace(WHOLE, gather=partial(Pool, how="max")).named("adaptive_max_pool2d")
 replace(WHOLE, gather=partial(Pool, how="mean"), linear="all").named("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
-Operation(maps=unpool).named("max_unpool2d", "max_unpool3d")
+Operation(maps=unpool).named("max_unpool3d")
+Operation(maps=unpool, block=unpool_block).named("max_unpool2d")

@@ -4,7 +4,7 @@ Sums are kept in float64, over disjoint blocks. Variances are merged with the te
 "Algorithms for Computing the Sample Variance", 1983): ``M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)``.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -29,9 +29,14 @@ def exact(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
+STARTS = {"max": float("-inf"), "min": float("inf"), "logsumexp": float("-inf")}  # of how a pool adds up; 0 for the others
+
+
 class Pool:
-    """Sum, mean, largest value or Euclidean norm over bins. ``bins[axis]``: cells that each cell of the result reads; None where an axis is
-    kept as it is."""
+    """Over bins: sum, mean, largest or least value, Euclidean norm, or logarithm of the sum of exponentials.
+
+    ``bins[axis]``: cells that each cell of the result reads; None where an axis is kept as it is.
+    """
 
     def __init__(self, call: BlockCall, how: str) -> None:
         self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
@@ -40,11 +45,7 @@ class Pool:
         for dim, found in zip(self.dims, self.bins, strict=True):
             if dim is not None and found is not None:
                 self.source_shape[dim] = len(found)
-        given = call.get("dim", default=[])
-        wanted = [given] if isinstance(given, int) else list(given)
-        if "adaptive" not in call.node.op and not wanted:
-            wanted = list(range(len(call.source.shape)))
-        self.others = [dim % len(call.source.shape) for dim in wanted if dim % len(call.source.shape) not in self.dims]
+        self.others = [] if "adaptive" in call.node.op else [dim for dim in reduced(call) if dim not in self.dims]
         if how == "norm" and call.get("ord", default=2) != 2:
             raise NotStreamable("only the Euclidean norm can be gathered")
         self.total: Tensor | None = None
@@ -52,8 +53,7 @@ class Pool:
 
     def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
         if self.total is None:
-            start = float("-inf") if self.how == "max" else 0.0
-            self.total = torch.full(self.source_shape, start, dtype=exact(block), device=block.device)
+            self.total = torch.full(self.source_shape, STARTS.get(self.how, 0.0), dtype=exact(block), device=block.device)
             self.dtype = block.dtype
         for row in overlapping(self.bins[0], rows):
             for column in overlapping(self.bins[1], columns):
@@ -69,6 +69,10 @@ class Pool:
                         gone.append(dim)
                 if self.how == "max":
                     torch.maximum(goal, x.amax(gone, keepdim=True).to(goal.dtype), out=goal)
+                elif self.how == "min":
+                    torch.minimum(goal, x.amin(gone, keepdim=True).to(goal.dtype), out=goal)
+                elif self.how == "logsumexp":
+                    goal.copy_(torch.logaddexp(goal, x.to(goal.dtype).logsumexp(gone, keepdim=True)))
                 elif self.how == "norm":
                     goal += (x.to(goal.dtype) ** 2).sum(gone, keepdim=True)
                 else:
@@ -83,13 +87,59 @@ class Pool:
                     sizes = torch.tensor([high - low for low, high in found], dtype=total.dtype, device=total.device)
                     total = total / sizes.view([-1 if place == dim else 1 for place in range(total.dim())])
         if self.others:
-            if self.how == "mean":
-                total = total.mean(self.others, keepdim=True)
-            else:
-                total = total.amax(self.others, keepdim=True) if self.how == "max" else total.sum(self.others, keepdim=True)
+            over: Any = {"mean": torch.mean, "max": torch.amax, "min": torch.amin, "logsumexp": torch.logsumexp}.get(self.how, torch.sum)
+            total = over(total, self.others, keepdim=True)
         if self.how == "norm":
             total = total.sqrt()
         return total.reshape(self.shape).to(self.dtype)
+
+
+class Spread:
+    """Variance, or standard deviation, over dimensions among which rows or columns are."""
+
+    def __init__(self, call: BlockCall, root: bool) -> None:
+        self.root, self.shape, self.dims = root, call.node.shape, call.source.dims
+        self.gone = reduced(call)
+        given = call.get("correction")
+        self.correction = float(call.get("unbiased", default=True) if given is None else given)
+        self.result_shape = [1 if dim in self.gone else size for dim, size in enumerate(call.source.shape)]
+        self.count: Tensor | None = None
+        self.mean = self.spread = torch.zeros(())
+        self.dtype = torch.float32
+
+    def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
+        if self.count is None:
+            self.mean = torch.zeros(self.result_shape, dtype=exact(block), device=block.device)
+            self.spread, self.count, self.dtype = torch.zeros_like(self.mean), torch.zeros_like(self.mean), block.dtype
+        x = block.to(self.mean.dtype)
+        mean = x.mean(self.gone, keepdim=True)
+        spread, count = ((x - mean) ** 2).sum(self.gone, keepdim=True), x.numel() / mean.numel()
+        goal = [self.count, self.mean, self.spread]
+        for dim, (low, high) in zip(self.dims, (rows, columns), strict=True):
+            if dim is not None and dim not in self.gone:
+                goal = [tensor.narrow(dim, low, high - low) for tensor in goal]
+        counts, means, spreads = goal
+        total, step = counts + count, mean - means
+        spreads += spread + step**2 * (counts * count / total)
+        means += step * (count / total)
+        counts.copy_(total)
+
+    def result(self) -> Tensor:
+        assert self.count is not None
+        variance = self.spread / (self.count - self.correction).clamp_min(0)
+        return (variance.sqrt() if self.root else variance).reshape(self.shape).to(self.dtype)
+
+
+def reduced(call: BlockCall) -> list[int]:
+    """The dimensions of the source, as the stream keeps it, that a reduction is over."""
+    space, rank, given = call.source.space, len(call.source.shape), call.get("dim", default=[])
+    wanted = [given] if isinstance(given, int) else list(given)
+    if not wanted:
+        return list(range(rank))
+    if space is None:
+        return sorted({dim % rank for dim in wanted})
+    places = {dim % (rank - 1) for dim in wanted}  # rows and columns were one dimension
+    return sorted({dim + (dim > space) for dim in places} | ({space + 1} if space in places else set()))
 
 
 def bins(axis: AxisMap) -> list[Interval] | None:
@@ -108,6 +158,26 @@ def overlapping(found: list[Interval] | None, cells: Interval) -> list[tuple[int
         return [(0, *cells)]
     parts = [(index, max(low, cells[0]), min(high, cells[1])) for index, (low, high) in enumerate(found)]
     return [entry for entry in parts if entry[1] < entry[2]]
+
+
+class LogSum:
+    """Logarithm of the sum of exponentials over all rows, for a softmax: (..., 1, W), in the type of the exact sums."""
+
+    def __init__(self, call: BlockCall) -> None:
+        rows, self.columns = call.source.dims
+        assert rows is not None
+        self.rows, self.shape = rows, [1 if dim == rows else size for dim, size in enumerate(call.source.shape)]
+        self.total: Tensor | None = None
+
+    def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
+        if self.total is None:
+            self.total = torch.full(self.shape, float("-inf"), dtype=exact(block), device=block.device)
+        goal = self.total if self.columns is None else self.total.narrow(self.columns, columns[0], columns[1] - columns[0])
+        goal.copy_(torch.logaddexp(goal, block.to(goal.dtype).logsumexp(self.rows, keepdim=True)))
+
+    def result(self) -> Tensor:
+        assert self.total is not None
+        return self.total
 
 
 class Moments:

@@ -15,7 +15,7 @@ from fcn.graph.ops.blocks import BlockCall, Blocks, Cuts, Rule, part
 from fcn.graph.ops.itself import bound, grid_dims
 from fcn.graph.ops.maps import Call, Result, Value, listed, sizes_of, why, with_parts
 from fcn.graph.ops.pointwise import pointwise
-from fcn.graph.ops.statistics import Pool
+from fcn.graph.ops.statistics import Pool, Spread
 from fcn.graph.ops.table import Operation
 
 FACTORS = {"baddbmm": ("batch1", "batch2"), "addmm": ("mat1", "mat2")}  # names of the two that are multiplied, beside what is added
@@ -175,12 +175,16 @@ REDUCE = Operation(maps=reduce, block=bound, scope="cell")
 MATMUL = Operation(maps=matmul, block=matmul_block, macs=matmul_macs, linear="each")
 
 REDUCE.named(
-    *("max", "min", "amin", "std", "var", "var_mean", "std_mean", "prod", "logsumexp", "norm", "frobenius_norm"),
+    *("max", "min", "var_mean", "std_mean", "prod", "norm", "frobenius_norm"),
     *("argmax", "argmin", "any", "all"),
 )
 replace(REDUCE, gather=partial(Pool, how="mean"), linear="all").named("mean")
 replace(REDUCE, gather=partial(Pool, how="sum"), linear="all").named("sum")
 replace(REDUCE, gather=partial(Pool, how="max")).named("amax")
+replace(REDUCE, gather=partial(Pool, how="min")).named("amin")
+replace(REDUCE, gather=partial(Pool, how="logsumexp")).named("logsumexp")
+replace(REDUCE, gather=partial(Spread, root=False)).named("var")
+replace(REDUCE, gather=partial(Spread, root=True)).named("std")
 replace(REDUCE, gather=partial(Pool, how="norm")).named("linalg_vector_norm")
 Operation(maps=linear, block=bound, macs=linear_macs, scope="cell", linear="each").named("linear")
 MATMUL.named("matmul", "bmm", "mm", "mv", *FACTORS)

@@ -30,6 +30,7 @@ class Operation:
 
     maps: the cells that its result reads, as ``maps(call) -> Result``.
     block: how a block of its cells is computed, as ``block(call) -> Rule``.
+    second: how a block of its second result is computed.
     gather: the statistic that is gathered, block by block, where it reads the whole image; a function that begins one.
     rest: how a block is computed once the statistic is known; None: the statistic is the result.
     affine: scale and shift per channel that it amounts to in evaluation, for the convolution before it.
@@ -46,6 +47,7 @@ class Operation:
 
     maps: Callable[[Call], Result] | None = None
     block: Callable[[BlockCall], Rule] | None = None
+    second: Callable[[BlockCall], Rule] | None = None
     gather: Callable[[BlockCall], Gather] | None = None
     rest: Callable[[BlockCall], Rule] | None = None
     affine: Callable[[BlockCall], tuple[Tensor, Tensor]] | None = None

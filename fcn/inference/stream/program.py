@@ -18,11 +18,13 @@ from fcn.core.names import said
 from fcn.graph import Graph, Node
 from fcn.graph.aten import arguments, is_in_place
 from fcn.graph.axis import AxisMap, Bins, Whole, identity
+from fcn.graph.history import remembered
 from fcn.graph.ops import facets, missing, read_later
 from fcn.graph.ops.blocks import BlockCall, Cuts, Folded, Rule, part
 from fcn.graph.ops.itself import bound
-from fcn.graph.ops.layouts import part_block
+from fcn.graph.ops.layouts import part_block, view_block
 from fcn.graph.ops.statistics import Gather
+from fcn.inference.stream.arrangement import cellwise, is_turned, kept, turned
 
 DIRECT = ("cpu", "cuda")  # devices on which functions are known to write right into strided memory; on others results are copied there
 
@@ -107,6 +109,15 @@ class _Compiler:
         self.maps: dict[AxisMap, AxisMap] = {}
 
     def run(self) -> Program:
+        if found := remembered(self.graph):
+            where = f"layer '{found.layer}'" if found.layer else "the network"
+            reason = f"every run changes its buffer '{found.name}', and the result depends on it"
+            raise NotStreamable(
+                f"{said('inference', 'stream')} cannot compute {where}: {reason}; change the buffer in training only",
+                layer=found.layer,
+                operation=found.operation,
+                reason=reason,
+            )
         for node in self.graph.globals:
             if node.is_global and node.is_global.cause == "attention":
                 raise self._refusal(node, node.is_global.reason)
@@ -200,7 +211,7 @@ class _Compiler:
         if pooled or any(map(_is_global, rows)):
             self._global(node, call)
             return
-        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat", "shift"):
+        if node.is_global and node.is_global.cause in ("attention", "weights", "flatten", "concat"):
             raise NotStreamable(node.is_global.reason)
         whole_rows = any(map(_is_global, columns))
         if node.kind in ("conv", "transposed", "pool") and None in node.dims and not _has_no_grid(node):
@@ -208,8 +219,11 @@ class _Compiler:
         entry = facets(node.fx)
         if _has_no_grid(node) and all(map(_has_no_grid, call.sources)) and not entry.moves:
             made = bound(call)  # all of it is one cell
+        elif node.space is not None and entry.block is not view_block and node.kind != "window":
+            made = cellwise(call, entry)
         elif entry.block is not None:
-            made = entry.block(call)
+            call = replace(call, node=kept(node))
+            made = turned(entry.block, call) if is_turned(node) else entry.block(call)
         else:
             raise NotStreamable(missing("block"))
         if whole_rows and node.dims[1] is not None and node.sizes[1] > 1:
@@ -242,10 +256,14 @@ class _Compiler:
         assert isinstance(index, int)
         if facets(origin.fx).cuts:
             source = self._resolve(origin.name)
+            if self.nodes[source].space is not None:
+                raise NotStreamable("it flattens space")
             call = BlockCall(node, (self.nodes[source],), arguments(origin.fx), self.constants, {})
             self._keep(node, (Read(source, (node.maps[0], node.maps[1])),), part_block(call, index, origin))
         elif index == 0:
             self.names[node.name] = self._resolve(origin.name)
+        elif index == 1 and (second := facets(origin.fx).second) is not None and node.shape == origin.shape and not is_turned(origin):
+            self._keep(node, self._reads(origin), second(self._call(origin)))
         elif (
             facets(origin.fx).block is not bound
             or origin.is_global
@@ -267,6 +285,7 @@ class _Compiler:
         return name in self.program.small or name in self.program.statistics
 
     def _keep(self, node: Node, reads: tuple[Read, ...], made: Rule, whole_rows: bool = False) -> None:
+        node = kept(node)
         for axis in (0, 1):
             if node.sizes[axis] > 1 and node.dims[axis] is None:
                 raise NotStreamable("it flattens space")

@@ -15,7 +15,7 @@ for among the encoders of segmentation-models-pytorch and timm. A backbone of a 
 (``measured``).
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
@@ -25,6 +25,7 @@ from fcn.core.registry import Part, bound, find, is_part, list_parts
 from fcn.core.settings import at_least, check_options
 from fcn.models.backbones.contract import Backbone
 from fcn.models.backbones.encoders import encoder_name
+from fcn.models.backbones.freezing import freeze as freeze_layers
 from fcn.models.backbones.measured import measured
 
 __all__ = ["Backbone", "backbone_part", "create_backbone"]
@@ -36,34 +37,48 @@ def create_backbone(
     weights: str | None = None,
     output_stride: Annotated[int, at_least(1)] | None = None,
     dilate_first: bool | None = None,
+    freeze: Annotated[int, at_least(1)] | Literal[True, False] = False,
+    freeze_norm: bool = False,
     **options: Any,
 ) -> Backbone:
     """The backbone of that name: one that is registered, else an encoder of smp or timm.
 
     ``torchvision/NAME`` and ``timm/NAME`` are of that library.
 
-    weights: weights of the backbone: null (random), imagenet (downloaded, verified), or the file of the classifier's state dict.
+    weights: weights of the backbone: null (random), imagenet (downloaded, or from a package), or the file of the classifier's state dict.
     output_stride: stride of the deepest feature (pixels per cell), by dilation; null: the network's own.
     dilate_first: also dilate the convolution that loses its stride; null: no, or as the model's weights need it.
+    freeze: layers that keep their weights in training; true: all, N: those of the first N features.
+    freeze_norm: keep weights and statistics of every batch norm in training, as for batches of few images.
 
     Raises UserError for unknown names and options, and for what cannot be dilated.
     """
     part = backbone_part(name)
     common: dict[str, Any] = {"weights": weights, "output_stride": output_stride, "dilate_first": dilate_first}
-    check_options(part.settings, common | options, ("backbone", name))
+    check_options(part.settings, common | options | {"freeze": freeze, "freeze_norm": freeze_norm}, ("backbone", name))
     if dilate_first and output_stride is None:
         raise UserError("dilate_first=true needs strides that become dilation; give output_stride=8 or 16 with it")
     try:
         built = bound(part)(**{key: value for key, value in common.items() if key in part.own}, **options)
-        if isinstance(built, Backbone):
-            return built
         if not isinstance(built, nn.Module):
             raise UserError(f"backbone={name} gave {a_type(built)}; a backbone is a module whose forward gives a list of features")
-        return measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
+        if not isinstance(built, Backbone):
+            built = measured(built, name, **{key: value for key, value in common.items() if key not in part.own})
     except UserError as error:
+        if str(error).startswith("the weights in ") and is_part("backbone", name) and in_timm(name):
+            raise UserError(f"{error}; timm's network of that name is backbone=tu-{name}") from error
         if output_stride is None or str(error).startswith(("backbone=", "the weights", "the imagenet weights")):
             raise
         raise UserError(f"backbone={name} with output_stride={output_stride}: {error}") from error
+    if freeze or freeze_norm:
+        freeze_layers(built, freeze, norm=freeze_norm)
+    return built
+
+
+def in_timm(name: str) -> bool:
+    import timm
+
+    return bool(timm.is_model(name))
 
 
 def backbone_part(name: str) -> Part:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
@@ -47,6 +47,15 @@ class Backbone(nn.Module):
         self.margin = margin
         if offsets is not None:
             self.offsets = offsets
+        self.frozen: frozenset[str] = frozenset()  # names of parameters, see ``freezing``
+        self.still: frozenset[str] = frozenset()  # names of modules that stay in evaluation mode
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode but for what is frozen."""
+        super().train(mode)
+        for name in self.still if mode else ():
+            self.get_submodule(name).eval()
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if self.margin is None:

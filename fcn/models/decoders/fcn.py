@@ -31,7 +31,7 @@ class FCN(Decoder):
     need no move. In a ResNet all first cells lie on the image's first pixel. So maps are off by half a cell at each doubling, and the
     scores by (stride - 1) / 2 pixels. The default is off: training from scratch makes up for it, and moving by half a cell costs sharpness.
 
-    A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.pretrained.staged``.
+    A finer FCN may start from the weights of a coarser one, as in the paper: see ``fcn.models.network_weights.staged``.
     """
 
     def __init__(

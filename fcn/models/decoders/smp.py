@@ -17,10 +17,9 @@ from fcn.core.names import first_line, lookup, said
 from fcn.core.registry import register
 from fcn.graph.networks import evaluating
 from fcn.models.backbones import Backbone
-from fcn.models.backbones.encoders import encoder_name, load_encoder_weights, normalization
+from fcn.models.backbones.encoders import encoder_name, from_hub, load_encoder_weights, normalization, not_downloaded
 from fcn.models.decoders.levels import Decoder, Levels, last_step
 from fcn.models.layers import PooledBatchNorm
-from fcn.models.pretrained import in_file
 from fcn.models.upsample import Upsampler
 
 REFUSALS = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError, ImportError)
@@ -80,9 +79,8 @@ def smp_parts(
             f"{said('model.arch', arch)} keeps its encoder's stride; leave out output_stride={output_stride}, or choose {', '.join(takes)}"
         )
     name = encoder_name(backbone, weights)
-    hub = "imagenet" if weights == "imagenet" else None
     try:
-        network = architecture(encoder_name=name, encoder_weights=hub, in_channels=3, classes=num_classes, **strided)
+        network = architecture(encoder_name=name, encoder_weights=from_hub(name, weights), in_channels=3, classes=num_classes, **strided)
         divisor = smallest_divisor(network)
     except REFUSALS as error:
         raise UserError(
@@ -90,9 +88,8 @@ def smp_parts(
             f"({first_line(error)}); {fitting(table, name, backbone)}"
         ) from error
     except OSError as error:
-        raise UserError(f"the weights of backbone={backbone} could not be downloaded ({error}); leave weights out") from error
-    if in_file(weights):
-        load_encoder_weights(network.encoder, name, weights)
+        raise not_downloaded(backbone, name, error) from error
+    load_encoder_weights(network.encoder, name, weights)
     freeze_idle(network, divisor)
     with evaluating(network):
         features = network.encoder(torch.zeros(1, 3, divisor, divisor))  # the image itself first, as the decoder wants them

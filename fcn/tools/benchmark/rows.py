@@ -15,8 +15,8 @@ class Row:
     """One way to do what ``case`` says.
 
     seconds: median of the repeats; None: it could not be done. spread: half the interquartile range divided by the median; None: one
-    repeat. macs: multiply-adds. peak: GFLOP/s of the machine's own convolution, measured in the same turns. memory: peak bytes beyond image and weights. difference: largest difference of scores divided by their
-    range. equal: share of equal labels. note: remarks.
+    repeat. macs: multiply-adds. peak: GFLOP/s of the machine's own convolution, measured in the same turns. memory: peak bytes beyond image
+    and weights. difference: largest difference of scores divided by their range. equal: share of equal labels. note: remarks.
     """
 
     case: str

@@ -1,21 +1,42 @@
 """``fcn benchmark``: what ways to run a network over an image cost, and how far they agree."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.tools.benchmark.settings import BenchmarkConfig
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.hardware import machine
 from fcn.tools.parts import model_of
+from fcn.tools.schema import part_schema
+
+if TYPE_CHECKING:
+    from fcn.tools.benchmark.subject import Subject
 
 CLASSES = 21  # of Pascal VOC
+
+
+def subject(config: BenchmarkConfig) -> "Subject":
+    """The model whose strategies are compared."""
+    from fcn.models.spec import ModelSpec
+    from fcn.tools.benchmark.subject import Subject
+
+    if config.checkpoint is not None or config.network is not None:
+        found = Subject(None, config.checkpoint, config.network, tuple(config.plugins))
+        found.given()  # what cannot be made is refused before anything is measured
+        return found
+    usual = default_parts("train")
+    model, backbone, upsample = (getattr(config, kind) or part_schema(kind, usual[kind])() for kind in ("model", "backbone", "upsample"))
+    spec = model_of(model, backbone, upsample, CLASSES).spec
+    assert isinstance(spec, ModelSpec)
+    return Subject(spec)
 
 
 def run(config: BenchmarkConfig) -> int:
     """Print a table for each comparison as soon as it is made, and keep ``benchmark.json``, ``.md`` and ``.png`` of all so far."""
     import torch
 
-    from fcn.models.spec import ModelSpec
     from fcn.tools.benchmark.labels import label_map_rows
     from fcn.tools.benchmark.report import write_report
     from fcn.tools.benchmark.rows import Section, tables
@@ -31,6 +52,7 @@ def run(config: BenchmarkConfig) -> int:
     cases += [] if config.dense_size is None else [(config.dense_size, [1])]
     if not (config.networks and cases) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
         raise UserError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
+    chosen = subject(config) if config.strategies and config.image_sizes else None
     folder = new_folder("benchmark", config.output)
     where = machine(accelerator)
     print(where, flush=True)
@@ -45,10 +67,8 @@ def run(config: BenchmarkConfig) -> int:
     for name in config.networks:
         for size, strides in cases:
             add(sliding_rows(name, size=size, strides=strides, windows=config.windows, **plain))
-    if config.strategies and config.image_sizes:
-        spec = model_of(config.model, config.backbone, config.upsample, CLASSES).spec
-        assert isinstance(spec, ModelSpec)
-        add(strategy_rows(spec, strategies=config.strategies, sizes=config.image_sizes, window=config.window, **plain))
+    if chosen is not None:
+        add(strategy_rows(chosen, strategies=config.strategies, sizes=config.image_sizes, window=config.window, **plain))
     if config.labelmap_size is not None:
         size = config.labelmap_size
         add(label_map_rows(size=size, classes=CLASSES, boundary=config.boundary, device=device, turns=config.turns))

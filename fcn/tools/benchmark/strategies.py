@@ -11,16 +11,14 @@ The machine's own convolutions are timed in the same turns, so that GFLOP/s can 
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from fcn.core.plugins import load_plugins
 from fcn.core.registry import build
 from fcn.inference.kept import unchanged
 from fcn.inference.scores import Reader, Scores, Strips
@@ -28,10 +26,10 @@ from fcn.inference.scoring import ScoresOf
 from fcn.inference.strategies import create_strategy
 from fcn.inference.stream import prepare
 from fcn.inference.windows import positions
-from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec
+from fcn.models.segmenter import Segmenter
 from fcn.tools.benchmark.rows import Row, Section, counted
-from fcn.tools.benchmark.sliding import image, multiply_adds, placed
+from fcn.tools.benchmark.sliding import image, multiply_adds
+from fcn.tools.benchmark.subject import Subject
 from fcn.tools.measure import Maker, Measured, measured
 
 NEAR = 16  # pixels
@@ -56,7 +54,7 @@ class Result(NamedTuple):
 
 
 def strategy_rows(
-    spec: ModelSpec,
+    subject: Subject,
     *,
     strategies: Sequence[str],
     sizes: Sequence[int],
@@ -66,7 +64,7 @@ def strategy_rows(
     channels_last: bool,
     turns: int,
 ) -> Section:
-    """A case for each of ``sizes``, the sides of square images, for a model with random weights. Each has a row for each strategy, and for
+    """A case for each of ``sizes``, the sides of square images, for one model. Each has a row for each strategy, and for
     windows one for each overlap. The first that can be computed is what the others are compared to."""
     batch = BATCH.get(device.type, 1)
     blended = {
@@ -79,17 +77,17 @@ def strategy_rows(
     if dtype != torch.float32:
         first = f"{next(iter(ways))}, float32"
         ways, types = {first: next(iter(ways.values())), **ways}, {first: torch.float32, **types}
-    network = randomized(spec, str(device), channels_last)
+    network = subject.made(str(device), channels_last)
     rows: list[Row] = []
     for size in sizes:
         makers: dict[str, Maker] = {
-            way: (make, (asdict(spec), size, *chosen, str(device), types[way], channels_last)) for way, chosen in ways.items()
+            way: (make, (subject, size, *chosen, str(device), types[way], channels_last)) for way, chosen in ways.items()
         }
         peaks = {of: f"convolutions, {of}" for of in dict.fromkeys(types.values())}
         makers |= {peaks[of]: (convolutions, (str(device), of, channels_last)) for of in peaks}
         times = measured(makers, turns=turns, on_gpu=device.type == "cuda")
         reached = {of: gflops(times[peaks[of]]) for of in peaks}
-        found = {way: Row.of(f"{spec.model} on {spec.backbone}, {size}x{size}", way, times[way]) for way in ways}
+        found = {way: Row.of(f"{subject.name(network)}, {size}x{size}", way, times[way]) for way in ways}
         rows += found.values()
         done = [way for way, row in found.items() if row.seconds is not None]
         for way in done:
@@ -111,7 +109,8 @@ def strategy_rows(
     return Section(
         "Strategies over image sizes",
         rows,
-        f"Random weights; windows of {window} pixels, {batch} at a time, Gaussian weights; compared to {first} if there was memory for it. "
+        f"{'Random weights; w' if subject.spec else 'W'}indows of {window} pixels, {batch} at a time, Gaussian weights; "
+        f"compared to {first} if there was memory for it. "
         f"Of peak: of the GFLOP/s of {PEAK[0]}-channel 3x3 convolutions in the same turns.",
     )
 
@@ -173,11 +172,10 @@ def near_seams(size: int, window: int, overlap: float) -> NDArray[np.bool_]:
 
 
 def make(
-    spec: dict[str, Any], size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
+    subject: Subject, size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], Any]:
     """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
-    load_plugins(spec["plugins"])  # this is called in a process of its own
-    network, picture = randomized(ModelSpec(**spec), device, channels_last), pixels(size)
+    network, picture = subject.made(device, channels_last), pixels(size)
     strategy = create_strategy(name, **options)
     run = ExitStack()
     run.enter_context(unchanged(network, many=True))
@@ -210,17 +208,6 @@ def gflops(found: Measured | RuntimeError) -> float | None:
     """The GFLOP/s of ``convolutions``."""
     channels, side, times = PEAK
     return None if isinstance(found, RuntimeError) else 2 * times * 9 * (channels * side) ** 2 / found.timing.low / 1e9
-
-
-def randomized(spec: ModelSpec, device: str, channels_last: bool) -> Segmenter:
-    """The model with random weights, also where those of a new one are zero, which would leave no labels to compare."""
-    torch.manual_seed(0)
-    network = assemble(spec).eval()
-    for module in network.decoder.modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.any():
-            nn.init.normal_(module.weight, std=0.1)
-    placed(network, device=torch.device(device), dtype=torch.float32, channels_last=channels_last)
-    return network
 
 
 def pixels(size: int) -> Tensor:

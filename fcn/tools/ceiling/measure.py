@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from fcn.core.files import written
 from fcn.core.labels import VOID
+from fcn.core.progress import Progress
 from fcn.data.split import Split
 from fcn.inference.scores import Reader, Scores
 from fcn.tools.tables import markdown_table
@@ -103,9 +103,8 @@ def ceilings(split: Split, strides: Sequence[int], method: str = "shares", *, wo
     """
     matrices = torch.zeros(len(strides), split.labels.num_classes, split.labels.num_classes, dtype=torch.int64)
     loader = worker_loader(ThroughCells(split, strides, method), workers=workers, batch_size=None)
-    bar = tqdm(delivered(loader), "label maps", len(split), leave=False, mininterval=0.5, unit="image")
-    with telling_of_lost_workers(workers), bar as shown:
-        for found in shown:
+    with telling_of_lost_workers(workers):
+        for found in Progress("label maps", len(split), "images").over(delivered(loader)):
             matrices += found
     return dict(zip(strides, matrices, strict=True))
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.core.labels import VOID
+from fcn.data.measured import measured
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
+from fcn.data.visible import visible
 
 SHOWN = 6  # images of which a crop is shown
 SIDE = 0.5  # of a crop, as a share of the image's shorter side
@@ -66,12 +68,14 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
         if share:
             found.append((share, int(key), top, left, side))
     crops = []
+    images = measured(split, progress=False)
     for share, index, top, left, side in sorted(found, key=lambda one: (-one[0], one[1]))[:SHOWN]:
         image, truth = split[index]
         part = slice(top, top + side), slice(left, left + side)
         pictures = {"truth": colorize(truth[part], split.labels)}
         pictures |= {method: colorize(mine[str(index)][part], split.labels) for method, mine in kept.items()}
-        crops.append(Crop(str(split.names[index]), image[:, part[0], part[1]].permute(1, 2, 0).numpy(), pictures, share))
+        picture = visible(image, images)[:, part[0]][..., part[1]].permute(1, 2, 0).numpy()
+        crops.append(Crop(str(split.names[index]), picture, pictures, share))
     return crops
 
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.names import listed
-from fcn.data.split import Split
-from fcn.training.batches import Augmented, Plan, Transform
+from fcn.training.batches import Augmented, Plan
 
 SHOWN = 3  # names in a message
 
@@ -40,14 +39,15 @@ def shared_weights(model: nn.Module) -> dict[str, str]:
     return {name: digest([tensor]) for name, tensor in model.state_dict().items() if name not in own}
 
 
-def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -> dict[str, Any]:
+def start_of(model: nn.Module, plan: Plan, samples: Augmented) -> dict[str, Any]:
     """What a training starts from, in plain values: a hash of each shared tensor and the number of steps. Also hashes of the order of all
     samples, and of the first step's augmented images and labels."""
-    order = torch.tensor([plan.order(epoch) for epoch in range(plan.epochs)])
-    augmented = Augmented(split, transform, plan.seed)
+    order = [torch.tensor([plan.order(epoch) for epoch in range(plan.epochs)])]
+    if samples.focus is not None:
+        order += [torch.tensor([samples.focus.share]), *samples.focus.holders.values()]
     first: list[Tensor] = []
-    for index in order[0, : plan.step_size].tolist():
-        sample = augmented[(0, index)]
+    for place in plan.places(0)[: plan.step_size]:
+        sample = samples[place]
         if isinstance(sample, Exception):
             raise sample
         first += sample
@@ -55,7 +55,7 @@ def start_of(model: nn.Module, plan: Plan, split: Split, transform: Transform) -
         "shared weights": shared_weights(model),
         "steps": plan.steps,
         "samples of a step": plan.step_size,
-        "order of the samples": digest([order]),
+        "order of the samples": digest(order),
         "augmented samples of the first step": digest(first),
     }
 

@@ -28,7 +28,7 @@ def flat_scores(model: Segmenter) -> Tensor:
     """
     with evaluating(model):
         greys = torch.tensor(GREYS, device=model.mean.device).view(-1, 1, 1, 1)
-        features = model.backbone(greys.expand(-1, 3, IMAGE, IMAGE).contiguous())
+        features = model.backbone(greys.expand(-1, model.in_channels, IMAGE, IMAGE).contiguous())
         middles = [feature[..., feature.shape[-2] // 2, feature.shape[-1] // 2][..., None, None] for feature in features]
 
         def middle(side: int) -> Tensor:

@@ -94,6 +94,7 @@ def prepare(config: CompareConfig) -> None:
     method, starts that are not equal. Makes the settings fit for any folder and any machine that sees the files."""
     import torch
 
+    from fcn.core.images import kind_of
     from fcn.models.backbones import backbone_part
     from fcn.models.upsample import create_upsampler
     from fcn.tools.compare.cells import THIN
@@ -116,6 +117,7 @@ def prepare(config: CompareConfig) -> None:
     for method in config.upsample:
         torch.manual_seed(config.seeds[0])
         labels = training.labels
-        model = model_of(config.model, config.backbone, part_schema("upsample", method)(), labels.num_classes, labels.names)
+        parts = (config.model, config.backbone, part_schema("upsample", method)())
+        model = model_of(*parts, labels.num_classes, labels.names, kind_of(training))
         starts[method] = {"shared weights": shared_weights(model)}
     check_equal(starts)

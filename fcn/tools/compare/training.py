@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from fcn.core.progress import Progress, tell
 from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.hardware import machine
 from fcn.tools.parts import load_split
@@ -149,19 +150,12 @@ class InTurn:
         self.folder, self.names, self.epochs = folder, names, epochs
 
     def __call__(self, calls: Sequence[Sequence[str]], _: Path) -> None:
-        from tqdm import tqdm
-
-        form = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left"
-        terminal = sys.stderr.isatty()
-        with (
-            ending_on_sigterm(),
-            tqdm(total=self.epochs * len(calls), bar_format=form, mininterval=0.5 if terminal else 30, miniters=0) as bar,
-        ):
+        with ending_on_sigterm(), Progress("comparing", self.epochs * len(calls), "epochs", scaled=True) as bar:
             for count, (name, call) in enumerate(zip(self.names, calls, strict=True)):
-                bar.set_description_str(f"{name} ({count + 1} of {len(calls)})", refresh=terminal)
-                self._run(name, call, lambda epoch, count=count: bar.update(count * self.epochs + epoch - bar.n))  # type: ignore[misc]
-                bar.update((count + 1) * self.epochs - bar.n)
-                bar.write(f"{name}: {self._outcome(name)}", file=sys.stderr)
+                bar.describe(f"{name} ({count + 1} of {len(calls)})")
+                self._run(name, call, lambda epoch, count=count: bar.update(count * self.epochs + epoch - bar.done))  # type: ignore[misc]
+                bar.update((count + 1) * self.epochs - bar.done)
+                tell(f"{name}: {self._outcome(name)}")
 
     def _run(self, name: str, call: Sequence[str], show: Callable[[float], Any]) -> None:
         from fcn.training.records import read_lines
@@ -187,11 +181,12 @@ class InTurn:
 
     def _outcome(self, name: str) -> str:
         from fcn.tools.compare.cells import read_results
+        from fcn.training.metrics import percent
 
         results, failed = read_results(self.folder, [name])
         if failed:
             return f"failed: {failed[name]}"
-        return f"mIoU {results[name]['quality']['miou'] or 0:.4f}, {results[name]['seconds']:.0f} s"
+        return f"mIoU {percent(results[name]['quality']['miou'] or 0).strip()}, {results[name]['seconds']:.0f} s"
 
 
 def last_words(status: int, words: Path) -> str:

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from fcn.data.survey import Survey, suggestions, traps
+from fcn.data.visible import words
 from fcn.tools.pages import document, inline_picture
 from fcn.tools.tables import text_table
 from fcn.training.metrics import Metrics, percent
@@ -18,6 +19,7 @@ def report(name: str, surveys: Sequence[Survey], ceilings: Ceilings, maps: int) 
     training, *others = surveys
     return {
         "data": name,
+        "shown": None if training.images.is_rgb else words(training.images),
         "traps": list(traps(training, others)),
         "suggestions": list(suggestions(training)),
         "splits": {each.split: split_facts(each) for each in surveys},
@@ -61,6 +63,7 @@ def text(found: Mapping[str, Any]) -> str:
     lines = [f"! {trap}" for trap in found["traps"]] or ["no traps found"]
     for name, facts in found["splits"].items():
         lines += ["", *_facts(name, facts)]
+    lines += ["", found["shown"]] if found["shown"] else []
     if any(facts["looked_at"] > facts["faulty"] for facts in found["splits"].values()):
         lines += ["", text_table(*class_table(found))]
     maps = found["ceilings"]["label_maps"]
@@ -83,13 +86,17 @@ def _facts(name: str, facts: Mapping[str, Any]) -> list[str]:
     sizes = f"{low[1]}x{low[0]} pixels" if kinds == 1 else f"{low[1]}x{low[0]} to {high[1]}x{high[0]} pixels, {kinds} sizes"
     pictures = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
     channels = "; ".join(
-        f"{mean:.3f} +- {deviation:.3f} ({low} to {high})"
+        f"{_rounded(mean)} +- {_rounded(deviation)} ({low:g} to {high:g})"
         for mean, deviation, (low, high) in zip(facts["mean"], facts["deviation"], facts["range"], strict=True)
     )
     return [
         f"{name}: {looked}, {sizes}; {pictures}",
         f"  mean +- deviation (range) of the channels: {channels}; void {100 * facts['void']:.1f} %",
     ]
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def class_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]], list[str]]:
@@ -126,6 +133,7 @@ def page(found: Mapping[str, Any], sheet: bytes) -> str:
     for name, facts in found["splits"].items():
         first, *rest = _facts(name, facts)
         parts.append(f'<p>{escape(first)}<br><span class="note">{escape(" ".join(rest).strip())}</span></p>')
+    parts += [f"<p>{escape(found['shown'])}</p>"] if found["shown"] else []
     lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in [*rows, total]]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     parts.append("<h2>Classes</h2>")

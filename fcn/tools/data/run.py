@@ -25,6 +25,7 @@ def run(config: DataCommandConfig) -> int:
     from fcn.data.pictures import label_sheet
     from fcn.data.split import spread
     from fcn.data.survey import survey
+    from fcn.data.visible import visible
     from fcn.tools.ceiling.measure import ceilings
     from fcn.tools.data.report import page, report, text
     from fcn.training.metrics import metrics
@@ -45,7 +46,9 @@ def run(config: DataCommandConfig) -> int:
     sheet = b""
     chosen = spread(first.indices, config.pictures)
     if chosen:
-        picture = label_sheet([splits[0][index] for index in chosen], splits[0].labels, names=[splits[0].names[index] for index in chosen])
+        samples = [splits[0][index] for index in chosen]
+        rows = [(visible(image, first.images), labels) for image, labels in samples]
+        picture = label_sheet(rows, splits[0].labels, names=[splits[0].names[index] for index in chosen])
         buffer = io.BytesIO()
         picture.save(buffer, format="PNG")
         sheet = buffer.getvalue()

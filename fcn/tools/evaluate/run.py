@@ -11,6 +11,7 @@ from fcn.core.names import first_line
 from fcn.core.plugins import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.folders import new_folder, refuse_used
+from fcn.tools.networks import network_of
 from fcn.tools.parts import load_split
 
 log = logging.getLogger(__name__)
@@ -19,19 +20,21 @@ log = logging.getLogger(__name__)
 def run(config: EvaluateConfig) -> int:
     """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
     from fcn.core.files import written
+    from fcn.core.images import kind_of
     from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
     from fcn.inference.strategies import create_strategy
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
-    from fcn.training.evaluate import check_classes, score_split
+    from fcn.training.evaluate import check_classes, check_images, score_split
     from fcn.training.metrics import Evaluation
     from fcn.training.plots import draw_confusion
 
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
-    state = read_checkpoint(config.checkpoint)
+    network = None if config.network is None else network_of(config.network)
+    state = read_checkpoint(config.checkpoint, network)
     check_plugins(state.get("plugins", ()), config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
@@ -44,8 +47,9 @@ def run(config: EvaluateConfig) -> int:
         raise UserError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
-    model = place(model_from_state(state, config.checkpoint), accelerator, channels_last=config.channels_last)
+    model = place(model_from_state(state, config.checkpoint, network), accelerator, channels_last=config.channels_last)
     check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
+    check_images(model, kind_of(split), config.checkpoint, f"data={data['name']}")
     if "verify" in data and accelerator.is_main_process:
         census = verify(split, data["verify"])
         if census.samples and not config.submission:  # the truth of a test split may be void throughout

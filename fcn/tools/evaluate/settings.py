@@ -12,7 +12,8 @@ from fcn.tools.settings import PRECISIONS, CommandConfig
 class EvaluateConfig(CommandConfig):
     """``fcn evaluate``.
 
-    checkpoint: file of the model: best.pt or last.pt of a run
+    checkpoint: file of the model: best.pt or last.pt of a run, or what fcn.save wrote
+    network: code of a network of your own that the checkpoint holds the weights of, as my_module:build
     split: split to score; null: the data set's validation split
     submission: also write the archive for the Pascal VOC server
     workers: processes that read
@@ -21,9 +22,11 @@ class EvaluateConfig(CommandConfig):
     SUMMARY: ClassVar[str] = "scores a checkpoint on a data set, per class"
     EXAMPLES: ClassVar[str] = """fcn evaluate checkpoint=RUN/best.pt                     the validation split it was trained with
 fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
-fcn evaluate checkpoint=RUN/best.pt submission=true"""
+fcn evaluate checkpoint=RUN/best.pt submission=true
+fcn evaluate checkpoint=net.pt network=my_module:build data=camvid data.root=DIR    a network of your own"""
 
     checkpoint: str = REQUIRED
+    network: str | None = None
     data: PartConfig | None = None  # null: the data set that the checkpoint was trained on
     split: str | None = None
     inference: PartConfig = REQUIRED

@@ -1,25 +1,22 @@
 """``fcn inspect``: a network layer by layer, as a table on standard output and a picture in a folder."""
 
 import gc
-import inspect
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fcn.core.conf import default_parts
-from fcn.core.errors import UserError
-from fcn.core.names import a_type, suggest
-from fcn.core.plugins import load_plugins
+from fcn.core.images import RGB, ImageKind
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.inspect.settings import InspectConfig
+from fcn.tools.networks import network_of, saved_model
 from fcn.tools.parts import model_of
 from fcn.tools.schema import part_schema
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,9 @@ def run(config: InspectConfig) -> int:
     from fcn.tools.inspect.table import FORMATS, SUFFIXES
 
     refuse_used(config.output)
-    photograph = None if config.image is None else read_image(config.image)
+    photograph = None
+    if config.image is not None:
+        photograph = read_image(config.image) if config.channels is None else picture_of(config.image, config.channels)
     name, report, draw = of_layers(config) if config.layers is not None else of_network(config)
     text = FORMATS[config.format](report)
     height, width = report.input_shape[2:]
@@ -68,6 +67,18 @@ def run(config: InspectConfig) -> int:
             figure.savefig(temporary, format="png")
         log.info("the theoretical and the effective field of the centre cell: %s", folder / "field.png")
     return 0
+
+
+def picture_of(path: str, channels: int) -> "Tensor":
+    """Three channels of an image that is read as it is stored, uint8 (3, H, W)."""
+    from fcn.data.measured import ranged
+    from fcn.data.stored import read_stored, stored_kind
+    from fcn.data.visible import visible
+
+    kind = stored_kind(path, channels)
+    image = read_stored(path, kind)
+    shown: Tensor = visible(image, ranged(image, kind))[:, :]
+    return shown
 
 
 Inspected = tuple[str, Any, Callable[[Any], "Figure"]]  # a name, the report, and what draws the fields on an image
@@ -107,9 +118,13 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
     import torch
 
     from fcn.models.backbones import create_backbone
+    from fcn.models.channels import with_channels
     from fcn.models.classifiers import create_classifier
 
     torch.manual_seed(0)
+    if config.checkpoint is not None:
+        return config.checkpoint, saved_model(config.checkpoint, config.network), None, USUAL_SIZE
+    images = RGB if config.channels is None else ImageKind(config.channels)
     if config.network is not None:
         return config.network, network_of(config.network), None, USUAL_SIZE
     if config.classifier is not None:
@@ -119,44 +134,14 @@ def build(config: InspectConfig) -> tuple[str, "nn.Module", str | None, int]:
         backbone = config.backbone or part_schema("backbone", "compact")()
         given = {key: value for key, value in backbone.options().items() if value is not None}
         features = create_backbone(backbone.name, **given)
+        with_channels(features, backbone.name, images.channels, pretrained=given.get("weights") is not None)
         network = features.network if features.margin is None else features  # whose layers have shorter names
         return f"backbone {backbone.name}, deepest feature", network, str(len(features.channels) - 1), USUAL_SIZE
     usual = default_parts("train")
     backbone = config.backbone or part_schema("backbone", usual["backbone"])()
     upsample = config.upsample or part_schema("upsample", usual["upsample"])()
-    model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES)
+    model = model_of(config.model, backbone, upsample, config.num_classes or CLASSES, images=images)
     return f"{config.model.name}, {backbone.name}, {upsample.name}", model, None, USUAL_SIZE
-
-
-def network_of(word: str) -> "nn.Module":
-    """The network that ``my_module:build`` names: a torch module, or what a function without arguments makes.
-
-    Raises UserError for anything else.
-    """
-    from torch import nn
-
-    module, _, name = word.partition(":")
-    if not (module and name.isidentifier()):
-        raise UserError(f"network={word} is not allowed; write the module and the name in it, as my_module:build")
-    load_plugins([module])
-    found = getattr(sys.modules[module], name, None)
-    if found is None:
-        raise UserError(f"network={word}: there is no {name} in {module}; {suggest(name, public(module))}")
-    if callable(found) and not isinstance(found, nn.Module):
-        try:
-            inspect.signature(found).bind()
-        except TypeError as error:
-            raise UserError(f"network={word} cannot be called without arguments ({error}); name a function that can") from error
-        made = found()
-    else:
-        made = found
-    if not isinstance(made, nn.Module):
-        raise UserError(f"network={word} gives {a_type(made)}; give a torch module, or a function that makes one")
-    return made
-
-
-def public(module: str) -> list[str]:
-    return [name for name in vars(sys.modules[module]) if not name.startswith("_")]
 
 
 def sizes(given: int | list[int]) -> tuple[int, int]:

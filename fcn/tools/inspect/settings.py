@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from fcn.core.errors import SettingError, UserError
-from fcn.core.settings import at_least, choice
+from fcn.core.images import MOST
+from fcn.core.settings import at_least, between, choice
 from fcn.tools.schema import Checked, PartConfig
 
 
@@ -13,9 +14,11 @@ class InspectConfig(Checked):
     """``fcn inspect``.
 
     classifier: classifier to inspect instead of model= and backbone=: compact, torchvision/NAME or timm/NAME
+    checkpoint: file of a model to inspect instead of model= and backbone=
     network: network of your own, instead of model= and backbone=, as my_module:build (a module, or a function that makes one)
     layers: layers in words, instead of model= and backbone=, as 'conv3 s2 p1, pool2 s2, conv3 d2'
     num_classes: number of classes of model=; null: 21
+    channels: number of channels of the images of model= or backbone=; null: 3
     input_size: size of the image, one number or [height,width] (pixels); null: the classifier's training size, else 224
     ignore_global: compute receptive fields without the layers that see the whole image
     pool_as_window: read a global pool as a window of the size that it has at this input size
@@ -23,7 +26,7 @@ class InspectConfig(Checked):
     depth: number of names in a row's path; deeper layers are folded into one row. layer1.0.conv1 has three
     format: format of the table
     picture: draw the theoretical and the effective receptive field of the centre cell
-    image: photograph to draw the fields on; null: a drawn picture
+    image: photograph to draw the fields on, read as it is stored with channels=; null: a drawn picture
     output: folder to write the picture to; null: a dated one under outputs/
     plugins: your own modules that register parts, as [my_parts]
     """
@@ -41,9 +44,11 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
     backbone: PartConfig | None = None
     upsample: PartConfig | None = None
     classifier: str | None = None
+    checkpoint: str | None = None
     network: str | None = None
     layers: str | None = None
     num_classes: Annotated[int | None, at_least(2)] = None
+    channels: Annotated[int | None, between(1, MOST)] = None
     input_size: Any = None
     ignore_global: bool = False
     pool_as_window: bool = False
@@ -66,16 +71,20 @@ fcn inspect backbone=vgg16 format=csv picture=false > vgg16.csv"""
             )
         parts = {"model": self.model, "backbone": self.backbone, "upsample": self.upsample}
         chosen = [f"{name}={part.name}" for name, part in parts.items() if part is not None]
-        whole = [f"{key}={getattr(self, key)}" for key in ("classifier", "network", "layers") if getattr(self, key) is not None]
+        keys = ["classifier", "network" if self.checkpoint is None else "checkpoint", "layers"]  # a checkpoint may need the network's code
+        whole = [f"{key}={getattr(self, key)}" for key in keys if getattr(self, key) is not None]
         if len(whole) > 1 or (whole and chosen):
             second = (whole[1:] + chosen)[0]
             raise UserError(
-                f"{whole[0]} and {second} both say what to inspect; give classifier=, network=, layers= or the parts of a model"
+                f"{whole[0]} and {second} both say what to inspect; "
+                f"give classifier=, checkpoint=, network=, layers= or the parts of a model"
             )
         lonely = [] if self.upsample is None else [f"upsample={self.upsample.name}"]
         lonely += [] if self.num_classes is None else [f"num_classes={self.num_classes}"]
         if self.model is None and lonely:
             raise UserError(f"{lonely[0]} belongs to a model, and none is chosen; give model= as well, as model=fcn8s")
+        if whole and self.channels is not None:
+            raise UserError(f"channels={self.channels} is for model= and backbone=, and {whole[0]} says itself what it takes: leave it out")
         if self.layers is not None:
             for key in ("ignore_global", "pool_as_window", "all", "depth"):
                 if getattr(self, key):

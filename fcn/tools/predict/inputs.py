@@ -15,10 +15,10 @@ SHOWN = 3  # names of files that are passed over, before "..."
 def input_images(pattern: str) -> tuple[Path, list[Path]]:
     """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
 
-    Hidden files are left out unless they are named. What else a folder, or a glob that leaves the suffix open, holds is counted and named
-    in one line. Raises UserError or FileNotFoundError where there is no image.
+    Arrays (.npy) are images where there is no picture. Hidden files are left out unless they are named. What else a folder, or a glob that
+    leaves the suffix open, holds is counted and named in one line. Raises UserError or FileNotFoundError where there is no image.
     """
-    from fcn.data.images import IMAGE_SUFFIXES
+    from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
     path = Path(pattern)
     if path.is_file():
@@ -26,6 +26,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
     if path.is_dir():
         seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
         found = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
+        found = found or [entry for entry in seen if entry.suffix.lower() in ARRAY_SUFFIXES and not entry.is_dir()]
         if not found:
             raise UserError(
                 f"input={pattern} holds no image ({', '.join(IMAGE_SUFFIXES)}){passed_over(seen)}; "
@@ -40,6 +41,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
     suffix = Path(rest).suffix
     chosen = suffix and not set(suffix) & set("*?[")
     found = [entry for entry in seen if chosen or entry.suffix.lower() in IMAGE_SUFFIXES]
+    found = found or [entry for entry in seen if entry.suffix.lower() in ARRAY_SUFFIXES]
     others = [entry for entry in seen if entry not in set(found)]
     if found and others:
         log.info("%s: %d images%s", pattern, len(found), passed_over(others))

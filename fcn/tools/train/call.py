@@ -1,6 +1,6 @@
 """``fcn.train``: the training of ``fcn train``, of a model and two splits that the caller has made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
+from fcn.core.images import kind_of
 from fcn.core.names import a_type
 from fcn.core.registry import find
 from fcn.core.settings import REQUIRED, Setting, by_owner, plain, settings_of
@@ -19,12 +20,13 @@ from fcn.models.segmenter import Segmenter
 from fcn.tools.parts import look_at
 from fcn.tools.schema import Recipe, loss_schema, part_schema
 from fcn.tools.settings import AugmentConfig
-from fcn.tools.train.fit import fit
+from fcn.tools.train.fit import fit, measure_images
 from fcn.tools.train.resume import read_last
 from fcn.tools.train.run import check_folder
 from fcn.tools.train.settings import TrainConfig
 from fcn.training.devices import accelerated
-from fcn.training.evaluate import check_classes
+from fcn.training.evaluate import check_classes, check_images
+from fcn.training.hooks import Epoch, Hooks, Step
 
 PARTS = default_parts("train")
 KINDS = {"optim": "optim", "schedule": "schedule", "inference": "strategy"}  # kinds of parts, and their arguments in Python
@@ -42,9 +44,20 @@ ELSEWHERE = {  # arguments of other libraries, and what is meant here
     "lr_scheduler": "it is schedule=",
     "loss": "give each term its weight, as cross_entropy=1.0, dice=1.0",
     "criterion": "give each term of the loss its weight, as cross_entropy=1.0, dice=1.0",
+    "tensorboard": 'it is tracker="tensorboard"',
+    "callbacks": "functions that are called on the way are on_step= and on_epoch=",
     "augmentation": "give crop_size=, scale=, augment_flip=, brightness=, contrast=, saturation= and hue=",
 }
-OF_THE_MACHINE = ("device", "precision", "workers", "save_seconds", "tensorboard", "output", "resume")  # may differ when a run goes on
+OF_THE_MACHINE = (
+    "device",
+    "precision",
+    "workers",
+    "save_seconds",
+    "tracker",
+    "gradient_checkpointing",
+    "output",
+    "resume",
+)  # may differ when a run goes on
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,8 @@ def train(
     workers: int = TrainConfig.workers,
     seed: int = TrainConfig.seed,
     verify: Literal["auto", "all", "none"] = "auto",
+    on_step: Callable[[Step], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Trained:
@@ -104,6 +119,10 @@ def train(
     workers: number of processes that read and augment; 0: this process; default 2.
     seed: seed of every random choice of the training; default 0.
     verify: samples that are checked before: "auto" (all up to 500, else 500 of them), "all" or "none"; default "auto".
+    on_step: function that is called after every step, with ``step``, ``epoch``, ``loss`` and ``lr`` as attributes; default None.
+    on_epoch: function that is called after every epoch, with ``epoch``, ``step``, ``scores`` (a dict as in ``metrics.jsonl``, or None
+        without a validation), ``best`` and ``model`` as attributes; default None. What a function raises ends the training, and the
+        checkpoint of the epoch stays.
     progress: show progress and each validation's table on stderr; default True.
     options: every other setting of ``fcn train``, by its last word: ``crop_size=320``, ``lr=0.001``, ``dice=1.0``, ``warmup=0.1``. If
         several parts have a setting, write the part before it: ``augment_flip=0.5``. docs/api.md lists all.
@@ -124,6 +143,9 @@ def train(
             f"{', '.join(validation.labels.names)}; give two splits of the same classes, in the same order"
         )
     check_classes(model, training.labels, split="the training split")
+    for split, what in ((training, "the training split"), (validation, "the validation split")):
+        check_images(model, kind_of(split), split=what)
+    measure_images(model, training, progress=progress)
     config = configuration(
         {"optim": optim, "schedule": schedule, "inference": strategy},
         {
@@ -158,6 +180,7 @@ def train(
             weights="resumed" if resumed else "given",
             settings=None,
             facts={"settings": settings},
+            hooks=Hooks(on_step, on_epoch),
             progress=progress,
         )
     return Trained(best, folder / "best.pt", folder)

@@ -14,17 +14,22 @@ from accelerate import Accelerator
 from fcn.core.errors import UserError
 from fcn.core.files import remove_unfinished, written
 from fcn.core.names import said
+from fcn.data.measured import measured
 from fcn.data.split import Split
-from fcn.data.transforms import ColorJitter, TrainingTransform
+from fcn.data.visible import words
 from fcn.inference.strategies import create_strategy
+from fcn.models.backbones.freezing import frozen_share
 from fcn.models.segmenter import Segmenter
 from fcn.tools.folders import new_folder
 from fcn.tools.hardware import environment, hardware
+from fcn.tools.train.samples import auto_weights, balance_of, focus_of, training_transform
 from fcn.tools.train.settings import TrainConfig
-from fcn.training.batches import Plan, Transform
+from fcn.training.batches import Augmented, Plan
 from fcn.training.checkpoint import spec_words
 from fcn.training.devices import place
+from fcn.training.hooks import NO_HOOKS, Hooks
 from fcn.training.losses import SegmentationLoss
+from fcn.training.metrics import percent
 from fcn.training.optim import create_optimizer, create_schedule
 from fcn.training.state import State, moving_average
 from fcn.training.train import run_training
@@ -32,7 +37,7 @@ from fcn.training.workers import tell_of_little_shared_memory
 
 log = logging.getLogger(__name__)
 
-Started = Callable[[Path, Segmenter, Plan, Split, Transform], None]
+Started = Callable[[Path, Segmenter, Plan, Augmented], None]
 
 
 def fit(
@@ -47,6 +52,7 @@ def fit(
     settings: dict[str, Any] | None,
     facts: dict[str, Any],
     started: Started | None = None,
+    hooks: Hooks = NO_HOOKS,
     progress: bool = True,
 ) -> tuple[Path, float]:
     """Train ``model`` in place; the run's folder and the best mIoU on ``validation``.
@@ -60,18 +66,16 @@ def fit(
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
     )
-    color = ColorJitter(config.augment.brightness, config.augment.contrast, config.augment.saturation, config.augment.hue)
-    red, green, blue = model.backbone.mean
-    transform = TrainingTransform(
-        config.augment.crop_size,
-        scale=(config.augment.scale[0], config.augment.scale[1]),
-        flip=config.augment.flip,
-        flip_vertical=config.augment.flip_vertical,
-        quarter_turns=config.augment.quarter_turns,
-        color=color if color != ColorJitter(0, 0, 0, 0) else None,
-        fill=(round(255 * red), round(255 * green), round(255 * blue)),
-    )
-    loss = SegmentationLoss(training.labels.num_classes, **config.loss.arguments())
+    transform = training_transform(config.augment, model.images, [255 * mean for mean in model.backbone.mean])
+    arguments, focus = config.loss.arguments(), None
+    balance = balance_of(config, training, accelerator, resumed, progress=progress)
+    if balance is not None:
+        facts = facts | {"balance": balance.state()}
+        if arguments["class_weights"] == "auto":
+            arguments["class_weights"] = auto_weights(balance, training.labels)
+        focus = focus_of(config.augment, balance, training.labels)
+    samples = Augmented(training, transform, plan.seed, focus)
+    loss = SegmentationLoss(training.labels.num_classes, **arguments)
     if config.sync_batchnorm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model = place(model, accelerator, channels_last=config.channels_last)
@@ -84,17 +88,19 @@ def fit(
     folder = run_folder(config, accelerator, settings)
     assert model.spec is not None
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info("%s: %.1f M parameters, %s weights", spec_words(model.spec), parameters / 1e6, weights)
+    share = frozen_share(model)
+    frozen = f", {share:.0%} of them frozen" if share else ""
+    log.info("%s: %.1f M parameters%s, %s weights", spec_words(model.spec), parameters / 1e6, frozen, weights)
     log.info("%s; writing to %s", hardware(accelerator), folder)
-    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * 4, config.workers)  # red, green, blue and label
+    each = model.images.channels * (1 if model.images.dtype == "uint8" else 4) + 1  # bytes of a pixel and its label
+    tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * each, config.workers)
     if started is not None and not resumed:
-        started(folder, model, plan, training, transform)
+        started(folder, model, plan, samples)
     best = run_training(
         state,
-        training,
+        samples,
         validation,
         plan=plan,
-        transform=transform,
         loss=loss,
         schedule=schedule,
         strategy=strategy,
@@ -105,18 +111,34 @@ def fit(
         validate_every=config.validate_every,
         patience=config.patience,
         save_seconds=config.save_seconds,
-        tensorboard=config.tensorboard,
+        tracker=config.tracker,
+        compile=config.compile,
+        gradient_checkpointing=config.gradient_checkpointing,
+        hooks=hooks,
         progress=progress,
+        settings=settings or facts.get("settings"),
         facts=facts,
     )
-    log.info("best mIoU %.4f after %.0f s: %s", best, time.monotonic() - begin, folder / "best.pt")
+    log.info("best mIoU %s after %.0f s: %s", percent(best).strip(), time.monotonic() - begin, folder / "best.pt")
     return folder, best
+
+
+def measure_images(model: Segmenter, training: Split, *, progress: bool = True) -> None:
+    """Let a model that takes other images than RGB know their mean, deviation and range, from the training split; and say what was found.
+    One that knows them already keeps its own: its weights go with them."""
+    if model.images.measured:
+        return
+    images = measured(training, progress=progress)
+    model.take(images)
+    found = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(images.mean, images.std, strict=True))
+    log.info("images of %s; mean (deviation) of each, measured: %s", images, found)
+    log.info("%s", words(images))
 
 
 def check_batch(config: TrainConfig, model: Segmenter) -> None:
     """Raises UserError where a batch leaves batch norm one cell, of which there is no variance."""
     cells = config.batch_size * math.ceil(config.augment.crop_size / model.backbone.strides[-1]) ** 2
-    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
+    if cells == 1 and any(isinstance(module, torch.nn.BatchNorm2d) and module.training for module in model.modules()):
         raise UserError(
             f"batch_size=1 with {said('augment.crop_size', config.augment.crop_size)} leaves one cell at stride "
             f"{model.backbone.strides[-1]}, of which batch norm cannot take a variance; give a larger batch or crop"

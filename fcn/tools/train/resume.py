@@ -51,6 +51,7 @@ def read_last(folder: Path) -> dict[str, Any] | None:
 def traces(folder: Path) -> Iterator[str]:
     """What a run has left that a new start would replace, in words."""
     from fcn.training.checkpoint import read_checkpoint
+    from fcn.training.metrics import percent
     from fcn.training.records import read_lines
 
     if (folder / "best.pt").exists():
@@ -59,7 +60,7 @@ def traces(folder: Path) -> Iterator[str]:
         except (UserError, OSError):
             yield "best.pt"
         else:
-            yield f"best.pt (epoch {state.get('epoch')}, mIoU {state.get('miou')})"
+            yield f"best.pt (epoch {state.get('epoch')}, mIoU {percent(state.get('miou', math.nan)).strip()})"
     lines = len(read_lines(folder / "metrics.jsonl"))
     if lines:
         yield f"metrics.jsonl ({lines} lines)"

@@ -3,16 +3,15 @@
 import logging
 import os
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fcn.core.errors import UserError
-from fcn.core.names import said
+from fcn.core.labels import VOID_COLOR
 from fcn.tools.folders import refuse_used
 from fcn.tools.parts import load_splits, look_at, model_of, verify_mode
 from fcn.tools.train.resume import check_same, read_last
 from fcn.tools.train.settings import TrainConfig
+from fcn.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from fcn.tools.train.fit import Started
@@ -27,8 +26,10 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     """
     import torch
 
+    from fcn.core.images import kind_of
     from fcn.models.backbones import backbone_part
-    from fcn.tools.train.fit import fit
+    from fcn.models.backbones.freezing import freeze
+    from fcn.tools.train.fit import fit, measure_images
     from fcn.training.checkpoint import model_from_state
     from fcn.training.devices import create_accelerator
 
@@ -46,8 +47,12 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
     if resumed:
         check_same(config, resumed, training.labels)
         model = model_from_state(resumed, f"{config.resume}/last.pt").train()
+        still = config.backbone.options()
+        freeze(model.backbone, still["freeze"], norm=still["freeze_norm"])
     else:
-        model = model_of(config.model, config.backbone, config.upsample, training.labels.num_classes, training.labels.names)
+        labels, images = training.labels, kind_of(training)
+        model = model_of(config.model, config.backbone, config.upsample, labels.num_classes, labels.names, images)
+        measure_images(model, training)
     model.labels = training.labels
     log.info(
         "%s: %d classes, %d images to train on, %d to score",
@@ -77,7 +82,9 @@ def check_folder(config: TrainConfig) -> None:
     """Raises UserError, before any work, where the run could not be written."""
     if config.resume is None:
         refuse_used(config.output)
-    if config.tensorboard and find_spec("tensorboard") is None:
-        raise UserError(
-            f'{said("tensorboard", True)} needs the package tensorboard; pip install "fcn-toolkit[tensorboard]", or leave it out'
-        )
+    check_tracker(config.tracker)
+    if config.augment.transforms:
+        from fcn.data.named_transforms import made
+
+        for word in config.augment.transforms:
+            made(word, VOID_COLOR)

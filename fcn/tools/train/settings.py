@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from fcn.core.settings import REQUIRED
+from fcn.core.settings import REQUIRED, choice
 from fcn.tools.schema import PartConfig
 from fcn.tools.settings import SEEDS, TrainingConfig
+from fcn.training.trackers import TRACKERS
 
 
 @dataclass
@@ -14,7 +15,7 @@ class TrainConfig(TrainingConfig):
 
     seed: seed of every random choice
     sync_batchnorm: compute batch norm over the batches of all GPUs
-    tensorboard: also write event files for TensorBoard
+    tracker: experiment tracker that also gets the records: tensorboard, wandb, mlflow or trackio; null: none
     """
 
     SUMMARY: ClassVar[str] = "trains a network; without any settings: on the built-in pictures"
@@ -28,4 +29,4 @@ torchrun --nproc-per-node 4 -m fcn train data=voc2012   four processes"""
     upsample: PartConfig = REQUIRED
     seed: Annotated[int, SEEDS] = 0
     sync_batchnorm: bool = True
-    tensorboard: bool = False
+    tracker: Annotated[str | None, choice(*TRACKERS)] = None

@@ -12,6 +12,7 @@ from fcn.inference.kept import unchanged
 from tests.inference.stream.compare import differs, lively, streamed, written
 
 CHANNELS = 4
+Sides = int | tuple[int, int]
 
 
 class Do(nn.Module):
@@ -82,6 +83,52 @@ class Shuffled(nn.Module):
         return x.expand(-1, 4, -1, -1)
 
 
+class SegNet(nn.Module):
+    """Un-pooling by the places of the largest values."""
+
+    def __init__(self, *size: int, **options: int) -> None:
+        super().__init__()
+        self.pool, self.unpool = nn.MaxPool2d(*size, **options, return_indices=True), nn.MaxUnpool2d(*size, **options)
+        self.deep = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, places = self.pool(x)
+        return self.unpool(self.deep(y), places, output_size=x.shape[2:])
+
+
+class Folded(nn.Module):
+    def __init__(self, size: Sides, padding: Sides, stride: Sides, dilation: int) -> None:
+        super().__init__()
+        self.size, self.options = size, {"padding": padding, "stride": stride, "dilation": dilation}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.fold(F.unfold(x, self.size, **self.options).relu(), x.shape[2:], self.size, **self.options)
+
+
+class Tokens(nn.Module):
+    """Cells in a row, as in transformers, each for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.wide, self.narrow = nn.LayerNorm(CHANNELS), nn.Linear(CHANNELS, 9), nn.Linear(9, CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.narrow(F.gelu(self.wide(self.norm(tokens))))
+        return x + tokens.transpose(1, 2).reshape(x.shape)
+
+
+class Swapped(nn.Module):
+    """A convolution and a pool in which rows stand in the place of columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(CHANNELS, CHANNELS, (1, 5), padding=(0, 2), stride=(1, 2)), nn.AvgPool2d((2, 1), (1, 1), (1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x.transpose(2, 3))).transpose(2, 3)
+
+
 def global_norm(x):
     return x * (1 + torch.linalg.vector_norm(x, ord=2, dim=(2, 3), keepdim=True))
 
@@ -99,6 +146,22 @@ def first_row_of_ones(x):
     found = torch.zeros_like(x)
     found[:, :, 0] = 1
     return found
+
+
+def copies(x):
+    """Pooled cells that are copied to maps."""
+    return torch.cat([x.amax((2, 3), keepdim=True).repeat(1, 2, *x.shape[2:]), x.mean(2, keepdim=True).expand_as(x)], 1)
+
+
+def flat(x):
+    """Pooled over space that was flattened, channels last and first."""
+    deviation = x.permute(0, 2, 3, 1).flatten(1, 2).std((1, 2), correction=0)[:, None, None, None]
+    return x * (x.flatten(2).mean(2) + x.view(*x.shape[:2], -1).amax(-1))[..., None, None] + deviation
+
+
+def by_unfold(x):
+    weight = torch.arange(9 * CHANNELS, dtype=x.dtype).view(1, -1)
+    return (weight @ F.unfold(x, 3, padding=1)).view(-1, 1, *x.shape[2:])
 
 
 def by_matrices(x):
@@ -191,6 +254,19 @@ LAYERS = {
     "a view by einsum": (lambda: lambda x: torch.einsum("nchw->nhwc", x).mul(2).permute(0, 3, 1, 2) + x, C),
     "maps in matmul": (lambda: by_matrices, C),
     "stacked on a map": (lambda: lambda x: torch.stack([x, ramp(x).expand(x.shape)], 2).sum(2), C),
+    "variances": (lambda: lambda x: x * x.var((2, 3), keepdim=True) + x.var() + x.std((1, 2), keepdim=True, correction=0), C),
+    "softmax over rows and columns": (lambda: lambda x: x * x.softmax(2) + x.log_softmax(2) + x.softmax(3), C),
+    "pooled and copied": (lambda: copies, 3 * C),
+    "flipped": (lambda: lambda x: x + x.flip(1, 3) + x.fliplr() + x.roll(1, 3), C),
+    "flattened and pooled": (lambda: flat, C),
+    "unpooled": (lambda: nn.Sequential(SegNet(2), SegNet(3, 2, padding=1)), C),
+    "windows laid out and folded": (lambda: nn.Sequential(Folded((3, 2), (1, 0), (2, 1), 1), Folded(2, 1, 3, 2)), C),
+    "least value": (lambda: Gate(lambda x: x.amin((2, 3), keepdim=True)), C),
+    "logarithm of a sum": (lambda: Gate(lambda x: x.logsumexp((2, 3), keepdim=True) + x.logsumexp((1, 2), keepdim=True)), C),
+    "rows for columns in a convolution": (lambda: Swapped(), C),
+    "tokens": (lambda: Tokens(), C),
+    "windows laid out": (lambda: lambda x: F.unfold(x, 3, padding=1).view(x.shape[0], C, 9, *x.shape[2:]).amax(2), C),
+    "convolution by unfold": (lambda: by_unfold, 1),
     "sum over columns": (lambda: lambda x: x.cumsum(3)[..., 1:], C),
     "in place, read twice": (lambda: lambda x: torch.cat([x.relu_(), x.mul_(2), x], 1), 3 * C),
 }  # fmt: skip

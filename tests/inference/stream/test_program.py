@@ -248,3 +248,56 @@ class Copied(nn.Module):
 def test_what_is_written_into_a_copy_leaves_its_source():
     torch.manual_seed(0)
     assert differs(lively(Copied()), torch.randn(1, 3, 21, 10, dtype=torch.float64), band=4) < 1e-12
+
+
+class Remembering(nn.Module):
+    """A network that keeps something between runs: what is done with it is ``keep(self, scores)``."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.first, self.keep = nn.Conv2d(3, 4, 3), keep
+        self.register_buffer("mean", torch.zeros(1, 4, 1, 1, dtype=torch.float64))
+        self.tensor = torch.zeros((), dtype=torch.float64)
+
+    def forward(self, x):
+        return self.keep(self, self.first(x))
+
+
+def counted(network, x):
+    network.mean += 1
+    return x
+
+
+def assigned(network, x):
+    network.mean = 0.9 * network.mean + x.mean((2, 3), keepdim=True)
+    return x - network.mean
+
+
+def copied(network, x):
+    network.mean.copy_(0.9 * network.mean + x.mean((2, 3), keepdim=True))
+    return x - network.mean
+
+
+def replaced(network, x):
+    network.tensor = network.tensor + 1
+    return x * network.tensor
+
+
+def kept(network, x):
+    network.mean = x.mean((2, 3), keepdim=True)
+    return x - network.mean
+
+
+@pytest.mark.parametrize("keep", [lambda network, x: x + counted(network, network.mean), assigned, copied, replaced])
+def test_a_result_that_depends_on_earlier_runs_is_refused_by_name(keep):
+    network = lively(nn.Sequential(Remembering(keep)))
+    with pytest.raises(
+        NotStreamable, match=r"every run changes its buffer '0\.(mean|tensor)', and the result depends on it; change"
+    ) as refused:
+        differs(network, torch.rand(1, 3, 16, 12, dtype=torch.float64), band=8)
+    assert refused.value.layer == "0"
+
+
+@pytest.mark.parametrize("keep", [counted, kept])
+def test_what_is_kept_and_not_read_again_changes_nothing(keep):
+    assert differs(lively(Remembering(keep)), torch.rand(1, 3, 16, 12, dtype=torch.float64), band=8) < 1e-12

@@ -14,7 +14,8 @@ from fcn.tools.benchmark.labels import patchwork
 from fcn.tools.benchmark.report import write_report
 from fcn.tools.benchmark.rows import Row, Section, tables
 from fcn.tools.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
-from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, randomized, read, strategy_rows
+from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, read, strategy_rows
+from fcn.tools.benchmark.subject import Subject
 
 PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
 
@@ -143,7 +144,7 @@ def test_a_command_without_anything_to_measure_is_refused(capsys):
 
 def test_the_stream_is_the_whole_and_windows_are_not():
     spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
-    section = strategy_rows(spec, strategies=["whole", "stream", "windows"], sizes=[260], window=128, turns=1, **PLAIN)
+    section = strategy_rows(Subject(spec), strategies=["whole", "stream", "windows"], sizes=[260], window=128, turns=1, **PLAIN)
     whole, stream, *windows = section.rows
     assert whole.equal is None
     assert stream.macs == whole.macs
@@ -159,7 +160,7 @@ def test_the_stream_is_the_whole_and_windows_are_not():
 
 def test_what_comes_in_bands_can_be_the_reference():
     spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
-    network, picture = randomized(spec, "cpu", True), pixels(256)
+    network, picture = Subject(spec).made("cpu", True), pixels(256)
     found = read(build("inference", "stream", network, picture, band=16), 256, margins=True)
     expected = read(build("inference", "whole", network, picture), 256, margins=True)
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
@@ -180,7 +181,7 @@ def test_a_label_differs_clearly_only_where_the_margin_is_large():
 
 def test_another_number_format_is_compared_to_float32_and_speeds_to_the_machine():
     spec = create_model("fcn8s", backbone="compact", num_classes=3).spec
-    section = strategy_rows(spec, strategies=["stream"], sizes=[96], window=64, turns=1, **{**PLAIN, "dtype": torch.bfloat16})
+    section = strategy_rows(Subject(spec), strategies=["stream"], sizes=[96], window=64, turns=1, **{**PLAIN, "dtype": torch.bfloat16})
     assert [row.way for row in section.rows] == ["stream, float32", "stream"]
     assert section.rows[0].peak > 0
     assert section.rows[1].flops == pytest.approx(2 * section.rows[1].macs / section.rows[1].seconds / 1e9)

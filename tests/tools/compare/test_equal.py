@@ -12,7 +12,8 @@ from fcn.data.transforms import TrainingTransform
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import create_upsampler
 from fcn.tools.compare.equal import check_equal, own_names, start_of
-from fcn.training.batches import Plan
+from fcn.training.batches import Augmented, Plan
+from fcn.training.focus import Focus
 
 
 @cache
@@ -21,9 +22,10 @@ def build(upsample, seed=0):
     return create_model("fcn8s", backbone="resnet18", upsample=upsample, num_classes=7)
 
 
-def begin(upsample="bilinear", *, seed=0, epochs=2, order=0, flip=0.5):
+def begin(upsample="bilinear", *, seed=0, epochs=2, order=0, flip=0.5, focus=None):
     transform = TrainingTransform(32, scale=(0.8, 1.2), flip=flip)
-    return start_of(build(upsample, seed), Plan(8, 2, epochs, seed=order), shapes("train", count=8), transform)
+    samples = Augmented(shapes("train", count=8), transform, order, None if focus is None else Focus(focus, {0: torch.arange(8)}))
+    return start_of(build(upsample, seed), Plan(8, 2, epochs, seed=order), samples)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,7 @@ def test_what_is_built_after_an_upsampler_draws_the_same_numbers(name, channels)
     [
         ({"seed": 1}, "shared weights (backbone."),
         ({"order": 1}, "order of the samples differ"),
+        ({"focus": 0.1}, "order of the samples differ"),
         ({"epochs": 3}, "steps differ"),
         ({"flip": 1.0}, "augmented samples of the first step differ"),
     ],
@@ -71,7 +74,7 @@ def test_one_changed_weight_is_enough(bilinear):
     name = "decoder.scores.1.bias"
     with torch.no_grad():
         model.get_parameter(name)[0] += 1e-6
-    start = start_of(model, Plan(8, 2, 2), shapes("train", count=8), TrainingTransform(32, scale=(0.8, 1.2)))
+    start = start_of(model, Plan(8, 2, 2), Augmented(shapes("train", count=8), TrainingTransform(32, scale=(0.8, 1.2)), 0))
     with pytest.raises(ValueError, match=r"decoder\.scores\.1\.bias"):
         check_equal({"a": bilinear, "b": start})
 

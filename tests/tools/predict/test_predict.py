@@ -1,14 +1,21 @@
 """``fcn predict``: which files it labels, where the results go, and going on where it was cut."""
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcn.cli.main import run
+from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import input_images, passed_over
+from tests.two_processes import TWO_PROCESSES, by_torchrun, forked, torchrun
 
 
 def picture(path, seed=0, size=(12, 9)):
@@ -17,7 +24,7 @@ def picture(path, seed=0, size=(12, 9)):
 
 
 def results(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*g"))}  # png and jpg
 
 
 @pytest.fixture
@@ -65,13 +72,13 @@ class TestPredict:
         out = tmp_path / "out"
         assert run(["predict", *self.words(tiny_run, photos), f"output={out}"]) == 0
         names = {"a/x", "b/x_png", "b/x_jpg", "b/c/y", "z"}
-        assert set(results(out)) == {f"{name}{kind}.png" for name in names for kind in ("", "_overlay", "_confidence")}
+        assert set(results(out)) == {f"{name}{ending}" for name in names for ending in (".png", "_overlay.jpg", "_confidence.png")}
         files = json.loads((out / "predict.json").read_text())["files"]
         assert {entry["image"]: entry["labels"] for entry in files} == {
             str(photos / image): labels
             for image, labels in (("a/x.png", "a/x.png"), ("b/x.png", "b/x_png.png"), ("b/x.jpg", "b/x_jpg.png"))
         } | {str(photos / name): name for name in ("b/c/y.png", "z.png")}
-        assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.png"]
+        assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.jpg"]
 
     def test_a_run_that_was_cut_goes_on_and_ends_as_one_that_was_not(self, tiny_run, photos, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
@@ -79,9 +86,9 @@ class TestPredict:
         assert run(["predict", *self.words(tiny_run, photos), "output=whole"]) == 0
         assert run(["predict", *relative, "output=cut"]) == 0
         whole, cut = tmp_path / "whole", tmp_path / "cut"
-        for name in ("b/c/y_overlay.png", "z.png", "z_overlay.png"):  # as killed after the labels of one, and before another
+        for name in ("b/c/y_overlay.jpg", "z.png", "z_overlay.jpg"):  # as killed after the labels of one, and before another
             (cut / name).unlink()
-        (cut / "b" / "c" / ".y_overlay.0123abcd.part.png").write_bytes(b"half")
+        (cut / "b" / "c" / ".y_overlay.0123abcd.part.jpg").write_bytes(b"half")
         kept = (cut / "a" / "x.png").stat().st_mtime_ns
         assert run(["predict", *relative, "output=cut"]) == 1
         assert "fcn predict resume=cut goes on with the run in it" in capsys.readouterr().err
@@ -115,6 +122,113 @@ class TestPredict:
         (out / "predict.json").write_text("{")
         assert run(["predict", f"resume={out}", "device=cpu"]) == 1
         assert "predict.json is missing or damaged" in capsys.readouterr().err
+
+
+class TestOverlays:
+    @pytest.mark.parametrize(("kind", "suffix"), [("jpg", ".jpg"), ("png", ".png"), ("none", None)])
+    def test_each_kind(self, kind, suffix, tiny_run, tmp_path):
+        picture(tmp_path / "a.png")
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'a.png'}", "device=cpu"]
+        assert run(["predict", *words, f"overlay={kind}", f"output={tmp_path / 'out'}"]) == 0
+        overlay = {f"a_overlay{suffix}"} if suffix else set()
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "config.yaml", "predict.json"} | overlay
+        (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
+        assert {entry.get("overlay")} == (overlay or {None})
+        if suffix:
+            with Image.open(tmp_path / "out" / f"a_overlay{suffix}") as shown:
+                assert shown.format == {".jpg": "JPEG", ".png": "PNG"}[suffix]
+
+    def test_a_wrong_kind_is_answered_with_the_right_ones(self, capsys):
+        assert run(["predict", "checkpoint=x.pt", "input=x.png", "overlay=gif"]) == 2
+        assert capsys.readouterr().err == "fcn: overlay=gif is not known; allowed: jpg, none, png\n"
+
+
+class TestManyImages:
+    """More of them than are read ahead."""
+
+    @pytest.fixture
+    def many(self, tmp_path):
+        for index in range(14):
+            picture(tmp_path / "many" / f"{index:02}.png", index, size=(12 + index % 2, 9))
+        for index in (3, 4, 9):
+            (tmp_path / "many" / f"{index:02}.png").write_bytes(b"no picture")
+        return tmp_path / "many"
+
+    def test_broken_ones_are_named_in_order_and_cost_no_other(self, tiny_run, many, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert run(["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={many}", "device=cpu", f"output={out}"]) == 1
+        said = capsys.readouterr()
+        assert re.findall(r"^skipped: \S+/(\d\d)\.png cannot be decoded", said.err, re.M) == ["03", "04", "09"]
+        assert re.fullmatch(rf"11 of 14 images labelled in {out}, \S+ images/s\n", said.out)
+        assert {path.stem for path in out.glob("??.png")} == {f"{index:02}" for index in range(14)} - {"03", "04", "09"}
+
+    def test_a_full_disk_ends_the_run_and_it_goes_on(self, tiny_run, many, tmp_path, capsys, monkeypatch):
+        out, save = tmp_path / "out", labelling.save_overlay
+
+        def full(image, labels, label_set, path, **options):
+            if path.name == "07_overlay.jpg":
+                raise OSError(f"cannot write {path}: the disk is full; free some space there or choose another folder")
+            save(image, labels, label_set, path, **options)
+
+        monkeypatch.setattr(labelling, "save_overlay", full)
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={many}", "device=cpu", f"output={out}"]
+        assert run(["predict", *words]) == 1
+        assert "07_overlay.jpg: the disk is full" in capsys.readouterr().err
+        assert not (out / "13.png").exists()
+        monkeypatch.undo()
+        assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+        assert "11 of 14 images labelled" in capsys.readouterr().out
+        assert len(list(out.glob("*.*g"))) == 22
+
+
+class TestTwoProcesses:
+    @pytest.mark.parametrize("together", TWO_PROCESSES)
+    def test_every_image_once_and_one_summary(self, together, tiny_run, photos, tmp_path):
+        for index in range(12):
+            picture(photos / f"more{index}.png", index)
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}/**/*.*", "device=cpu"]
+        (photos / "broken.png").write_bytes(b"no picture")
+        well, said = together(tmp_path, ["predict", *words, f"output={tmp_path / 'two'}"])
+        assert not well  # since one could not be read
+        assert len(re.findall(r"^17 of 18 images labelled in ", said, re.M)) == 1
+        assert len(re.findall(r"^skipped", said, re.M)) == 1
+        assert run(["predict", *words, f"output={tmp_path / 'one'}"]) == 1
+        assert results(tmp_path / "two") == results(tmp_path / "one")
+        assert not list((tmp_path / "two").rglob(".*"))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("together", [forked, by_torchrun])
+    def test_what_fails_in_one_ends_both_with_one_sentence(self, together, tiny_run, photos, tmp_path):
+        words = [f"checkpoint={tmp_path / 'none.pt'}", f"input={photos}", "device=cpu", f"output={tmp_path / 'two'}"]
+        well, said = together(tmp_path, ["predict", *words])
+        assert not well
+        assert len(re.findall(r"^fcn.*: ", said, re.M)) == 1, said
+        assert "none.pt" in said
+        well, said = together(tmp_path, ["predict", f"checkpoint={tiny_run / 'best.pt'}", f"input={tmp_path / 'empty'}", "device=cpu"])
+        assert not well
+        assert re.findall(r"^fcn.*: ", said, re.M) == ["fcn: "], said
+
+    @pytest.mark.slow
+    def test_both_killed_in_the_middle_go_on(self, tiny_run, photos, tmp_path):
+        for index in range(200):
+            picture(photos / f"more{index}.png", index, size=(120, 90))
+        words = [f"checkpoint={tiny_run / 'best.pt'}", f"input={photos}/**/*.*", "device=cpu"]
+        out = tmp_path / "two"
+        running = subprocess.Popen(torchrun(["predict", *words, f"output={out}"]), start_new_session=True, stderr=subprocess.DEVNULL)
+        while len(list(out.rglob("*_overlay.jpg"))) < 20:
+            assert running.poll() is None
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        before = results(out)
+        well, said = by_torchrun(tmp_path, ["predict", f"resume={out}", "device=cpu"])
+        assert well, said
+        assert len(before) < 410
+        assert len(re.findall(r"^205 of 205 images labelled in ", said, re.M)) == 1
+        assert run(["predict", *words, f"output={tmp_path / 'one'}"]) == 0
+        assert results(out) == results(tmp_path / "one")
+        assert {name: results(out)[name] for name in before} == before
+        assert not list(out.rglob(".*"))
 
 
 class TestOutputs:

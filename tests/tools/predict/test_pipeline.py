@@ -1,0 +1,111 @@
+"""Reading, computing and writing side by side: order, errors, what is held."""
+
+import threading
+
+import pytest
+
+from fcn.tools.predict.pipeline import side_by_side
+
+
+def run(count, **given):
+    """What is written, item by item, of 0 to ``count - 1``, and what the pipeline says of each."""
+    written = []
+    words = {
+        "size": lambda item: 1,
+        "read": lambda item: item,
+        "compute": lambda item, value: 10 * value,
+        "write": lambda item, result: written.append((item, result)),
+        "threads": 2,
+        "ahead": 3,
+        "room": 100,
+    } | given
+    return list(side_by_side(range(count), **words)), written
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("ahead", [1, 3, 30])
+@pytest.mark.parametrize("room", [0, 1, 5, 1000])
+def test_everything_once_and_computed_in_order(threads, ahead, room):
+    computed = []
+
+    def compute(item, value):
+        computed.append(item)
+        return 10 * value
+
+    said, written = run(17, compute=compute, threads=threads, ahead=ahead, room=room)
+    assert said == [True] * 17
+    assert computed == list(range(17))
+    assert sorted(written) == [(item, 10 * item) for item in range(17)]
+
+
+def test_reading_and_writing_go_on_while_something_is_computed():
+    """The second item is read, and the first one written, before the second is computed; else this would wait for ever."""
+    read, written = [threading.Event() for _ in range(3)], threading.Event()
+
+    def compute(item, _):
+        assert item == 2 or read[item + 1].wait(20)
+        assert item == 0 or written.wait(20)
+        return 0
+
+    said, _ = run(3, read=lambda item: read[item].set(), compute=compute, write=lambda *_: written.set())
+    assert said == [True] * 3
+
+
+@pytest.mark.parametrize(("room", "most"), [(0, 1), (4, 4), (7, 7)])
+def test_what_is_held_is_bounded(room, most):
+    lock, held, seen = threading.Lock(), set(), []
+
+    def read(item):
+        with lock:
+            held.add(item)
+            seen.append(len(held))
+        return item
+
+    def write(item, result):
+        with lock:
+            held.discard(item)
+
+    run(40, read=read, write=write, ahead=50, room=room)
+    assert max(seen) <= most
+
+
+def test_a_large_item_is_held_alone():
+    alone = []
+    held = set()
+
+    def read(item):
+        held.add(item)
+        alone.append(item != 5 or held == {5})
+        return item
+
+    run(9, size=lambda item: 50 if item == 5 else 1, read=read, write=lambda item, _: held.discard(item), room=10)
+    assert all(alone)
+
+
+def test_what_has_no_result_is_not_written():
+    said, written = run(5, compute=lambda item, value: None if item in (1, 4) else 7)
+    assert said == [True, False, True, True, False]
+    assert sorted(item for item, _ in written) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("where", ["read", "compute", "write"])
+def test_an_error_in_the_middle_ends_it_after_what_was_before(where):
+    def broken(item, *_):
+        if item == 4:
+            raise OSError("the disk is full")
+        return 0
+
+    written = []
+    given = {"write": lambda item, _: written.append(item)} | {where: broken}
+    with pytest.raises(OSError, match="the disk is full"):
+        run(100, **given)
+    assert set(written) <= set(range(4 if where != "write" else 12))
+
+
+def test_of_several_errors_the_first_item_s_is_met():
+    def broken(item):
+        if item in (3, 4):
+            raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item 3"):
+        run(9, read=broken, compute=lambda *_: 0, ahead=9)
