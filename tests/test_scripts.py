@@ -53,6 +53,11 @@ def test_the_training_benchmark(capsys):
         script("benchmark_training")(["turn=1"])
 
 
+def test_the_benchmark_of_sizes(capsys):
+    script("benchmark_sizes")(["--model", "fcn8s", "--backbone", "compact", "--count", "3", "--size", "64", "64"])
+    assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     """What the script leaves that trains a classifier, on 24 pictures in an archive."""

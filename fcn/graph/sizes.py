@@ -29,6 +29,8 @@ from fcn.graph.read import random_image, walk
 from fcn.graph.trace import Trace, exported, quiet
 
 Sizes = tuple[int, ...]
+Numbers = tuple[Any, ...]
+Recipe = Callable[[Numbers], Any]
 KERNEL = 16  # cells; a bound of a size up to this is that of a kernel
 LONGEST = 24  # operations in the formula of a size; longer ones, as nested "same" padding makes them, take torch minutes
 WORDS = {"math": math, "torch": torch, "max": max, "min": min, "abs": abs, "round": round}  # that formulas are written in
@@ -39,16 +41,16 @@ class OpenGraph:
     """What a network does at any size of image.
 
     trace: the graph, sizes in it being symbols. shape: of the image of the export. ranges: the least and the largest size for each axis.
-    holds: whether all guards hold at these sizes. numbers: the values of ``formulas`` at these sizes. plain: whether all guards are those
-    that torch asks of any size, so that none can be a decision of the network's own.
+    holds: whether all guards hold at these sizes. numbers: the values of all formulas at these sizes. recipes: what makes of them the
+    values of nodes. plain: whether all guards are those that torch asks of any size, so that none can be a decision of the network's own.
     """
 
     trace: Trace
     shape: Sizes
     ranges: tuple[tuple[float, float], ...]
     holds: Callable[..., bool]
-    numbers: Callable[..., tuple[Any, ...]]
-    formulas: dict[sympy.Expr, int]
+    numbers: Callable[..., Numbers]
+    recipes: dict[fx.Node, Recipe]
     plain: bool
 
     def at(self, *sizes: int) -> Graph | None:
@@ -56,7 +58,7 @@ class OpenGraph:
         inside = all(low <= size <= high for size, (low, high) in zip(sizes, self.ranges, strict=True))
         if not inside or not self.holds(*sizes):
             return None
-        return walk(_bound(self.trace, self.formulas, self.numbers(*sizes)), (*self.shape[:2], *sizes))
+        return walk(_bound(self.trace, self.recipes, self.numbers(*sizes)), (*self.shape[:2], *sizes))
 
 
 class _ClosedError(Exception):
@@ -115,7 +117,8 @@ def _open(trace: Trace) -> OpenGraph:
         raise _ClosedError
     ranges = tuple((int(known.var_to_range[symbol].lower), float(known.var_to_range[symbol].upper)) for symbol in symbols)
     holds, numbers = _function(symbols, guards, "all((", "))"), _function(symbols, list(formulas), "(", ")")
-    opened = OpenGraph(trace, tuple(image.shape[:2]), ranges, holds, numbers, formulas, all(map(_is_plain, guards)))
+    recipes = {node: recipe for node in trace.graph.nodes if (recipe := _recipe(node.meta.get("val"), formulas)) is not None}
+    opened = OpenGraph(trace, tuple(image.shape[:2]), ranges, holds, numbers, recipes, all(map(_is_plain, guards)))
     hints = [int(size.node.hint) for size in image.shape[2:]]
     if opened.at(*hints) is None:
         raise _ClosedError
@@ -147,27 +150,35 @@ def _is_plain(guard: sympy.Expr) -> bool:
     return isinstance(guard, sympy.Ge | sympy.Gt) and guard.rhs.is_Integer and bool(guard.rhs <= KERNEL)
 
 
-def _bound(trace: Trace, formulas: dict[sympy.Expr, int], numbers: tuple[Any, ...]) -> Trace:
+def _recipe(value: Any, formulas: dict[sympy.Expr, int]) -> Recipe | None:
+    """What makes the value of a node from the numbers that formulas give; None where nothing in it is open."""
+    if not _open_numbers(value):
+        return None
+    if isinstance(value, (list, tuple)):
+        items = [(item, _recipe(item, formulas)) for item in value]
+        return lambda numbers: [item if recipe is None else recipe(numbers) for item, recipe in items]
+    if not isinstance(value, FakeTensor):
+        place = formulas[value.node.expr]
+        return lambda numbers: numbers[place]
+    mode, dtype, device, rank = value.fake_mode, value.dtype, value.device, value.dim()
+    sizes = [_recipe(size, formulas) or (lambda numbers, size=size: size) for size in (*value.shape, *value.stride())]
+
+    def made(numbers: Numbers) -> Tensor:
+        found = [size(numbers) for size in sizes]
+        return FakeTensor(mode, torch.empty_strided(found[:rank], found[rank:], dtype=dtype, device="meta"), device)
+
+    return made
+
+
+def _bound(trace: Trace, recipes: dict[fx.Node, Recipe], numbers: Numbers) -> Trace:
     """A copy of the graph with numbers in the place of symbols."""
     graph, new = fx.Graph(), dict[fx.Node, Any]()
-
-    def number(item: Any) -> Any:
-        return numbers[formulas[item.node.expr]] if isinstance(item, (torch.SymInt, torch.SymFloat, torch.SymBool)) else item
-
-    def value_of(item: Any) -> Any:
-        if isinstance(item, (list, tuple)):
-            return [value_of(entry) for entry in item]
-        if not isinstance(item, FakeTensor) or not _open_numbers(item):
-            return number(item)
-        shape, stride = ([number(size) for size in sizes] for sizes in (item.shape, item.stride()))
-        return FakeTensor(item.fake_mode, torch.empty_strided(shape, stride, dtype=item.dtype, device="meta"), item.device)
-
     for node in trace.graph.nodes:
-        value = node.meta.get("val")
-        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            new[node] = number(value)
+        recipe = recipes.get(node)
+        if recipe is not None and not isinstance(node.meta["val"], (Tensor, list, tuple)):
+            new[node] = recipe(numbers)
             continue
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), new.__getitem__)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), new.__getitem__) if node.args or node.kwargs else ((), {})
         new[node] = graph.create_node(node.op, node.target, args, kwargs, node.name)
-        new[node].meta = {**node.meta, "val": value_of(value)}
+        new[node].meta = node.meta if recipe is None else {**node.meta, "val": recipe(numbers)}
     return replace(trace, graph=graph, image=new[trace.image], outputs={name: new[node] for name, node in trace.outputs.items()})

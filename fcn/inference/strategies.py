@@ -24,7 +24,7 @@ from fcn.core.names import said
 from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
-from fcn.inference.kept import unchanged
+from fcn.inference.kept import period_of, unchanged
 from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, pass_of, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
@@ -42,6 +42,7 @@ class Strategy(Protocol):
 
 
 SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory, nor a stream for its speed
+SMALL_OF_MANY = 2**19  # pixels, where the network is looked at once for many images
 SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where nothing else fits
 BATCH = 8  # of these, at most
 
@@ -89,10 +90,12 @@ def auto(
         )
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
-    small = height * width < SMALL and memory is None
+    period = period_of(model)
+    large = height * width >= (SMALL_OF_MANY if period is not None and period.many else SMALL)
+    small = not large and memory is None
     needed = 0 if small else pass_bytes(model, height, width)
     fits = needed is not None and needed <= budget
-    faster = height * width >= SMALL and model.mean.device.type == "cpu" and streams_at_once(model)
+    faster = large and model.mean.device.type == "cpu" and streams_at_once(model)
     if fits and not faster and (scores := one_pass_if_room(model, image)) is not None:
         return scores
     try:

@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import Tensor, nn
 
 from fcn.core.errors import UserError
+from fcn.inference.precision import number_format
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,12 +25,9 @@ def create_accelerator(device: str = "auto", precision: str = "auto") -> Acceler
     if device == "mps" and not torch.backends.mps.is_available():
         raise UserError("device=mps, but torch sees no Apple GPU here; use device=cpu or device=auto")
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if precision == "fp16" and kind == "cpu":
-        raise UserError("precision=fp16 is for GPUs; on a CPU use fp32, or bf16 where it computes in it")
-    if precision == "auto":
-        precision = "bf16" if computes_bf16(kind) else "fp32"
+    mixed = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[number_format(precision, kind)]
     AcceleratorState._reset_state(reset_partial_state=False)  # a sweep makes several runs, of several precisions, in one process
-    return Accelerator(cpu=kind == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    return Accelerator(cpu=kind == "cpu", mixed_precision=mixed)
 
 
 @contextmanager
@@ -48,16 +46,6 @@ def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
         for state, values in zip(states, before, strict=True):
             state._shared_state.clear()
             state._shared_state.update(values)
-
-
-def computes_bf16(kind: str) -> bool:
-    """Whether the hardware multiplies bfloat16 itself: GPUs from Ampere on, CPUs with AVX-512 BF16 or AMX."""
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if kind == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
 
 
 def place(model: Network, accelerator: Accelerator, *, channels_last: bool = True) -> Network:

@@ -89,3 +89,16 @@ def test_options_of_another_type_are_refused(model, options, message):
 def test_a_network_without_classes_is_refused():
     with pytest.raises(ValueError, match=r"scores of no class: their shape is \(1, 0, 20, 30\)"):
         fcn.predict(lambda windows: torch.zeros(len(windows), 0, *windows.shape[2:]), ARRAY, strategy="windows")
+
+
+def test_the_number_format_is_the_one_that_is_asked_for(model):
+    seen = []
+    hook = model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    try:
+        fcn.predict(model, ARRAY, strategy="whole", precision="bf16")
+        fcn.predict(model, ARRAY, strategy="whole")
+    finally:
+        hook.remove()
+    assert seen == [torch.bfloat16, torch.float32]
+    with pytest.raises(fcn.UserError, match="precision='int8' is not allowed; it is one of auto, fp32, bf16, fp16"):
+        fcn.predict(model, ARRAY, precision="int8")

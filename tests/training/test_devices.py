@@ -13,7 +13,7 @@ def test_what_the_machine_has_not_is_refused(monkeypatch):
     for device in ("cuda", "mps"):
         with pytest.raises(ValueError, match=f"device={device}, but torch sees no .* here; use device=cpu"):
             create_accelerator(device)
-    with pytest.raises(ValueError, match="precision=fp16 is for GPUs"):
+    with pytest.raises(ValueError, match="precision='fp16' is for GPUs"):
         create_accelerator("cpu", "fp16")
 
 
@@ -21,6 +21,11 @@ def test_what_the_machine_has_not_is_refused(monkeypatch):
 def test_auto_is_bf16_where_the_cpu_computes_in_it(monkeypatch, capable):
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": capable})
     assert create_accelerator("cpu", "auto").mixed_precision == ("bf16" if capable else "no")
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision='bf' is not allowed; it is one of auto, fp32, bf16, fp16"):
+        create_accelerator("cpu", "bf")
 
 
 def test_several_precisions_in_one_process():

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -72,6 +73,13 @@ class Prepared:
     def in_strips(self) -> bool:
         """Whether the image can be cut into strips of columns."""
         return not any(instruction.whole_rows for instruction in self.program.instructions.values())
+
+    @cached_property
+    def at_most(self) -> int:
+        """More memory than any band takes: all maps in full, with what instructions take for themselves. It is found at once."""
+        item = self.program.like.element_size()
+        instructions = self.program.instructions.values()
+        return sum(each.rule.weights + item * (3 + each.rule.steps) * prod(each.shape) for each in instructions)
 
     def bytes(self, band: int, strips: list[Interval] | None = None) -> int:
         """The most memory that the passes take at once beside weights and image. strips: columns of the scores, strip by strip."""

@@ -113,6 +113,8 @@ def fitting(
     if memory is None and band is not None and (strip is not None or not prepared.in_strips):
         return rows, count
     budget = budget_bytes(device, memory) // views
+    if prepared.at_most <= budget:
+        return rows, count
     lowest = LOWEST if strip is None and prepared.in_strips else 1
     while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
         if band is None and rows > lowest:

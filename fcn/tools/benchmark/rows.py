@@ -7,7 +7,7 @@ from typing import Any
 from fcn.tools.measure import Measured
 from fcn.tools.tables import markdown_table, text_table
 
-HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "memory, MiB", "difference", "equal labels", "note")
+HEADER = ("way", "seconds", "spread", "speed", "GMACs", "fewer", "GFLOP/s", "of peak", "memory, MiB", "difference", "equal labels", "note")
 
 
 @dataclass
@@ -15,8 +15,8 @@ class Row:
     """One way to do what ``case`` says.
 
     seconds: median of the repeats; None: it could not be done. spread: half the interquartile range divided by the median; None: one
-    repeat. macs: multiply-adds. memory: peak bytes beyond image and weights. difference: largest difference of scores divided by their
-    range. equal: share of equal labels. note: remarks.
+    repeat. macs: multiply-adds. peak: GFLOP/s of the machine's own convolution, measured in the same turns. memory: peak bytes beyond image
+    and weights. difference: largest difference of scores divided by their range. equal: share of equal labels. note: remarks.
     """
 
     case: str
@@ -24,10 +24,16 @@ class Row:
     seconds: float | None
     spread: float | None = None
     macs: int | None = None
+    peak: float | None = None
     memory: int | None = None
     difference: float | None = None
     equal: float | None = None
     note: str = ""
+
+    @property
+    def flops(self) -> float | None:
+        """GFLOP/s: two operations for each multiply-add; None where the machine's own are not measured."""
+        return None if self.peak is None or not self.seconds or self.macs is None else 2 * self.macs / self.seconds / 1e9
 
     @classmethod
     def of(cls, case: str, way: str, found: Measured | RuntimeError, *, share: float = 1.0, **rest: Any) -> "Row":
@@ -86,6 +92,8 @@ def _cells(row: Row, first: Row) -> Sequence[str]:
         "" if row is first or row.seconds is None or first.seconds is None else f"{digits(first.seconds / row.seconds)}x",
         "" if row.macs is None else f"{row.macs / 1e9:,.1f}",
         "" if row.macs is None or first.macs is None or row is first else f"{digits(first.macs / row.macs)}x",
+        "" if row.flops is None else digits(row.flops),
+        "" if row.flops is None or row.peak is None else f"{100 * row.flops / row.peak:.0f} %",
         "" if row.memory is None else f"{row.memory / 2**20:,.1f}",
         "" if row.difference is None else f"{row.difference:.1e}",
         "" if row.equal is None else percent(row.equal),

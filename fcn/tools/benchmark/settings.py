@@ -20,7 +20,7 @@ class BenchmarkConfig(CommandConfig):
     strides: steps from one window to the next (pixels)
     dense_size: side of an image that is also covered with a window at every pixel, as 256; null: skip this
     windows: number of windows that are timed; the time of all is scaled up from it
-    strategies: inference strategies to compare: whole, stream, windows
+    strategies: inference strategies to compare: whole, stream, auto, windows
     image_sizes: sides of the images on which the strategies are compared (pixels)
     window: side of the blended windows (pixels)
     labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: skip this
@@ -45,7 +45,7 @@ fcn benchmark device=cuda precision=bf16"""
     strides: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [32, 8])
     dense_size: Annotated[int | None, at_least(1)] = None
     windows: Annotated[int, at_least(1)] = 8
-    strategies: Annotated[list[str], items(one_of("whole", "stream", "windows"), least=0)] = field(
+    strategies: Annotated[list[str], items(one_of("whole", "stream", "auto", "windows"), least=0)] = field(
         default_factory=lambda: ["whole", "stream", "windows"]
     )
     image_sizes: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [512, 1024])

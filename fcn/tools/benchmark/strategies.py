@@ -3,7 +3,10 @@
 Costs are measured in a process of its own for each way. Labels are compared here, pixel by pixel, and scores in rows spread over the
 image. A label differs clearly where the network's best class is ahead by more than ``CLOSE``, as a share of the range of its scores. Below
 it, rounding decides. It lies at a seam if it is within ``NEAR`` pixels of the edge of a window. The share of all pixels that are so near
-stands beside it.
+stands beside it. In another number format than float32 the best class has to be ahead by more than that format's rounding, and the first
+row is the first strategy in float32.
+
+The machine's own convolutions are timed in the same turns, so that GFLOP/s can be compared on a machine that others use as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +30,13 @@ from fcn.models.segmenter import Segmenter
 from fcn.tools.benchmark.rows import Row, Section, counted
 from fcn.tools.benchmark.sliding import image, multiply_adds
 from fcn.tools.benchmark.subject import Subject
-from fcn.tools.measure import Maker, measured
+from fcn.tools.measure import Maker, Measured, measured
 
 NEAR = 16  # pixels
 CLOSE = 1e-4
 ROWS = 32  # of pixels, whose scores are compared
 OVERLAPS = (0.25, 0.5)
+PEAK = (128, 96, 4)  # channels, side and times of the 3x3 convolutions whose speed stands for the machine's: their maps stay in the cache
 BATCH = {"cuda": 8}  # windows at a time; a CPU is as fast with one
 
 
@@ -69,44 +73,60 @@ def strategy_rows(
     ways: dict[str, tuple[str, dict[str, Any]]] = {}
     for name in strategies:
         ways |= blended if name == "windows" else {name: (name, {})}
-    settings = (str(device), dtype, channels_last)
+    types = dict.fromkeys(ways, dtype)
+    if dtype != torch.float32:
+        first = f"{next(iter(ways))}, float32"
+        ways, types = {first: next(iter(ways.values())), **ways}, {first: torch.float32, **types}
     network = subject.made(str(device), channels_last)
     rows: list[Row] = []
     for size in sizes:
-        makers: dict[str, Maker] = {way: (make, (subject, size, *chosen, *settings)) for way, chosen in ways.items()}
+        makers: dict[str, Maker] = {
+            way: (make, (subject, size, *chosen, str(device), types[way], channels_last)) for way, chosen in ways.items()
+        }
+        peaks = {of: f"convolutions, {of}" for of in dict.fromkeys(types.values())}
+        makers |= {peaks[of]: (convolutions, (str(device), of, channels_last)) for of in peaks}
         times = measured(makers, turns=turns, on_gpu=device.type == "cuda")
+        reached = {of: gflops(times[peaks[of]]) for of in peaks}
         found = {way: Row.of(f"{subject.name(network)}, {size}x{size}", way, times[way]) for way in ways}
         rows += found.values()
         done = [way for way, row in found.items() if row.seconds is not None]
         for way in done:
-            found[way].macs = cost(network, size, *ways[way])
+            found[way].macs, found[way].peak = cost(network, size, *ways[way]), reached[types[way]]
             found[way].note = f"{1e9 * (found[way].seconds or 0) / size**2:.0f} ns a pixel"
         if len(done) < 2:
             continue
         picture = pixels(size)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            results = ((way, build("inference", ways[way][0], network, picture, **ways[way][1])) for way in done)
-            reference = read(next(results)[1], size, margins=True)
-            for way, scores in results:
-                seams = near_seams(size, window, ways[way][1]["overlap"]) if ways[way][0] == "windows" else None
-                compare(found[way], read(scores, size, margins=False), reference, seams)
+        reference: Result | None = None
+        for way in done:
+            with torch.autocast(device.type, types[way], enabled=types[way] != torch.float32):
+                result = read(build("inference", ways[way][0], network, picture, **ways[way][1]), size, margins=reference is None)
+            if reference is None:
+                reference = result
+                continue
+            seams = near_seams(size, window, ways[way][1]["overlap"]) if ways[way][0] == "windows" else None
+            compare(found[way], result, reference, seams, close=max(CLOSE, 0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2))
     first = next(iter(ways))
     return Section(
         "Strategies over image sizes",
         rows,
         f"{'Random weights; w' if subject.spec else 'W'}indows of {window} pixels, {batch} at a time, Gaussian weights; "
-        f"compared to {first} if there was memory for it.",
+        f"compared to {first} if there was memory for it. "
+        f"Of peak: of the GFLOP/s of {PEAK[0]}-channel 3x3 convolutions in the same turns.",
     )
 
 
-def compare(row: Row, found: Result, reference: Result, seams: NDArray[np.bool_] | None) -> None:
-    """Note in ``row`` how far a result agrees with the reference; ``seams``: (H, W), the pixels near the edges of windows."""
+def compare(row: Row, found: Result, reference: Result, seams: NDArray[np.bool_] | None, *, close: float = CLOSE) -> None:
+    """Note in ``row`` how far a result agrees with the reference.
+
+    seams: (H, W), the pixels near the edges of windows. close: what a label has to be ahead by to differ clearly, a share of the scores'
+    range.
+    """
     row.difference = ((found.scores - reference.scores).abs().max() / reference.range).item()
     wrong = found.labels != reference.labels
     row.equal = 1 - float(wrong.mean())
     if not wrong.any():
         return
-    clear = wrong & (reference.margin > CLOSE * reference.range)
+    clear = wrong & (reference.margin > close * reference.range)
     row.note += f"; {counted(int(wrong.sum()))}, {clear.sum():,} of them clearly"
     if seams is not None:
         row.note += f", {100 * wrong[seams].sum() / wrong.sum():.0f} % at seams ({100 * seams.mean():.0f} % of the image)"
@@ -136,7 +156,7 @@ def cost(network: Segmenter, size: int, name: str, options: dict[str, Any]) -> i
     """Multiply-adds of a strategy on a (size, size) image."""
     if name != "windows":
         once = multiply_adds(ScoresOf(network), size)
-        return once if name == "whole" else int(once * prepare(network, size, size).price)
+        return once if name != "stream" else int(once * prepare(network, size, size).price)
     starts, side = positions(size, options["size"], options["overlap"])
     return len(starts) ** 2 * multiply_adds(ScoresOf(network), side)
 
@@ -158,7 +178,7 @@ def make(
     network, picture = subject.made(device, channels_last), pixels(size)
     strategy = create_strategy(name, **options)
     run = ExitStack()
-    run.enter_context(unchanged(network))
+    run.enter_context(unchanged(network, many=True))
 
     def call(image: Tensor, run: ExitStack = run) -> None:  # which lasts as long as this
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
@@ -166,6 +186,28 @@ def make(
 
     call(picture[:, :256, :256])
     return partial(call, picture)
+
+
+def convolutions(device: str, dtype: torch.dtype, channels_last: bool) -> Callable[[], Any]:
+    """As many multiply-adds a second as the machine has, by its own convolutions."""
+    channels, side, times = PEAK
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(1, channels, side, side, device=device, dtype=dtype).to(memory_format=order)
+    weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=order)
+
+    @torch.inference_mode()
+    def call() -> None:
+        for _ in range(times):
+            torch.conv2d(x, weight, padding=1)
+
+    call()
+    return call
+
+
+def gflops(found: Measured | RuntimeError) -> float | None:
+    """The GFLOP/s of ``convolutions``."""
+    channels, side, times = PEAK
+    return None if isinstance(found, RuntimeError) else 2 * times * 9 * (channels * side) ** 2 / found.timing.low / 1e9
 
 
 def pixels(size: int) -> Tensor:

@@ -177,3 +177,13 @@ def test_a_label_differs_clearly_only_where_the_margin_is_large():
     row = Row("case", "way", 1.0)
     compare(row, Result(other, torch.tensor([0.0, 0.75]), margin), reference, None)
     assert (row.difference, row.equal, row.note) == (0.25, 14 / 16, "; 2 labels differ, 1 of them clearly")
+
+
+def test_another_number_format_is_compared_to_float32_and_speeds_to_the_machine():
+    spec = create_model("fcn8s", backbone="compact", num_classes=3).spec
+    section = strategy_rows(Subject(spec), strategies=["stream"], sizes=[96], window=64, turns=1, **{**PLAIN, "dtype": torch.bfloat16})
+    assert [row.way for row in section.rows] == ["stream, float32", "stream"]
+    assert section.rows[0].peak > 0
+    assert section.rows[1].flops == pytest.approx(2 * section.rows[1].macs / section.rows[1].seconds / 1e9)
+    assert 1e-4 < section.rows[1].difference < 0.1
+    assert ", 0 of them clearly" in section.rows[1].note or section.rows[1].equal == 1
