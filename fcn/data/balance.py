@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID
+from fcn.core.progress import Progress
 from fcn.data.census import count_values
 from fcn.data.split import Split
 
@@ -57,7 +57,7 @@ def counted(split: Split, *, progress: bool = True) -> Balance:
     holders: list[list[int]] = [[] for _ in range(classes)]
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
         maps = pool.map(lambda index: count_values(split.truth(index)), samples)
-        for index, found in enumerate(tqdm(maps, "counting classes", len(samples), unit=" maps", disable=not progress, leave=False)):
+        for index, found in enumerate(Progress("counting classes", len(samples), "label maps", shown=progress).over(maps)):
             pixels += found[:classes]
             inside += (found[:classes] > 0) * (found.sum() - found[VOID])
             for value in found[:classes].nonzero()[:, 0].tolist():
