@@ -60,7 +60,7 @@ def experiment_file(name: str) -> Path:
         return conf_folder() / "experiment" / f"{name}.yaml"
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
-    raise WrongCallError(f"experiment={name} is no recipe; {suggest(name, list_experiments())}; a file of your own ends in .yaml")
+    raise WrongCallError(f"experiment={name} is no recipe, and no file of your own that ends in .yaml; {suggest(name, list_experiments())}")
 
 
 def mapping(file: Path) -> dict[str, Any]:
