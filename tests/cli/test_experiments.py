@@ -53,7 +53,7 @@ def test_another_part_replaces_the_settings_of_the_recipes_part(tmp_path, caplog
 @pytest.mark.parametrize(
     ("words", "text", "message"),
     [
-        (["experiment=voc_fcn3s"], "", "experiment=voc_fcn3s is no recipe, and no file of your own that ends in .yaml; did you mean voc_fcn32s"),
+        (["experiment=voc_fcn3s"], "", "is no recipe, and no file of your own that ends in .yaml; did you mean voc_fcn32s"),
         (["experiment=none.yaml"], "", "experiment=none.yaml cannot be read"),
         (["experiment=voc_fcn8s,voc_fcn16s"], "", "names several recipes; give one"),
         (["experiment=voc_fcn8s", "resume=x"], "", "cannot be given with resume"),
