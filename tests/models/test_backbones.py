@@ -47,7 +47,7 @@ SLOW = [
     "dpn68",
     "inceptionv4",
     "xception",
-    "timm-resnest14d",
+    "tu-resnest14d",
     "tu-inception_v3",
     "tu-legacy_xception",
     "tu-tresnet_m",
