@@ -30,6 +30,7 @@ from fcn.inference.strategies import one_pass
 from fcn.models.segmenter import Segmenter
 from fcn.tools.predict.inputs import input_images
 from fcn.tools.processes import this_fcn
+from fcn.tools.scripts import given_settings
 from fcn.training.devices import create_accelerator, place
 
 SIZE = (480, 360)  # width and height of the drawn pictures
@@ -68,12 +69,8 @@ def predict(*words: str, threads: int | None = None, processes: int = 1) -> floa
 
 
 def main(words: list[str]) -> None:
-    settings = {"checkpoint": "", "input": "", "images": "64", "turns": "3", "overlay": "none,jpg,png", "device": "auto"}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in settings:
-            raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
-        settings[key] = value
+    defaults = {"checkpoint": "", "input": "", "images": "64", "turns": "3", "overlay": "none,jpg,png", "device": "auto"}
+    settings = given_settings(words, defaults)
     count, turns, device = int(settings["images"]), int(settings["turns"]), settings["device"]
     with tempfile.TemporaryDirectory() as place_for_all:
         folder = Path(place_for_all) / "pictures"

@@ -31,6 +31,7 @@ from fcn.core.labels import VOID, LabelSet, voc_colors
 from fcn.data.pairs import Pair, Pairs
 from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
+from fcn.tools.scripts import given_settings
 from fcn.training.batches import Augmented, Plan, training_loader
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
@@ -177,13 +178,9 @@ def in_turns(calls: dict[str, Callable[[], None]], steps: int, turns: int) -> di
 
 
 def main(words: list[str]) -> None:
-    settings = {"network": "fcn_resnet50,lraspp", "crop": "256", "batch": "4", "steps": "4", "images": "48", "turns": "3"}
-    settings |= {"device": "auto", "workers": "0"}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in settings:
-            raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
-        settings[key] = value
+    defaults = {"network": "fcn_resnet50,lraspp", "crop": "256", "batch": "4", "steps": "4", "images": "48", "turns": "3"}
+    defaults |= {"device": "auto", "workers": "0"}
+    settings = given_settings(words, defaults)
     crop, batch, steps, turns, workers = (int(settings[key]) for key in ("crop", "batch", "steps", "turns", "workers"))
     with tempfile.TemporaryDirectory() as folder:
         pairs = write_files(Path(folder), int(settings["images"]))

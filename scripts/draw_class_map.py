@@ -24,6 +24,7 @@ from torch.nn import functional as F
 import fcn
 from fcn.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD
 from fcn.models.compact import compact
+from fcn.tools.scripts import given_settings
 
 COLORS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac")
 DEFAULTS = {"classifier": "outputs/classifier", "image": "", "stride": "8", "output": "outputs/class_map"}
@@ -68,12 +69,7 @@ def draw(picture: Path, scores: Tensor, stride: int, size: int, names: list[str]
 
 @torch.inference_mode()
 def main(words: list[str]) -> None:
-    settings = dict(DEFAULTS)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in settings:
-            raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
-        settings[key] = value
+    settings = given_settings(words, DEFAULTS)
     folder, stride = Path(settings["classifier"]), int(settings["stride"])
     if not (folder / "result.json").is_file():
         raise SystemExit(f"classifier={folder} holds no result.json; give the output folder of scripts/train_classifier.py")

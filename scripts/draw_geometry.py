@@ -1,6 +1,5 @@
 """Draws the pictures of docs/geometry.md: python scripts/draw_geometry.py [FOLDER [NAME ...]], by default docs/geometry and all of them."""
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from fcn.graph.axis import HOLE
@@ -23,10 +21,10 @@ from fcn.lessons.probe import Probe
 from fcn.models.backbones import create_backbone
 from fcn.tools.inspect.picture import fitted, network_picture
 from fcn.tools.inspect.report import inspect_network
+from fcn.tools.scripts import save_picture
 
 BLUE, ORANGE, GREEN, GRAY, INK = "#5aa9e6", "#f5a142", "#7cc47f", "#e4e4e4", "#333333"
 SOFT_BLUE, SOFT_GREEN = "#d6eaf8", "#dff0df"
-COLORS = 200  # of a saved picture
 
 
 def main(folder: str = "docs/geometry", *names: str) -> None:
@@ -52,16 +50,7 @@ def main(folder: str = "docs/geometry", *names: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     for name in names or pictures:
-        save(pictures[name](), target / f"{name}.png")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """As a PNG of few colours, which is small and looks the same."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=96)
-    picture = Image.open(buffer).convert("RGB")
-    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path} {path.stat().st_size / 1000:.0f} kB")
+        save_picture(pictures[name](), target / f"{name}.png")
 
 
 # --- what the pictures share ---

@@ -4,7 +4,6 @@ A small network is trained on the built-in pictures for STEPS steps, a few minut
 tiles, in blended windows, in tiles with a halo, and by the stream.
 """
 
-import io
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 import fcn
@@ -25,11 +23,11 @@ from fcn.data.pictures import colorize
 from fcn.data.shapes import LABELS, shapes
 from fcn.inference.scores import Reader, Scores
 from fcn.models.segmenter import Segmenter
+from fcn.tools.scripts import save_picture
 
 TILE, BATCH, CROP = 96, 16, 96
 SEED = 14  # of the picture
 FLOOR = 1e-6  # differences below it, as a share of the range of the scores, are rounding
-COLORS = 200  # of a saved picture
 BLUE, ORANGE, GREEN, INK = "#5aa9e6", "#f5a142", "#4f9d53", "#333333"
 
 
@@ -57,8 +55,8 @@ def main(folder: str = "docs/tiling", steps: str = "800", side: str = "288") -> 
     halo, step = field.tiles
     with torch.inference_mode():
         found = ways(model, picture, -(-halo // step) * step)
-    save(seams(picture, found), target / "seams.png")
-    save(distances(found, max(max(sides) for sides in field.halo if sides is not None)), target / "distances.png")
+    save_picture(seams(picture, found), target / "seams.png")
+    save_picture(distances(found, max(max(sides) for sides in field.halo if sides is not None)), target / "distances.png")
 
 
 def trained(steps: int) -> Segmenter:
@@ -191,15 +189,6 @@ def nearest(side: int, edges: tuple[int, ...]) -> NDArray[np.int64]:
     """The distance of each pixel to the nearest edge within the picture: 1 beside it."""
     pixels = np.arange(side)
     return np.min([np.where(pixels >= edge, pixels - edge + 1, edge - pixels) for edge in edges or (0,)], axis=0)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """As a PNG of few colours, which is small and looks the same."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=96)
-    picture = Image.open(buffer).convert("RGB")
-    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path} {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
 data: ``cifar10`` (Krizhevsky 2009) as torchvision reads it, fetched with ``download=true``; or ``folder``: ``train/CLASS/*.jpg`` and
 ``test/CLASS/*.jpg`` below ``root``, which may also be an archive of them (.tar, .tar.gz, .zip). Pictures of another size are resized.
 
-A short plain loop: all pictures in memory, SGD with Nesterov momentum, one rise and fall of the rate (Smith and Topin 2017,
-arXiv:1708.07120), label smoothing, random shifts of up to an eighth, mirrored pictures, and one square erased (DeVries and Taylor 2017,
-arXiv:1708.04552). The test pictures are scored once, after the last step. Leaves ``compact.pt``,
+A short plain loop, with all pictures in memory. The optimizer is SGD with Nesterov momentum. Its rate rises once and falls once (Smith and
+Topin 2017, arXiv:1708.07120). Labels are smoothed. Each picture is shifted by up to an eighth, mirrored or not, and loses one square
+(DeVries and Taylor 2017, arXiv:1708.04552). The test pictures are scored once, after the last step. Leaves ``compact.pt``,
 the state dict, which ``backbone.weights=`` and ``fcn.models.compact.compact(weights=...)`` take; ``mosaic.png``, test pictures side by
 side; and ``result.json``: the accuracy, the class names, and the class of each picture of the mosaic.
 """
@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.models.compact import Compact
+from fcn.tools.scripts import given_settings
 from fcn.training.devices import create_accelerator, place
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as the backbone ``compact`` normalises
@@ -132,12 +133,7 @@ def mosaic(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def main(words: list[str]) -> None:
-    settings = dict(DEFAULTS)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in settings:
-            raise SystemExit(f"'{word}' is no setting; allowed: {', '.join(settings)}")
-        settings[key] = value
+    settings = given_settings(words, DEFAULTS)
     if settings["data"] not in ("cifar10", "folder"):
         raise SystemExit(f"data={settings['data']} is not known; allowed: cifar10, folder")
     epochs, batch, size, seed = (int(settings[key]) for key in ("epochs", "batch", "size", "seed"))

@@ -30,23 +30,11 @@ from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.network_weights import Weights, load_network, network_weights, torchvision_settings
-from fcn.models.spec import AUXILIARY, ModelSpec, WrapSpec, check_auxiliary
+from fcn.models.spec import AUXILIARY, ELSEWHERE, ModelSpec, WrapSpec, check_auxiliary
 from fcn.models.upsample import create_upsampler
 
 MODEL, BACKBONE, UPSAMPLE = (default_parts("train")[kind] for kind in ("model", "backbone", "upsample"))  # unless told otherwise
 AUX_LEVEL = -2  # torchvision's
-ELSEWHERE = {  # arguments of other libraries, and what is meant here
-    "encoder_name": "the encoder is backbone=",
-    "encoder": "the encoder is backbone=",
-    "encoder_weights": 'the weights of the encoder are backbone_weights="imagenet"',
-    "weights_backbone": 'the weights of the backbone are backbone_weights="imagenet"',
-    "pretrained": 'give backbone_weights="imagenet", or weights="torchvision" for a whole network',
-    "pretrained_backbone": 'give backbone_weights="imagenet"',
-    "encoder_output_stride": "the stride of the deepest feature is output_stride=",
-    "aux_loss": "an auxiliary head is aux=True",
-    "aux_params": "an auxiliary head is aux=True",
-    "activation": "a network gives logits; take their softmax, or fcn.predict(..., confidence=True)",
-}
 FREEZING = ("freeze", "freeze_norm")
 ARGUMENTS = (("model", "weights"), ("backbone", "weights"))  # settings of parts that ``create_model`` takes as arguments of its own
 

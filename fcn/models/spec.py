@@ -50,6 +50,18 @@ def is_wrap_spec(spec: Any) -> bool:
 
 LATER = ("plugins", "images")  # entries that older checkpoints do not have
 AUXILIARY: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
+ELSEWHERE = {  # arguments of other libraries, and what is meant here
+    "encoder_name": "the encoder is backbone=",
+    "encoder": "the encoder is backbone=",
+    "encoder_weights": 'the weights of the encoder are backbone_weights="imagenet"',
+    "weights_backbone": 'the weights of the backbone are backbone_weights="imagenet"',
+    "pretrained": 'give backbone_weights="imagenet", or weights="torchvision" for a whole network',
+    "pretrained_backbone": 'give backbone_weights="imagenet"',
+    "encoder_output_stride": "the stride of the deepest feature is output_stride=",
+    "aux_loss": "an auxiliary head is aux=True",
+    "aux_params": "an auxiliary head is aux=True",
+    "activation": "a network gives logits; take their softmax, or fcn.predict(..., confidence=True)",
+}
 
 
 def check_auxiliary(aux: bool, **rest: Any) -> None:
