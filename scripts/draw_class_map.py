@@ -77,6 +77,8 @@ def main(words: list[str]) -> None:
     picture, size, names = Path(settings["image"] or folder / "mosaic.png"), int(result["size"]), result["classes"]
     classifier = compact(num_classes=len(names), weights=str(folder / "compact.pt")).eval()
     unrolled = fcn.dilate(fcn.convolutionalize(classifier, dense="window", input_size=size), output_stride=stride)
+    if not picture.is_file():
+        raise SystemExit(f"image={picture} is not there; give the path of a picture")
     image = read(picture)
     if min(image.shape[-2:]) < size:
         raise SystemExit(f"image={picture} is smaller than the {size} pixels that the classifier sees")
