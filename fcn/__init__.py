@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fcn.rewrite.dilate import dilate as dilate
     from fcn.tools.train.call import Trained as Trained
     from fcn.tools.train.call import train as train
+    from fcn.training.checkpoint import from_pretrained as from_pretrained
     from fcn.training.checkpoint import load as load
     from fcn.training.checkpoint import save as save
     from fcn.training.evaluate import evaluate as evaluate
@@ -52,6 +53,7 @@ PLACES = {
     "create_split": "fcn.data.sets",
     "dilate": "fcn.rewrite.dilate",
     "evaluate": "fcn.training.evaluate",
+    "from_pretrained": "fcn.training.checkpoint",
     "label_map": "fcn.inference.labelmap",
     "list_backbones": "fcn.models.lists",
     "list_data": "fcn.data.sets",

@@ -28,6 +28,7 @@ from fcn.models.backbones.freezing import freeze
 from fcn.models.channels import with_channels
 from fcn.models.decoders.fcn import fcn_head
 from fcn.models.decoders.levels import FACTOR, SIZE, Decoder
+from fcn.models.hub import HubMixin
 from fcn.models.layers import crop_to, pad_to_multiple
 from fcn.models.network_weights import Weights, load_network, network_weights, torchvision_settings
 from fcn.models.spec import AUXILIARY, ELSEWHERE, ModelSpec, WrapSpec, check_auxiliary
@@ -55,7 +56,7 @@ class Cell(NamedTuple):
     corners: bool = False
 
 
-class Segmenter(nn.Module):
+class Segmenter(HubMixin, nn.Module):
     """``forward(images)``: normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
     auxiliary: auxiliary head on the feature ``aux_level``, for the loss only. With it, ``forward`` returns ``Outputs`` in training mode.
@@ -86,6 +87,7 @@ class Segmenter(nn.Module):
         self.resize = getattr(decoder, "resize", FACTOR)
         self.spec: ModelSpec | WrapSpec | None = spec
         self.labels: LabelSet | None = None  # the classes that it was trained for
+        self.record: dict[str, Any] = {}  # what the checkpoint of its weights says of their training, see ``record_of``
         self.images = RGB if spec is None else from_plain(spec.images)  # the kind that it takes
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1))

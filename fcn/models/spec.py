@@ -48,6 +48,13 @@ def is_wrap_spec(spec: Any) -> bool:
     return isinstance(spec, dict) and "network" in spec
 
 
+def spec_words(spec: ModelSpec | WrapSpec) -> str:
+    """A model in its words, for messages: ``model=fcn8s backbone=resnet18 upsample=bilinear``."""
+    if isinstance(spec, WrapSpec):
+        return f"a {spec.network} of your own"
+    return f"model={spec.model} backbone={spec.backbone} upsample={spec.upsample}"
+
+
 LATER = ("plugins", "images")  # entries that older checkpoints do not have
 AUXILIARY: dict[str, Any] = {"aux": False, "aux_weight": 0.5, "aux_level": None}  # the settings of the auxiliary head
 ELSEWHERE = {  # arguments of other libraries, and what is meant here

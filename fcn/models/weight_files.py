@@ -10,22 +10,34 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
-from fcn.core.names import spelled
+from fcn.core.names import a_type, spelled
 from fcn.models.matching import shared_holders
 from fcn.models.spec import check_spec
+
+if TYPE_CHECKING:
+    from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 ENTRIES = ("format", "spec", "labels", "weights")  # that every checkpoint has
+RECORD: dict[str, tuple[type, ...]] = {  # what one may say of its training, in plain values
+    "miou": (float, int),
+    "epoch": (int,),
+    "data": (dict,),
+    "plugins": (list, tuple),
+    "settings": (dict,),
+    "command": (list, tuple),
+}
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where other programs keep the state dict inside of what they save
 
 
@@ -73,10 +85,16 @@ def check_sums(path: Path) -> None:
 
 
 def read_file(path: str | Path) -> Any:
-    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds; a checkpoint of ``fcn train`` is checked.
+    """What a ``.pt`` / ``.pth`` or ``.safetensors`` file holds; a checkpoint of ``fcn train`` is checked. A model's folder, or its word on
+    the hub, holds a checkpoint as well.
 
     Raises FileNotFoundError, OSError where it cannot be opened, or UserError where it cannot be read or is damaged.
     """
+    from fcn.models.hub import read_shared
+
+    shared = read_shared(path)
+    if shared is not None:
+        return shared
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
@@ -114,8 +132,43 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 # --- checkpoints of fcn train ---
 
 
+def model_state(model: "Segmenter", labels: LabelSet, **facts: Any) -> dict[str, Any]:
+    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values.
+
+    Of a model that ``wrap`` made, the spec says how; the network's code is not in it.
+    """
+    if model.spec is None:
+        raise UserError("this model was made by neither create_model nor wrap, so that it could not be read again; save its state_dict()")
+    return {
+        "format": FORMAT,
+        "spec": asdict(model.spec),
+        "labels": {"names": list(labels.names), "colors": [list(color) for color in labels.colors]},
+        "weights": model.state_dict(),
+        **facts,
+    }
+
+
 def is_checkpoint(content: Any) -> bool:
     return isinstance(content, dict) and {"spec", "weights"} <= set(content)
+
+
+def labelled_state(model: "Segmenter") -> dict[str, Any]:
+    """``model_state`` of a model that knows its classes, with what the checkpoint that its weights are from says of their training.
+
+    Raises UserError for a model without classes, and TypeError for what is none.
+    """
+    from fcn.models.segmenter import Segmenter
+
+    if not isinstance(model, Segmenter):
+        raise TypeError(f"the model is {a_type(model)}; give what fcn.create_model(...) or fcn.load(PATH) returns")
+    if model.labels is None:
+        raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')
+    state = model_state(model, model.labels)
+    record = {entry: value for entry, value in model.record.items() if entry != "digest"}
+    if record and model.record["digest"] != digest({"weights": state["weights"]}):
+        log.info("the weights were changed since they were read; what was known of their training is left out")
+        return state
+    return state | record
 
 
 def check_checkpoint(content: Any, path: str | Path) -> None:
@@ -136,10 +189,28 @@ def check_checkpoint(content: Any, path: str | Path) -> None:
         data = content.get("data")
         if data is not None and not (isinstance(data, dict) and isinstance(data.get("name"), str)):
             raise UserError("the entry data does not name a data set")
+        check_record(content)
         if "digest" in content and content["digest"] != digest(content):
             raise UserError("its tensors are not those that were written")
     except ValueError as error:
         raise UserError(f"{path} is damaged, or no checkpoint of fcn train: {error}") from error
+
+
+def check_record(content: dict[str, Any]) -> None:
+    """Raises UserError where an entry of the record of a checkpoint is of another type."""
+    for entry, allowed in RECORD.items():
+        value = content.get(entry)
+        words = entry in ("plugins", "command") and isinstance(value, list | tuple)
+        if value is not None and (type(value) not in allowed or (words and not all(isinstance(word, str) for word in value))):
+            raise UserError(f"the entry {entry} is {value!r:.60}, no {allowed[0].__name__}{' of words' * words}")
+
+
+def record_of(state: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the training of its weights, and the digest of these, by which others are told from them."""
+    rest = {key: value for key, value in state.items() if key != "weights"}
+    known = state.get("digest") if next(named_tensors(rest, ""), None) is None else None
+    found = {entry: state[entry] for entry in RECORD if state.get(entry) is not None}
+    return {**found, "digest": known or digest({"weights": state["weights"]})} if found else {}
 
 
 def labels_of(entry: Any) -> LabelSet:

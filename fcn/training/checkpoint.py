@@ -8,8 +8,7 @@ losses that no record holds yet. It holds no random state: every random number o
 is drawn (``training/batches.py``).
 """
 
-from dataclasses import asdict
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,24 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.core.files import written
 from fcn.core.images import from_plain
-from fcn.core.labels import LabelSet
 from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
 from fcn.models.any import Wrapped, wrap
+from fcn.models.hub import is_hub, read_shared
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec, WrapSpec, is_wrap_spec
-from fcn.models.weight_files import FORMAT, as_state_dict, check_checkpoint, digest, is_checkpoint, labels_of, read_archive
-
-
-def model_state(model: Segmenter, labels: LabelSet, **facts: Any) -> dict[str, Any]:
-    """What a checkpoint holds of a model: its spec, classes and weights, and ``facts``, plain values.
-
-    Of a model that ``wrap`` made, the spec says how; the network's code is not in it.
-    """
-    if model.spec is None:
-        raise UserError("this model was made by neither create_model nor wrap, so that it could not be read again; save its state_dict()")
-    return {
-        "format": FORMAT,
-        "spec": asdict(model.spec),
-        "labels": {"names": list(labels.names), "colors": [list(color) for color in labels.colors]},
-        "weights": model.state_dict(),
-        **facts,
-    }
+from fcn.models.spec import ModelSpec, is_wrap_spec
+from fcn.models.weight_files import (
+    as_state_dict,
+    check_checkpoint,
+    digest,
+    is_checkpoint,
+    labelled_state,
+    labels_of,
+    model_state,
+    read_archive,
+    record_of,
+)
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -54,8 +47,12 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None) -> dict[str, Any]:
     """The contents of a checkpoint, on the CPU. Raises FileNotFoundError, or UserError where the file is none of ours or damaged.
 
+    path: a file, a folder that ``save_pretrained`` wrote, or a model on the Hugging Face hub, as hf://USER/NAME.
     network: for a bare state dict, the network that it belongs to, as ``wrap`` returns it; it takes the weights.
     """
+    shared = read_shared(path)
+    if shared is not None:
+        return shared
     path = Path(path)
     if path.is_dir():
         inside = [file for pattern in ("best.pt", "last.pt", "cells/*/best.pt", "*/best.pt") for file in sorted(path.glob(pattern))]
@@ -99,6 +96,7 @@ def model_from_state(state: dict[str, Any], origin: str = "the checkpoint", netw
     model = rewrapped(state, origin, network) if is_wrap_spec(state["spec"]) else assembled(state, origin, network)
     fit_state_dict(model, state["weights"], origin)
     model.labels = labels_of(state["labels"])
+    model.record = record_of(state)
     return model.eval()
 
 
@@ -141,21 +139,50 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
 
     >>> model = fcn.load("model.pt")
 
-    path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run.
+    path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run. Or a folder that ``model.save_pretrained``
+        wrote, or a model on the Hugging Face hub: "hf://USER/NAME", or "hf://USER/NAME@REVISION".
     device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
     network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
         For a bare state dict: what ``fcn.wrap`` returns, with its classes.
 
     Returns the model in evaluation mode, with its classes as ``labels``.
 
-    Raises FileNotFoundError for a missing file. Raises UserError for a damaged file or one that is no checkpoint, for parts of yours that
-    are not imported, and for a missing device.
+    Raises FileNotFoundError for a missing file, OSError where the hub cannot be reached. Raises UserError for a damaged file or one that is
+    no checkpoint, for parts of yours that are not imported, and for a missing device.
     """
     model = model_from_state(read_checkpoint(path, network), str(path), network)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={str(device)!r} cannot be used here: {first_line(error)}") from error
+
+
+def from_pretrained(
+    name: str | PathLike[str],
+    *,
+    revision: str | None = None,
+    device: str | torch.device = "cpu",
+    network: nn.Module | None = None,
+) -> Segmenter:
+    """The model of a folder or of a repository on the Hugging Face hub: ``fcn.load`` under the name that other libraries use.
+
+    >>> model = fcn.create_model("fcn8s", backbone="compact", classes=["ground", "road"])
+    >>> model.save_pretrained("shared")
+    >>> model = fcn.from_pretrained("shared")
+
+    name: folder that ``model.save_pretrained`` wrote, or a repository that ``model.push_to_hub`` wrote, as "USER/NAME".
+    revision: branch, tag or commit of the repository; default None: the main branch.
+    device: as in ``fcn.load``; default "cpu".
+    network: as in ``fcn.load``; default None.
+
+    Returns the model in evaluation mode, with its classes as ``labels``. Raises what ``fcn.load`` raises.
+    """
+    if Path(name).is_dir():
+        if revision is not None:
+            raise UserError(f"{name} is a folder, which has no revision={revision!r}; leave it out")
+        return load(name, device=device, network=network)
+    word = fspath(name) if is_hub(name) else f"hf://{fspath(name)}"
+    return load(word if revision is None else f"{word}@{revision}", device=device, network=network)
 
 
 def save(model: Segmenter, path: str | PathLike[str]) -> None:
@@ -170,15 +197,4 @@ def save(model: Segmenter, path: str | PathLike[str]) -> None:
     Raises UserError for a model without classes (``model.labels``), and for one that neither ``fcn.create_model`` nor ``fcn.wrap`` made;
     OSError where the file cannot be written.
     """
-    if not isinstance(model, Segmenter):
-        raise TypeError(f"the model is {a_type(model)}; give what fcn.create_model(...) or fcn.load(PATH) returns")
-    if model.labels is None:
-        raise UserError('the model does not know its classes; give them, as model.labels = fcn.LabelSet(("ground", "road"))')
-    save_checkpoint(model_state(model, model.labels), Path(path))
-
-
-def spec_words(spec: ModelSpec | WrapSpec) -> str:
-    """A model in its words, for messages: ``model=fcn8s backbone=resnet18 upsample=bilinear``."""
-    if isinstance(spec, WrapSpec):
-        return f"a {spec.network} of your own"
-    return f"model={spec.model} backbone={spec.backbone} upsample={spec.upsample}"
+    save_checkpoint(labelled_state(model), Path(path))

@@ -25,8 +25,9 @@ from fcn.data.split import Split
 from fcn.graph.networks import evaluating
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
+from fcn.models.weight_files import model_state
 from fcn.training.batches import Augmented, Plan, derived_seed, training_loader
-from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.training.checkpoint import save_checkpoint
 from fcn.training.evaluate import score_split
 from fcn.training.hooks import NO_HOOKS, Epoch, Hooks, Step
 from fcn.training.losses import SegmentationLoss, with_auxiliary

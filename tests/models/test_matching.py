@@ -10,7 +10,8 @@ from fcn.core.labels import LabelSet
 from fcn.models.backbones import create_backbone
 from fcn.models.matching import class_pairs, same_classes
 from fcn.models.segmenter import create_model
-from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.models.weight_files import model_state
+from fcn.training.checkpoint import save_checkpoint
 
 
 def lively(network):

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from fcn.core.labels import LabelSet
 from fcn.models.segmenter import create_model
-from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.models.weight_files import model_state
+from fcn.training.checkpoint import save_checkpoint
 
 LABELS = LabelSet(("ground", "road", "sky"))
 

@@ -9,8 +9,9 @@ import pytest
 from fcn.cli.main import run
 from fcn.data.camvid import CAMVID_LABELS
 from fcn.models.segmenter import create_model
+from fcn.models.weight_files import model_state
 from fcn.tools.benchmark.subject import randomized
-from fcn.training.checkpoint import model_state, read_checkpoint, save_checkpoint
+from fcn.training.checkpoint import read_checkpoint, save_checkpoint
 
 CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
 

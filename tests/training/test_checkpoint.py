@@ -12,8 +12,8 @@ from fcn.core.labels import LabelSet
 from fcn.models.network_weights import network_weights
 from fcn.models.pretrained import load_weights
 from fcn.models.segmenter import create_model
-from fcn.models.weight_files import digest, read_file
-from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
+from fcn.models.weight_files import digest, model_state, read_file
+from fcn.training.checkpoint import load, model_from_state, read_checkpoint, save_checkpoint
 
 NAMES = ("ground", "road", "sky", "tree", "pole", "car", "sign")
 

@@ -15,8 +15,9 @@ from fcn.cli.main import run
 from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
+from fcn.models.weight_files import model_state
 from fcn.training.batches import Augmented, Plan
-from fcn.training.checkpoint import load, model_from_state, model_state, read_checkpoint, save_checkpoint
+from fcn.training.checkpoint import load, model_from_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import State, run_training, train_step

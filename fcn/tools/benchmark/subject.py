@@ -8,10 +8,9 @@ from torch import nn
 from fcn.core.plugins import load_plugins
 from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter, assemble
-from fcn.models.spec import ModelSpec
+from fcn.models.spec import ModelSpec, spec_words
 from fcn.tools.benchmark.sliding import placed
 from fcn.tools.networks import network_of, saved_model
-from fcn.training.checkpoint import spec_words
 
 
 @dataclass(frozen=True)

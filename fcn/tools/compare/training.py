@@ -53,9 +53,10 @@ def keep_error(folder: Path, reason: str) -> None:
 def train_and_measure(config: CompareConfig, folder: Path) -> None:
     from fcn.core.files import remove_unfinished
     from fcn.inference.strategies import create_strategy
+    from fcn.models.weight_files import model_state
     from fcn.tools.compare.cells import costs, final_model, peak_memory, save_maps, score_cell, write_json
     from fcn.tools.compare.flat import checkerboard_index, flat_scores
-    from fcn.training.checkpoint import model_state, save_checkpoint
+    from fcn.training.checkpoint import save_checkpoint
     from fcn.training.devices import create_accelerator, place
 
     assert config.cell is not None

@@ -20,12 +20,12 @@ from fcn.data.visible import words
 from fcn.inference.strategies import create_strategy
 from fcn.models.backbones.freezing import frozen_share
 from fcn.models.segmenter import Segmenter
+from fcn.models.spec import spec_words
 from fcn.tools.folders import new_folder
 from fcn.tools.hardware import environment, hardware
 from fcn.tools.train.samples import auto_weights, balance_of, focus_of, training_transform
 from fcn.tools.train.settings import TrainConfig
 from fcn.training.batches import Augmented, Plan
-from fcn.training.checkpoint import spec_words
 from fcn.training.devices import place
 from fcn.training.hooks import NO_HOOKS, Hooks
 from fcn.training.losses import SegmentationLoss

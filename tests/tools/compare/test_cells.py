@@ -11,11 +11,12 @@ from torch import nn
 from fcn.core.labels import VOID, LabelSet
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import create_upsampler
+from fcn.models.weight_files import model_state
 from fcn.tools.compare import cells
 from fcn.tools.compare.cells import QUALITY, costs, final_model, multiply_adds, read_results, score_cell, spread, summarize
 from fcn.tools.measure import Timing
 from fcn.training.batches import Plan
-from fcn.training.checkpoint import model_state, save_checkpoint
+from fcn.training.checkpoint import save_checkpoint
 from fcn.training.devices import create_accelerator
 from fcn.training.state import State, moving_average
 from tests.tools.compare.drawn import Drawn
