@@ -108,6 +108,9 @@ def execute(command: str, settings: Any, **more: Any) -> int:
     """Run a command; an error is reported in one line. more: arguments of its function beside the settings."""
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s", handlers=[Lines()], force=True)
+    logging.getLogger("huggingface_hub").propagate = False  # it writes its lines itself
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)  # of which each request is a line
     try:
         return int(import_module(f"fcn.tools.{command}.run").run(settings, **more) or 0)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
-from fcn.models.card import Scores
+from fcn.models.card import Scores, renewed
 from fcn.models.pretrained_folder import CARD, CONFIG, WEIGHTS, is_model_folder, read_config, read_folder, write_folder
 from fcn.models.weight_files import labelled_state
 
@@ -87,24 +87,25 @@ def unreachable(said: str, error: BaseException) -> OSError:
 
 
 def upload(state: dict[str, Any], repo: str, *, scores: Scores, private: bool | None, message: str) -> str:
-    """Write a model into a repository, which is made where it is missing; its address. Text of the user's on its card stays."""
-    from huggingface_hub import HfApi, hf_hub_download
+    """Write a model into a repository, in one commit; its address. The repository is made where it is missing. Text of the user's on its
+    card stays."""
+    from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 
-    said = f"{SCHEME}{repo}"
     with TemporaryDirectory() as made:
         folder = Path(made)
+        write_folder(state, folder, scores=scores, name=repo)
         api = HfApi()
         try:
-            api.create_repo(repo, private=private, exist_ok=True)
+            address = str(api.create_repo(repo, private=private, exist_ok=True))
             if api.file_exists(repo, CARD):
-                (folder / CARD).write_bytes(Path(cast(str, hf_hub_download(repo, CARD))).read_bytes())
-        except Exception as error:
-            raise refused(said, error) from error
-        write_folder(state, folder, scores=scores, name=repo)
-        try:
-            return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message).repo_url)
-        except Exception as error:
-            raise refused(said, error) from error
+                old = Path(cast(str, hf_hub_download(repo, CARD))).read_text(encoding="utf-8")
+                new = (folder / CARD).read_text(encoding="utf-8")
+                (folder / CARD).write_text(renewed(old, new, f"the card of {SCHEME}{repo}"), encoding="utf-8")
+            files = [CommitOperationAdd(name, folder / name) for name in (WEIGHTS, CONFIG, CARD)]
+            api.create_commit(repo, files, commit_message=message)
+        except Exception as error:  # a network raises whatever its client meets
+            raise refused(f"{SCHEME}{repo}", error) from error
+        return address
 
 
 def refused(said: str, error: BaseException) -> UserError | OSError:

@@ -29,7 +29,8 @@ LIBRARY = "fcn-toolkit"
 OURS = {"spec", "labels", "format"}  # entries by which a config.json is told from other libraries'
 LARGEST_CONFIG = 10_000_000  # bytes; what is written has some thousands
 OF_THE_MACHINE = ("output", "resume", "device", "workers", "tracker")  # words of a call that say nothing of the training
-OF_THE_FILES = ("root", "download")  # settings of a data set that say where its files are
+OF_THE_FILES = ("root",)  # settings of a data set that say where its files are
+QUOTED = re.compile(r"'([\w.,/~@:+=-]*)'")  # a value in quotes that it can do without
 PATH = re.compile(r"(/|~|\.\.[/\\]|[A-Za-z]:[/\\])")
 
 
@@ -99,8 +100,8 @@ def read_config(path: Path, origin: str) -> dict[str, Any]:
 
 
 def is_model_folder(path: str | PathLike[str]) -> bool:
-    """Whether ``path`` is a folder with the two files of a model."""
-    return all((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
+    """Whether ``path`` is a folder with a file of a model."""
+    return any((Path(path) / name).is_file() for name in (CONFIG, WEIGHTS))
 
 
 def is_ours(config: Any) -> bool:
@@ -124,7 +125,7 @@ def published(state: Mapping[str, Any]) -> dict[str, Any]:
     if not isfinite(entries.get("miou", 0)):  # a validation without any class to score
         del entries["miou"]
     if "data" in entries:
-        data = {key: value for key, value in entries["data"].items() if key not in OF_THE_FILES}
+        data = {key: value for key, value in entries["data"].items() if key not in (*OF_THE_FILES, "download")}
         entries["data"] = {key: value for key, value in data.items() if not is_path(value)}
     if "command" in entries:
         entries["command"] = [public_word(word) for word in entries["command"] if word.partition("=")[0] not in OF_THE_MACHINE]
@@ -134,10 +135,11 @@ def published(state: Mapping[str, Any]) -> dict[str, Any]:
 def public_word(word: str) -> str:
     """A word of a call with only the name of a file that it gives by its whole path, and DIR for the folder of a data set."""
     key, _, value = word.partition("=")
-    value = value.strip("'\"")
-    if key.rpartition(".")[2] in OF_THE_FILES[:1]:
+    inside = QUOTED.fullmatch(value)
+    value = inside[1] if inside else value
+    if key.rpartition(".")[2] in OF_THE_FILES:
         return f"{key}=DIR"
-    return f"{key}={Path(value).name}" if is_path(value) else word
+    return f"{key}={Path(value).name}" if is_path(value) else f"{key}={value}"
 
 
 def is_path(value: Any) -> bool:

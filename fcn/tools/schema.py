@@ -45,11 +45,13 @@ class Checked:
     """Settings that are checked when they are made.
 
     ``SECTION`` stands before their names on the command line. ``SUMMARY`` and ``EXAMPLES`` are what the help of a command begins with.
+    ``words`` of an object are those of the call that it was made from, an experiment's own among them; none where there was no call.
     """
 
     SECTION: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     EXAMPLES: ClassVar[str] = ""
+    words: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for setting in settings_of(type(self)):

@@ -56,7 +56,7 @@ def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None)
     path = Path(path)
     if path.is_dir():
         inside = [file for pattern in ("best.pt", "last.pt", "cells/*/best.pt", "*/best.pt") for file in sorted(path.glob(pattern))]
-        hint = f"give {inside[0]}" if inside else "give the best.pt of a run"
+        hint = f"give {inside[0]}" if inside else "give the best.pt of a run, or a folder that save_pretrained wrote"
         raise UserError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")

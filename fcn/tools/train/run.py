@@ -61,6 +61,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
         len(training),
         len(validation),
     )
+    command = (resumed or {}).get("command") or list(config.words)
     weights = "resumed" if resumed else config.model.options()["weights"] or config.backbone.options()["weights"] or "random"
     fit(
         config,
@@ -71,7 +72,7 @@ def run(config: TrainConfig, *, started: "Started | None" = None) -> int:
         resumed=resumed,
         weights=weights,
         settings=asdict(config),
-        facts={"data": asdict(config.data), "plugins": list(config.plugins)},
+        facts={"data": asdict(config.data), "plugins": list(config.plugins)} | ({"command": command} if command else {}),
         started=started,
     )
     accelerator.end_training()
