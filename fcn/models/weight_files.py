@@ -200,9 +200,10 @@ def check_record(content: dict[str, Any]) -> None:
     """Raises UserError where an entry of the record of a checkpoint is of another type."""
     for entry, allowed in RECORD.items():
         value = content.get(entry)
-        words = entry in ("plugins", "command") and isinstance(value, list | tuple)
-        if value is not None and (type(value) not in allowed or (words and not all(isinstance(word, str) for word in value))):
-            raise UserError(f"the entry {entry} is {value!r:.60}, no {allowed[0].__name__}{' of words' * words}")
+        of_words = entry in ("plugins", "command")
+        if value is None or (type(value) in allowed and not (of_words and not all(isinstance(word, str) for word in value))):
+            continue
+        raise UserError(f"the entry {entry} is {value!r:.60}, no {allowed[0].__name__}{' of words' * of_words}")
 
 
 def record_of(state: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fcn.tools.benchmark.settings import BenchmarkConfig
 from fcn.tools.ceiling.settings import CeilingConfig
 from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.data.settings import DataCommandConfig
+from fcn.tools.demo.settings import DemoConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.predict.settings import PredictConfig
@@ -23,4 +24,5 @@ COMMANDS: dict[str, type[Checked]] = {
     "benchmark": BenchmarkConfig,
     "compare": CompareConfig,
     "ceiling": CeilingConfig,
+    "demo": DemoConfig,
 }

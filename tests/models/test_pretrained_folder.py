@@ -62,9 +62,9 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "words",
         [
-            {"upsample": "carafe", "output_stride": 16, "aux": True, "aux_weight": 0.3},
+            {"upsample": "carafe", "aux": True, "aux_weight": 0.3},
             {"in_channels": 5, "dtype": "uint16"},
-            {"upsample": "transposed", "upsample_conv": True},
+            {"upsample": "transposed", "align": True},
         ],
     )
     def test_every_word_of_a_model(self, words, tmp_path):

@@ -23,7 +23,7 @@ EXACT_BELOW = 100_000
 
 def layer_table(report: Report) -> str:
     """For a terminal of 140 columns, with the totals and what is to be said of the output below; long names lose their beginning."""
-    header, rows, total = _cells(report)
+    header, rows, total = cells(report)
     excess = max(map(len, text_table(header, rows, total, left=2).splitlines())) - WIDTH
     if excess > 0:
         longest = max(max(len(row[0]) for row in rows) - excess, SHORTEST_NAME)
@@ -32,7 +32,7 @@ def layer_table(report: Report) -> str:
 
 
 def layer_markdown(report: Report) -> str:
-    header, rows, total = _cells(report)
+    header, rows, total = cells(report)
     return "\n".join([markdown_table(header, rows, total, left=2), "", *(f"{note}  " for note in notes(report))])
 
 
@@ -111,7 +111,7 @@ def counted(number: int) -> str:
     return f"{share:.{0 if share >= 99.95 else 1 if share >= 9.995 else 2}f} {letter}"
 
 
-def _cells(report: Report) -> tuple[list[str], list[list[str]], list[str]]:
+def cells(report: Report) -> tuple[list[str], list[list[str]], list[str]]:
     """Header, rows and total as text; columns in which nothing stands are left out."""
     rows = [_words(row) for row in report.rows]
     if report.aside:
