@@ -135,7 +135,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:
-        raise gr.Error(" ".join(str(error).split()), title="This cannot be done", print_exception=False) from error
+        raise gr.Error(" ".join(str(error).split()), print_exception=False) from error
 
 
 def new_folder(folder: Path) -> Path:
