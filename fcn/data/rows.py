@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet
 from fcn.core.names import first_line, suggest
 from fcn.data.classlists import named_classes
 from fcn.data.images import Shown
-from fcn.data.masks import Masks, ranges
+from fcn.data.masks import Masks
 
 _IMAGES = ("image", "img", "pixel_values")
 _MASKS = ("annotation", "label", "mask", "labels", "segmentation", "semantic_segmentation", "conditioning_image")
@@ -102,11 +102,11 @@ class Rows:
         values = np.asarray(value if isinstance(value, np.ndarray) else _picture(value, where))
         if values.ndim == 3 and values.shape[2] in (3, 4):
             return self.masks.of_colors(np.ascontiguousarray(values[..., :3].astype(np.uint8)), where)
-        if values.ndim != 2 or values.dtype.kind not in "iub" or int(values.min()) < 0 or int(values.max()) > VOID:
+        if values.ndim != 2 or values.dtype.kind not in "iub" or int(values.min()) < 0 or int(values.max()) > self.masks.largest:
             raise UserError(
-                f"{where} is {values.dtype} of shape {values.shape}, or beyond {ranges(bytes(range(256)))}; a mask is whole numbers (H, W)"
+                f"{where} is {values.dtype} of shape {values.shape}, or beyond 0 to {self.masks.largest}; a mask is whole numbers (H, W)"
             )
-        return self.masks.of_values(torch.from_numpy(np.ascontiguousarray(values.astype(np.uint8))), where)
+        return self.masks.of_values(torch.from_numpy(values.astype(np.int32)), where)
 
 
 def _picture(value: Any, where: str) -> Image.Image:

@@ -23,14 +23,14 @@ from fcn.training.focus import Focus
 log = logging.getLogger(__name__)
 
 
-def training_transform(augment: AugmentConfig, images: ImageKind, fill: Sequence[float]) -> TrainingTransform:
+def training_transform(augment: AugmentConfig, images: ImageKind, labels: LabelSet, fill: Sequence[float]) -> TrainingTransform:
     """The crops that the settings ask for. images: of what kind. fill: colour of what lies outside of one, a value for each channel."""
     fill = [round(value) for value in fill] if images.dtype == "uint8" else fill
     after: list[Change] = []
     after += [Blur(augment.blur)] if augment.blur else []
     after += [Noise(augment.noise, [high - low for low, high in images.ranges])] if augment.noise else []
     if augment.transforms:
-        after.append(NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill, images))
+        after.append(NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill, images, void=labels.void))
     after += [Cutout(augment.cutout, fill)] if augment.cutout else []
     return TrainingTransform(
         augment.crop_size,
