@@ -63,6 +63,8 @@ def balance_of(
     """The pixels of each class in the training split, where the settings need them. A run that goes on has them from its checkpoint."""
     if config.loss.arguments()["class_weights"] != "auto" and not config.augment.focus:
         return None
+    for name in config.augment.focus_classes or ():
+        training.labels.index(name)  # refused before all label maps are read
     classes = training.labels.num_classes
     if resumed:
         return from_state(resumed.get("balance"), classes, len(training), f"{config.resume}/last.pt")
