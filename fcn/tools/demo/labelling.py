@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def label_picture(
     return found
 
 
-def areas(labels: NDArray[np.uint8], confidence: NDArray[np.uint8], label_set: LabelSet) -> list[list[str]]:
+def areas(labels: NDArray[Any], confidence: NDArray[Any], label_set: LabelSet) -> list[list[str]]:
     """A row for each class that occurs, the largest first: name, pixels, share of the picture, mean confidence."""
     pixels = np.bincount(labels.ravel(), minlength=label_set.num_classes)
     sums = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=label_set.num_classes)
