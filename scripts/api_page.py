@@ -23,8 +23,8 @@ All names are imported when they are first used: `import fcn` is cheap. Sizes ar
 written by `python scripts/api_page.py` from the signatures and docstrings.
 
 In signatures, `Picture` is a PIL image, a uint8 array (H, W, 3) or a path. `Dtype` is "uint8", "uint16" or "float32". `Labels` is a uint8
-array (H, W). `Segmenter` is a network of this toolkit; `Network` is any callable from images (N, 3, h, w) to scores (N, C, h, w). `Split`
-is a sequence of images with label maps.
+array (H, W). `Segmenter` is a network of this toolkit, with the methods `save_pretrained` and `push_to_hub` ([sharing.md](sharing.md)).
+`Network` is any callable from images (N, 3, h, w) to scores (N, C, h, w). `Split` is a sequence of images with label maps.
 
 ```python
 import fcn

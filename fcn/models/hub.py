@@ -40,6 +40,12 @@ def read_shared(path: str | PathLike[str]) -> dict[str, Any] | None:
     return read_folder(path) if is_model_folder(path) else None
 
 
+def files_of(path: str | PathLike[str]) -> list[Path]:
+    """The files of a model: those of a folder, or of the hub in the cache; else the one file that ``path`` names."""
+    folder = fetched(path) if is_hub(path) else Path(path)
+    return [folder / CONFIG, folder / WEIGHTS] if is_hub(path) or is_model_folder(path) else [folder]
+
+
 def repository(word: str | PathLike[str]) -> tuple[str, str | None]:
     """USER/NAME and the revision, or None, of ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``. Raises UserError for anything else."""
     found = _WORD.fullmatch(fspath(word))

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
+from PIL import Image
 
 import fcn
 from fcn.cli.main import run
@@ -112,6 +114,28 @@ class TestRoundTrip:
         file, shared = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("file", "hub"))
         assert file["confusion"] == shared["confusion"]
         assert shared["protocol"]["checkpoint"] == "hf://user/name"
+
+    def test_labels_of_the_command_line_and_going_on(self, hub, model, tmp_path, monkeypatch):
+        """From the hub, a folder and a file the same labels; a run that was cut goes on only with the same model."""
+        model.push_to_hub("user/name")
+        model.save_pretrained(tmp_path / "folder")
+        fcn.save(model, tmp_path / "model.pt")
+        (tmp_path / "photos").mkdir()
+        for number in range(2):
+            values = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(values).save(tmp_path / "photos" / f"{number}.png")
+        monkeypatch.chdir(tmp_path)
+        found = []
+        for name, checkpoint in (("a", "hf://user/name"), ("b", "folder"), ("c", "model.pt")):
+            assert run(["predict", f"checkpoint={checkpoint}", "input=photos", "device=cpu", f"output={name}"]) == 0
+            found.append([(tmp_path / name / f"{number}.png").read_bytes() for number in range(2)])
+        assert found[0] == found[1] == found[2]
+        (tmp_path / "a" / "1.png").unlink()
+        assert run(["predict", "resume=a", "device=cpu"]) == 0
+        assert (tmp_path / "a" / "1.png").read_bytes() == found[0][1]
+        made(1).push_to_hub("user/name")
+        (tmp_path / "a" / "1.png").unlink()
+        assert run(["predict", "resume=a", "device=cpu"]) == 1
 
     def test_a_new_training_starts_from_it(self, hub, tiny_run):
         fcn.load(tiny_run / "best.pt").push_to_hub("user/name")

@@ -41,7 +41,7 @@ def begin(config: PredictConfig, images: list[Image]) -> Path:
     from fcn.core.files import written
 
     folder = new_folder("predict", config.output)
-    settings = {**asdict(config), "checkpoint": os.path.abspath(config.checkpoint), "input": os.path.abspath(config.input)}
+    settings = {**asdict(config), **places(config)}
     with written(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
     files = [{"image": os.path.abspath(image.path), **image.results} for image in images]
@@ -84,13 +84,27 @@ def digest_of_plan(config: PredictConfig, plan: dict[str, Any]) -> str:
     from hashlib import sha256
 
     settings = {key: value for key, value in asdict(config).items() if key not in ("device", "output", "resume")}
-    settings |= {key: os.path.abspath(settings[key]) for key in ("checkpoint", "input")}
+    settings |= places(config)
     return sha256(json.dumps([plan, settings], sort_keys=True).encode()).hexdigest()
 
 
-def digest(path: str) -> str:
-    """SHA-256 of a file."""
-    from hashlib import file_digest
+def places(config: PredictConfig) -> dict[str, str]:
+    """The settings that name files, so that they hold in any working directory."""
+    from fcn.models.hub import is_hub
 
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    checkpoint = config.checkpoint if is_hub(config.checkpoint) else os.path.abspath(config.checkpoint)
+    return {"checkpoint": checkpoint, "input": os.path.abspath(config.input)}
+
+
+def digest(checkpoint: str) -> str:
+    """SHA-256 of the files of a model, one after another."""
+    from hashlib import sha256
+
+    from fcn.models.hub import files_of
+
+    found = sha256()
+    for path in files_of(checkpoint):
+        with open(path, "rb") as file:
+            while block := file.read(2**20):
+                found.update(block)
+    return found.hexdigest()

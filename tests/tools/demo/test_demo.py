@@ -147,7 +147,7 @@ def test_the_page_answers(tiny_run, photo):
         labels = fcn.predict(fcn.load(tiny_run / "best.pt"), photo, strategy="whole")
         assert np.array_equal(np.asarray(Image.open(file)), labels)
         assert sum(int(row[1].replace(",", "")) for row in table["data"]) == labels.size
-        table, notes, _ = client.predict(LAYERS, "conv3 s2 p1", "", "", "", 64, False, None, api_name="/field")
+        table, notes, _ = client.predict(LAYERS, "conv3 s2 p1", "compact", "fcn8s", "compact", 64, False, None, api_name="/field")
         assert "output: field 3 pixels" in notes
         for picture, model in ((None, words[0]), (handle_file(photo), str(tiny_run / "last.pt"))):
             with pytest.raises((AppError, ValueError), match=r"drop a picture first|not in the list of choices"):
