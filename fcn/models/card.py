@@ -74,7 +74,7 @@ def card(entries: Mapping[str, Any], scores: Mapping[str, Any] | None, *, parame
     entries: those of ``config.json``. scores: as ``metrics.json`` has them. parameters: number of weights. title: its heading.
     origin: word of the model for ``fcn.load``, as hf://USER/NAME; None: a folder.
     """
-    parts = [f"# {title}", about(entries, parameters), use(entries, origin or "DIR"), classes(entries["labels"])]
+    parts = [f"# {cell(title)}", about(entries, parameters), use(entries, origin or "DIR"), classes(entries["labels"])]
     parts += [scored(entries, scores), training(entries)]
     return f"{METADATA}{BEGIN}\n" + "\n\n".join(part for part in parts if part) + f"\n{END}\n"
 
@@ -111,10 +111,13 @@ def use(entries: Mapping[str, Any], origin: str) -> str:
     if plugins:
         names = ", ".join(plugins)
         words = f" plugins=[{','.join(plugins)}]"
-        notes.append(f"It was made with parts of your own, from {code(names)}. Their code is not here: import it first.")
+        notes.append(f"It was made with parts from {code(names)}, whose code is not here: import it first.")
     if isinstance(spec, WrapSpec):
         words, argument = " network=my_module:build", ", network=network"
         notes.append(f"It holds the weights of a {code(spec.network)} and not its code. `network` is one of the same layers.")
+    data = entries.get("data", {})
+    rooted = not data or any(word.startswith("data.root=") for word in entries.get("command", ()))
+    told = f"data={data.get('name', 'folder')}{' data.root=DIR' * rooted}"
     imports = "".join(f"import {module}\n" for module in plugins)
     return "\n\n".join(
         [
@@ -122,8 +125,7 @@ def use(entries: Mapping[str, Any], origin: str) -> str:
             *notes,
             f'```python\nimport fcn\n{imports}\nmodel = fcn.load("{origin}"{argument})\nlabels = fcn.predict(model, "photo.jpg")  '
             "# uint8 (H, W); model.labels.names[labels[y, x]] is a class\n```",
-            f"```sh\nfcn predict checkpoint={origin}{words} input=photos/\n"
-            f"fcn evaluate checkpoint={origin}{words} data=folder data.root=DIR\n```",
+            f"```sh\nfcn predict checkpoint={origin}{words} input=photos/\nfcn evaluate checkpoint={origin}{words} {told}\n```",
             "No code comes with the files, and loading them runs none.",
         ]
     )
@@ -149,7 +151,7 @@ def scored(entries: Mapping[str, Any], scores: Mapping[str, Any] | None) -> str:
     rows = [f"| {cell(name)} | {share(found.get('iou'))} | {share(found.get('accuracy'))} |" for name, found in scores["classes"].items()]
     totals = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}
     shown = ", ".join(f"{word} {share(scores[key])}" for key, word in totals.items() if key in scores)
-    lines = ["## Scores", "", f"{shown[0].upper() if shown.startswith('p') else shown[0]}{shown[1:]}. {HOW}", ""]
+    lines = ["## Scores", "", f"{shown}. {HOW}", ""]
     lines += ["| class | IoU | accuracy |", "|---|---:|---:|", *rows]
     told = {key: value for key, value in protocol.items() if key != "checkpoint"}
     if told:

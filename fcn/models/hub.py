@@ -5,7 +5,6 @@ the first has shown that they are of this toolkit. They stay in the cache of ``h
 ``HF_HUB_OFFLINE=1`` reads from the cache alone.
 """
 
-import logging
 import re
 from os import PathLike, fspath
 from pathlib import Path
@@ -20,8 +19,6 @@ from fcn.models.weight_files import labelled_state
 
 if TYPE_CHECKING:
     from fcn.models.segmenter import Segmenter
-
-log = logging.getLogger(__name__)
 
 SCHEME = "hf://"
 _WORD = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+)(?:@([^\s@]+))?")  # pathlib makes one slash of two
@@ -89,7 +86,9 @@ def file_of(repo: str, name: str, revision: str | None, said: str) -> Path:
 
 
 def unreachable(said: str, error: BaseException) -> OSError:
-    return OSError(f"{said} cannot be fetched ({first_line(error)}); check the connection, or give the files of the model as a folder")
+    return OSError(
+        f"{said} cannot be fetched ({first_line(error)}); check the connection and the disk, or give the files of the model as a folder"
+    )
 
 
 def upload(state: dict[str, Any], repo: str, *, scores: Scores, private: bool | None, message: str) -> str:

@@ -212,7 +212,9 @@ class TestRefusals:
         fcn.load("hf://user/name")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert fcn.load("hf://user/name").labels == LABELS  # from the cache
-        with pytest.raises(OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection, or give the files"):
+        with pytest.raises(
+            OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection and the disk, or give the files"
+        ):
             fcn.load("hf://user/unseen")
 
 
