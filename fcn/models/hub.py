@@ -87,7 +87,7 @@ def file_of(repo: str, name: str, revision: str | None, said: str) -> Path:
 
 def unreachable(said: str, error: BaseException) -> OSError:
     return OSError(
-        f"{said} cannot be fetched ({first_line(error)}); check the connection and the disk, or give the files of the model as a folder"
+        f"{said} cannot be fetched ({first_line(error)}); check the connection and the disk, or give the model as a folder"
     )
 
 
