@@ -38,7 +38,7 @@ def test_the_page_on_sharing_runs(tiny_run, tmp_path, monkeypatch) -> None:
     """Its first block; the second asks a hub."""
     (tmp_path / "RUN").symlink_to(tiny_run)
     monkeypatch.chdir(tmp_path)
-    first, second = re.findall(r"```python\n(.*?)```", PAGES[-1].read_text(), re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", next(page for page in PAGES if page.stem == "sharing").read_text(), re.DOTALL)
     exec(compile(first, "sharing.md", "exec"), {"__name__": "block"})
     assert {path.name for path in (tmp_path / "shared").iterdir()} == {"model.safetensors", "config.json", "README.md"}
     compile(second, "sharing.md", "exec")
