@@ -30,6 +30,7 @@ from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream import stream
 from fcn.inference.windows import Network, windows
+from fcn.models.onnx_model import OnnxModel
 from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def whole(model: Segmenter, image: Image) -> Scores:
     Raises UserError, before it starts, where the pass would need more memory than there is, as far as the network's graph tells.
     """
     height, width = image.shape[-2:]
-    if height * width > SMALL:
+    if height * width > SMALL and not isinstance(model, OnnxModel):  # of whose memory nothing is known
         needed, there = pass_bytes(model, height, width), available_bytes(model.mean.device)
         if needed is not None and needed > there:
             raise UserError(
@@ -81,6 +82,8 @@ def auto(
 ) -> Scores | Strips:
     """The fastest exact way that fits into memory, ``whole`` or ``stream``; where there is none, ``windows`` with a warning.
 
+    An exported ONNX file is run by ``whole``.
+
     views: number of images that are computed side by side, see ``stream``.
     """
     if not isinstance(model, Segmenter):
@@ -88,6 +91,8 @@ def auto(
             f"{said('inference', 'auto')} takes a network of this toolkit, and {type(model).__name__} is none; "
             f"use {said('inference', 'windows')}"
         )
+    if isinstance(model, OnnxModel):
+        return one_pass(model, image)
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     period = period_of(model)
@@ -153,6 +158,9 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+        if isinstance(model, OnnxModel):
+            averaged = flip or list(scales) != [1.0]
+            model.check_use(name, augmented=averaged, confidence=confidence is not None, memory=options.get("memory"))
         with unchanged(model):
             scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
             return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)

@@ -9,6 +9,7 @@ from fcn.tools.ceiling.settings import CeilingConfig
 from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.data.settings import DataCommandConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
+from fcn.tools.export.settings import ExportConfig
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.schema import Checked
@@ -23,4 +24,5 @@ COMMANDS: dict[str, type[Checked]] = {
     "benchmark": BenchmarkConfig,
     "compare": CompareConfig,
     "ceiling": CeilingConfig,
+    "export": ExportConfig,
 }

@@ -1,0 +1,165 @@
+"""A model as a program for images of any size: ``torch.export`` with batch, height and width left open.
+
+Two things stand in the way of open sizes, and are mended in a copy of the model. timm's "SAME" padding asks for the size of the image at
+each layer, and its formulas nest until torch takes minutes. But a model pads images to multiples of its largest stride first, and then
+each such padding is the same for all sizes: it is measured, and written down as a number.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config as symbols_config
+
+from fcn.core.errors import UserError
+from fcn.graph.networks import at_rest, copied
+from fcn.graph.sizes import ClosedError, short_formulas
+from fcn.graph.trace import cause_of, quiet
+from fcn.models.onnx_model import Gives
+from fcn.models.segmenter import Segmenter
+
+EXAMPLE = (2, 4, 6)  # images, and sides in multiples of the largest stride; of one image torch would fix the number
+SIDES = ((2, 3), (3, 5), (4, 2), (7, 4))  # of the images that paddings are measured on, in multiples of the divisor
+LEAST = 32  # pixels of a multiple, at least
+LONGEST = 60  # operations in the formula of a size
+SAME = {"Conv2dSame": nn.Conv2d, "MaxPool2dSame": nn.MaxPool2d, "AvgPool2dSame": nn.AvgPool2d}  # of timm, and what they are beside it
+
+
+class Exportable(nn.Module):
+    """``forward(images)``: values of images, floats (N, C, H, W), to scores or probabilities (N, K, H, W), or to uint8 labels (N, H, W)."""
+
+    def __init__(self, segmenter: Segmenter, gives: Gives) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+        self.gives = gives
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.segmenter(self.segmenter.normalize(images)).float()
+        if self.gives == "labels":
+            return scores.argmax(1).to(torch.uint8)
+        return scores.softmax(1) if self.gives == "probabilities" else scores
+
+
+def exportable(model: Segmenter, gives: Gives) -> Exportable:
+    """A copy of a model that can be exported: on the CPU, in evaluation mode, with paddings of fixed numbers."""
+    network = copied(model).cpu().eval()
+    network.auxiliary = None  # of trainings only
+    fix_padding(network)
+    return Exportable(network, gives).eval()
+
+
+def open_program(network: Exportable) -> ExportedProgram:
+    """The program of a network for any number of images of any size. Raises UserError, naming the layer, where there is none."""
+    segmenter = network.segmenter
+    side = max(LEAST, segmenter.backbone.divisor, segmenter.backbone.strides[-1])
+    count, down, across = EXAMPLE
+    images = torch.rand(count, segmenter.images.channels, down * side, across * side)
+    sizes = {"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
+    try:  # torch takes the sides of a square for one number, and asks that no size is 1, unless it is told otherwise
+        with (
+            at_rest(network),
+            short_formulas(network, LONGEST),
+            torch.no_grad(),
+            quiet(),
+            symbols_config.patch(use_duck_shape=False, backed_size_oblivious=True),  # type: ignore[attr-defined]
+        ):
+            program = torch.export.export(network, (images,), dynamic_shapes=sizes)
+    except ClosedError as error:
+        raise refusal(
+            f"the padding of layer '{plain(error.layer)}' depends on the size of the image in a way too long to export"
+        ) from error
+    except Exception as error:  # whatever export raises
+        raise refusal(plain(cause_of(error, network)[1])) from error
+    taken = next(node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
+    fixed = [name for name, axis in (("number", 0), ("height", 2), ("width", 3)) if isinstance(taken.shape[axis], int)]
+    if fixed:
+        raise refusal(f"its code makes a number of the {fixed[0]} of the images, so that a file would hold for one {fixed[0]} alone")
+    return program
+
+
+def refusal(reason: str) -> UserError:
+    return UserError(f"the model cannot be exported for images of any size: {reason}; give another backbone or model")
+
+
+def plain(text: str) -> str:
+    """Names of layers as they are in the model."""
+    return text.replace("segmenter.backbone.network.", "").replace("segmenter.", "")
+
+
+# --- paddings that depend on the size of the image ---
+
+
+def fix_padding(network: Segmenter) -> None:
+    """Put layers with paddings of fixed numbers in the place of timm's "SAME" layers. Raises UserError, naming the layer, where the padding
+    is not the same for all images that the network pads to."""
+    layers = {name: module for name, module in network.named_modules() if type(module).__name__ in SAME}
+    if not layers:
+        return
+    found: dict[str, set[tuple[int, ...]]] = {name: set() for name in layers}
+
+    def measure(name: str) -> None:
+        def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            found[name].add(same_padding(module, given[0].shape[-2:]))
+
+        handles.append(layers[name].register_forward_pre_hook(hook))
+
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    divisor = max(network.backbone.divisor, 1)
+    unit = divisor * max(1, -(-LEAST // divisor))
+    try:
+        for name in layers:
+            measure(name)
+        with torch.no_grad():
+            for down, across in SIDES:
+                rest = 0 if divisor > 1 else down
+                network.scores(network.mean.new_zeros(1, network.in_channels, down * unit + rest, across * unit + 2 * rest))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, paddings in found.items():
+        if len(paddings) > 1:
+            raise refusal(f"the padding of layer '{plain(name)}' depends on the size of the image")
+        if paddings:
+            replace(network, name, fixed(layers[name], next(iter(paddings))))
+
+
+def same_padding(layer: nn.Module, sizes: Sequence[int]) -> tuple[int, ...]:
+    """TensorFlow's "SAME" padding of a map of these (height, width): left, right, top, bottom, as ``F.pad`` takes it."""
+    sides: list[int] = []
+    for axis in (1, 0):
+        kernel, stride, dilation = (pair(getattr(layer, key, 1))[axis] for key in ("kernel_size", "stride", "dilation"))
+        total = max((-(-sizes[axis] // stride) - 1) * stride + (kernel - 1) * dilation + 1 - sizes[axis], 0)
+        sides += [total // 2, total - total // 2]
+    return tuple(sides)
+
+
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def fixed(layer: nn.Module, padding: tuple[int, ...]) -> nn.Module:
+    """The layer with a padding of these numbers before it."""
+    kind = SAME[type(layer).__name__]
+    if isinstance(layer, nn.Conv2d):
+        inner: nn.Module = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            pair(layer.kernel_size),
+            pair(layer.stride),
+            dilation=pair(layer.dilation),
+            groups=layer.groups,
+            bias=layer.bias is not None,
+        )
+        inner.load_state_dict(layer.state_dict())
+    else:
+        words = [name for name in inspect.signature(kind).parameters if hasattr(layer, name)]
+        inner = kind(**{name: getattr(layer, name) for name in words})
+    filler = -torch.inf if kind is nn.MaxPool2d else 0.0
+    return nn.Sequential(nn.ConstantPad2d(tuple(padding), filler), inner.to(next(layer.parameters(), torch.zeros(())).dtype))
+
+
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    holder, _, last = name.rpartition(".")
+    setattr(network.get_submodule(holder), last, module.eval())
