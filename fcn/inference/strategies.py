@@ -145,6 +145,15 @@ def largest_windows(model: Segmenter, budget: int) -> tuple[int, int]:
     return side, 1
 
 
+def check_exported(
+    model: object, name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), confidence: bool = False, **options: Any
+) -> None:
+    """Raises UserError where ``model`` is an exported file and the strategy of that name cannot run it so; for a caller with many images,
+    before the first."""
+    if isinstance(model, OnnxModel):
+        model.check_use(name, augmented=flip or list(scales) != [1.0], confidence=confidence, memory=options.get("memory"))
+
+
 def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
@@ -158,9 +167,7 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        if isinstance(model, OnnxModel):
-            averaged = flip or list(scales) != [1.0]
-            model.check_use(name, augmented=averaged, confidence=confidence is not None, memory=options.get("memory"))
+        check_exported(model, name, flip=flip, scales=scales, confidence=confidence is not None, **options)
         with unchanged(model):
             scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
             return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)

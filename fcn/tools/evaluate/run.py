@@ -24,7 +24,7 @@ def run(config: EvaluateConfig) -> int:
     from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
-    from fcn.inference.strategies import create_strategy
+    from fcn.inference.strategies import check_exported, create_strategy
     from fcn.models.onnx_model import is_onnx, read_onnx
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
@@ -60,6 +60,8 @@ def run(config: EvaluateConfig) -> int:
             for warning in scoring_warnings(census):
                 log.warning("note: %s", warning)
     strategy = create_strategy(config.inference.name, **config.inference.options())
+    with accelerator.autocast():
+        check_exported(model, config.inference.name, **config.inference.options())
     if config.submission and not data["name"].startswith("voc2012"):
         raise UserError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
     folder = new_folder("evaluate", config.output, accelerator)

@@ -26,7 +26,7 @@ from fcn.models.weight_files import labelled_state
 from fcn.tools.export.metadata import metadata
 from fcn.tools.export.onnx_file import need_onnx, write_onnx
 from fcn.tools.export.pictures import batches, pictures
-from fcn.tools.export.program import Exportable, exportable, open_program
+from fcn.tools.export.program import Exportable, exportable, program_of
 from fcn.tools.export.verify import TOLERANCE, Check, table, verify
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.training.checkpoint import load
@@ -75,7 +75,7 @@ def export(
         "safetensors", the weights and ``config.json``, which ``fcn.load`` reads. Default "onnx".
     labels: the file gives labels, uint8 (N, H, W), instead of scores, float32 (N, K, H, W); default False.
     softmax: the file gives probabilities instead of scores; default False.
-    tile: side of the images that an ONNX file takes, in pixels, for programs that need it fixed; default None: any size.
+    tile: side of the images, in pixels, where a file for one size is wanted; default None: any size.
     images: images to verify the file with: a list of PIL images, arrays or paths; default None: those of ``split``.
     split: split of a data set to verify the file with; default None: built-in pictures.
 
@@ -101,10 +101,10 @@ def export(
             write_folder(state, made)
             run = folder_runner(made, reference)
         else:
-            program = open_program(exportable(model, gives))
+            program = program_of(exportable(model, gives, tile), tile)
             entries = metadata(reference.segmenter, gives, tile)
             if format == "onnx":
-                write_onnx(program, made / name, gives, entries, tile)
+                write_onnx(program, made / name, gives, entries)
                 run = onnx_runner(made / name)
             else:
                 torch.export.save(program, made / name, extra_files={METADATA: json.dumps(entries)})
@@ -138,8 +138,8 @@ def check_call(model: object, format: str, *, labels: bool, softmax: bool, tile:
             f"{'labels' if labels else 'softmax'} is part of a program, and format=safetensors holds weights; "
             "use format=onnx or format=torch"
         )
-    if tile is not None and format != "onnx":
-        raise UserError(f"tile={tile} fixes the sides in an ONNX file, and the format is {format}; leave tile out")
+    if tile is not None and format == "safetensors":
+        raise UserError(f"tile={tile} fixes the sides of a program's images, and format=safetensors holds weights; leave tile out")
     if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < SMALLEST_TILE):
         raise UserError(f"tile={tile!r} is not allowed; it is a whole number of pixels, {SMALLEST_TILE} or more")
     if format == "onnx":

@@ -28,10 +28,10 @@ def need_onnx() -> None:
             raise UserError(f"format=onnx needs {name}, which is not installed; install it with: {INSTALL}") from error
 
 
-def write_onnx(program: ExportedProgram, path: Path, output: str, entries: Mapping[str, str], tile: int | None) -> None:
+def write_onnx(program: ExportedProgram, path: Path, output: str, entries: Mapping[str, str]) -> None:
     """Write a program as an ONNX file of one piece.
 
-    output: name of its output. entries: of its metadata. tile: side of the images, where it is fixed; None: free.
+    output: name of its output. entries: of its metadata.
 
     Raises UserError for a program that ONNX cannot hold.
     """
@@ -47,21 +47,17 @@ def write_onnx(program: ExportedProgram, path: Path, output: str, entries: Mappi
         raise UserError(f"the model cannot be written as ONNX ({first_line(error)}); use format=torch, or another model") from error
     if proto.ByteSize() > LARGEST:
         raise UserError(f"the model takes {proto.ByteSize() / 2**30:.1f} GiB, and one ONNX file holds up to 2; use format=torch")
-    name_sizes(proto.graph, tile)
+    name_sizes(proto.graph)
     onnx.helper.set_model_props(proto, dict(entries))
     proto.producer_name = "fcn-toolkit"
     onnx.save(proto, str(path))
 
 
-def name_sizes(graph: Any, tile: int | None) -> None:
+def name_sizes(graph: Any) -> None:
     """Give the open sizes of the input and the output names for people. Those of inner maps go: they are formulas of the old names."""
-    names = {0: "batch", -2: "height", -1: "width"}
     for value in (graph.input[0], graph.output[0]):
         sizes = value.type.tensor_type.shape.dim
-        for place, name in names.items():
-            size = sizes[place]
-            if tile is not None and place < 0:
-                size.dim_value = tile
-            else:
-                size.dim_param = name
+        for place, name in ((0, "batch"), (-2, "height"), (-1, "width")):
+            if not sizes[place].HasField("dim_value"):
+                sizes[place].dim_param = name
     del graph.value_info[:]

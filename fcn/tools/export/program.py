@@ -26,6 +26,8 @@ LEAST = 32  # pixels of a multiple, at least
 LONGEST = 60  # operations in the formula of a size
 SAME = {"Conv2dSame": nn.Conv2d, "MaxPool2dSame": nn.MaxPool2d, "AvgPool2dSame": nn.AvgPool2d}  # of timm, and what they are beside it
 
+Padding = tuple[int, int, int, int]  # left, right, top, bottom, as ``F.pad`` takes it
+
 
 class Exportable(nn.Module):
     """``forward(images)``: values of images, floats (N, C, H, W), to scores or probabilities (N, K, H, W), or to uint8 labels (N, H, W)."""
@@ -42,21 +44,25 @@ class Exportable(nn.Module):
         return scores.softmax(1) if self.gives == "probabilities" else scores
 
 
-def exportable(model: Segmenter, gives: Gives) -> Exportable:
-    """A copy of a model that can be exported: on the CPU, in evaluation mode, with paddings of fixed numbers."""
+def exportable(model: Segmenter, gives: Gives, tile: int | None = None) -> Exportable:
+    """A copy of a model that can be exported: on the CPU, in evaluation mode, with paddings of fixed numbers. tile: side of its images;
+    None: any size."""
     network = copied(model).cpu().eval()
     network.auxiliary = None  # of trainings only
-    fix_padding(network)
+    fix_padding(network, tile)
     return Exportable(network, gives).eval()
 
 
-def open_program(network: Exportable) -> ExportedProgram:
-    """The program of a network for any number of images of any size. Raises UserError, naming the layer, where there is none."""
+def program_of(network: Exportable, tile: int | None = None) -> ExportedProgram:
+    """The program of a network for any number of images of any size, or of ``tile`` pixels a side. Raises UserError, naming the layer,
+    where there is none."""
     segmenter = network.segmenter
     side = max(LEAST, segmenter.backbone.divisor, segmenter.backbone.strides[-1])
     count, down, across = EXAMPLE
-    images = torch.rand(count, segmenter.images.channels, down * side, across * side)
-    sizes = {"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
+    shape = (down * side, across * side) if tile is None else (tile, tile)
+    images = torch.rand(count, segmenter.images.channels, *shape)
+    axes = {0: "number", 2: "height", 3: "width"} if tile is None else {0: "number"}
+    sizes = {"images": dict.fromkeys(axes, Dim.AUTO)}
     try:  # torch takes the sides of a square for one number, and asks that no size is 1, unless it is told otherwise
         with (
             at_rest(network),
@@ -67,20 +73,20 @@ def open_program(network: Exportable) -> ExportedProgram:
         ):
             program = torch.export.export(network, (images,), dynamic_shapes=sizes)
     except ClosedError as error:
-        raise refusal(
-            f"the padding of layer '{plain(error.layer)}' depends on the size of the image in a way too long to export"
-        ) from error
+        raise refusal(f"the sizes of the maps at layer '{plain(error.layer)}' depend on the image in a way too long to write") from error
     except Exception as error:  # whatever export raises
         raise refusal(plain(cause_of(error, network)[1])) from error
     taken = next(node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
-    fixed = [name for name, axis in (("number", 0), ("height", 2), ("width", 3)) if isinstance(taken.shape[axis], int)]
-    if fixed:
-        raise refusal(f"its code makes a number of the {fixed[0]} of the images, so that a file would hold for one {fixed[0]} alone")
+    closed = [name for axis, name in axes.items() if isinstance(taken.shape[axis], int)]
+    if closed:
+        raise refusal(f"its code makes a number of the {closed[0]} of the images, so that a file would hold for one {closed[0]} alone")
     return program
 
 
 def refusal(reason: str) -> UserError:
-    return UserError(f"the model cannot be exported for images of any size: {reason}; give another backbone or model")
+    return UserError(
+        f"the model cannot be exported for images of any size: {reason}; give another backbone or model, or fix the size: tile"
+    )
 
 
 def plain(text: str) -> str:
@@ -91,13 +97,13 @@ def plain(text: str) -> str:
 # --- paddings that depend on the size of the image ---
 
 
-def fix_padding(network: Segmenter) -> None:
+def fix_padding(network: Segmenter, tile: int | None = None) -> None:
     """Put layers with paddings of fixed numbers in the place of timm's "SAME" layers. Raises UserError, naming the layer, where the padding
     is not the same for all images that the network pads to."""
     layers = {name: module for name, module in network.named_modules() if type(module).__name__ in SAME}
     if not layers:
         return
-    found: dict[str, set[tuple[int, ...]]] = {name: set() for name in layers}
+    found: dict[str, set[Padding]] = {name: set() for name in layers}
 
     def measure(name: str) -> None:
         def hook(module: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -106,15 +112,12 @@ def fix_padding(network: Segmenter) -> None:
         handles.append(layers[name].register_forward_pre_hook(hook))
 
     handles: list[torch.utils.hooks.RemovableHandle] = []
-    divisor = max(network.backbone.divisor, 1)
-    unit = divisor * max(1, -(-LEAST // divisor))
     try:
         for name in layers:
             measure(name)
         with torch.no_grad():
-            for down, across in SIDES:
-                rest = 0 if divisor > 1 else down
-                network.scores(network.mean.new_zeros(1, network.in_channels, down * unit + rest, across * unit + 2 * rest))
+            for height, width in measured_sizes(network) if tile is None else [(tile, tile)]:
+                network.scores(network.mean.new_zeros(1, network.in_channels, height, width))
     finally:
         for handle in handles:
             handle.remove()
@@ -125,21 +128,28 @@ def fix_padding(network: Segmenter) -> None:
             replace(network, name, fixed(layers[name], next(iter(paddings))))
 
 
-def same_padding(layer: nn.Module, sizes: Sequence[int]) -> tuple[int, ...]:
-    """TensorFlow's "SAME" padding of a map of these (height, width): left, right, top, bottom, as ``F.pad`` takes it."""
-    sides: list[int] = []
-    for axis in (1, 0):
+def measured_sizes(network: Segmenter) -> list[tuple[int, int]]:
+    """Sizes of images on which paddings show that they depend on it, if any of what the network pads to does."""
+    divisor = max(network.backbone.divisor, 1)
+    unit = divisor * max(1, -(-LEAST // divisor))
+    return [(down * unit + (down if divisor == 1 else 0), across * unit + (2 * down if divisor == 1 else 0)) for down, across in SIDES]
+
+
+def same_padding(layer: nn.Module, sizes: Sequence[int]) -> Padding:
+    """TensorFlow's "SAME" padding of a map of these (height, width)."""
+    totals = []
+    for axis in (0, 1):
         kernel, stride, dilation = (pair(getattr(layer, key, 1))[axis] for key in ("kernel_size", "stride", "dilation"))
-        total = max((-(-sizes[axis] // stride) - 1) * stride + (kernel - 1) * dilation + 1 - sizes[axis], 0)
-        sides += [total // 2, total - total // 2]
-    return tuple(sides)
+        totals.append(max((-(-sizes[axis] // stride) - 1) * stride + (kernel - 1) * dilation + 1 - sizes[axis], 0))
+    down, across = totals
+    return across // 2, across - across // 2, down // 2, down - down // 2
 
 
 def pair(value: int | Sequence[int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def fixed(layer: nn.Module, padding: tuple[int, ...]) -> nn.Module:
+def fixed(layer: nn.Module, padding: Padding) -> nn.Module:
     """The layer with a padding of these numbers before it."""
     kind = SAME[type(layer).__name__]
     if isinstance(layer, nn.Conv2d):
@@ -157,7 +167,7 @@ def fixed(layer: nn.Module, padding: tuple[int, ...]) -> nn.Module:
         words = [name for name in inspect.signature(kind).parameters if hasattr(layer, name)]
         inner = kind(**{name: getattr(layer, name) for name in words})
     filler = -torch.inf if kind is nn.MaxPool2d else 0.0
-    return nn.Sequential(nn.ConstantPad2d(tuple(padding), filler), inner.to(next(layer.parameters(), torch.zeros(())).dtype))
+    return nn.Sequential(nn.ConstantPad2d(padding, filler), inner.to(next(layer.parameters(), torch.zeros(())).dtype))
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:

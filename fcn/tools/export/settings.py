@@ -17,7 +17,7 @@ class ExportConfig(Checked):
     format: kind of file; onnx: model.onnx; torch: model.pt2 of torch.export; safetensors: weights and config.json
     labels: let the file give labels instead of scores
     softmax: let the file give probabilities instead of scores
-    tile: side of the images, fixed in an ONNX file (pixels), for programs that need it fixed; null: any size
+    tile: side of the images (pixels), for programs and networks that need one size; null: any size
     split: split of data= to verify the file with; null: the data set's validation split
     images: images to verify the file with, instead of data=: a file, a folder or a glob; null: built-in pictures
     output: folder to write to, new or empty; null: a dated one under outputs/

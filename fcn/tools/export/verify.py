@@ -67,7 +67,7 @@ def verify(model: Exportable, run: Callable[[Tensor], Tensor], batches: Sequence
 
 def compared(wanted: Tensor, given: Tensor, *, labels: bool = False) -> Check:
     """wanted: scores (N, K, H, W) of the model. given: scores of the file, or its labels (N, H, W)."""
-    count, classes, height, width = wanted.shape
+    count, _, height, width = wanted.shape
     shape = (count, height, width) if labels else tuple(wanted.shape)
     if tuple(given.shape) != shape or not torch.isfinite(wanted).all():
         return Check(count, height, width, float("inf"), count * height * width, 0)

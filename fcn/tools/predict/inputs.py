@@ -16,7 +16,8 @@ def input_images(pattern: str, key: str = "input") -> tuple[Path, list[Path]]:
     """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
 
     Arrays (.npy) are images where there is no picture. Hidden files are left out unless they are named. What else a folder, or a glob that
-    leaves the suffix open, holds is counted and named in one line. key: the setting, for messages. Raises UserError or FileNotFoundError where there is no image.
+    leaves the suffix open, holds is counted and named in one line. key: the setting, for messages.
+    Raises UserError or FileNotFoundError where there is no image.
     """
     from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
