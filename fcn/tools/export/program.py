@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbols_config
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.graph.networks import at_rest, copied
 from fcn.graph.sizes import ClosedError, short_formulas
 from fcn.graph.trace import cause_of, quiet
@@ -85,7 +86,8 @@ def program_of(network: Exportable, tile: int | None = None) -> ExportedProgram:
 
 def refusal(reason: str) -> UserError:
     return UserError(
-        f"the model cannot be exported for images of any size: {reason}; give another backbone or model, or fix the size: tile"
+        f"the model cannot be exported for images of any size: {reason}; "
+        f"give another backbone or model, or export it for one size, as {said('tile', 512)}"
     )
 
 

@@ -90,9 +90,9 @@ def test_predict_and_evaluate_run_the_file(exported, model, photographs, tmp_pat
     words = [f"checkpoint={exported.file}", "device=cpu"]
     for strategy in ("auto", "windows"):
         out = tmp_path / strategy
-        given = [f"input={photographs}", f"inference={strategy}", f"output={out}", "confidence=true"]
-        assert run(["predict", *words, *given, *["inference.size=32"] * (strategy == "windows")]) == 0
-        options = {"size": 32} if strategy == "windows" else {}
+        given = [f"input={photographs}", f"inference={strategy}", f"output={out}", "confidence=true", "overlay=none"]
+        assert run(["predict", *words, *given, *["inference.size=48"] * (strategy == "windows")]) == 0
+        options = {"size": 48} if strategy == "windows" else {}
         for name in ("0.png", "1.png"):
             with torch.no_grad():
                 expected = fcn.predict(model, photographs / name, strategy="whole" if strategy == "auto" else strategy, **options)
