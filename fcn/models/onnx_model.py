@@ -56,12 +56,17 @@ class Session(nn.Module):
         self.mean, self.std = (tuple(value / 255 for value in values) for values in (facts.mean, facts.std))
         self.strides, self.divisor = (1,), facts.divisor
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:  # whoever reads a network's layers copies it first
+        raise UserError(f"{self.path} is an exported file, whose layers cannot be read; give the checkpoint that it was made from")
+
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
         if self.tile is not None and (height, width) != (self.tile, self.tile):
+            windows = f"use {said('inference', 'windows')} with {said('inference.size', self.tile)}"
+            mend = windows if min(height, width) >= self.tile else "give a larger image"
             raise UserError(
                 f"{self.path} takes images of {self.tile}x{self.tile} pixels alone, and this one has {width}x{height}; "
-                f"use {said('inference', 'windows')} with {said('inference.size', self.tile)}, or export it without tile"
+                f"{mend}, or export it without tile"
             )
         try:
             (given,) = self.session.run(None, {self.session.get_inputs()[0].name: images.numpy()})
@@ -102,9 +107,6 @@ class OnnxModel(Segmenter):
     def forward(self, images: Tensor) -> Tensor:
         scores = self.scores(images)
         return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self.probabilities else scores
-
-    def read(self, images: Tensor) -> NoReturn:
-        raise UserError(f"{self.path} is an exported file, whose layers cannot be read; give the checkpoint that it was made from")
 
     def check_use(self, strategy: str, *, augmented: bool, confidence: bool, memory: object = None) -> None:
         """Raises UserError, naming the setting, for a way of prediction that the file cannot go."""

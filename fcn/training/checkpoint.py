@@ -61,6 +61,8 @@ def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None)
         raise UserError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
+    if path.suffix == ".pt2":
+        raise UserError(f"{path} is a program of torch.export, for torch.export.load; give a checkpoint, or an ONNX file of fcn export")
     state = read_archive(path, "checkpoint")
     if is_checkpoint(state):
         check_checkpoint(state, path)

@@ -74,26 +74,30 @@ def program_of(network: Exportable, tile: int | None = None) -> ExportedProgram:
         ):
             program = torch.export.export(network, (images,), dynamic_shapes=sizes)
     except ClosedError as error:
-        raise refusal(f"the sizes of the maps at layer '{plain(error.layer)}' depend on the image in a way too long to write") from error
+        raise refusal(
+            f"the sizes of the maps at layer '{plain(error.layer)}' depend on the image in a way too long to write", tile
+        ) from error
     except Exception as error:  # whatever export raises
-        raise refusal(plain(cause_of(error, network)[1])) from error
+        raise refusal(plain(cause_of(error, network)[1]), tile) from error
     taken = next(node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
     closed = [name for axis, name in axes.items() if isinstance(taken.shape[axis], int)]
     if closed:
-        raise refusal(f"its code makes a number of the {closed[0]} of the images, so that a file would hold for one {closed[0]} alone")
+        raise refusal(
+            f"its code makes a number of the {closed[0]} of the images, so that a file would hold for one {closed[0]} alone", tile
+        )
     return program
 
 
-def refusal(reason: str) -> UserError:
-    return UserError(
-        f"the model cannot be exported for images of any size: {reason}; "
-        f"give another backbone or model, or export it for one size, as {said('tile', 512)}"
+def refusal(reason: str, tile: int | None = None) -> UserError:
+    size, or_one = (
+        ("images of any size", f", or export it for one size, as {said('tile', 512)}") if tile is None else ("images of this size", "")
     )
+    return UserError(f"the model cannot be exported for {size}: {reason}; give another backbone or model{or_one}")
 
 
 def plain(text: str) -> str:
     """Names of layers as they are in the model."""
-    return text.replace("segmenter.backbone.network.", "").replace("segmenter.", "")
+    return text.replace("segmenter.", "").replace("backbone.network.", "")
 
 
 # --- paddings that depend on the size of the image ---

@@ -133,7 +133,6 @@ class Renamed:
         (["inference=stream"], "inference=stream reads a network's layers, and {file} is an exported file"),
         (["inference=auto", "inference.memory=1"], "inference.memory=1.0 bounds a stream"),
         (["precision=bf16"], "computes in the number format of the file; leave precision out"),
-        (["network=torch:nn"], "holds its network itself; leave network out"),
     ],
 )
 def test_what_a_file_cannot_do_is_refused(exported, photographs, words, said, tmp_path, capsys):
@@ -156,6 +155,10 @@ def test_files_that_are_none_of_ours_are_refused(exported, tmp_path):
         fcn.load(tmp_path / "foreign.onnx")
     with pytest.raises(FileNotFoundError, match=r"there is no file"):
         fcn.load(tmp_path / "missing.onnx")
+    with pytest.raises(fcn.UserError, match=r"holds its network itself; leave network out"):
+        fcn.load(exported.file, network=nn.Conv2d(3, 3, 1))
+    with pytest.raises(fcn.UserError, match=r"^\S*model\.onnx is an exported file, whose layers cannot be read; give the checkpoint"):
+        fcn.receptive_field(fcn.load(exported.file))
     with pytest.raises(fcn.UserError, match=r"is exported already"):
         fcn.export(fcn.load(exported.file), tmp_path / "again")
 
@@ -174,15 +177,15 @@ def test_other_formats_give_the_scores_too(model, format, tmp_path):
 def test_a_file_that_differs_is_not_written(model, tmp_path, monkeypatch):
     from fcn.tools.export import call
 
-    right = call.program_runner
+    right = call.folder_runner
 
-    def wrong(path):
-        module = right(path)
+    def wrong(*words):
+        module = right(*words)
         return lambda images: module(images) * 1.001
 
-    monkeypatch.setattr(call, "program_runner", wrong)
-    with pytest.raises(fcn.UserError, match=r"model\.pt2 is not written, since .*: scores differ by 0\.0"):
-        fcn.export(model, tmp_path / "out", format="torch")
+    monkeypatch.setattr(call, "folder_runner", wrong)
+    with pytest.raises(fcn.UserError, match=r"model\.safetensors is not written, since .*: scores differ by 0\.0"):
+        fcn.export(model, tmp_path / "out", format="safetensors")
     assert not (tmp_path / "out").exists()
 
 
@@ -227,9 +230,9 @@ def test_a_model_without_classes_and_one_of_other_images_are_answered(tmp_path):
         fcn.export(nameless, tmp_path / "out")
     five = fcn.wrap(nn.Conv2d(5, 2, 1), mean=(0.5,) * 5, std=(0.2,) * 5, dtype="uint16", scale=1 / 65535, classes=["a", "b"])
     with pytest.raises(fcn.UserError, match=r"the built-in pictures are RGB; give images or data"):
-        fcn.export(five, tmp_path / "out", format="torch")
+        fcn.export(five, tmp_path / "out", format="safetensors")
     images = [np.random.default_rng(4).integers(0, 65536, (50, 60, 5), dtype=np.uint16)]
-    assert fcn.export(five, tmp_path / "out", format="torch", images=images).file.is_file()
+    assert fcn.export(five, tmp_path / "out", format="safetensors", images=images).file.is_file()
 
 
 def test_a_missing_package_is_one_sentence(model, tmp_path, monkeypatch):
