@@ -73,7 +73,8 @@ def export(
     folder: folder to write to, new or empty; default None: a dated one under outputs/.
     format: "onnx", one file ``model.onnx`` (needs pip install "fcn-toolkit[export]"); "torch", ``model.pt2`` of ``torch.export``; or
         "safetensors", the weights and ``config.json``, which ``fcn.load`` reads. Default "onnx".
-    labels: the file gives labels, uint8 (N, H, W), instead of scores, float32 (N, K, H, W); default False.
+    labels: the file gives labels (N, H, W) instead of scores, float32 (N, K, H, W); default False. Labels are uint8, with more than 255
+        classes int32.
     softmax: the file gives probabilities instead of scores; default False.
     tile: side of the images, in pixels, where a file for one size is wanted; default None: any size.
     images: images to verify the file with: a list of PIL images, arrays or paths; default None: those of ``split``.

@@ -18,6 +18,7 @@ from fcn.core.names import said
 from fcn.graph.networks import at_rest, copied
 from fcn.graph.sizes import ClosedError, short_formulas
 from fcn.graph.trace import cause_of, quiet
+from fcn.inference.labelmap import label_type
 from fcn.models.onnx_model import Gives
 from fcn.models.segmenter import Segmenter
 
@@ -31,7 +32,7 @@ Padding = tuple[int, int, int, int]  # left, right, top, bottom, as ``F.pad`` ta
 
 
 class Exportable(nn.Module):
-    """``forward(images)``: values of images, floats (N, C, H, W), to scores or probabilities (N, K, H, W), or to uint8 labels (N, H, W)."""
+    """``forward(images)``: values of images, floats (N, C, H, W), to scores or probabilities (N, K, H, W), or to labels (N, H, W)."""
 
     def __init__(self, segmenter: Segmenter, gives: Gives) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class Exportable(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         scores = self.segmenter(self.segmenter.normalize(images)).float()
         if self.gives == "labels":
-            return scores.argmax(1).to(torch.uint8)
+            return scores.argmax(1).to(label_type(scores.shape[1]))
         return scores.softmax(1) if self.gives == "probabilities" else scores
 
 

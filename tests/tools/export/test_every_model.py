@@ -64,9 +64,7 @@ def test_padding_by_the_size_of_the_image_is_refused_by_name_and_exported_for_on
     assert session.get_inputs()[0].shape[2:] == [96, 96]
     image = np.random.default_rng(0).integers(0, 256, (96, 200, 3), dtype=np.uint8)
     loaded = fcn.load(found.file)
-    with pytest.raises(
-        fcn.UserError, match=r"takes images of 96x96 pixels alone, .* 200x96; use strategy='windows' with size=96"
-    ):
+    with pytest.raises(fcn.UserError, match=r"takes images of 96x96 pixels alone, .* 200x96; use strategy='windows' with size=96"):
         fcn.predict(loaded, image)
     labels = fcn.predict(loaded, image, strategy="windows", size=96)
     assert (labels == fcn.predict(model, image, strategy="windows", size=96)).mean() > 0.999
