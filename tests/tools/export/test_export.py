@@ -168,12 +168,14 @@ def test_files_that_are_none_of_ours_are_refused(exported, tmp_path):
 @pytest.mark.parametrize("format", ["torch", "safetensors"])
 def test_other_formats_give_the_scores_too(model, format, tmp_path):
     found = fcn.export(model, tmp_path / "out", format=format)
-    images = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (3, 3, 45, 62), dtype=np.uint8))
     if format == "torch":
-        given = torch.export.load(found.file).module()(images.float())
+        program = torch.export.load(found.file).module()
     else:
-        given = scores_of(fcn.load(tmp_path / "out", network=small_model(seed=5).backbone.network), images)
-    torch.testing.assert_close(given, scores_of(model, images), rtol=1e-4, atol=1e-5)
+        loaded = fcn.load(tmp_path / "out", network=small_model(seed=5).backbone.network)
+    for shape in ((3, 3, 45, 62), (1, 3, 1, 1)):
+        images = torch.from_numpy(np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8))
+        given = program(images.float()) if format == "torch" else scores_of(loaded, images)
+        torch.testing.assert_close(given, scores_of(model, images), rtol=1e-4, atol=1e-5)
 
 
 def test_a_file_that_differs_is_not_written(model, tmp_path, monkeypatch):
