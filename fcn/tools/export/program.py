@@ -1,8 +1,8 @@
 """A model as a program for images of any size: ``torch.export`` with batch, height and width left open.
 
-Two things stand in the way of open sizes, and are mended in a copy of the model. timm's "SAME" padding asks for the size of the image at
-each layer, and its formulas nest until torch takes minutes. But a model pads images to multiples of its largest stride first, and then
-each such padding is the same for all sizes: it is measured, and written down as a number.
+One thing stands in the way of open sizes, and is mended in a copy of the model. timm's "SAME" padding asks for the size of the map at each
+layer, and its formulas nest until torch takes minutes. But most models pad images to multiples of their largest stride first. Then each
+such padding is the same for all sizes: it is measured, and written down as a number. Where it is not the same, the layer is named.
 """
 
 import inspect
@@ -49,7 +49,7 @@ class Exportable(nn.Module):
 def exportable(model: Segmenter, gives: Gives, tile: int | None = None) -> Exportable:
     """A copy of a model that can be exported: on the CPU, in evaluation mode, with paddings of fixed numbers. tile: side of its images;
     None: any size."""
-    network = copied(model).cpu().eval()
+    network = copied(model).cpu().float().eval()
     network.auxiliary = None  # of trainings only
     fix_padding(network, tile)
     return Exportable(network, gives).eval()
