@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fcn.models.segmenter import create_model as create_model
     from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
     from fcn.rewrite.dilate import dilate as dilate
+    from fcn.tools.export.call import Exported as Exported
+    from fcn.tools.export.call import export as export
     from fcn.tools.train.call import Trained as Trained
     from fcn.tools.train.call import train as train
     from fcn.training.checkpoint import from_pretrained as from_pretrained
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 PLACES = {
     "Evaluation": "fcn.training.metrics",
+    "Exported": "fcn.tools.export.call",
     "ImageKind": "fcn.core.images",
     "LabelSet": "fcn.core.labels",
     "NotConvertible": "fcn.core.errors",
@@ -54,6 +57,7 @@ PLACES = {
     "dilate": "fcn.rewrite.dilate",
     "evaluate": "fcn.training.evaluate",
     "from_pretrained": "fcn.training.checkpoint",
+    "export": "fcn.tools.export.call",
     "label_map": "fcn.inference.labelmap",
     "list_backbones": "fcn.models.lists",
     "list_data": "fcn.data.sets",

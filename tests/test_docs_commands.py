@@ -1,4 +1,4 @@
-"""The pages on data sets, weights, training and sharing: every command on them is a call that is understood, every link leads somewhere."""
+"""The pages on data sets, weights, training, sharing and export: every command on them is a call that is understood, every link leads somewhere."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "sharing.md")]
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "sharing.md", "export.md")]
 COMMANDS = sorted(
     {
         (page.stem, line)
@@ -30,6 +30,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "data": lambda: settings.data.root == "DIR",
         "weights": lambda: settings.backbone.weights or settings.model.weights,
         "sharing": lambda: command in ("demo", "train") or settings.checkpoint == "hf://user/name",
+        "export": lambda: settings.checkpoint in ("RUN/best.pt", "exported/model.onnx"),
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()
 

@@ -141,6 +141,8 @@ def copied(network: N, memo: dict[int, Any] | None = None) -> N:
                 memo.setdefault(id(tensor), tensor.detach().clone())
     try:
         result = copy.deepcopy(network, memo)
+    except UserError:  # of a part that says itself why not
+        raise
     except Exception as error:  # what hangs on it may be anything
         raise UserError(f"{type(network).__name__} cannot be copied ({type(error).__name__}: {error})") from error
     for module in network.modules():

@@ -61,8 +61,12 @@ class OpenGraph:
         return walk(_bound(self.trace, self.recipes, self.numbers(*sizes)), (*self.shape[:2], *sizes))
 
 
-class _ClosedError(Exception):
-    """A network whose sizes cannot be left open."""
+class ClosedError(Exception):
+    """A network whose sizes cannot be left open. layer: path of the layer with too long a formula for a size; "" for other reasons."""
+
+    def __init__(self, layer: str = "") -> None:
+        super().__init__(layer)
+        self.layer = layer
 
 
 def open_graph(network: nn.Module, input_size: Sizes) -> OpenGraph | None:
@@ -81,12 +85,13 @@ def open_graph(network: nn.Module, input_size: Sizes) -> OpenGraph | None:
 
 
 @contextmanager
-def short_formulas(network: nn.Module) -> Iterator[None]:
-    """Within it, a layer that is given sizes with formulas longer than ``LONGEST`` raises _ClosedError."""
+def short_formulas(network: nn.Module, longest: int = LONGEST) -> Iterator[None]:
+    """Within it, a layer that is given sizes with formulas of more than ``longest`` operations raises ClosedError."""
+    names = {id(module): name for name, module in network.named_modules()}
 
     def check(module: nn.Module, given: tuple[Any, ...]) -> None:
-        if any(number.node.expr.count_ops() > LONGEST for tensor in given if isinstance(tensor, Tensor) for number in _open_sizes(tensor)):
-            raise _ClosedError
+        if any(number.node.expr.count_ops() > longest for tensor in given if isinstance(tensor, Tensor) for number in _open_sizes(tensor)):
+            raise ClosedError(names.get(id(module), ""))
 
     handles = [module.register_forward_pre_hook(check) for module in network.modules()]
     try:
@@ -99,7 +104,7 @@ def short_formulas(network: nn.Module) -> Iterator[None]:
 def _open(trace: Trace) -> OpenGraph:
     image = trace.image.meta["val"]
     if not all(isinstance(size, torch.SymInt) for size in image.shape[2:]):
-        raise _ClosedError
+        raise ClosedError
     symbols = [size.node.expr for size in image.shape[2:]]
     known = image.fake_mode.shape_env
     if (
@@ -107,21 +112,21 @@ def _open(trace: Trace) -> OpenGraph:
         or len(set(symbols)) < len(symbols)
         or known.deferred_runtime_asserts
     ):
-        raise _ClosedError
+        raise ClosedError
     formulas: dict[sympy.Expr, int] = {}
     for node in trace.graph.nodes:
         for number in _open_numbers(node.meta.get("val")):
             formulas.setdefault(number.node.expr, len(formulas))
     guards = [guard.expr for guard in known.guards]
     if any(not expression.free_symbols <= set(symbols) for expression in (*formulas, *guards)):
-        raise _ClosedError
+        raise ClosedError
     ranges = tuple((int(known.var_to_range[symbol].lower), float(known.var_to_range[symbol].upper)) for symbol in symbols)
     holds, numbers = _function(symbols, guards, "all((", "))"), _function(symbols, list(formulas), "(", ")")
     recipes = {node: recipe for node in trace.graph.nodes if (recipe := _recipe(node.meta.get("val"), formulas)) is not None}
     opened = OpenGraph(trace, tuple(image.shape[:2]), ranges, holds, numbers, recipes, all(map(_is_plain, guards)))
     hints = [int(size.node.hint) for size in image.shape[2:]]
     if opened.at(*hints) is None:
-        raise _ClosedError
+        raise ClosedError
     return opened
 
 

@@ -30,6 +30,7 @@ from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream import stream
 from fcn.inference.windows import Network, windows
+from fcn.models.onnx_model import OnnxModel
 from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def whole(model: Segmenter, image: Image) -> Scores:
     Raises UserError, before it starts, where the pass would need more memory than there is, as far as the network's graph tells.
     """
     height, width = image.shape[-2:]
-    if height * width > SMALL:
+    if height * width > SMALL and not isinstance(model, OnnxModel):  # of whose memory nothing is known
         needed, there = pass_bytes(model, height, width), available_bytes(model.mean.device)
         if needed is not None and needed > there:
             raise UserError(
@@ -83,6 +84,8 @@ def auto(
 ) -> Scores | Strips:
     """The fastest exact way that fits into memory, ``whole`` or ``stream``; where there is none, ``windows`` with a warning.
 
+    An exported ONNX file is run by ``whole``.
+
     views: number of images that are computed side by side, see ``stream``.
     """
     if not isinstance(model, Segmenter):
@@ -90,6 +93,8 @@ def auto(
             f"{said('inference', 'auto')} takes a network of this toolkit, and {type(model).__name__} is none; "
             f"use {said('inference', 'windows')}"
         )
+    if isinstance(model, OnnxModel):
+        return one_pass(model, image)
     height, width = image.shape[-2:]
     budget = budget_bytes(model.mean.device, memory) // views
     period = period_of(model)
@@ -145,6 +150,15 @@ def largest_windows(model: Segmenter, budget: int) -> tuple[int, int]:
     return side, 1
 
 
+def check_exported(
+    model: object, name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), confidence: bool = False, **options: Any
+) -> None:
+    """Raises UserError where ``model`` is an exported file and the strategy of that name cannot run it so; for a caller with many images,
+    before the first."""
+    if isinstance(model, OnnxModel):
+        model.check_use(name, augmented=flip or list(scales) != [1.0], confidence=confidence, memory=options.get("memory"))
+
+
 def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
@@ -158,6 +172,7 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
 
     @torch.inference_mode()
     def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+        check_exported(model, name, flip=flip, scales=scales, confidence=confidence is not None, **options)
         with unchanged(model):
             scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
             return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)

@@ -10,6 +10,7 @@ from fcn.tools.compare.settings import CompareConfig
 from fcn.tools.data.settings import DataCommandConfig
 from fcn.tools.demo.settings import DemoConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
+from fcn.tools.export.settings import ExportConfig
 from fcn.tools.inspect.settings import InspectConfig
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.schema import Checked
@@ -25,4 +26,5 @@ COMMANDS: dict[str, type[Checked]] = {
     "compare": CompareConfig,
     "ceiling": CeilingConfig,
     "demo": DemoConfig,
+    "export": ExportConfig,
 }

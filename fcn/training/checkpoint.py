@@ -22,6 +22,7 @@ from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
 from fcn.models.any import Wrapped, wrap
 from fcn.models.hub import is_hub, read_shared
+from fcn.models.onnx_model import is_onnx, read_onnx
 from fcn.models.pretrained import fit_state_dict
 from fcn.models.segmenter import Segmenter, assemble
 from fcn.models.spec import ModelSpec, is_wrap_spec
@@ -60,6 +61,8 @@ def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None)
         raise UserError(f"checkpoint={path} is a folder; {hint}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
+    if path.suffix == ".pt2":
+        raise UserError(f"{path} is a program of torch.export, for torch.export.load; give a checkpoint, or an ONNX file of fcn export")
     state = read_archive(path, "checkpoint")
     if is_checkpoint(state):
         check_checkpoint(state, path)
@@ -140,7 +143,8 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
     >>> model = fcn.load("model.pt")
 
     path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run. Or a folder that ``model.save_pretrained``
-        wrote, or a model on the Hugging Face hub: "hf://USER/NAME", or "hf://USER/NAME@REVISION".
+        wrote, or a model on the Hugging Face hub: "hf://USER/NAME", or "hf://USER/NAME@REVISION". Or an ONNX file that ``fcn.export``
+        wrote: it runs on the CPU, with the strategies "whole" and "windows".
     device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
     network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
         For a bare state dict: what ``fcn.wrap`` returns, with its classes.
@@ -150,7 +154,7 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
     Raises FileNotFoundError for a missing file, OSError where the hub cannot be reached. Raises UserError for a damaged file or one that is
     no checkpoint, for parts of yours that are not imported, and for a missing device.
     """
-    model = model_from_state(read_checkpoint(path, network), str(path), network)
+    model = read_onnx(path, network=network) if is_onnx(path) else model_from_state(read_checkpoint(path, network), str(path), network)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -24,7 +24,8 @@ def run(config: EvaluateConfig) -> int:
     from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
-    from fcn.inference.strategies import create_strategy
+    from fcn.inference.strategies import check_exported, create_strategy
+    from fcn.models.onnx_model import is_onnx, read_onnx
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
     from fcn.training.evaluate import check_classes, check_images, score_split
@@ -34,7 +35,8 @@ def run(config: EvaluateConfig) -> int:
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
     network = None if config.network is None else network_of(config.network)
-    state = read_checkpoint(config.checkpoint, network)
+    exported = read_onnx(config.checkpoint, network=network) if is_onnx(config.checkpoint) else None
+    state = read_checkpoint(config.checkpoint, network) if exported is None else {}
     check_plugins(state.get("plugins", ()), config.checkpoint)
     if config.data is not None:
         data = asdict(config.data)
@@ -47,7 +49,8 @@ def run(config: EvaluateConfig) -> int:
         raise UserError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
         split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
-    model = place(model_from_state(state, config.checkpoint, network), accelerator, channels_last=config.channels_last)
+    model = exported or model_from_state(state, config.checkpoint, network)
+    model = place(model, accelerator, channels_last=config.channels_last)
     check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
     check_images(model, kind_of(split), config.checkpoint, f"data={data['name']}")
     if "verify" in data and accelerator.is_main_process:
@@ -57,6 +60,8 @@ def run(config: EvaluateConfig) -> int:
             for warning in scoring_warnings(census):
                 log.warning("note: %s", warning)
     strategy = create_strategy(config.inference.name, **config.inference.options())
+    with accelerator.autocast():
+        check_exported(model, config.inference.name, **config.inference.options())
     if config.submission and not data["name"].startswith("voc2012"):
         raise UserError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
     folder = new_folder("evaluate", config.output, accelerator)

@@ -12,11 +12,12 @@ log = logging.getLogger(__name__)
 SHOWN = 3  # names of files that are passed over, before "..."
 
 
-def input_images(pattern: str) -> tuple[Path, list[Path]]:
+def input_images(pattern: str, key: str = "input") -> tuple[Path, list[Path]]:
     """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
 
     Arrays (.npy) are images where there is no picture. Hidden files are left out unless they are named. What else a folder, or a glob that
-    leaves the suffix open, holds is counted and named in one line. Raises UserError or FileNotFoundError where there is no image.
+    leaves the suffix open, holds is counted and named in one line. key: the setting, for messages.
+    Raises UserError or FileNotFoundError where there is no image.
     """
     from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
@@ -29,7 +30,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
         found = found or [entry for entry in seen if entry.suffix.lower() in ARRAY_SUFFIXES and not entry.is_dir()]
         if not found:
             raise UserError(
-                f"input={pattern} holds no image ({', '.join(IMAGE_SUFFIXES)}){passed_over(seen)}; "
+                f"{key}={pattern} holds no image ({', '.join(IMAGE_SUFFIXES)}){passed_over(seen)}; "
                 f"give another folder, or a glob as 'DIR/**/*.png'"
             )
         others = [entry for entry in seen if entry not in set(found)]
@@ -47,7 +48,7 @@ def input_images(pattern: str) -> tuple[Path, list[Path]]:
         log.info("%s: %d images%s", pattern, len(found), passed_over(others))
     if not found:
         matches = f"matches no image{passed_over(others)}" if others else "matches nothing"
-        raise FileNotFoundError(f"input={pattern} is no file, no folder, and {matches}; give an image, a folder or a quoted glob")
+        raise FileNotFoundError(f"{key}={pattern} is no file, no folder, and {matches}; give an image, a folder or a quoted glob")
     return root, found
 
 

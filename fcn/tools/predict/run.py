@@ -38,7 +38,7 @@ def run(config: PredictConfig) -> int:
 
 def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shares) -> int:
     from fcn.inference.kept import unchanged
-    from fcn.inference.strategies import create_strategy
+    from fcn.inference.strategies import check_exported, create_strategy
     from fcn.tools.predict.labelling import Labelling
     from fcn.training.devices import place
 
@@ -48,6 +48,8 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
         images = begun(config, Path(config.resume)) if config.resume else planned(config)
     model = place(saved_model(config.checkpoint, config.network), accelerator, channels_last=config.channels_last)
     strategy = create_strategy(config.inference.name, **config.inference.options())
+    with accelerator.autocast():
+        check_exported(model, config.inference.name, confidence=config.confidence, **config.inference.options())
 
     def started() -> dict[str, Any]:
         folder = go_on(config, Path(config.resume), images) if config.resume else begin(config, images)

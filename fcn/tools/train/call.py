@@ -16,6 +16,7 @@ from fcn.core.registry import find
 from fcn.core.settings import REQUIRED, Setting, by_owner, plain, settings_of
 from fcn.data.split import Split, check_split
 from fcn.data.verify import MODES
+from fcn.models.onnx_model import OnnxModel
 from fcn.models.segmenter import Segmenter
 from fcn.tools.parts import look_at
 from fcn.tools.schema import Recipe, loss_schema, part_schema
@@ -188,6 +189,8 @@ def train(
 
 def check_model(model: Any) -> None:
     """Raises TypeError for what is no model, and UserError for one whose checkpoint could not rebuild it."""
+    if isinstance(model, OnnxModel):
+        raise UserError(f"{model.path} is an exported file, which cannot be trained; give the checkpoint that it was made from")
     if not isinstance(model, Segmenter):
         raise TypeError(f"the model is {a_type(model)}; give what fcn.create_model(...) or fcn.load(PATH) returns")
     if model.spec is None:
