@@ -24,7 +24,7 @@ def create_classifier(name: str, *, num_classes: int | None = None) -> tuple[nn.
     Raises UserError, naming the origins or the names that are near, for one that does not exist.
     """
     origin, slash, rest = name.partition("/")
-    options = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if name == "compact":
         return compact(**options), COMPACT_SIZE
     if slash and origin in ORIGINS:
@@ -32,7 +32,7 @@ def create_classifier(name: str, *, num_classes: int | None = None) -> tuple[nn.
     raise UserError(f"classifier={name} is not known; write compact, or {' or '.join(f'{origin}/NAME' for origin in ORIGINS)}")
 
 
-def from_torchvision(name: str, options: dict[str, int]) -> tuple[nn.Module, int]:
+def from_torchvision(name: str, options: dict[str, Any]) -> tuple[nn.Module, int]:
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
@@ -44,7 +44,7 @@ def from_torchvision(name: str, options: dict[str, int]) -> tuple[nn.Module, int
     return network, int(getattr(network, "image_size", transforms.keywords["crop_size"]))
 
 
-def from_timm(name: str, options: dict[str, int]) -> tuple[nn.Module, int]:
+def from_timm(name: str, options: dict[str, Any]) -> tuple[nn.Module, int]:
     import timm
 
     if not timm.is_model(name):

@@ -69,7 +69,7 @@ def trained_classifier(name: str, weights: str) -> Classifier:
         raise UserError("nobody has published imagenet weights of compact; give a file, as weights=outputs/classifier/compact.pt")
     else:
         network = _from_torchvision(rest) if origin == "torchvision" else _from_timm(rest)
-    made = described(network)
+    made = described(network.eval())
     if origin == "torchvision":
         mean, std = normalization(rest)
         made = replace(made, size=(side, side), mean=mean, std=std)
@@ -81,7 +81,6 @@ def trained_classifier(name: str, weights: str) -> Classifier:
 
 def described(network: nn.Module) -> Classifier:
     """A network with what it says of itself: timm's carry their settings. Of others the mean, the deviation and the names are not known."""
-    network.eval()
     if isinstance(network, Compact):
         return Classifier(network, (COMPACT_SIZE,) * 2, IMAGENET_MEAN, IMAGENET_STD)
     config = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None)
@@ -112,11 +111,8 @@ def class_names(classifier: Classifier, count: int) -> tuple[str, ...]:
 def _with_classes(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> nn.Module:
     """The network of that name with a random start, and with as many classes as a file has scores for."""
     own = network.state_dict()
-    counts = {
-        tensor.shape[0]
-        for key, tensor in state.items()
-        if key in own and tensor.dim() and own[key].dim() and tensor.shape[1:] == own[key].shape[1:] and tensor.shape[0] != own[key].shape[0]
-    }
+    both = [(tensor.shape, own[key].shape) for key, tensor in state.items() if key in own and tensor.dim() and own[key].dim()]
+    counts = {there[0] for there, here in both if there[1:] == here[1:] and there[0] != here[0]}
     if len(counts) != 1:  # none: it has as many; several: another network, which does not fit
         return network
     return create_classifier(name, num_classes=counts.pop())[0]

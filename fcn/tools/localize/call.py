@@ -8,10 +8,12 @@ from torch import nn
 
 from fcn.core.errors import UserError
 from fcn.core.names import a_type, said
+from fcn.core.settings import plain, settings_of
 from fcn.inference.predict import Picture, rows_of
 from fcn.models.trained_classifiers import Classifier, described, trained_classifier
 from fcn.tools.localize.classmaps import ClassMaps
 from fcn.tools.localize.localizer import Localizer
+from fcn.tools.localize.settings import LocalizeConfig
 
 
 def localize(
@@ -30,10 +32,9 @@ def localize(
 ) -> ClassMaps:
     """Where a classifier sees its classes in an image, without any training: what ``fcn localize`` draws.
 
-    >>> photograph = np.zeros((256, 320, 3), np.uint8)
-    >>> classifier = torchvision.models.resnet18()
-    >>> maps = fcn.localize(classifier, photograph, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    >>> maps.probabilities.shape, maps.names[maps.top(1)[0]]  # (1000, 8, 10): a cell every 32 pixels
+    >>> classifier = torchvision.models.resnet18(weights=None)  # in earnest: weights="DEFAULT"
+    >>> maps = fcn.localize(classifier, "photo.jpg", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), output_stride=8)
+    >>> maps.probabilities.shape, [maps.names[index] for index in maps.top(3)]  # 1000 classes, a cell every 8 pixels
 
     classifier: "timm/NAME", "torchvision/NAME" or "compact" with ``weights``, or a module from images (N, 3, H, W) to scores (N, classes).
         A module is left as it was, runs where it is, and needs ``mean`` and ``std``, unless it is one of timm's.
@@ -54,6 +55,10 @@ def localize(
     Raises NotConvertible or NotDilatable, naming the layer, for a classifier with which this cannot be done, as a transformer. Raises
     UserError for unknown names, weights of another network, and an image that is smaller than a window.
     """
+    given = {"mean": mean, "std": std, "input_size": input_size, "dense": dense, "output_stride": output_stride, "scales": scales}
+    for setting in settings_of(LocalizeConfig):
+        if setting.name in given:
+            setting.check(plain(given[setting.name]))
     if isinstance(classifier, str):
         found = trained_classifier(classifier, checked_weights(classifier, weights))
     elif isinstance(classifier, nn.Module):
@@ -84,12 +89,10 @@ def completed(
     std: Sequence[float] | None,
     input_size: int | None,
 ) -> Classifier:
-    """A classifier with what the caller says of it. Raises UserError where mean and deviation are not known, or not of three channels."""
+    """A classifier with what the caller says of it. Raises UserError where mean and deviation are not known."""
     if (mean is None) != (std is None):
         raise UserError(f"{said('mean')} and {said('std')} belong together; give both")
     if mean is not None and std is not None:
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise UserError(f"{said('mean')} and {said('std')} are three numbers each, of red, green and blue, and deviations are above 0")
         classifier = replace(classifier, mean=tuple(mean), std=tuple(std))
     if classifier.mean is None:
         raise UserError(

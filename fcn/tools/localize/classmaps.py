@@ -42,23 +42,25 @@ class Agreement:
             same = "the same first class" if self.equal == 1 else "another first class" if self.compared == 1 else f"{self.equal:.0%} equal"
             return f"the mean of the cells and the classifier{where}: {same}, scores differ by {self.difference:.1e} of their range"
         count = f"{'all ' if self.against == 'windows' else ''}{self.compared} windows"
-        return f"cells and the classifier on {count}: {self.equal:.1%} the same class, scores differ by up to {self.difference:.2g} of their range"
+        differ = f"scores differ by up to {self.difference:.2g} of their range"
+        return f"cells and the classifier on {count}: {self.equal:.1%} the same class, {differ}"
 
 
 @dataclass(frozen=True)
 class ClassMaps:
     """Where a classifier sees its classes in an image.
 
-    >>> maps = fcn.localize("timm/tf_efficientnet_lite0", "photo.jpg", weights="imagenet")
     >>> heat = maps.heat("tabby")  # float32 (H, W), 0 to 1
-    >>> [maps.names[index] for index in maps.top(3)], str(maps.agreement)
+    >>> maps.winner.shape == maps.margin.shape == (len(maps.rows), len(maps.columns))  # True
+    >>> print(maps.agreement)  # the mean of the cells and the classifier: the same first class, scores differ by ...
 
     probabilities: probability of each class in each cell, float32 array (K, h, w); over the classes they sum to 1.
     names: name of each class, in the order of the scores.
     rows: row of the image on which the cells of each row are centred, float64 array (h,), in pixels; the first pixel is 0.
     columns: the same of columns, float64 array (w,).
     size: height and width of the image (pixels).
-    agreement: how far the maps are what the classifier itself says, an ``Agreement``.
+    agreement: how far the maps are what the classifier itself says. It prints as a sentence. ``compared``, ``equal`` and ``difference`` are
+        the number of results, the share with the same first class, and the largest difference of a score as a share of their range.
     """
 
     probabilities: Array
@@ -117,22 +119,24 @@ def class_index(names: Sequence[str], name: str | int) -> int:
 
 def spread(values: Array, rows: Places, columns: Places, size: tuple[int, int], target: tuple[int, int]) -> Array:
     """Values of cells (h, w) over an image of that ``size``, drawn with ``target`` pixels: float32 (H, W)."""
-    down, across = (
-        taps(centres, (np.arange(count) + 0.5) * (side / count) - 0.5)
-        for centres, side, count in zip((rows, columns), size, target, strict=True)
-    )
-    return down @ values @ across.T
+    down, across = (taps(centres, points(*each)) for centres, *each in zip((rows, columns), size, target, strict=True))
+    return np.asarray(down @ values @ across.T, np.float32)
 
 
-def taps(centres: Places, points: Places) -> Array:
-    """The weight of each cell, of those at equally spaced ``centres``, at each of the ``points``: float32 (points, cells), linear between
+def points(side: int, count: int) -> Places:
+    """Where the pixels of a side lie in an image, if it is drawn with ``count`` of them."""
+    return (np.arange(count, dtype=np.float64) + 0.5) * (side / count) - 0.5
+
+
+def taps(centres: Places, places: Places) -> Array:
+    """The weight of each cell, of those at equally spaced ``centres``, at each of the ``places``: float32 (places, cells), linear between
     two centres, that of the nearest outside."""
-    weights = np.zeros((len(points), len(centres)), np.float32)
+    weights = np.zeros((len(places), len(centres)), np.float32)
     step = centres[1] - centres[0] if len(centres) > 1 else 1.0
-    position = np.clip((points - centres[0]) / step, 0, len(centres) - 1)
+    position = np.clip((places - centres[0]) / step, 0, len(centres) - 1)
     low = np.minimum(position.astype(np.intp), max(len(centres) - 2, 0))
     high = np.minimum(low + 1, len(centres) - 1)
-    index = np.arange(len(points))
+    index = np.arange(len(places))
     weights[index, low] += (1 - (position - low)).astype(np.float32)
     weights[index, high] += (position - low).astype(np.float32)
     return weights

@@ -93,7 +93,7 @@ class Localizer:
         if int(own) != own or len(set(field.stride)) != 1:
             raise UserError(f"{_name(classifier)} has no cells at whole steps (one every {own} pixels), which cannot be placed on an image")
         self.dense, self.own_stride = dense, int(own)
-        self.stride = output_stride or self.own_stride
+        self.stride = self.own_stride if output_stride is None else output_stride
         self.network = (network if self.stride == self.own_stride else dilate(network, self.stride)).eval()
         self.names = class_names(classifier, field.node.shape[1])
         self._fields: dict[tuple[int, int], ReceptiveField] = {self.window: field} if self.stride == self.own_stride else {}
@@ -190,7 +190,7 @@ class Localizer:
         else:
             first = [float(offset or 0) for offset in self._field(*viewed).offset]
         rows, columns = (
-            (begin + self.stride * np.arange(cells) + 0.5) * (side / seen) - 0.5
+            (np.arange(cells, dtype=np.float64) * self.stride + (begin + 0.5)) * (side / seen) - 0.5
             for begin, cells, side, seen in zip(first, scores.shape[1:], size, viewed, strict=True)
         )
         return rows, columns
@@ -230,9 +230,7 @@ class Localizer:
         return compared("mean", self.classifier.network(picture)[0].float().cpu()[:, None], mean[:, None], None if part == size else part)
 
 
-def compared(
-    against: Literal["mean", "window", "windows"], own: Tensor, cells: Tensor, part: tuple[int, int] | None = None
-) -> Agreement:
+def compared(against: Literal["mean", "window", "windows"], own: Tensor, cells: Tensor, part: tuple[int, int] | None = None) -> Agreement:
     """The classifier's own scores (K, n) beside those of the cells."""
     reach = (own.max() - own.min()).clamp_min(torch.finfo(own.dtype).tiny)
     equal = (own.argmax(0) == cells.argmax(0)).float().mean().item()

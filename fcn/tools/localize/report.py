@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcn.tools.localize.classmaps import ClassMaps
-from fcn.tools.localize.localizer import Localized
+from fcn.tools.localize.localizer import BATCH, Localized
 from fcn.tools.tables import text_table
 
 LISTED = 10  # classes in localize.json, beside those that are drawn
@@ -68,7 +68,7 @@ def text(name: str, made: dict[str, Any]) -> str:
     if "sliding" in made:
         sliding = made["sliding"]
         lines.append(
-            f"one pass {made['seconds']:.2f} s; {sliding['windows']} windows, 16 at a time, {sliding['seconds']:.2f} s: "
+            f"one pass {made['seconds']:.2f} s; {sliding['windows']} windows, {BATCH} at a time, {sliding['seconds']:.2f} s: "
             f"{sliding['seconds'] / made['seconds']:.1f} times as long"
         )
     return "\n".join(lines)

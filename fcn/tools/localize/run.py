@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST = 480  # longest side of the photograph on a sheet (pixels)
+QUALITY = 88  # of the JPEG
 
 
 def run(config: LocalizeConfig) -> int:
@@ -60,7 +61,7 @@ def run(config: LocalizeConfig) -> int:
                 drawn = chosen or found.maps.top(config.top)
                 sheet = folder / f"{name}.jpg"
                 with written(sheet) as temporary:
-                    draw(small(photograph), found, drawn, path.name).savefig(temporary, format="jpg", pil_kwargs={"quality": 92})
+                    draw(small(photograph), found, drawn, path.name).savefig(temporary, format="jpg", pil_kwargs={"quality": QUALITY})
             except Exception as error:
                 reason = " ".join(str(skippable(error)).split()) or type(error).__name__
                 tell(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}")
@@ -87,7 +88,7 @@ def classifier_of(config: LocalizeConfig) -> "Classifier":
     if ":" in config.classifier:
         network = network_of(config.classifier, setting="classifier")
         if config.weights == "imagenet":
-            raise UserError("weights=imagenet is for timm/NAME and torchvision/NAME; give a file, or leave it out if the module has weights")
+            raise UserError("weights=imagenet is for timm/NAME and torchvision/NAME; give a file, or leave it out")
         if config.weights is not None:
             fit_state_dict(network, read_tensors(config.weights), config.weights)
         found = described(network.eval())

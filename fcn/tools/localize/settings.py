@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fcn.core.errors import SettingError
-from fcn.core.settings import REQUIRED, at_least, between, choice, interval, items
+from fcn.core.settings import REQUIRED, above, at_least, between, choice, interval, items
 from fcn.tools.schema import Checked
 from fcn.tools.settings import AUTO_DEVICE, PRECISIONS
 
@@ -50,7 +50,7 @@ fcn localize classifier=timm/tf_efficientnet_lite0 weights=imagenet input=photo.
     scales: Annotated[list[float], items(interval(0, 16), distinct=True, example="[0.5,1,2]")] = field(default_factory=lambda: [1.0])
     sliding: bool = False
     mean: Annotated[list[float] | None, items(count=3, example="[0.485,0.456,0.406]")] = None
-    std: Annotated[list[float] | None, items(count=3, example="[0.229,0.224,0.225]")] = None
+    std: Annotated[list[float] | None, items(above(0), count=3, example="[0.229,0.224,0.225]")] = None
     input_size: Annotated[int | None, at_least(1)] = None
     output: str | None = None
     device: Annotated[str, AUTO_DEVICE] = "auto"

@@ -7,14 +7,15 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from fcn.tools.localize.classmaps import ClassMaps, Places, spread
+from fcn.tools.localize.classmaps import ClassMaps, Places, points, spread
 from fcn.tools.localize.localizer import Localized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = 3.2  # width of a picture, inches
-DPI = 110
+BARS = 1.5  # of the bars with the colours
+DPI = 100
 COLUMNS = 3  # pictures in a row, without sliding windows
 COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#edc948", "#76b7b2", "#ff9da7")  # of winning classes
 OTHERS = "#9a9a9a"
@@ -45,7 +46,7 @@ def draw(photograph: Picture, found: Localized, classes: Sequence[int], name: st
         pages = [[("photograph", photograph), *rows[0]], [None, *rows[1]]]
     height, width = photograph.shape[:2]
     figure = Figure(
-        figsize=(PANEL * len(pages[0]), (PANEL * height / width + 0.35) * len(pages) + 0.9), dpi=DPI, layout="constrained"
+        figsize=(PANEL * len(pages[0]) + BARS, (PANEL * height / width + 0.3) * len(pages) + 0.8), dpi=DPI, layout="constrained"
     )
     axes = figure.subplots(len(pages), len(pages[0]), squeeze=False)
     for line, page in zip(axes, pages, strict=True):
@@ -114,9 +115,8 @@ def panels(photograph: Picture, maps: ClassMaps, classes: Sequence[int], winners
 
 def nearest(centres: Places, side: int, count: int) -> NDArray[np.intp]:
     """For each of ``count`` pixels that a side is drawn with, the cell that it lies closest to."""
-    points = (np.arange(count) + 0.5) * (side / count) - 0.5
     step = centres[1] - centres[0] if len(centres) > 1 else 1.0
-    return np.clip(np.rint((points - centres[0]) / step), 0, len(centres) - 1).astype(np.intp)
+    return np.clip(np.rint((points(side, count) - centres[0]) / step), 0, len(centres) - 1).astype(np.intp)
 
 
 def covered(maps: ClassMaps, target: tuple[int, int]) -> NDArray[np.bool_]:
@@ -124,8 +124,8 @@ def covered(maps: ClassMaps, target: tuple[int, int]) -> NDArray[np.bool_]:
     belongs to the outermost ones."""
     sides = []
     for centres, side, count in zip((maps.rows, maps.columns), maps.size, target, strict=True):
-        points = (np.arange(count) + 0.5) * (side / count) - 0.5
+        places = points(side, count)
         step = centres[1] - centres[0] if len(centres) > 1 else side
         before, after = centres[0] - step / 2, side - 1 - (centres[-1] + step / 2)
-        sides.append((points >= (before if before > step else -0.5)) & (points <= side - 1 - (after if after > step else -0.5)))
+        sides.append((places >= (before if before > step else -0.5)) & (places <= side - 1 - (after if after > step else -0.5)))
     return sides[0][:, None] & sides[1][None, :]
