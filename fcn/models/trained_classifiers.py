@@ -72,7 +72,7 @@ def trained_classifier(name: str, weights: str) -> Classifier:
     made = described(network.eval())
     if origin == "torchvision":
         mean, std = normalization(rest)
-        made = replace(made, size=(side, side), mean=mean, std=std)
+        made = replace(made, size=(side, side), mean=mean, std=std, names=None if in_file(weights) else imagenet_names())
     names, side = content.get("classes"), content.get("size")
     if isinstance(names, list) and all(isinstance(each, str) for each in names):
         made = replace(made, names=tuple(names))
@@ -104,6 +104,7 @@ def class_names(classifier: Classifier, count: int) -> tuple[str, ...]:
             raise UserError(f"{len(classifier.names)} names are given and the classifier has {count} classes; give one name for each")
         return classifier.names
     if count == IMAGENET:
+        log.info("the classifier has %d classes, and their names are taken to be ImageNet's", count)
         return imagenet_names()
     return tuple(f"class {index}" for index in range(count))
 
@@ -154,10 +155,13 @@ def _not_downloaded(name: str, error: Exception, package: Package | None = None)
 
 
 def _names_of_timm(network: nn.Module, count: int) -> tuple[str, ...] | None:
-    """timm's names of larger subsets of ImageNet, such as the 21,843 classes of "in21k"; None where it knows none."""
+    """The names of the subset of ImageNet that timm's record of a network speaks of: 1000 classes, or more, such as the 21,843 of "in21k".
+    None where the network has another number of classes, or timm knows no names."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
-    subset = infer_imagenet_subset(network) if count != IMAGENET else None
-    if subset is None or getattr(network, "num_classes", None) != count:
+    if getattr(network, "num_classes", None) != count:
         return None
-    return tuple(ImageNetInfo(subset).label_descriptions())
+    if count == IMAGENET:
+        return imagenet_names()
+    subset = infer_imagenet_subset(network)
+    return None if subset is None else tuple(ImageNetInfo(subset).label_descriptions())

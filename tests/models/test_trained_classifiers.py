@@ -67,9 +67,7 @@ def test_what_does_not_fit_is_told(tmp_path, monkeypatch, tiny_run):
         raise OSError("no route to host")
 
     monkeypatch.setattr(trained_classifiers, "published_by_torchvision", unreachable)
-    with pytest.raises(
-        UserError, match=r"classifier=torchvision/squeezenet1_1 could not be downloaded \(no route to host\)"
-    ):
+    with pytest.raises(UserError, match=r"classifier=torchvision/squeezenet1_1 could not be downloaded \(no route to host\)"):
         trained_classifier("torchvision/squeezenet1_1", "imagenet")
 
 
