@@ -14,10 +14,9 @@ from fcn.core.progress import Progress
 from fcn.inference.grid import Axis
 from fcn.inference.memory import Pass, available_bytes, budget_bytes
 from fcn.inference.scores import LARGE, Image
+from fcn.inference.strategies import SMALL, streams_faster
 from fcn.inference.stream.prepare import prepare
 from fcn.inference.stream.strategy import bands, fitting, layout_of
-
-SMALL = 2**20  # pixels; a smaller image is not worth a stream
 
 
 @torch.inference_mode()
@@ -38,12 +37,12 @@ def scores_of_cells(
     height, width = image.shape[-2:]
     order, device = layout_of(network), next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     fits = found.bytes_per_pixel * height * width <= budget_bytes(device, None)
-    streams_well = found.at_once and device.type == "cpu"
+    faster = height * width > SMALL and device.type == "cpu" and streams_faster(found, height * width)
 
     def read(first: int, end: int) -> Tensor:
         return normalize(image[:, first:end][None]).contiguous(memory_format=order)
 
-    if fits and (height * width <= SMALL or not streams_well):
+    if fits and not faster:
         return whole(network, read(0, height))
     try:
         return streamed(network, read, height, width, device, shown=progress)
