@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fcn.rewrite.dilate import dilate as dilate
     from fcn.tools.export.call import Exported as Exported
     from fcn.tools.export.call import export as export
+    from fcn.tools.localize.call import localize as localize
+    from fcn.tools.localize.classmaps import ClassMaps as ClassMaps
     from fcn.tools.train.call import Trained as Trained
     from fcn.tools.train.call import train as train
     from fcn.training.checkpoint import from_pretrained as from_pretrained
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from fcn.training.metrics import Evaluation as Evaluation
 
 PLACES = {
+    "ClassMaps": "fcn.tools.localize.classmaps",
     "Evaluation": "fcn.training.metrics",
     "Exported": "fcn.tools.export.call",
     "ImageKind": "fcn.core.images",
@@ -64,6 +67,7 @@ PLACES = {
     "list_models": "fcn.models.lists",
     "list_upsamplers": "fcn.models.lists",
     "load": "fcn.training.checkpoint",
+    "localize": "fcn.tools.localize.call",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",

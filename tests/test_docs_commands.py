@@ -1,4 +1,4 @@
-"""The pages on data sets, weights, training, sharing and export: every command on them is a call that is understood, every link leads somewhere."""
+"""The pages of commands: every command on them is a call that is understood, every link leads somewhere."""
 
 import re
 import shlex
@@ -8,7 +8,8 @@ import pytest
 
 from fcn.cli.composing import compose
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "sharing.md", "export.md")]
+NAMES = ("data", "weights", "training", "sharing", "export", "localize")
+PAGES = [Path(__file__).parent.parent / "docs" / f"{name}.md" for name in NAMES]
 COMMANDS = sorted(
     {
         (page.stem, line)
@@ -31,6 +32,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "weights": lambda: settings.backbone.weights or settings.model.weights,
         "sharing": lambda: command in ("demo", "train") or settings.checkpoint == "hf://user/name",
         "export": lambda: settings.checkpoint in ("RUN/best.pt", "exported/model.onnx"),
+        "localize": lambda: settings.classifier and settings.input,
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()
 
