@@ -32,7 +32,7 @@ from fcn.tools.compare.paired import paired
 from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
-from fcn.training.evaluate import score_split
+from fcn.training.evaluate import Scored, score_split
 from fcn.training.metrics import metrics, plain
 from fcn.training.records import read_lines
 
@@ -71,7 +71,8 @@ def score_cell(
     chosen = {place * len(split) // min(KEPT, len(split)) for place in range(min(KEPT, len(split)))}
     kept: dict[str, Any] = {}
 
-    def visit(index: int, _: Tensor, truth: Tensor, prediction: Tensor) -> None:
+    def visit(sample: Scored) -> None:
+        index, truth, prediction = sample.index, sample.truth, sample.prediction
         height, width = truth.shape
         boundary.add_(boundary_counts(truth, prediction, classes, boundary_width(height, width)))
         narrow.add_(band_confusion(truth, prediction, classes, boundary_width(height, width, NARROW)))

@@ -6,21 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from fcn.core.labels import VOID
 from fcn.data.measured import measured
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
 from fcn.data.visible import visible
+from fcn.tools.crops import SIDE, Bytes, busiest
 
 SHOWN = 6  # images of which a crop is shown
-SIDE = 0.5  # of a crop, as a share of the image's shorter side
-TILE = 192  # pixels of a drawn tile, about
-
-Bytes = NDArray[np.uint8]
 
 
 class Crop(NamedTuple):
@@ -39,13 +34,6 @@ def disputed(truth: Tensor, maps: list[Tensor]) -> Tensor:
     for other in maps[1:]:
         differs |= other != first
     return differs & (truth != VOID)
-
-
-def busiest(mask: Tensor, side: int) -> tuple[int, int, float]:
-    """Row and column of the ``side`` x ``side`` square with the largest share of True, and that share; the first of equals."""
-    means = F.avg_pool2d(mask[None, None].float(), side, stride=1)[0, 0]
-    best = int(means.argmax())
-    return best // means.shape[1], best % means.shape[1], float(means.flatten()[best])
 
 
 def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
@@ -100,9 +88,3 @@ def patterns(flat: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Pattern],
     largest = max((float(np.abs(one).max()) for one in varying.values()), default=0.0)
     grey = {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
     return {method: Pattern(grey[method], spread[method]) for method in flat}, largest
-
-
-def enlarged(picture: Bytes) -> Bytes:
-    """Pixels repeated by the whole factor that brings the longer side to about ``TILE``."""
-    factor = max(1, round(TILE / max(picture.shape[:2])))
-    return picture.repeat(factor, 0).repeat(factor, 1)

@@ -1,23 +1,16 @@
 """``report.html``: a comparison as one page that opens anywhere, without a network or scripts; its pictures are inside."""
 
-import base64
-import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from fcn.core.labels import VOID, LabelSet
-from fcn.data.pictures import colorize
 from fcn.data.split import Split
-from fcn.tools.compare import charts
-from fcn.tools.compare.crops import choose, enlarged, patterns, read_kept
+from fcn.tools import charts
+from fcn.tools.compare.crops import choose, patterns, read_kept
 from fcn.tools.compare.report import facts, method_colors, plain_settings, title
-from fcn.tools.compare.tables import Table, share, tables
-from fcn.tools.pages import document
+from fcn.tools.compare.tables import share, tables
+from fcn.tools.pages import document, html_table, label_colors, swatches, tile
 
 Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
 
@@ -40,28 +33,6 @@ def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) 
     sections += [f"<details><summary>config.yaml</summary><pre>{escape(plain_settings(report['settings']))}</pre></details>"]
     sections += [f"<details><summary>environment</summary><pre>{escape(report['environment'])}</pre></details>"]
     return document(title(report), sections)
-
-
-def html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return (
-        f"<h2>{escape(table.title)}</h2>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
-        f'<p class="note">{escape(table.note)}</p>'
-    )
-
-
-def small(cell: str) -> str:
-    """What follows a number (its spread, interval or verdict) in smaller type below it."""
-    number, blank, rest = cell.partition(" ")
-    is_number = blank and number.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"{escape(number)}<small>{escape(rest)}</small>" if is_number else escape(cell)
-
-
-def swatches(colors: Mapping[str, str]) -> str:
-    """A key: a dot of each colour, and its name."""
-    entries = [f'<li><span class="dot" style="background:{color}"></span>{escape(name)}</li>' for name, color in colors.items()]
-    return f'<ul class="key">{"".join(entries)}</ul>'
 
 
 def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str, str]) -> list[str]:
@@ -115,13 +86,6 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
     return sections
 
 
-def label_colors(labels: LabelSet) -> dict[str, str]:
-    """The colours of the classes, and of void, in label maps."""
-    indices = np.array([[*range(labels.num_classes), VOID]])
-    names = (*labels.names, "void, not scored")
-    return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
-
-
 def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
     seed, flat = read_kept(folder, report, "flat.npz")
     found, largest = patterns(flat)
@@ -137,14 +101,3 @@ def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
         f"square)."
     )
     return [f'<p class="note">{words}</p><div class="tiles">{"".join(tiles)}</div>']
-
-
-def tile(picture: Any, name: str) -> str:
-    image = Image.fromarray(enlarged(np.ascontiguousarray(picture)))
-    return f'<figure><img alt="{escape(name)}" src="{data_uri(image)}"><figcaption>{escape(name)}</figcaption></figure>'
-
-
-def data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,18 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from fcn.tools.compare.cells import QUALITY
-
-
-class Table(NamedTuple):
-    """``rows`` of text, the first cell of each being the method's (or the class's) name; ``note`` says how to read them."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
+from fcn.tools.tables import Table
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
