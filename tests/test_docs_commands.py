@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-NAMES = ("data", "weights", "training", "sharing", "export", "localize")
+NAMES = ("data", "weights", "training", "sharing", "export", "localize", "evaluate", "compare")
 PAGES = [Path(__file__).parent.parent / "docs" / f"{name}.md" for name in NAMES]
 COMMANDS = sorted(
     {
@@ -22,7 +22,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize(
-    ("page", "line"), [pytest.param(*each, marks=pytest.mark.slow if each[0] == "weights" else ()) for each in COMMANDS]
+    ("page", "line"), [pytest.param(*each, marks=pytest.mark.slow if each[0] in ("weights", "compare") else ()) for each in COMMANDS]
 )
 def test_a_command_is_understood(page: str, line: str) -> None:
     _, command, *words = shlex.split(line, comments=True)
@@ -33,6 +33,8 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "sharing": lambda: command in ("demo", "train") or settings.checkpoint == "hf://user/name",
         "export": lambda: settings.checkpoint in ("RUN/best.pt", "exported/model.onnx"),
         "localize": lambda: settings.classifier and settings.input,
+        "compare": lambda: settings.compared,
+        "evaluate": lambda: settings.checkpoint == "RUN/best.pt",
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()
 

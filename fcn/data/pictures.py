@@ -149,7 +149,7 @@ def sample_sheet(
         small = np.ascontiguousarray(_rows(resized))
         cells = [small, colorize(true_map, label_set), colorize(predicted_map, label_set)]
         if errors:
-            cells.append(_errors(small, true_map, predicted_map, label_set.void))
+            cells.append(error_map(small, true_map, predicted_map, label_set.void))
         drawn.append(cells)
     return _sheet(drawn, [*titles, "errors"] if errors else list(titles), names, label_set, present)
 
@@ -206,6 +206,28 @@ def _sheet(
             page.paste(cell, (gap + place * (column + gap) + (column - cell.width) // 2, y))
         y += row[0].height + gap
     page.paste(key, (gap // 2, y - gap // 2))
+    return page
+
+
+def thumbnail(
+    image: ArrayLike | Shown | Visible, maps: Sequence[ArrayLike], label_set: LabelSet, longest: int
+) -> tuple[Bytes, list[Labels]]:
+    """The image (3, h, w) and label maps of its size, none of their sides longer than ``longest`` pixels: copies that need no more memory.
+
+    Raises UserError for sizes or labels that do not fit.
+    """
+    pairs = [_pair(image, labels, label_set) for labels in maps]
+    scale = min(1.0, longest / max(pairs[0][1].shape))
+    small, _ = _resized(*pairs[0], scale)
+    return np.asarray(small[:, :]).copy(), [_resized(*pair, scale)[1].copy() for pair in pairs]
+
+
+def error_map(picture: Bytes, truth: Labels, prediction: Labels, void: int) -> Bytes:
+    """The image (H, W, 3) in pale grey, wrong pixels red, void ones light."""
+    grey = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).convert("L"), np.uint16)
+    page = np.repeat((90 + grey // 3).astype(np.uint8)[..., None], 3, axis=2)
+    page[truth != prediction] = WRONG
+    page[truth == void] = 232
     return page
 
 
@@ -335,15 +357,6 @@ def _contours(label_map: Labels, thick: int) -> NDArray[np.bool_]:
     if thick:
         edge = np.asarray(Image.fromarray(edge.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * thick + 1)), np.bool_)
     return edge
-
-
-def _errors(picture: Bytes, truth: Labels, prediction: Labels, void: int) -> Bytes:
-    """The image in pale grey, wrong pixels red, void ones light."""
-    grey = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).convert("L"), np.uint16)
-    page = np.repeat((90 + grey // 3).astype(np.uint8)[..., None], 3, axis=2)
-    page[truth != prediction] = WRONG
-    page[truth == void] = 232
-    return page
 
 
 def _length(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:

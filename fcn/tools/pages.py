@@ -1,8 +1,18 @@
 """Pages of one file, which open anywhere without a network or scripts."""
 
 import base64
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fcn.core.labels import LabelSet
+from fcn.data.pictures import colorize
+from fcn.tools.crops import enlarged
+from fcn.tools.tables import Table
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1f2328; --faint: #6b7280; --line: #e2e2df; --card: #ffffff; --bad: #b42318; }
@@ -37,6 +47,7 @@ svg .grid { stroke: var(--line); }
 svg .zero { stroke: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem; }
 .tiles img { width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
+.wide { grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
 h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; }
@@ -60,3 +71,49 @@ def inline_picture(png: bytes, text: str) -> str:
         return ""
     data = base64.b64encode(png).decode()
     return f'<figure><img style="max-width: 100%; height: auto" alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def html_table(table: Table) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return (
+        f"<h2>{escape(table.title)}</h2>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
+        f'<p class="note">{escape(table.note)}</p>'
+    )
+
+
+def small(cell: str) -> str:
+    """What follows a number (its spread, interval or verdict) in smaller type below it."""
+    number, blank, rest = cell.partition(" ")
+    is_number = blank and number.lstrip("+-").replace(".", "", 1).isdigit()
+    return f"{escape(number)}<small>{escape(rest)}</small>" if is_number else escape(cell)
+
+
+def swatches(colors: Mapping[str, str]) -> str:
+    """A key: a dot of each colour, and its name."""
+    entries = [f'<li><span class="dot" style="background:{color}"></span>{escape(name)}</li>' for name, color in colors.items()]
+    return f'<ul class="key">{"".join(entries)}</ul>'
+
+
+def label_colors(labels: LabelSet) -> dict[str, str]:
+    """The colours of the classes, and of void, in label maps."""
+    indices = np.array([[*range(labels.num_classes), labels.void]])
+    names = (*labels.names, "void, not scored")
+    return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
+
+
+def tile(picture: Any, name: str, *, photograph: bool = False) -> str:
+    """A picture (H, W, 3) or (H, W), enlarged to about the size of a tile, with its name below. photograph: stored as JPEG, a tenth as
+    large."""
+    image = Image.fromarray(enlarged(np.ascontiguousarray(picture)))
+    source = data_uri(image, photograph=photograph)
+    return f'<figure><img alt="{escape(name)}" src="{source}"><figcaption>{escape(name)}</figcaption></figure>'
+
+
+def data_uri(image: Image.Image, *, photograph: bool = False) -> str:
+    buffer = io.BytesIO()
+    if photograph:
+        image.save(buffer, format="JPEG", quality=88)
+    else:
+        image.save(buffer, format="PNG", optimize=True)
+    return f"data:image/{'jpeg' if photograph else 'png'};base64,{base64.b64encode(buffer.getvalue()).decode()}"

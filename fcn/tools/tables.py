@@ -3,10 +3,20 @@
 import csv
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fcn.core.errors import UserError
 
 Cells = Sequence[Sequence[str]]
+
+
+class Table(NamedTuple):
+    """``rows`` of text, the first cell of each being the row's name; ``note`` says how to read them."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
 
 
 def text_table(header: Sequence[str], rows: Cells, total: Sequence[str] | None = None, *, left: int = 1) -> str:

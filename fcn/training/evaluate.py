@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,22 @@ from fcn.training.metrics import Evaluation, confusion_matrix
 from fcn.training.workers import delivered, telling_of_lost_workers
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One sample of a split, scored.
+
+    index: its place in the split. image: as the split gives it. truth, prediction: label maps uint8 (H, W). matrix: its confusion matrix
+    (num_classes, num_classes), int64. confidence: the largest probability of each pixel, uint8 (H, W), 255 for 1; None unless asked for.
+    """
+
+    index: int
+    image: Tensor
+    truth: Tensor
+    prediction: Tensor
+    matrix: Tensor
+    confidence: Tensor | None = None
 
 
 def evaluate(
@@ -115,13 +132,14 @@ def score_split(
     *,
     workers: int = 2,
     title: str = "scoring",
-    visit: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
+    visit: Callable[[Scored], None] | None = None,
+    confidence: bool = False,
     progress: bool = True,
 ) -> Tensor:
     """The confusion matrix (num_classes, num_classes), int64, of a model on a split, summed over all processes.
 
     Process ``r`` of ``p`` takes the images ``r, r + p, ...``: each is counted once, whatever their number. The model is used in evaluation
-    mode and left as it was. visit: called with each sample's index, image, true and predicted label map.
+    mode and left as it was. visit: called with each sample. confidence: whether the samples come with the confidence of their pixels.
     """
     indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
     classes = split.labels.num_classes
@@ -130,11 +148,13 @@ def score_split(
     shown = Progress(title, len(indices), "images", shown=accelerator.is_main_process and progress).over(samples)
     with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers):
         for index, (image, labels) in zip(indices, shown, strict=True):
-            prediction = strategy(model, image)
+            sure = torch.empty(image.shape[-2:], dtype=torch.uint8) if confidence else None
+            prediction = strategy(model, image) if sure is None else strategy(model, image, confidence=sure)
             check_values(labels, prediction, classes, str(split.names[index]))
-            matrix += confusion_matrix(labels, prediction, classes)
+            own = confusion_matrix(labels, prediction, classes)
+            matrix += own
             if visit is not None:
-                visit(index, image, labels, prediction)
+                visit(Scored(index, image, labels, prediction, own, sure))
     if accelerator.num_processes > 1:
         matrix = accelerator.reduce(matrix.to(accelerator.device), "sum").cpu()
     return matrix

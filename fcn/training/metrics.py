@@ -3,7 +3,8 @@
 ``matrix[t, p]`` counts the pixels of class ``t`` that were labelled ``p``; void pixels are not in it. It is int64 and summed over the split
 (and over processes) before any ratio is taken. A mean of per-image scores is another, larger or smaller, number. Definitions: Long et al.
 2015, section 5, arXiv:1411.4038. A class that occurs neither in the truth nor in the prediction has no IoU and is left out of the means.
-The mean accuracy leaves out classes absent from the truth.
+The mean accuracy leaves out classes absent from the truth, the mean precision those that are never predicted. A class's accuracy is its
+recall. Dice is 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall, which is also called F1.
 """
 
 from collections.abc import Sequence
@@ -22,14 +23,16 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Ten
 
     truth and prediction: integer maps of the same shape with values in 0..num_classes-1 (truth: or ``void_index(num_classes)``).
     """
-    valid = truth != void_index(num_classes)
-    cells = truth[valid].long() * num_classes + prediction[valid].long()
-    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    whole = torch.int32 if num_classes < 2**15 else torch.int64
+    cells = truth.to(whole) * num_classes + prediction.to(whole)
+    cells[truth == void_index(num_classes)] = num_classes**2  # one behind all others, which is cut off
+    return torch.bincount(cells.flatten(), minlength=num_classes**2)[: num_classes**2].reshape(num_classes, num_classes)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Shares between 0 and 1; ``nan`` where there is nothing to divide by. Per class: ``iou`` and ``accuracy`` (recall)."""
+    """Shares between 0 and 1; ``nan`` where there is nothing to divide by. Per class: ``iou``, ``accuracy`` (recall), ``precision`` and
+    ``dice`` (F1)."""
 
     miou: float
     pixel_accuracy: float
@@ -37,6 +40,8 @@ class Metrics:
     frequency_weighted_iou: float
     iou: tuple[float, ...]
     accuracy: tuple[float, ...]
+    precision: tuple[float, ...]
+    dice: tuple[float, ...]
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """For JSON: nan becomes None, classes by name."""
@@ -46,8 +51,8 @@ class Metrics:
             "mean_accuracy": plain(self.mean_accuracy),
             "frequency_weighted_iou": plain(self.frequency_weighted_iou),
             "classes": {
-                name: {"iou": plain(iou), "accuracy": plain(accuracy)}
-                for name, iou, accuracy in zip(names, self.iou, self.accuracy, strict=True)
+                name: {key: plain(getattr(self, key)[index]) for key in ("iou", "accuracy", "precision", "dice")}
+                for index, name in enumerate(names)
             },
         }
 
@@ -58,6 +63,8 @@ def metrics(matrix: Tensor) -> Metrics:
     right, truth, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
     iou = right / (truth + predicted - right)  # 0 / 0 = nan: absent
     accuracy = right / truth
+    precision = right / predicted
+    dice = 2 * right / (truth + predicted)
     return Metrics(
         miou=iou.nanmean().item(),
         pixel_accuracy=(right.sum() / truth.sum()).item(),
@@ -65,6 +72,8 @@ def metrics(matrix: Tensor) -> Metrics:
         frequency_weighted_iou=((truth / truth.sum()) * iou)[truth > 0].sum().item() if truth.sum() > 0 else float("nan"),
         iou=tuple(iou.tolist()),
         accuracy=tuple(accuracy.tolist()),
+        precision=tuple(precision.tolist()),
+        dice=tuple(dice.tolist()),
     )
 
 
@@ -99,6 +108,16 @@ class Evaluation:
         return dict(zip(self.labels.names, self.metrics.accuracy, strict=True))
 
     @property
+    def precision(self) -> dict[str, float]:
+        """Share of the pixels labelled as a class that are of it, by class name."""
+        return dict(zip(self.labels.names, self.metrics.precision, strict=True))
+
+    @property
+    def dice(self) -> dict[str, float]:
+        """Dice coefficient (F1, the harmonic mean of precision and recall), by class name."""
+        return dict(zip(self.labels.names, self.metrics.dice, strict=True))
+
+    @property
     def pixel_accuracy(self) -> float:
         """Share of the pixels that are labelled right."""
         return self.metrics.pixel_accuracy
@@ -129,18 +148,29 @@ def plain(value: float) -> float | None:
 
 
 def table(result: Metrics, matrix: Tensor, names: Sequence[str]) -> str:
-    """The per-class table as text: IoU, accuracy and share of the pixels, then the means, and what makes them mean little."""
+    """The per-class table as text: IoU, Dice, precision, recall, share of the pixels; the means; and what makes them mean little."""
     share = (matrix.sum(1) / matrix.sum().clamp(min=1)).tolist()
     width = max(len(name) for name in (*names, "class"))
-    lines = [f"{'class':<{width}}     IoU  accuracy  share of pixels"]
-    for name, iou, accuracy, part in zip(names, result.iou, result.accuracy, share, strict=True):
-        lines.append(f"{name:<{width}}  {percent(iou)}    {percent(accuracy)}           {percent(part)}")
-    lines.append(f"{'mean':<{width}}  {percent(result.miou)}    {percent(result.mean_accuracy)}")
+    lines = [f"{'class':<{width}}     IoU    Dice  precision  recall  share of pixels"]
+    for index, name in enumerate(names):
+        values = (result.iou[index], result.dice[index], result.precision[index], result.accuracy[index])
+        lines.append(f"{name:<{width}}  {_columns(*values)}           {percent(share[index])}")
+    means = result.miou, mean(result.dice), mean(result.precision), result.mean_accuracy
+    lines.append(f"{'mean':<{width}}  {_columns(*means)}")
     lines.append(
         f"mIoU {percent(result.miou).strip()}   pixel accuracy {percent(result.pixel_accuracy).strip()}   "
         f"mean accuracy {percent(result.mean_accuracy).strip()}   frequency-weighted IoU {percent(result.frequency_weighted_iou).strip()}"
     )
     return "\n".join(lines) + ("\n" + remark(matrix, names)).rstrip("\n")
+
+
+def _columns(iou: float, dice: float, precision: float, recall: float) -> str:
+    return f"{percent(iou)}  {percent(dice)}     {percent(precision)}  {percent(recall)}"
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of the values that are not nan; nan where there are none."""
+    return torch.tensor(values, dtype=torch.float64).nanmean().item()
 
 
 def remark(matrix: Tensor, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.data.visible import visible
 from fcn.training.batches import Plan
+from fcn.training.evaluate import Scored
 
 
 class Samples:
@@ -27,9 +28,9 @@ class Samples:
         self.chosen = {mine[place * len(mine) // min(shown, len(mine))] for place in range(min(shown, len(mine)))}
         self.kept: list[tuple[int, tuple[Any, Tensor, Tensor]]] = []
 
-    def keep(self, index: int, image: Tensor, truth: Tensor, prediction: Tensor) -> None:
-        if index in self.chosen:
-            self.kept.append((index, (visible(image, self.images), truth, prediction)))
+    def keep(self, sample: Scored) -> None:
+        if sample.index in self.chosen:
+            self.kept.append((sample.index, (visible(sample.image, self.images), sample.truth, sample.prediction)))
 
     def draw(self, split: Split, path: Path) -> None:
         names = [str(split.names[index]) for index, _ in self.kept]

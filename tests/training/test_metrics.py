@@ -31,6 +31,10 @@ def test_scores_against_sets_of_pixels():
         t, p = set(np.flatnonzero(truth == index)), set(np.flatnonzero(prediction == index))
         assert result.iou[index] == pytest.approx(len(t & p) / len(t | p))
         assert result.accuracy[index] == pytest.approx(len(t & p) / len(t))
+        assert result.precision[index] == pytest.approx(len(t & p) / len(p))
+        assert result.dice[index] == pytest.approx(2 * len(t & p) / (len(t) + len(p)))
+        harmonic = 2 / (1 / result.precision[index] + 1 / result.accuracy[index])
+        assert result.dice[index] == pytest.approx(harmonic)
     assert result.miou == pytest.approx(np.mean(result.iou))
     assert result.mean_accuracy == pytest.approx(np.mean(result.accuracy))
     assert result.pixel_accuracy == pytest.approx(np.mean(truth == prediction))
@@ -43,7 +47,7 @@ def test_absent_classes_are_left_out_of_the_means():
     result = metrics(matrix)
     assert math.isnan(result.iou[2])
     assert result.miou == pytest.approx((6 / 9 + 3 / 6) / 2)
-    assert result.as_dict(["a", "b", "c", "d"])["classes"]["c"] == {"iou": None, "accuracy": None}
+    assert result.as_dict(["a", "b", "c", "d"])["classes"]["c"] == dict.fromkeys(("iou", "accuracy", "precision", "dice"))
     predicted_only = matrix.clone()
     predicted_only[0, 2] = 1  # a class that is predicted though absent counts, with an IoU of 0
     assert metrics(predicted_only).miou == pytest.approx((6 / 10 + 3 / 6 + 0) / 3)
@@ -66,5 +70,6 @@ def test_nothing_to_score_is_no_number_and_no_error():
 def test_table_names_every_class_and_the_means():
     matrix = torch.tensor([[6, 2], [1, 3]])
     text = table(metrics(matrix), matrix, ["sky", "bicyclist"])
-    assert "bicyclist   50.00     75.00            33.33" in text
+    assert "bicyclist   50.00   66.67      60.00   75.00            33.33" in text
+    assert "mean        58.33   73.33      72.86   75.00" in text
     assert "mIoU 58.33" in text

@@ -6,20 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from fcn.data.measured import measured
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
 from fcn.data.visible import visible
+from fcn.tools.crops import SIDE, Bytes, busiest
 
 SHOWN = 6  # images of which a crop is shown
-SIDE = 0.5  # of a crop, as a share of the image's shorter side
-TILE = 192  # pixels of a drawn tile, about
-
-Bytes = NDArray[np.uint8]
 
 
 class Crop(NamedTuple):
@@ -40,19 +35,16 @@ def disputed(truth: Tensor, maps: list[Tensor], void: int) -> Tensor:
     return differs & (truth != void)
 
 
-def busiest(mask: Tensor, side: int) -> tuple[int, int, float]:
-    """Row and column of the ``side`` x ``side`` square with the largest share of True, and that share; the first of equals."""
-    means = F.avg_pool2d(mask[None, None].float(), side, stride=1)[0, 0]
-    best = int(means.argmax())
-    return best // means.shape[1], best % means.shape[1], float(means.flatten()[best])
-
-
-def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
-    """The first seed of which all methods kept ``file``, and what each kept in it; None and nothing where there is none."""
+def read_kept(folder: Path, report: Mapping[str, Any], kind: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
+    """The first seed of which all variants kept a file of this kind, "kept" or "flat", and what each kept in it; None and nothing where
+    there is none."""
     for seed in report["settings"]["seeds"]:
-        paths = {method: folder / "cells" / f"{method}-{seed}" / file for method in report["summary"]}
-        if all(path.is_file() for path in paths.values()):
-            return seed, {method: dict(np.load(path)) for method, path in paths.items()}
+        mine = {variant: report["cells"].get(f"{variant}-{seed}") for variant in report["summary"]}
+        paths = {
+            variant: folder / "cells" / one["cell"] / one["files"][kind] for variant, one in mine.items() if one and kind in one["files"]
+        }
+        if len(paths) == len(mine) and all(path.is_file() for path in paths.values()):
+            return seed, {variant: dict(np.load(path)) for variant, path in paths.items()}
     return None, {}
 
 
@@ -99,9 +91,3 @@ def patterns(flat: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Pattern],
     largest = max((float(np.abs(one).max()) for one in varying.values()), default=0.0)
     grey = {method: np.round(128 + 127 * one / (largest or 1.0)).astype(np.uint8) for method, one in varying.items()}
     return {method: Pattern(grey[method], spread[method]) for method in flat}, largest
-
-
-def enlarged(picture: Bytes) -> Bytes:
-    """Pixels repeated by the whole factor that brings the longer side to about ``TILE``."""
-    factor = max(1, round(TILE / max(picture.shape[:2])))
-    return picture.repeat(factor, 0).repeat(factor, 1)

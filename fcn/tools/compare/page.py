@@ -1,30 +1,23 @@
 """``report.html``: a comparison as one page that opens anywhere, without a network or scripts; its pictures are inside."""
 
-import base64
-import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from fcn.core.labels import LabelSet
-from fcn.data.pictures import colorize
 from fcn.data.split import Split
-from fcn.tools.compare import charts
-from fcn.tools.compare.crops import choose, enlarged, patterns, read_kept
-from fcn.tools.compare.report import facts, method_colors, plain_settings, title
-from fcn.tools.compare.tables import Table, share, tables
-from fcn.tools.pages import document
+from fcn.tools import charts
+from fcn.tools.compare.crops import choose, patterns, read_kept
+from fcn.tools.compare.report import facts, plain_settings, title, variant_colors
+from fcn.tools.compare.tables import share, tables
+from fcn.tools.pages import document, html_table, label_colors, swatches, tile
 
 Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
 
 
 def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) -> str:
     """The page of a report (``report.py``), with the curves of its cells and the pictures that ``folder`` holds."""
-    colors = method_colors(report["settings"]["upsample"])
+    colors = variant_colors(report["variants"])
     made = {table.title: html_table(table) for table in tables(report)}
     sections = [f"<h1>{escape(title(report))}</h1>", *(f"<p>{escape(sentence)}</p>" for sentence in facts(report))]
     sections += [f'<p class="failed"><b>{escape(name)}</b> failed: {escape(why)}</p>' for name, why in report["failed"].items()]
@@ -35,33 +28,12 @@ def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) 
     ]
     sections += [html for name, html in made.items() if name not in ("Checkerboard index", "IoU of the classes")]
     sections += [made["IoU of the classes"], *crop_section(report, folder, split)]
-    sections += [made["Checkerboard index"], *pattern_section(report, folder)]
-    sections += ["<h2>Settings</h2><p class=note>As they stand in config.yaml; the methods' own settings are at their defaults.</p>"]
+    sections += [made["Checkerboard index"]] if "Checkerboard index" in made else []
+    sections += pattern_section(report, folder)
+    sections += ["<h2>Settings</h2><p class=note>Those of the first variant, as they stand in config.yaml; variants/ has all.</p>"]
     sections += [f"<details><summary>config.yaml</summary><pre>{escape(plain_settings(report['settings']))}</pre></details>"]
     sections += [f"<details><summary>environment</summary><pre>{escape(report['environment'])}</pre></details>"]
     return document(title(report), sections)
-
-
-def html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return (
-        f"<h2>{escape(table.title)}</h2>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
-        f'<p class="note">{escape(table.note)}</p>'
-    )
-
-
-def small(cell: str) -> str:
-    """What follows a number (its spread, interval or verdict) in smaller type below it."""
-    number, blank, rest = cell.partition(" ")
-    is_number = blank and number.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"{escape(number)}<small>{escape(rest)}</small>" if is_number else escape(cell)
-
-
-def swatches(colors: Mapping[str, str]) -> str:
-    """A key: a dot of each colour, and its name."""
-    entries = [f'<li><span class="dot" style="background:{color}"></span>{escape(name)}</li>' for name, color in colors.items()]
-    return f'<ul class="key">{"".join(entries)}</ul>'
 
 
 def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str, str]) -> list[str]:
@@ -71,13 +43,13 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
         found: dict[str, list[tuple[float, float]]] = {method: [] for method in summary}
         for cell in cells.values():
             if cell["quality"][quality] is not None:
-                found[cell["upsample"]].append((1000 * cell["cost"]["latency_seconds"], 100 * cell["quality"][quality]))
+                found[cell["variant"]].append((1000 * cell["cost"]["latency_seconds"], 100 * cell["quality"][quality]))
         return found
 
     def series(kind: str, factor: float) -> dict[str, list[list[tuple[float, float]]]]:
         found: dict[str, list[list[tuple[float, float]]]] = {method: [] for method in summary}
         for name, cell in cells.items():
-            found[cell["upsample"]].append([(epoch, factor * value) for epoch, value in curves[name][kind]])
+            found[cell["variant"]].append([(epoch, factor * value) for epoch, value in curves[name][kind]])
         return found
 
     drawn = [
@@ -98,13 +70,13 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
 
 
 def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[str]:
-    seed, kept = read_kept(folder, report, "kept.npz")
+    seed, kept = read_kept(folder, report, "kept")
     crops = choose(kept, split)
     if not crops:
         return []
     sections = [
-        "<h2>Where the methods differ most</h2>",
-        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
+        "<h2>Where the variants differ most</h2>",
+        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the variants disagree, '
         f"seed {seed}: chosen for their differences, so not typical.</p>",
         swatches(label_colors(split.labels)),
     ]
@@ -115,15 +87,8 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
     return sections
 
 
-def label_colors(labels: LabelSet) -> dict[str, str]:
-    """The colours of the classes, and of void, in label maps."""
-    indices = np.array([[*range(labels.num_classes), labels.void]])
-    names = (*labels.names, "void, not scored")
-    return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
-
-
 def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
-    seed, flat = read_kept(folder, report, "flat.npz")
+    seed, flat = read_kept(folder, report, "flat")
     found, largest = patterns(flat)
     if not found:
         return []
@@ -137,14 +102,3 @@ def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
         f"square)."
     )
     return [f'<p class="note">{words}</p><div class="tiles">{"".join(tiles)}</div>']
-
-
-def tile(picture: Any, name: str) -> str:
-    image = Image.fromarray(enlarged(np.ascontiguousarray(picture)))
-    return f'<figure><img alt="{escape(name)}" src="{data_uri(image)}"><figcaption>{escape(name)}</figcaption></figure>'
-
-
-def data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,6 +1,5 @@
 """``fcn evaluate``: a checkpoint's scores on a split of a data set."""
 
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -18,19 +17,21 @@ log = logging.getLogger(__name__)
 
 
 def run(config: EvaluateConfig) -> int:
-    """Score a checkpoint on a split of a data set and leave the table, ``metrics.json`` and ``confusion.png`` in a folder."""
-    from fcn.core.files import written
+    """Score a checkpoint on a split of a data set. The folder then holds the table, ``metrics.json``, ``images.csv``, ``confusion.png``,
+    ``worst.png`` and ``report.html``."""
     from fcn.core.images import kind_of
     from fcn.data.census import refuse_scoring, scoring_warnings
     from fcn.data.submission import Submission
     from fcn.data.verify import verify
     from fcn.inference.strategies import check_exported, create_strategy
     from fcn.models.onnx_model import is_onnx, read_onnx
+    from fcn.tools.evaluate.images import ImageScores
+    from fcn.tools.evaluate.report import write_report
+    from fcn.tools.evaluate.worst import Worst
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
-    from fcn.training.evaluate import check_classes, check_images, score_split
+    from fcn.training.evaluate import Scored, check_classes, check_images, score_split
     from fcn.training.metrics import Evaluation
-    from fcn.training.plots import draw_confusion
 
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
@@ -66,11 +67,21 @@ def run(config: EvaluateConfig) -> int:
         raise UserError(f"submission=true writes the Pascal VOC server's archive, and data={data['name']} is not VOC; use data=voc2012")
     folder = new_folder("evaluate", config.output, accelerator)
     submission = Submission(folder, split.names, split.labels) if config.submission else None
+    images, worst = ImageScores(split.labels), Worst(split.labels, split.names, model.images)
+
+    def visit(sample: Scored) -> None:
+        images.add(sample)
+        worst.add(sample)
+        if submission is not None:
+            submission.add(sample.index, sample.image, sample.truth, sample.prediction)
+
     begin = time.monotonic()
     with accelerator.autocast():
-        visit = submission.add if submission else None
-        matrix = score_split(model, split, strategy, accelerator, workers=config.workers, visit=visit)
-    result = Evaluation(split.labels, matrix)
+        matrix = score_split(model, split, strategy, accelerator, workers=config.workers, visit=visit, confidence=config.calibration)
+    result, seconds = Evaluation(split.labels, matrix), time.monotonic() - begin
+    images.write(folder / "images.csv", split.names, accelerator)
+    sums = images.summed(accelerator)
+    worst.gather(accelerator)
     if accelerator.is_main_process:
         protocol = {
             "checkpoint": str(config.checkpoint),
@@ -83,17 +94,10 @@ def run(config: EvaluateConfig) -> int:
             "void": "left out",
             "absent classes": "left out of the means",
         }
-        with written(folder / "metrics.json") as temporary:
-            content = {**result.as_dict(), "protocol": protocol}
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
-        draw_confusion(matrix, split.labels.names, folder / "confusion.png")
-        text = str(result)
-        with written(folder / "table.txt") as temporary:
-            temporary.write_text(text + "\n")
-        print(text)
+        print(write_report(folder, result, sums, worst, protocol))
         print(
             f"{data['name']} {name}: {len(split)} images at their own resolution, inference={config.inference.name}, "
-            f"{protocol['precision']}, void left out, {time.monotonic() - begin:.0f} s; {folder}"
+            f"{protocol['precision']}, void left out, {seconds:.0f} s; look at {folder / 'report.html'}"
         )
     if submission and accelerator.is_main_process:
         print(f"checked, for the VOC server: {submission.pack()}")

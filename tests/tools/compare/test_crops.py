@@ -6,7 +6,7 @@ import torch
 
 from fcn.core.labels import VOID, VOID_COLOR
 from fcn.tools.compare import crops
-from fcn.tools.compare.crops import busiest, choose, disputed
+from fcn.tools.compare.crops import choose, disputed
 from tests.tools.compare.drawn import Drawn
 
 
@@ -18,24 +18,6 @@ def test_disputed_is_where_not_all_agree_and_there_is_a_truth():
     assert disputed(truth, [one, other], 255).tolist() == [[False, False, True, False, False]]
     assert disputed(truth, [one, one, other, third], 255).tolist() == [[True, False, True, False, False]]
     assert not disputed(truth, [one], 255).any()
-
-
-@pytest.mark.parametrize(
-    ("places", "side", "expected"),
-    [
-        ([(2, 5), (4, 7)], 3, (2, 5, 2 / 9)),
-        ([(2, 5), (4, 7), (0, 0), (0, 1), (1, 0)], 3, (0, 0, 3 / 9)),
-        ([(5, 8)], 3, (3, 6, 1 / 9)),
-        ([(1, 1), (4, 6)], 1, (1, 1, 1)),
-        ([], 3, (0, 0, 0)),
-        ([(3, 4)], 6, (0, 0, 1 / 36)),
-    ],
-)
-def test_the_busiest_square_is_the_first_of_the_fullest(places, side, expected):
-    mask = torch.zeros(6, 9, dtype=torch.bool)
-    for place in places:
-        mask[place] = True
-    assert busiest(mask, side) == pytest.approx(expected)
 
 
 def spotted(*places):

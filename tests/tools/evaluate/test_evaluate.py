@@ -1,6 +1,7 @@
 """``fcn evaluate``: on real photographs, where they are there, and of checkpoints that name no data set as a training does."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from fcn.models.segmenter import create_model
 from fcn.models.weight_files import model_state
 from fcn.tools.benchmark.subject import randomized
 from fcn.training.checkpoint import read_checkpoint, save_checkpoint
+from tests.two_processes import forked
 
-CAMVID = Path(__file__).parents[2] / "../shared/data/camvid"
+CAMVID = Path(__file__).parents[3] / "../shared/data/camvid"
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not there")
@@ -57,3 +59,27 @@ def test_a_checkpoint_that_does_not_name_its_data(data, reason, tiny_run, tmp_pa
     assert str(path) in line
     assert reason in line
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_and_the_same_by_two_processes(tiny_run, tmp_path):
+    words = ["evaluate", f"checkpoint={tiny_run / 'best.pt'}", "device=cpu", "workers=0", "calibration=true"]
+    assert run([*words, f"output={tmp_path / 'one'}"]) == 0
+    fine, told = forked(tmp_path, [*words, f"output={tmp_path / 'two'}"])
+    assert fine, told
+    one, two = (tmp_path / name for name in ("one", "two"))
+    names = {"metrics.json", "table.txt", "images.csv", "confusion.png", "worst.png", "report.html"}
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()} == names
+    for name in sorted(names - {"metrics.json"}):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    found, again = (json.loads((folder / "metrics.json").read_text()) for folder in (one, two))
+    assert again.pop("image_miou") == pytest.approx(found["image_miou"])  # what is added up in another order
+    for name, values in found["classes"].items():
+        assert again["classes"][name].pop("image_iou") == pytest.approx(values["image_iou"])
+    assert all(again[key] == found[key] for key in again if key != "classes")
+    assert (one / "images.csv").read_text().count("\n") == 1 + found["protocol"]["images"]
+    assert 0 < found["calibration"]["expected_calibration_error"] < 1
+    assert found["calibration"]["accuracy"] == pytest.approx(found["pixel_accuracy"])
+    page = (one / "report.html").read_text()
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+    assert {"Scores", "Classes", "Worst images", "Worst of each class"} <= set(re.findall(r"<h2>(.*?)</h2>", page))
+    assert f"{100 * found['miou']:.2f}" in page

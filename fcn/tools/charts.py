@@ -78,6 +78,37 @@ def curves(groups: Mapping[str, Sequence[Points]], colors: Mapping[str, str], x_
     return frame.svg(f"{y_name} over {x_name}")
 
 
+def bars(counts: Sequence[int], edges: Sequence[float], x_name: str, y_name: str, color: str) -> str:
+    """A bar for each count, between two of the edges, of which there is one more."""
+    frame = Frame([(edges[0], 0), (edges[-1], max(counts))], x_name, y_name)
+    for count, low, high in zip(counts, edges, edges[1:], strict=False):
+        left, right, top, bottom = frame.x(low), frame.x(high), frame.y(count), frame.y(0)
+        frame.parts.append(
+            f'<rect x="{left + 0.5:.1f}" y="{top:.1f}" width="{right - left - 1:.1f}" height="{bottom - top:.1f}" fill="{color}">'
+            f"<title>{low:g} to {high:g}: {count}</title></rect>"
+        )
+    return frame.svg(f"{y_name} by {x_name}")
+
+
+def reliability(bins: Sequence[tuple[float, float, float]], color: str) -> str:
+    """A reliability plot: a dot for each bin (confidence, accuracy, share of the pixels), as large as its share, and the line on which a
+    calibrated network lies. Confidence and accuracy in per cent."""
+    frame = Frame([(0, 0), (100, 100)], "confidence, %", "right, %")
+    frame.parts.append(
+        f'<line class="zero" x1="{frame.x(0):.1f}" y1="{frame.y(0):.1f}" x2="{frame.x(100):.1f}" y2="{frame.y(100):.1f}" '
+        f'stroke-dasharray="4 4"/>'
+    )
+    path = " ".join(f"{frame.x(confidence):.1f},{frame.y(accuracy):.1f}" for confidence, accuracy, _ in bins)
+    frame.parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>')
+    for confidence, accuracy, share in bins:
+        place = f'cx="{frame.x(confidence):.1f}" cy="{frame.y(accuracy):.1f}" r="{2.5 + 9 * share**0.5:.1f}"'
+        frame.parts.append(
+            f'<circle {place} fill="{color}" opacity=".6">'
+            f"<title>{confidence:.1f} % sure, {accuracy:.1f} % right: {100 * share:.2f} % of the pixels</title></circle>"
+        )
+    return frame.svg("share of right pixels over their confidence")
+
+
 def intervals(found: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str], x_name: str) -> str:
     """For each name the mean difference, and its interval where there is one, beside a line at zero."""
     row, left = 34, 112
