@@ -137,6 +137,7 @@ def built(command: str, overrides: list[str]) -> Any:
         settings = to_object(composed(command, overrides))
         if getattr(settings, "quick", False):
             settings = to_object(composed(command, [*settings.quick_words, *overrides]))
+        settings.words = tuple(overrides)
         return settings
     except (HydraException, OmegaConfBaseException) as error:
         raise WrongCallError(describe(error)) from error

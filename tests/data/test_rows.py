@@ -86,7 +86,7 @@ def test_images_of_many_channels(dtype: str) -> None:
     for image, labels in (split[0], split[1]):
         assert np.array_equal(image.numpy(), values.transpose(2, 0, 1))
         assert np.array_equal(labels.numpy(), MAP)
-    with pytest.raises(UserError, match="row 0, column image holds . channels"):
+    with pytest.raises(UserError, match=r"row 0, column image holds . channels"):
         from_rows(rows, classes=["ground", "road"], channels=4)
     with pytest.raises(UserError, match="channels=0 is not allowed"):
         from_rows(rows, classes=["ground", "road"], channels=0)
