@@ -60,6 +60,14 @@ def test_the_benchmark_of_sizes(capsys):
     assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
 
 
+def test_our_training_follows_a_plain_loop(capsys):
+    script("compare_loops")(["epochs=1", "seeds=1", "images=4", "size=64", "batch=2"])
+    printed = capsys.readouterr().out
+    plain, ours = re.search(r"loss of step 1, first seed:  plain loop ([\d.]+)  ours, float32 ([\d.]+)", printed).groups()
+    assert abs(float(plain) - float(ours)) < 1e-4
+    assert re.search(r"^    1 +[\d.]+ \+- 0\.00 +[\d.]+ \+- 0\.00 +[\d.]+ \+- 0\.00$", printed, re.M)
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     """What the script leaves that trains a classifier, on 24 pictures in an archive."""
