@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
+from torch.utils.hooks import RemovableHandle
 
 from fcn.core.errors import UserError
 
@@ -130,15 +131,17 @@ def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
 def copied(network: N, memo: dict[int, Any] | None = None) -> N:
     """A deep copy that shares nothing with ``network`` but what ``memo`` says (``copy.deepcopy``'s: an object's id to what stands for it).
 
-    It does two things that ``copy.deepcopy`` cannot do. A tensor that was computed from parameters is copied by value: hooks of weight
-    norm, spectral norm and pruning leave such tensors. And hooks and a module's own ``forward`` refer to the copy's modules, no longer to
-    the network's.
+    It does three things that ``copy.deepcopy`` cannot do. A tensor that was computed from parameters is copied by value: hooks of weight
+    norm, spectral norm and pruning leave such tensors. Hooks and a module's own ``forward`` refer to the copy's modules, no longer to the
+    network's. And handles of hooks that are gone, as copies of copies have them, are passed over.
     """
     memo = {} if memo is None else memo
     for module in network.modules():
         for tensor in _tensors_beside(module):
             if not tensor.is_leaf:
                 memo.setdefault(id(tensor), tensor.detach().clone())
+        for handle in _idle_handles(module):
+            memo.setdefault(id(handle), handle)
     try:
         result = copy.deepcopy(network, memo)
     except UserError:  # of a part that says itself why not
@@ -178,8 +181,20 @@ def float_type(network: nn.Module) -> torch.dtype:
 
 def _tensors_beside(module: nn.Module) -> list[Tensor]:
     """Those among a module's attributes that are neither parameters nor buffers, in lists and dicts as well."""
-    rest = {name: value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")}
-    return [leaf for leaf in pytree.tree_leaves(rest) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in _leaves_beside(module) if isinstance(leaf, Tensor)]
+
+
+def _idle_handles(module: nn.Module) -> list[RemovableHandle]:
+    """Handles of hooks that are gone, among a module's attributes, or those of a plain object that is one (timm's ``FeatureHooks``)."""
+    leaves = _leaves_beside(module)
+    objects = [leaf for leaf in leaves if hasattr(leaf, "__dict__") and not isinstance(leaf, (Tensor, nn.Module, type))]
+    leaves += [inner for each in objects for inner in pytree.tree_leaves(vars(each))]
+    handles = [leaf for leaf in leaves if isinstance(leaf, RemovableHandle)]
+    return [handle for handle in handles if any(reference() is None for reference in (handle.hooks_dict_ref, *handle.extra_dict_ref))]
+
+
+def _leaves_beside(module: nn.Module) -> list[Any]:
+    return pytree.tree_leaves({name: value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")})
 
 
 def _spoken(function: Callable[..., Any], memo: dict[int, Any]) -> Callable[..., Any]:
