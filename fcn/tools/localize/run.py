@@ -68,7 +68,7 @@ def run(config: LocalizeConfig) -> int:
                 tell(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}")
                 bar.update()
                 continue
-            made = entry(found, drawn, localizer.stride)
+            made = entry(found, drawn, localizer)
             images.append({"image": str(path), "sheet": sheet.relative_to(folder).as_posix(), **made})
             print(f"{text(str(path), made)}\n{sheet}", flush=True)
             bar.update()
