@@ -37,8 +37,8 @@ def entry(found: Localized, classes: Sequence[int], localizer: Localizer) -> dic
     shortest, trained = min(localizer.scales) * min(maps.size), max(localizer.window)
     if shortest > MANY * trained:
         made["hint"] = (
-            f"the photograph is {shortest / trained:.0f} times as large as the images that the classifier was trained with, and a cell sees "
-            f"a small part of it: scales=[{1.5 * trained / min(maps.size):.2g}] shows larger things"
+            f"the photograph is {shortest / trained:.0f} times as large as the images that the classifier was trained with, and cells see "
+            f"small parts of it: scales=[{1.5 * trained / min(maps.size):.2g}] shows larger things"
         )
     return made
 
