@@ -61,7 +61,7 @@ class Localized:
 
 
 class Localizer:
-    """Makes the maps of many images.
+    """Makes the maps of many images. ``network`` is the fully convolutional one; it may be moved, with the classifier's.
 
     classifier: with its mean and deviation.
     dense: "pixel" or "window". Where the classifier flattens its features, as VGG does, "pixel" is not possible, and a warning says so.
@@ -97,12 +97,13 @@ class Localizer:
         self.network = (network if self.stride == self.own_stride else dilate(network, self.stride)).eval()
         self.names = class_names(classifier, field.node.shape[1])
         self._fields: dict[tuple[int, int], ReceptiveField] = {self.window: field} if self.stride == self.own_stride else {}
-        like = next(self.network.parameters())
-        self.mean, self.std = (like.new_tensor(values).view(-1, 1, 1) for values in (classifier.mean, classifier.std))
+        self.mean, self.std = classifier.mean, classifier.std
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images uint8 (..., 3, H, W) to the floats that the classifier takes, on its device."""
-        return (images.to(self.mean.device, self.mean.dtype) / 255 - self.mean) / self.std
+        like = next(self.network.parameters())
+        mean, std = (like.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (images.to(like.device, like.dtype) / 255 - mean) / std
 
     def __call__(self, image: Image, *, sliding: bool = False, progress: bool = False) -> Localized:
         """The maps of one image, uint8 (3, H, W).

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from fcn.tools.localize.classmaps import ClassMaps
-from fcn.tools.localize.localizer import BATCH, Localized
+from fcn.tools.localize.localizer import BATCH, Localized, Localizer
 from fcn.tools.tables import text_table
 
+MANY = 6  # times the side of the images that the classifier was trained with, from which on a photograph is better seen smaller
 LISTED = 10  # classes in localize.json, beside those that are drawn
 
 
-def entry(found: Localized, classes: Sequence[int], stride: int) -> dict[str, Any]:
+def entry(found: Localized, classes: Sequence[int], localizer: Localizer) -> dict[str, Any]:
     """The part of ``localize.json`` about one photograph. classes: numbers of those that are drawn."""
     maps = found.maps
     listed = dict.fromkeys([*classes, *maps.top(LISTED)])
@@ -22,7 +23,7 @@ def entry(found: Localized, classes: Sequence[int], stride: int) -> dict[str, An
         "cells": {
             "rows": len(maps.rows),
             "columns": len(maps.columns),
-            "stride": stride,
+            "stride": localizer.stride,
             "first": [round(float(maps.rows[0]), 2), round(float(maps.columns[0]), 2)],
         },
         "classes": [of_class(maps, index) | {"drawn": index in classes} for index in listed],
@@ -33,6 +34,12 @@ def entry(found: Localized, classes: Sequence[int], stride: int) -> dict[str, An
     if found.sliding is not None:
         others = [of_class(found.sliding, index) for index in listed]
         made["sliding"] = {"windows": found.windows, "seconds": round(found.seconds.sliding, 4), "classes": others}
+    shortest, trained = min(localizer.scales) * min(maps.size), max(localizer.window)
+    if shortest > MANY * trained:
+        made["hint"] = (
+            f"the photograph is {shortest / trained:.0f} times as large as the images that the classifier was trained with, and cells see "
+            f"small parts of it: scales=[{1.5 * trained / min(maps.size):.2g}] shows larger things"
+        )
     return made
 
 
@@ -71,4 +78,4 @@ def text(name: str, made: dict[str, Any]) -> str:
             f"one pass {made['seconds']:.2f} s; {sliding['windows']} windows, {BATCH} at a time, {sliding['seconds']:.2f} s: "
             f"{sliding['seconds'] / made['seconds']:.1f} times as long"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *([made["hint"]] if "hint" in made else [])])

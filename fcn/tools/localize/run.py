@@ -43,12 +43,13 @@ def run(config: LocalizeConfig) -> int:
     names = output_names([path.relative_to(root) for path in paths])
     accelerator = create_accelerator(config.device, config.precision)
     classifier = classifier_of(config)
-    place(classifier.network, accelerator)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         localizer = Localizer(classifier, dense=config.dense, output_stride=config.output_stride, scales=config.scales)  # type: ignore[arg-type]
     for each in caught:
         log.warning("%s", each.message)
+    for network in (classifier.network, localizer.network):  # after the conversion, which cannot read what bf16 makes of layers on a CPU
+        place(network, accelerator)
     chosen = [class_index(localizer.names, name) for name in config.classes or []]
     folder = new_folder("localize", config.output)
     images: list[dict[str, Any]] = []
@@ -67,7 +68,7 @@ def run(config: LocalizeConfig) -> int:
                 tell(f"skipped: {reason}" if str(path) in reason else f"skipped {path}: {reason}")
                 bar.update()
                 continue
-            made = entry(found, drawn, localizer.stride)
+            made = entry(found, drawn, localizer)
             images.append({"image": str(path), "sheet": sheet.relative_to(folder).as_posix(), **made})
             print(f"{text(str(path), made)}\n{sheet}", flush=True)
             bar.update()

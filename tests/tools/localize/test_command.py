@@ -45,6 +45,7 @@ def test_every_photograph_has_a_sheet_and_an_entry(photographs, tmp_path, capsys
     assert next(each for each in dark["classes"] if each["name"] == "night")["share"] == 1
     assert dark["agreement"]["difference"] < 1e-5
     assert dark["agreement"]["words"] in captured.out
+    assert "hint" not in dark
     pixels = np.asarray(Image.open(output / "bright.jpg"))
     assert pixels.shape[1] > pixels.shape[0] > 200
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
@@ -61,6 +62,14 @@ def test_a_sheet_beside_sliding_windows(photographs, tmp_path, capsys):
     assert f"{entry['sliding']['windows']} windows, 16 at a time" in capsys.readouterr().out
     with Image.open(output / "bright.jpg") as sheet:
         assert sheet.width > 1000
+
+
+def test_a_photograph_in_which_a_cell_sees_little_is_told(tmp_path, capsys):
+    Image.fromarray(np.zeros((200, 300, 3), np.uint8)).save(tmp_path / "large.png")
+    words = [f"input={tmp_path / 'large.png'}", f"output={tmp_path / 'maps'}"]
+    assert run(["localize", *WORDS, *words]) == 0
+    assert "8 times as large as the images that the classifier was trained with" in capsys.readouterr().out
+    assert "scales=[0.18]" in (tmp_path / "maps" / "localize.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -176,6 +177,8 @@ def test_other_things_than_classifiers_are_refused():
         fcn.localize(3, photograph())
     with pytest.raises(fcn.UserError, match="classifier='compact' starts with random weights, which see nothing"):
         fcn.localize("compact", photograph())
+    with pytest.raises(fcn.NotConvertible, match="VisionTransformer"):
+        fcn.localize(timm.create_model("test_vit"), photograph(160, 160))
     gray = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     with pytest.raises(fcn.UserError, match="takes images of 1 channels, and photographs have 3"):
         fcn.localize(gray, photograph(), **PLAIN)
