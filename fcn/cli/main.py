@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fcn import tools as schema
-from fcn.cli.composing import build, compose, read
+from fcn.cli.composing import build, compose
 from fcn.cli.experiments import with_experiment
 from fcn.cli.help import command_help, general_help
 from fcn.cli.launchers import split_launcher
+from fcn.cli.reading import read
 from fcn.cli.tree import use_plugins
 from fcn.cli.words import WrongCallError, check_brackets, text_of, values
 from fcn.core.errors import UserError

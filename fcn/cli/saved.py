@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 BESIDE_RESUME = {  # what is of the machine, not of the training; a comparison can be added to
     "train": ("resume", "device", "workers", "save_seconds", "tracker", "gradient_checkpointing", "plugins"),
-    "compare": ("resume", "device", "workers", "save_seconds", "gradient_checkpointing", "cell", "seeds", "upsample", "plugins"),
+    "compare": ("resume", "device", "workers", "save_seconds", "gradient_checkpointing", "cell", "seeds", "plugins"),
     "predict": ("resume", "device", "network", "plugins"),
 }
 LARGEST_SETTINGS = 100_000  # bytes of a config.yaml; what is written has about 3,000

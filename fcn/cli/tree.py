@@ -126,3 +126,17 @@ def describe(error: Exception) -> str:
         return f"{key}={kind[1]} is not allowed; {key.rpartition('.')[2]} is a {'whole ' if kind[2] == 'Integer' else ''}number"
     told = re.sub(r"^While dereferencing interpolation '.*?': (?=Value ')", "", first_line(cause))  # which the value shows
     return f"{key}: {told}"
+
+
+def built(command: str, overrides: list[str]) -> Any:
+    """The checked object of a command with these settings. Raises WrongCallError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        settings = to_object(composed(command, overrides))
+        if getattr(settings, "quick", False):
+            settings = to_object(composed(command, [*settings.quick_words, *overrides]))
+        return settings
+    except (HydraException, OmegaConfBaseException) as error:
+        raise WrongCallError(describe(error)) from error

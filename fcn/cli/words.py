@@ -12,6 +12,8 @@ PATHS = (
     "input",
     "output",
     "resume",
+    "cell",
+    "baseline",
     "image",
     "layers",
     "data.root",

@@ -73,6 +73,12 @@ def course(tmp_path_factory, one_thread):
     return folder, first, times, cut
 
 
+def copy_settings(folder, to):
+    for name in ("config.yaml", "compared.yaml"):
+        shutil.copy(folder / name, to)
+    shutil.copytree(folder / "variants", to / "variants")
+
+
 def test_one_failed_training_is_named_and_the_others_are_reported(course):
     first = course[1]
     assert "**transposed-0 failed**: no luck today" in first["compare.md"]
@@ -94,7 +100,7 @@ def test_what_was_cut_goes_on_as_if_it_had_not_been(course, tmp_path):
     assert set(report["summary"]) == set(METHODS)
     assert not list(folder.glob("cells/*/error.txt"))
     assert 0 < cut["training"]["step"] < 24
-    shutil.copy(folder / "config.yaml", tmp_path)
+    copy_settings(folder, tmp_path)
     assert run(["compare", f"resume={tmp_path}", "cell=transposed-0"]) == 0
     ended, uncut = (torch.load(path / "cells" / "transposed-0" / "final.pt", weights_only=True)["weights"] for path in (folder, tmp_path))
     assert ended.keys() == uncut.keys()
@@ -106,7 +112,7 @@ def test_what_was_scored_is_kept(course, tmp_path):
     assert not (cell / "last.pt").exists()
     assert run(["evaluate", f"checkpoint={cell / 'final.pt'}", f"output={tmp_path / 'out'}", "device=cpu", "workers=0"]) == 0
     scored = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert scored["miou"] == json.loads((cell / "result.json").read_text())["quality"]["miou"]
+    assert scored["miou"] == json.loads((cell / "result.json").read_text())["scored"]["transposed"]["quality"]["miou"]
 
 
 def test_every_method_is_measured(course):
@@ -166,14 +172,14 @@ def test_the_page_is_one_whole_file(course):
 def test_a_comparison_can_be_added_to_and_not_taken_from(course, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(course[0], folder)
-    assert run(["compare", f"resume={folder}", "seeds=[1]"]) == 1
+    assert run(["compare", f"resume={folder}", "seeds=[1]"]) == 2
     assert "seeds leaves out 0, with which this comparison began; it can be added to, as seeds=[0,1]" in capsys.readouterr().err
     before = (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns
     begun = []
     config = compose("compare", [f"resume={folder}", "upsample=[bilinear,transposed,nearest]"])
     assert command.run(config, launch=lambda calls, jobs: begun.extend(calls)) == 1
     assert [call[2] for call in begun] == ["cell=nearest-0"]
-    assert compose("compare", [f"resume={folder}", "cell=nearest-0"]).upsample == ["bilinear", "transposed", "nearest"]
+    assert compose("compare", [f"resume={folder}", "cell=nearest-0"]).compared == {"upsample": ["bilinear", "transposed", "nearest"]}
     assert json.loads((folder / "compare.json").read_text())["failed"] == {"nearest-0": "it was not begun"}
     assert (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns == before
 
@@ -202,7 +208,7 @@ def test_a_finished_training_that_did_not_start_equal_is_left_out(course):
 
 
 def test_a_training_that_does_not_start_equal_does_not_start(course, tmp_path, capsys):
-    shutil.copy(course[0] / "config.yaml", tmp_path)
+    copy_settings(course[0], tmp_path)
     shutil.copytree(course[0] / "cells" / "bilinear-0", tmp_path / "cells" / "bilinear-0")
     unequal(tmp_path, "bilinear-0")
     assert run(["compare", f"resume={tmp_path}", "cell=transposed-0"]) == 1
@@ -248,7 +254,8 @@ def test_trainings_at_the_same_time_are_noticed_on_one_machine_only():
 
 def test_quick_is_a_small_budget_that_words_of_the_call_outdo():
     config = compose("compare", ["quick=true"])
-    assert (config.epochs, config.seeds, config.data.train_count) == (1, [0], 1500)
+    settings = config.settings
+    assert (settings.epochs, settings.seeds, settings.data.train_count) == (1, [0], 1500)
     config = compose("compare", ["epochs=3", "quick=true", "upsample=[nearest,bilinear]"])
-    assert (config.epochs, config.seeds, config.upsample) == (3, [0], ["nearest", "bilinear"])
-    assert compose("compare", ["quick=true", "data=camvid"]).seeds == [0]
+    assert (config.settings.epochs, config.settings.seeds, config.compared) == (3, [0], {"upsample": ["nearest", "bilinear"]})
+    assert compose("compare", ["quick=true", "data=camvid"]).settings.seeds == [0]

@@ -1,16 +1,18 @@
-"""Comparing up-samplers: one training ("cell") for each method and seed, all else equal. What is measured of each cell, and their summary.
+"""Comparing variants: one training ("cell") for each variant and seed, all else equal. What is measured of each cell, and their summary.
 
-A comparison is a folder with ``config.yaml`` and ``cells``. Each cell is a run folder of ``fcn train``, with these files in addition:
+Variants that differ in how they are scored alone share a training. A comparison is a folder with ``config.yaml``, ``compared.yaml`` (the
+values of what is compared), ``variants`` (the settings of each) and ``cells``. Each cell is a run folder of ``fcn train``, with these files
+in addition:
 
 - ``start.json``: hashes of the start, see ``equal.py``;
 - ``result.json``: the results; a cell is done when it is there;
 - ``final.pt``: the model that was scored, in place of ``last.pt``;
-- ``kept.npz`` and ``flat.npz``: for the report, label maps of some images, and scores of a flat image;
+- ``kept*.npz`` and ``flat.npz``: for the report, label maps of some images, and where up-samplers are compared the scores of a flat image;
 - ``error.txt``: the reason, if the training failed.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -27,8 +29,9 @@ from fcn.data.split import Split
 from fcn.graph.read import read_graph
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
-from fcn.tools.compare.equal import check_equal, own_names
+from fcn.tools.compare.equal import DECODER, KINDS, cannot_be_equal, check_equal, own_names, unequal
 from fcn.tools.compare.paired import paired
+from fcn.tools.compare.settings import Comparison
 from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
@@ -91,12 +94,10 @@ def score_cell(
     }, kept
 
 
-def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accelerator: Accelerator) -> dict[str, Any]:
-    """What a trained cell costs; ``image`` is what a pass is timed on, uint8 (3, H, W)."""
+def costs(model: Segmenter, run: Path, image: Tensor) -> dict[str, Any]:
+    """What a trained cell costs, but for its latency; ``image`` is what the multiply-adds are counted on, uint8 (3, H, W)."""
     height, width = image.shape[-2:]
     own = own_names(model)
-    on_gpu = accelerator.device.type == "cuda"
-    timing = time_in_turns({"pass": lambda: strategy(model, image)}, turns=20, warm=2, most=2.0, on_gpu=on_gpu)
     speeds = [line["images_per_second"] for line in read_lines(run / "metrics.jsonl") if line["kind"] == "train"]
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -104,8 +105,13 @@ def costs(model: Segmenter, run: Path, image: Tensor, strategy: Strategy, accele
         "multiply_adds": multiply_adds(model, height, width),
         "image_size": [height, width],
         "images_per_second": median(speeds[1:] or speeds),  # the first line waited for the readers
-        "latency_seconds": timing["pass"].median,
     }
+
+
+def latency(model: Segmenter, image: Tensor, strategy: Strategy, accelerator: Accelerator) -> float:
+    """Seconds from an image to its labels, the median of several passes."""
+    on_gpu = accelerator.device.type == "cuda"
+    return time_in_turns({"pass": lambda: strategy(model, image)}, turns=20, warm=2, most=2.0, on_gpu=on_gpu)["pass"].median
 
 
 def multiply_adds(network: nn.Module, height: int, width: int) -> int | None:
@@ -134,23 +140,34 @@ def save_maps(path: Path, maps: Mapping[str, Any]) -> None:
 # --- all cells ---
 
 
-def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The results of the finished cells, by name; for the others, the reason why there is none. A cell whose start differs from the first
-    one of its seed counts as failed."""
+def read_results(folder: Path, comparison: Comparison) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The results of each variant and seed, by ``VARIANT-SEED``; and for the cells that have none, by name, the reason. A cell whose start
+    differs from that of an earlier one of its seed in what must be equal counts as failed."""
     results, failed = {}, {}
-    starts: dict[int, tuple[str, dict[str, Any]]] = {}  # seed -> its first cell, and how that started
-    for name in cells:
+    starts: dict[int, dict[str, dict[str, Any]]] = {}  # by seed and cell
+    for name in comparison.cells:
         cell = folder / "cells" / name
         if (cell / "result.json").is_file():
-            result = json.loads((cell / "result.json").read_text())
+            saved = json.loads((cell / "result.json").read_text())
             start = json.loads((cell / "start.json").read_text())["equal"]
-            first = starts.setdefault(result["seed"], (name, start))
+            known = starts.setdefault(saved["seed"], {})
             try:
-                check_equal(dict([first, (name, start)]))
+                check_pairs(comparison, name, start, known)
             except UserError as error:
                 failed[name] = str(error)
-            else:
-                results[name] = result
+                continue
+            known[name] = start
+            shared = {key: value for key, value in saved.items() if key != "scored"}
+            for variant, scored in saved["scored"].items():
+                cost = {**saved["cost"], "latency_seconds": scored["latency_seconds"]}
+                results[f"{variant}-{saved['seed']}"] = {
+                    **shared,
+                    "cell": name,
+                    "variant": variant,
+                    "quality": scored["quality"],
+                    "cost": cost,
+                    "files": {**saved["files"], "kept": scored["kept"]},
+                }
         else:
             reason = cell / "error.txt"
             killed = f"it ended without a word: killed, or out of memory (see cells/{name}.log, or jobs)"
@@ -159,13 +176,31 @@ def read_results(folder: Path, cells: Sequence[str]) -> tuple[dict[str, dict[str
     return results, failed
 
 
-def summarize(results: Mapping[str, Mapping[str, Any]], methods: Sequence[str], baseline: str) -> dict[str, Any]:
-    """For each method: mean and spread (standard deviation) of each quality over the seeds, paired difference to the baseline, and costs
-    (medians over the seeds). Values are in the order of the seeds. Methods without a finished cell are left out."""
+def check_pairs(comparison: Comparison, name: str, start: dict[str, Any], others: Mapping[str, dict[str, Any]]) -> None:
+    """Raises UserError where a cell did not start equal to others of its seed in all that what they differ in leaves alone."""
+    for other, theirs in others.items():
+        check_equal({other: theirs, name: start}, comparison.differing(name, other))
+
+
+def equalities(folder: Path, comparison: Comparison, cells: Iterable[str]) -> dict[str, bool]:
+    """For each kind of what is checked whether it was equal in all of these cells of one seed."""
+    found = dict.fromkeys(KINDS, True)
+    starts: dict[int, dict[str, Any]] = {}
+    for name in cells:
+        start = json.loads((folder / "cells" / name / "start.json").read_text())["equal"]
+        first = starts.setdefault(comparison.training_of(name)[1], start)
+        for kind in unequal(first, start, common=DECODER in cannot_be_equal(comparison.compared)):
+            found[kind] = False
+    return found
+
+
+def summarize(results: Mapping[str, Mapping[str, Any]], variants: Sequence[str], baseline: str) -> dict[str, Any]:
+    """For each variant: mean and spread (standard deviation) of each quality over the seeds, paired difference to the baseline, and costs
+    (medians over the seeds). Values are in the order of the seeds. Variants without a finished cell are left out."""
     summary = {}
-    for method in methods:
-        mine = dict(sorted((result["seed"], result) for result in results.values() if result["upsample"] == method))
-        base = {result["seed"]: result for result in results.values() if result["upsample"] == baseline}
+    for method in variants:
+        mine = dict(sorted((result["seed"], result) for result in results.values() if result["variant"] == method))
+        base = {result["seed"]: result for result in results.values() if result["variant"] == baseline}
         if not mine:
             continue
         row: dict[str, Any] = {"seeds": list(mine)}

@@ -36,12 +36,16 @@ def disputed(truth: Tensor, maps: list[Tensor]) -> Tensor:
     return differs & (truth != VOID)
 
 
-def read_kept(folder: Path, report: Mapping[str, Any], file: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
-    """The first seed of which all methods kept ``file``, and what each kept in it; None and nothing where there is none."""
+def read_kept(folder: Path, report: Mapping[str, Any], kind: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
+    """The first seed of which all variants kept a file of this kind, "kept" or "flat", and what each kept in it; None and nothing where
+    there is none."""
     for seed in report["settings"]["seeds"]:
-        paths = {method: folder / "cells" / f"{method}-{seed}" / file for method in report["summary"]}
-        if all(path.is_file() for path in paths.values()):
-            return seed, {method: dict(np.load(path)) for method, path in paths.items()}
+        mine = {variant: report["cells"].get(f"{variant}-{seed}") for variant in report["summary"]}
+        paths = {
+            variant: folder / "cells" / one["cell"] / one["files"][kind] for variant, one in mine.items() if one and kind in one["files"]
+        }
+        if len(paths) == len(mine) and all(path.is_file() for path in paths.values()):
+            return seed, {variant: dict(np.load(path)) for variant, path in paths.items()}
     return None, {}
 
 

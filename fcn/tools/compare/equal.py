@@ -1,7 +1,8 @@
 """That trainings which are compared start equal: the weights that they share, the samples, their order and their augmentation.
 
 Before its first step, a training is described by hashes of what it is about to use. It is refused where another one of its seed differs in
-anything but the up-sampler. What is hashed is taken from the objects of the run itself, not made a second time.
+anything that what is compared leaves alone. With another up-sampler all but its own weights must be equal. With another backbone no weight
+can be, and the samples must. What is hashed is taken from the objects of the run itself, not made a second time.
 """
 
 import hashlib
@@ -16,6 +17,32 @@ from fcn.core.names import listed
 from fcn.training.batches import Augmented, Plan
 
 SHOWN = 3  # names in a message
+
+BACKBONE = "weights of the backbone"
+DECODER = "weights of the decoder"
+STEPS = "number of steps"
+STEP_SIZE = "samples of a step"
+ORDER = "order of the samples"
+AUGMENTED = "augmented samples of the first step"
+KINDS = (BACKBONE, DECODER, STEPS, STEP_SIZE, ORDER, AUGMENTED)  # of what is checked
+
+DIFFERENT = {  # by a setting that is compared, or the part or section that it is of: what cannot be equal then
+    "model": (DECODER,),
+    "model.weights": (BACKBONE, DECODER),
+    "backbone": (BACKBONE, DECODER),
+    "augment": (AUGMENTED,),
+    "augment.focus": (AUGMENTED, ORDER),
+    "augment.focus_classes": (AUGMENTED, ORDER),
+    "epochs": (STEPS, ORDER),
+    "batch_size": (STEPS, STEP_SIZE, AUGMENTED),
+    "accumulate": (STEPS, STEP_SIZE, AUGMENTED),
+    "data": (STEPS, STEP_SIZE, ORDER, AUGMENTED),
+}
+
+
+def cannot_be_equal(keys: Iterable[str]) -> dict[str, str]:
+    """What cannot be equal between trainings that differ in these settings, and the setting that it is due to."""
+    return {kind: key for key in keys for kind in DIFFERENT.get(key, DIFFERENT.get(key.partition(".")[0], ()))}
 
 
 def own_names(model: nn.Module) -> set[str]:
@@ -33,10 +60,14 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return found.hexdigest()
 
 
-def shared_weights(model: nn.Module) -> dict[str, str]:
-    """A hash of each parameter and buffer that no up-sampler brought, by name."""
+def shared_weights(model: nn.Module) -> dict[str, dict[str, str]]:
+    """A hash of each parameter and buffer that no up-sampler brought, by name: those of the backbone, and the rest."""
     own = own_names(model)
-    return {name: digest([tensor]) for name, tensor in model.state_dict().items() if name not in own}
+    found: dict[str, dict[str, str]] = {BACKBONE: {}, DECODER: {}}
+    for name, tensor in model.state_dict().items():
+        if name not in own:
+            found[BACKBONE if name.startswith("backbone.") else DECODER][name] = digest([tensor])
+    return found
 
 
 def start_of(model: nn.Module, plan: Plan, samples: Augmented) -> dict[str, Any]:
@@ -52,28 +83,40 @@ def start_of(model: nn.Module, plan: Plan, samples: Augmented) -> dict[str, Any]
             raise sample
         first += sample
     return {
-        "shared weights": shared_weights(model),
-        "steps": plan.steps,
-        "samples of a step": plan.step_size,
-        "order of the samples": digest(order),
-        "augmented samples of the first step": digest(first),
+        **shared_weights(model),
+        STEPS: plan.steps,
+        STEP_SIZE: plan.step_size,
+        ORDER: digest(order),
+        AUGMENTED: digest(first),
     }
 
 
-def check_equal(starts: Mapping[str, Mapping[str, Any]]) -> None:
-    """UserError, saying which trainings differ in what, unless all ``starts`` (by the training's name) are equal."""
-    names = list(starts)
+def unequal(one: Mapping[str, Any], other: Mapping[str, Any], *, common: bool = False) -> dict[str, str]:
+    """What differs between two starts, in words by kind. common: compare only the weights whose names both have, as of other networks."""
+    found = {}
+    for kind, value in one.items():
+        theirs = other.get(kind)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            both = value.keys() & theirs.keys() if common else value.keys() | theirs.keys()
+            names = sorted(name for name in both if value.get(name) != theirs.get(name))
+            if names:
+                found[kind] = f"{kind} ({listed(names, SHOWN)})"
+        elif value != theirs:
+            found[kind] = kind
+    return found
+
+
+def check_equal(starts: Mapping[str, Mapping[str, Any]], differing: Iterable[str] = ()) -> None:
+    """UserError, saying which trainings differ in what, unless all ``starts`` (by the training's name) are equal to the first.
+
+    differing: settings that they differ in; what cannot be equal then is left out.
+    """
+    names, free = list(starts), cannot_be_equal(differing)
     for name in names[1:]:
-        one, other = starts[names[0]], starts[name]
-        different = [key for key in one if one[key] != other.get(key)]
-        if not different:
-            continue
-        what = different[0]
-        if what == "shared weights":
-            here, there = one[what], other[what]
-            tensors = sorted({key for key in {*here, *there} if here.get(key) != there.get(key)})
-            what = f"shared weights ({listed(tensors, SHOWN)})"
-        raise UserError(
-            f"{names[0]} and {name} did not start equal: their {what} differ, so they cannot be compared. Delete their folders in "
-            f"cells/, then run all of a seed on one kind of machine with one version of torch"
-        )
+        found = unequal(starts[names[0]], starts[name], common=DECODER in free)
+        different = [words for kind, words in found.items() if kind not in free]
+        if different:
+            raise UserError(
+                f"{names[0]} and {name} did not start equal: their {different[0]} differ, so they cannot be compared. Delete their folders "
+                f"in cells/, then run all of a seed on one kind of machine with one version of torch"
+            )

@@ -8,7 +8,7 @@ from typing import Any
 from fcn.data.split import Split
 from fcn.tools import charts
 from fcn.tools.compare.crops import choose, patterns, read_kept
-from fcn.tools.compare.report import facts, method_colors, plain_settings, title
+from fcn.tools.compare.report import facts, plain_settings, title, variant_colors
 from fcn.tools.compare.tables import share, tables
 from fcn.tools.pages import document, html_table, label_colors, swatches, tile
 
@@ -17,7 +17,7 @@ Curves = Mapping[str, Mapping[str, list[tuple[float, float]]]]
 
 def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) -> str:
     """The page of a report (``report.py``), with the curves of its cells and the pictures that ``folder`` holds."""
-    colors = method_colors(report["settings"]["upsample"])
+    colors = variant_colors(report["variants"])
     made = {table.title: html_table(table) for table in tables(report)}
     sections = [f"<h1>{escape(title(report))}</h1>", *(f"<p>{escape(sentence)}</p>" for sentence in facts(report))]
     sections += [f'<p class="failed"><b>{escape(name)}</b> failed: {escape(why)}</p>' for name, why in report["failed"].items()]
@@ -28,8 +28,9 @@ def page(report: Mapping[str, Any], curves: Curves, folder: Path, split: Split) 
     ]
     sections += [html for name, html in made.items() if name not in ("Checkerboard index", "IoU of the classes")]
     sections += [made["IoU of the classes"], *crop_section(report, folder, split)]
-    sections += [made["Checkerboard index"], *pattern_section(report, folder)]
-    sections += ["<h2>Settings</h2><p class=note>As they stand in config.yaml; the methods' own settings are at their defaults.</p>"]
+    sections += [made["Checkerboard index"]] if "Checkerboard index" in made else []
+    sections += pattern_section(report, folder)
+    sections += ["<h2>Settings</h2><p class=note>Those of the first variant, as they stand in config.yaml; variants/ has all.</p>"]
     sections += [f"<details><summary>config.yaml</summary><pre>{escape(plain_settings(report['settings']))}</pre></details>"]
     sections += [f"<details><summary>environment</summary><pre>{escape(report['environment'])}</pre></details>"]
     return document(title(report), sections)
@@ -42,13 +43,13 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
         found: dict[str, list[tuple[float, float]]] = {method: [] for method in summary}
         for cell in cells.values():
             if cell["quality"][quality] is not None:
-                found[cell["upsample"]].append((1000 * cell["cost"]["latency_seconds"], 100 * cell["quality"][quality]))
+                found[cell["variant"]].append((1000 * cell["cost"]["latency_seconds"], 100 * cell["quality"][quality]))
         return found
 
     def series(kind: str, factor: float) -> dict[str, list[list[tuple[float, float]]]]:
         found: dict[str, list[list[tuple[float, float]]]] = {method: [] for method in summary}
         for name, cell in cells.items():
-            found[cell["upsample"]].append([(epoch, factor * value) for epoch, value in curves[name][kind]])
+            found[cell["variant"]].append([(epoch, factor * value) for epoch, value in curves[name][kind]])
         return found
 
     drawn = [
@@ -69,13 +70,13 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
 
 
 def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[str]:
-    seed, kept = read_kept(folder, report, "kept.npz")
+    seed, kept = read_kept(folder, report, "kept")
     crops = choose(kept, split)
     if not crops:
         return []
     sections = [
-        "<h2>Where the methods differ most</h2>",
-        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the methods disagree, '
+        "<h2>Where the variants differ most</h2>",
+        '<p class="note">Of the images that were kept, the squares with the largest share of pixels on which the variants disagree, '
         f"seed {seed}: chosen for their differences, so not typical.</p>",
         swatches(label_colors(split.labels)),
     ]
@@ -87,7 +88,7 @@ def crop_section(report: Mapping[str, Any], folder: Path, split: Split) -> list[
 
 
 def pattern_section(report: Mapping[str, Any], folder: Path) -> list[str]:
-    seed, flat = read_kept(folder, report, "flat.npz")
+    seed, flat = read_kept(folder, report, "flat")
     found, largest = patterns(flat)
     if not found:
         return []

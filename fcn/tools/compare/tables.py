@@ -10,8 +10,29 @@ from fcn.tools.tables import Table
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report, as ``report.py`` builds it."""
-    made = [quality_table(report), difference_table(report), checkerboard_table(report), cost_table(report), class_table(report)]
+    made = [quality_table(report), grid_table(report), difference_table(report), checkerboard_table(report), cost_table(report)]
+    made += [class_table(report)]
     return [table for table in made if table.rows]
+
+
+def heading(report: Mapping[str, Any]) -> str:
+    """What the variants' names stand for."""
+    return ", ".join(report["compared"])
+
+
+def grid_table(report: Mapping[str, Any]) -> Table:
+    """The mean mIoU of each combination of two settings; no rows where it is not two that are compared."""
+    if len(report["compared"]) != 2:
+        return Table("mIoU as a grid", [], [])
+    (down, rows), (across, columns) = report["compared"].items()
+    places = {(choice[down], choice[across]): name for name, choice in report["variants"].items()}
+
+    def cell(row: str, column: str) -> str:
+        found = report["summary"].get(places[row, column])
+        return "-" if found is None else with_spread(found["miou"])
+
+    made = [[row, *(cell(row, column) for column in columns)] for row in rows]
+    return Table("mIoU as a grid", [f"{down}, {across}", *columns], made, f"Per cent. Rows: {down}; columns: {across}.")
 
 
 def shown_qualities(report: Mapping[str, Any]) -> list[str]:
@@ -28,7 +49,7 @@ def quality_table(report: Mapping[str, Any]) -> Table:
         f"size. Boundary IoU: Cheng et al. 2021, band of 2 % of the diagonal; band IoU: mIoU of the pixels within 1 % of the diagonal of "
         f"an edge of the truth{thin}."
     )
-    return Table("Quality", ["upsample", *(QUALITY[key] for key in keys), "seeds"], rows, note)
+    return Table("Quality", [heading(report), *(QUALITY[key] for key in keys), "seeds"], rows, note)
 
 
 def difference_table(report: Mapping[str, Any]) -> Table:
@@ -39,22 +60,23 @@ def difference_table(report: Mapping[str, Any]) -> Table:
             found = [row[f"{key}_difference"] for key in keys]
             rows.append([method, *(difference(one) for one in found)])
     note = (
-        f"Points of per cent, a method less {baseline} under the same seed: mean and, from three seeds on, its 95 % interval (Student's t, "
-        f"over seeds; it does not speak of other data, and with many rows one in twenty misses by chance)."
+        f"Points of per cent, a variant less {baseline} under the same seed: mean and, from three seeds on, its 95 % interval (Student's "
+        f"t, over seeds; it does not speak of other data, and with many rows one in twenty misses by chance)."
     )
-    return Table(f"Paired difference to {baseline}", ["upsample", *(QUALITY[key] for key in keys)], rows, note)
+    return Table(f"Paired difference to {baseline}", [heading(report), *(QUALITY[key] for key in keys)], rows, note)
 
 
 def checkerboard_table(report: Mapping[str, Any]) -> Table:
     rows = [
         [method, share(row["checkerboard_before"]["mean"]), share(row["checkerboard_after"]["mean"])]
         for method, row in report["summary"].items()
+        if row["checkerboard_after"]["mean"] is not None
     ]
     note = (
         "Share of the energy of the scores of two flat images, a dark and a bright one, that is a pattern of the up-sampler's making; "
         "0: none. Mean over the seeds. Before training, scoring weights that start at zero are drawn at random."
     )
-    return Table("Checkerboard index", ["upsample", "before training", "after"], rows, note)
+    return Table("Checkerboard index", [heading(report), "before training", "after"], rows, note)
 
 
 def cost_table(report: Mapping[str, Any]) -> Table:
@@ -77,7 +99,7 @@ def cost_table(report: Mapping[str, Any]) -> Table:
         f"with reading and augmentation; memory: of the training process at its peak. Medians over the seeds; "
         f"{'; '.join(report['hardware'])}."
     )
-    columns = ["upsample", "parameters, M", "up-samplers' own", "multiply-adds, G", "training, images/s", "latency, ms", "memory, MiB"]
+    columns = [heading(report), "parameters, M", "up-samplers' own", "multiply-adds, G", "training, images/s", "latency, ms", "memory, MiB"]
     return Table("Cost", columns, rows, note)
 
 
@@ -87,7 +109,7 @@ def class_table(report: Mapping[str, Any]) -> Table:
     for name in report["classes"]:
         values = []
         for method in methods:
-            mine = [cell["quality"]["classes"][name]["iou"] for cell in report["cells"].values() if cell["upsample"] == method]
+            mine = [cell["quality"]["classes"][name]["iou"] for cell in report["cells"].values() if cell["variant"] == method]
             known = [value for value in mine if value is not None]
             values.append(percent(fmean(known)) if known else "-")
         rows.append([name, *values])

@@ -12,7 +12,20 @@ from fcn.core.labels import VOID, LabelSet
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import create_upsampler
 from fcn.tools.compare import cells
-from fcn.tools.compare.cells import QUALITY, costs, final_model, multiply_adds, read_results, score_cell, spread, summarize
+from fcn.tools.compare.cells import (
+    QUALITY,
+    costs,
+    equalities,
+    final_model,
+    latency,
+    multiply_adds,
+    read_results,
+    score_cell,
+    spread,
+    summarize,
+)
+from fcn.tools.compare.equal import AUGMENTED, BACKBONE, DECODER, KINDS, ORDER, STEP_SIZE, STEPS
+from fcn.tools.compare.settings import CompareConfig, Comparison, folder_name
 from fcn.tools.measure import Timing
 from fcn.training.batches import Plan
 from fcn.training.checkpoint import model_state, save_checkpoint
@@ -141,27 +154,30 @@ class TestScoreCell:
 
 
 class TestCosts:
-    def find(self, folder, monkeypatch, speeds):
-        """The costs of a convolution and an up-sampler; the passes of the strategy are timed by a watch of the test's own."""
+    def find(self, folder, speeds):
+        """The costs of a convolution and an up-sampler."""
         at = {"step": 1, "epoch": 1}
         lines = [{"kind": "train", **at, "loss": 1.0, "lr": 0.1, "images_per_second": speed} for speed in speeds]
         lines.insert(2, {"kind": "val", **at, "miou": 0.5, "pixel_accuracy": 0.5, "mean_accuracy": 0.5})
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         up = create_upsampler("transposed")(2, 2, 2)
-        model, image, passes = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), up), torch.zeros(3, 6, 8), []
+        return costs(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), up), folder, torch.zeros(3, 6, 8))
+
+    def test_latency_is_the_median_of_passes(self, monkeypatch):
+        """Timed by a watch of the test's own."""
+        passes = []
 
         def in_turns(calls, **_):
             calls["pass"]()
             return {"pass": Timing((0.1, 0.9, 0.2))}
 
         monkeypatch.setattr(cells, "time_in_turns", in_turns)
-        accelerator = create_accelerator("cpu", "fp32")
-        found = costs(model, folder, image, lambda *arguments: passes.append(arguments), accelerator)
+        model, image = nn.Identity(), torch.zeros(3, 6, 8)
+        assert latency(model, image, lambda *arguments: passes.append(arguments), create_accelerator("cpu", "fp32")) == 0.2
         assert passes == [(model, image)]
-        return found
 
-    def test_by_hand(self, tmp_path, monkeypatch):
-        found = self.find(tmp_path, monkeypatch, [1, 40, 10, 20])
+    def test_by_hand(self, tmp_path):
+        found = self.find(tmp_path, [1, 40, 10, 20])
         convolution, own = 2 * 3 * 3**2, 2 * 2 * 4**2
         assert found == {
             "parameters": convolution + 2 + own,
@@ -169,11 +185,10 @@ class TestCosts:
             "multiply_adds": convolution * 6 * 8 + own * (6 + 2) * (8 + 2),  # one cell is repeated round the map
             "image_size": [6, 8],
             "images_per_second": 20,  # of 40, 10 and 20
-            "latency_seconds": 0.2,
         }
 
-    def test_one_speed_is_taken_though_it_is_the_first(self, tmp_path, monkeypatch):
-        assert self.find(tmp_path, monkeypatch, [7])["images_per_second"] == 7
+    def test_one_speed_is_taken_though_it_is_the_first(self, tmp_path):
+        assert self.find(tmp_path, [7])["images_per_second"] == 7
 
     def test_a_network_whose_graph_cannot_be_read_has_no_multiply_adds(self):
         class Spectrum(nn.Conv2d):
@@ -186,23 +201,83 @@ class TestCosts:
 # --- all cells ---
 
 
+def comparison(compared, seeds=(0, 1, 2)):
+    return Comparison(CompareConfig(seeds=list(seeds)), compared, {}, [])
+
+
+def keep(folder, training, seed, start, scored):
+    """The files of a finished cell."""
+    folder.mkdir(parents=True)
+    scores = {name: {"quality": {"miou": miou}, "latency_seconds": miou / 10, "kept": "kept.npz"} for name, miou in scored.items()}
+    result = {"training": training, "seed": seed, "scored": scores, "cost": {"parameters": 5}, "files": {}}
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "start.json").write_text(json.dumps({"checkerboard": None, "equal": start}))
+
+
+START = {BACKBONE: {"a": "1"}, DECODER: {"b": "1"}, STEPS: 8, STEP_SIZE: 2, ORDER: "1", AUGMENTED: "1"}
+
+
 class TestReadResults:
     def test_tells_what_is_finished_from_what_failed_and_what_was_not_begun(self, tmp_path):
-        finished, failed = tmp_path / "cells" / "bilinear-0", tmp_path / "cells" / "bilinear-1"
-        finished.mkdir(parents=True)
-        result = {"upsample": "bilinear", "seed": 0}
-        (finished / "result.json").write_text(json.dumps(result))
-        (finished / "start.json").write_text(json.dumps({"checkerboard": 0.0, "equal": {"steps": 8}}))
+        keep(tmp_path / "cells" / "bilinear-0", "bilinear", 0, START, {"bilinear": 0.5})
+        failed = tmp_path / "cells" / "bilinear-1"
         failed.mkdir()
         (failed / "error.txt").write_text("no luck today\n")
-        results, reasons = read_results(tmp_path, ["bilinear-0", "bilinear-1", "bilinear-2"])
-        assert results == {"bilinear-0": result}
+        results, reasons = read_results(tmp_path, comparison({"upsample": ["bilinear"]}))
+        assert list(results) == ["bilinear-0"]
+        assert results["bilinear-0"]["quality"] == {"miou": 0.5}
         assert reasons == {"bilinear-1": "no luck today", "bilinear-2": "it was not begun"}
+
+    def test_a_training_that_was_scored_twice_is_two_results(self, tmp_path):
+        found = comparison({"loss.dice": ["0", "1"], "inference.flip": ["false", "true"]}, [3])
+        assert found.cells == ["loss.dice=0-3", "loss.dice=1-3"]
+        for dice, scores in (("0", (0.5, 0.6)), ("1", (0.7, 0.8))):
+            names = [f"loss.dice={dice},inference.flip={flip}" for flip in ("false", "true")]
+            keep(tmp_path / "cells" / f"loss.dice={dice}-3", f"loss.dice={dice}", 3, START, dict(zip(names, scores, strict=True)))
+        results, failed = read_results(tmp_path, found)
+        assert failed == {}
+        assert [one["quality"]["miou"] for one in results.values()] == [0.5, 0.6, 0.7, 0.8]
+        assert [one["cost"]["latency_seconds"] for one in results.values()] == pytest.approx([0.05, 0.06, 0.07, 0.08])
+        assert [one["variant"] for one in results.values()] == list(found.choices)
+        assert {one["cell"] for one in results.values()} == set(found.cells)
+        assert equalities(tmp_path, found, found.cells) == dict.fromkeys(KINDS, True)
+
+    def test_what_must_be_equal_depends_on_what_two_trainings_differ_in(self, tmp_path):
+        """fcn8s and unet have other decoders; the two with dice are of one model, and one of them started from another decoder."""
+        found = comparison({"model": ["fcn8s", "unet"], "loss.dice": ["0", "1"]}, [0])
+        decoders = {"fcn8s,loss.dice=0": "1", "fcn8s,loss.dice=1": "1", "unet,loss.dice=0": "2", "unet,loss.dice=1": "3"}
+        for name, weight in decoders.items():
+            keep(tmp_path / "cells" / f"{name}-0", name, 0, START | {DECODER: {"b": weight}}, {name: 0.5})
+        results, failed = read_results(tmp_path, found)
+        assert set(results) == {f"{name}-0" for name in list(decoders)[:3]}
+        assert "unet,loss.dice=0-0 and unet,loss.dice=1-0 did not start equal: their weights of the decoder" in failed["unet,loss.dice=1-0"]
+        assert equalities(tmp_path, found, [one["cell"] for one in results.values()]) == dict.fromkeys(KINDS, True) | {DECODER: False}
+
+
+class TestComparison:
+    def test_a_grid_by_hand(self):
+        found = comparison({"model": ["fcn8s", "unet"], "loss.dice": ["0", "1"], "inference.flip": ["false", "true"]}, [0, 5])
+        assert len(found.choices) == 8
+        assert found.baseline == "fcn8s,loss.dice=0,inference.flip=false"
+        assert found.cells[:4] == ["fcn8s,loss.dice=0-0", "fcn8s,loss.dice=1-0", "unet,loss.dice=0-0", "unet,loss.dice=1-0"]
+        assert len(found.cells) == 8
+        assert found.training_of("unet,loss.dice=1-5") == ("unet,loss.dice=1", 5)
+        assert found.trainings["unet,loss.dice=1"] == [f"unet,loss.dice=1,inference.flip={flip}" for flip in ("false", "true")]
+        assert found.differing("unet,loss.dice=1-5", "fcn8s,loss.dice=1-5") == ["model"]
+
+    def test_what_is_scored_only_is_trained_once(self):
+        found = comparison({"inference": ["whole", "stream"]}, [0, 1])
+        assert found.cells == ["training-0", "training-1"]
+        assert found.trainings == {"training": ["whole", "stream"]}
+
+    def test_names_are_those_of_files_and_differ(self):
+        names = ["model.weights=a/b.pt", "model.weights=a_b.pt", "augment.scale=[0.5,2]"]
+        assert [folder_name(name, names) for name in names] == ["model.weights=a_b.pt", "model.weights=a_b.pt_2", "augment.scale=_0.5,2_"]
 
 
 def cell(upsample, seed, miou, boundary, band, thin, *, before=0.0, after=0.0, cost=1.0, multiply_adds=None, memory=None):
     return {
-        "upsample": upsample,
+        "variant": upsample,
         "seed": seed,
         "quality": dict(zip(QUALITY, (miou, boundary, band, thin), strict=True)),
         "checkerboard": {"before": before, "after": after},
@@ -232,7 +307,7 @@ METHODS = ["bilinear", "nearest", "carafe"]
 class TestSummarize:
     @pytest.fixture
     def summary(self):
-        results = {f"{one['upsample']}-{one['seed']}": one for one in reversed(CELLS)}
+        results = {f"{one['variant']}-{one['seed']}": one for one in reversed(CELLS)}
         return summarize(results, METHODS, "bilinear")
 
     def test_names_the_methods_that_have_a_cell_in_their_order(self, summary):

@@ -11,7 +11,19 @@ from fcn.data.shapes import shapes
 from fcn.data.transforms import TrainingTransform
 from fcn.models.segmenter import create_model
 from fcn.models.upsample import create_upsampler
-from fcn.tools.compare.equal import check_equal, own_names, start_of
+from fcn.tools.compare.equal import (
+    AUGMENTED,
+    BACKBONE,
+    DECODER,
+    KINDS,
+    ORDER,
+    STEPS,
+    cannot_be_equal,
+    check_equal,
+    own_names,
+    start_of,
+    unequal,
+)
 from fcn.training.batches import Augmented, Plan
 from fcn.training.focus import Focus
 
@@ -56,10 +68,10 @@ def test_what_is_built_after_an_upsampler_draws_the_same_numbers(name, channels)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": 1}, "shared weights (backbone."),
+        ({"seed": 1}, "weights of the backbone (backbone."),
         ({"order": 1}, "order of the samples differ"),
         ({"focus": 0.1}, "order of the samples differ"),
-        ({"epochs": 3}, "steps differ"),
+        ({"epochs": 3}, "number of steps differ"),
         ({"flip": 1.0}, "augmented samples of the first step differ"),
     ],
 )
@@ -85,3 +97,42 @@ def test_the_upsamplers_own_weights_are_told_from_the_rest():
     assert own == {name for name in model.state_dict() if name.startswith(("decoder.ups.", "decoder.last."))}
     assert len(own) == 3
     assert not own_names(build("bilinear"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "differ"),
+    [
+        ({"flip": 1.0}, "augment.flip", {AUGMENTED}),
+        ({"epochs": 3}, "epochs", {STEPS, ORDER}),
+        ({}, "loss.dice", set()),
+    ],
+)
+def test_what_is_compared_says_what_cannot_be_equal(bilinear, changed, key, differ):
+    other = begin(**changed)
+    assert set(unequal(bilinear, other)) == differ == set(cannot_be_equal([key])) & set(unequal(bilinear, other))
+    check_equal({"a": bilinear, "b": other}, [key])
+    if changed:
+        with pytest.raises(ValueError, match="did not start equal"):
+            check_equal({"a": bilinear, "b": other}, ["loss.dice"])
+    with pytest.raises(ValueError, match="weights of the backbone"):
+        check_equal({"a": bilinear, "b": begin(seed=1, **changed)}, [key])
+
+
+def test_other_models_share_the_weights_of_the_backbone_and_other_backbones_only_the_samples(bilinear):
+    transform = TrainingTransform(32, scale=(0.8, 1.2))
+
+    def start(model, backbone):
+        torch.manual_seed(0)
+        network = create_model(model, backbone=backbone, num_classes=7)
+        return start_of(network, Plan(8, 2, 2), Augmented(shapes("train", count=8), transform, 0))
+
+    model, backbone = start("unet", "resnet18"), start("fcn8s", "compact")
+    assert set(unequal(bilinear, model, common=True)) <= {DECODER}
+    check_equal({"a": bilinear, "b": model}, ["model"])
+    with pytest.raises(ValueError, match="weights of the decoder"):
+        check_equal({"a": bilinear, "b": model}, ["upsample"])
+    check_equal({"a": bilinear, "b": backbone}, ["backbone"])
+    with pytest.raises(ValueError, match="weights of the backbone"):
+        check_equal({"a": bilinear, "b": backbone}, ["model.align"])
+    assert set(unequal(bilinear, backbone)) == {BACKBONE, DECODER}
+    assert set(KINDS) == set(bilinear)

@@ -41,7 +41,7 @@ def row(scores, before, after, speed, **rest):
 
 
 def cell(method, ground, wire):
-    return {"upsample": method, "quality": {"classes": {"ground": {"iou": ground}, "wire": {"iou": wire}}}}
+    return {"variant": method, "quality": {"classes": {"ground": {"iou": ground}, "wire": {"iou": wire}}}}
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def report():
     differences = {"miou_difference": {"mean": 0.1, **found}, "boundary_iou_difference": {"mean": -0.2, **found}}
     return {
         "baseline": "bilinear",
+        "compared": {"upsample": ["bilinear", "nearest"]},
+        "variants": {name: {"upsample": name} for name in ("bilinear", "nearest")},
         "split": "shapes val",
         "classes": ["ground", "wire"],
         "image_size": [96, 160],
@@ -103,3 +105,13 @@ def test_every_figure_stands_in_its_column(report):
 def test_a_table_without_rows_is_left_out(report):
     del report["summary"]["nearest"]
     assert "Paired difference to bilinear" not in [table.title for table in tables(report)]
+
+
+def test_two_settings_make_a_grid(report):
+    report["compared"] = {"model": ["fcn8s", "unet"], "loss.dice": ["0", "1"]}
+    report["variants"] = {f"{model},loss.dice={dice}": {"model": model, "loss.dice": dice} for model in ("fcn8s", "unet") for dice in "01"}
+    report["summary"] = {"fcn8s,loss.dice=0": report["summary"]["bilinear"], "unet,loss.dice=1": report["summary"]["nearest"]}
+    report["baseline"] = "fcn8s,loss.dice=0"
+    (grid,) = [table for table in tables(report) if table.title == "mIoU as a grid"]
+    assert grid.columns == ["model, loss.dice", "0", "1"]
+    assert grid.rows == [["fcn8s", "50.00 ± 1.00", "-"], ["unet", "-", "60.00 ± 1.00"]]
