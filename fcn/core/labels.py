@@ -1,16 +1,20 @@
 """Labels: the names, colours and indices of the classes, and the one value that means "do not count this pixel".
 
-A label map is an integer array (H, W). Its values are class indices ``0 .. num_classes - 1``, or ``VOID``. All readers of this package
-return maps in this form, whatever the files hold. All pictures that are written take their colours from here.
+A label map is an integer array (H, W). Its values are class indices ``0 .. num_classes - 1``, or void. Up to 255 classes it is of uint8,
+and void is ``VOID``, 255. With more classes it is of int32 (uint16 in files), and void is ``WIDE_VOID``, 65535. All readers of this
+package return maps in this form, whatever the files hold. All pictures that are written take their colours from here.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Literal
 
 from fcn.core.errors import UserError
 from fcn.core.names import shown, suggest
 
 VOID = 255  # Pascal VOC's value for "void"; the cross entropy's ignore_index
+WIDE_VOID = 65535  # void where there are more than 255 classes
+MOST_CLASSES = WIDE_VOID
 
 Color = tuple[int, int, int]
 
@@ -31,6 +35,21 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 VOID_COLOR: Color = voc_colors(256)[VOID]
 
 
+def void_index(num_classes: int) -> int:
+    """The value of void in label maps of ``num_classes`` classes: 255, or 65535 with more than 255 classes."""
+    return VOID if num_classes <= VOID else WIDE_VOID
+
+
+def void_of(dtype: Any) -> int:
+    """The value of void in label maps of a type of torch or NumPy."""
+    return VOID if dtype.itemsize == 1 else WIDE_VOID
+
+
+def label_dtype(num_classes: int) -> Literal["uint8", "int32"]:
+    """The type of the values of label maps of ``num_classes`` classes, for torch and NumPy (torch can do little with uint16)."""
+    return "uint8" if num_classes <= VOID else "int32"
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The classes of a data set, in the order of their indices.
@@ -38,7 +57,7 @@ class LabelSet:
     >>> labels = fcn.LabelSet(("ground", "road"))
     >>> labels.index("road"), labels.num_classes  # (1, 2)
 
-    names: names of the classes, 2 to 255, each different.
+    names: names of the classes, 2 to 65535, each different.
     colors: colour of each class, (red, green, blue) in 0..255; default: Pascal VOC's palette.
 
     Raises UserError for names that are not unique and for another number of colours.
@@ -52,8 +71,8 @@ class LabelSet:
             raise UserError(f"the names of the classes are the word {self.names!r}; give a tuple of names, as ('ground', 'road')")
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "colors", tuple(tuple(color) for color in self.colors))
-        if not 2 <= len(self.names) <= VOID:
-            raise UserError(f"{len(self.names)} classes given; a label set has 2 to {VOID} (background is a class, {VOID} is void)")
+        if not 2 <= len(self.names) <= MOST_CLASSES:
+            raise UserError(f"{len(self.names)} classes given; a label set has 2 to {MOST_CLASSES} (background is a class, void is none)")
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise UserError(f"class names must be unique; given more than once: {shown(', '.join(repeated), 300)}")
@@ -67,9 +86,19 @@ class LabelSet:
         return len(self.names)
 
     @property
+    def void(self) -> int:
+        """The value that means void in label maps of these classes: 255, or 65535 with more than 255 classes."""
+        return void_index(self.num_classes)
+
+    @property
+    def dtype(self) -> Literal["uint8", "int32"]:
+        """The type of the values of label maps of these classes; of int32, files hold uint16."""
+        return label_dtype(self.num_classes)
+
+    @property
     def palette(self) -> list[int]:
-        """768 numbers for a palette PNG: the class colours, VOC's for the rest (``VOID`` among them)."""
-        colors = self.colors + voc_colors(256)[len(self.colors) :]
+        """Three numbers for each value up to void: the class colours, VOC's for the rest. Up to 255 classes it is that of a palette PNG."""
+        colors = self.colors + voc_colors(self.void)[len(self.colors) :] + (VOID_COLOR,)
         return [value for color in colors for value in color]
 
     def index(self, name: str) -> int:

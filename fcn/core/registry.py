@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from keyword import iskeyword
+from os import PathLike, fspath
 from typing import Any, TypeVar
 
 from fcn.core.declared import Declaration, declarations, declared_settings
@@ -264,11 +265,12 @@ def function_of(part: Part) -> Callable[..., Any]:
 
 
 def build(kind: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Call a part. options: settings that its own function takes. The caller applies those of its kind.
+    """Call a part. options: settings that its own function takes; a path may be a ``pathlib.Path``. The caller applies those of its kind.
 
     Raises SettingError for an option that is unknown, or of a value that its setting does not take.
     """
     part = find(kind, name)
+    options = {key: fspath(value) if isinstance(value, PathLike) else value for key, value in options.items()}
     check_options([setting for setting in part.settings if setting.name in part.own], options, (kind, name))
     return bound(part)(*arguments, **options)
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID
 from fcn.core.progress import Progress
 from fcn.data.census import count_values
 from fcn.data.split import Split
@@ -56,10 +55,10 @@ def counted(split: Split, *, progress: bool = True) -> Balance:
     pixels, inside = torch.zeros(classes, dtype=torch.int64), torch.zeros(classes, dtype=torch.int64)
     holders: list[list[int]] = [[] for _ in range(classes)]
     with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-        maps = pool.map(lambda index: count_values(split.truth(index)), samples)
+        maps = pool.map(lambda index: count_values(split.truth(index), split.labels.void), samples)
         for index, found in enumerate(Progress("counting classes", len(samples), "label maps", shown=progress).over(maps)):
             pixels += found[:classes]
-            inside += (found[:classes] > 0) * (found.sum() - found[VOID])
+            inside += (found[:classes] > 0) * (found.sum() - found[split.labels.void])
             for value in found[:classes].nonzero()[:, 0].tolist():
                 holders[value].append(index)
     return Balance(pixels, inside, tuple(torch.tensor(each, dtype=torch.int32) for each in holders))

@@ -27,22 +27,25 @@ _NO_CLASSES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dontcare
 class Census:
     """Counts over the label maps that were read, ``samples`` of ``of``.
 
-    ``pixels[value]``: pixels of each class index, and of ``VOID``. ``inside[value]``: pixels, without void, of the label maps that hold it.
+    ``pixels[value]``: pixels of each class index, and of void. ``inside[value]``: pixels, without void, of the label maps that hold it.
     ``kinds[values]``: label maps that hold exactly this set of values.
     """
 
     labels: LabelSet
     of: int
     samples: int = 0
-    pixels: Tensor = field(default_factory=lambda: torch.zeros(VOID + 1, dtype=torch.int64))
-    inside: Tensor = field(default_factory=lambda: torch.zeros(VOID + 1, dtype=torch.int64))
+    pixels: Tensor = field(init=False)
+    inside: Tensor = field(init=False)
     kinds: Counter[frozenset[int]] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self.pixels, self.inside = torch.zeros(2, self.labels.void + 1, dtype=torch.int64)
+
     def add(self, counts: Tensor) -> None:
-        """Count one label map more; counts: its pixels of each value, int64 ``(256,)`` (see :func:`count_values`)."""
+        """Count one label map more; counts: its pixels of each value, as :func:`count_values` gives them."""
         self.samples += 1
         self.pixels += counts
-        self.inside += (counts > 0) * (counts.sum() - counts[VOID])
+        self.inside += (counts > 0) * (counts.sum() - counts[self.labels.void])
         self.kinds[frozenset(counts.nonzero()[:, 0].tolist())] += 1
 
     @property
@@ -53,7 +56,7 @@ class Census:
     @property
     def void(self) -> float:
         """The share of the pixels that is void."""
-        return float(self.pixels[VOID] / self.pixels.sum().clamp(min=1))
+        return float(self.pixels[self.labels.void] / self.pixels.sum().clamp(min=1))
 
     def summary(self) -> str:
         """What was seen, in one line."""
@@ -72,9 +75,9 @@ def shares(census: Census) -> str:
     return listed([f"{census.labels.names[index]} {_percent(int(census.pixels[index]) / total)}" for index in order], _MOST)
 
 
-def count_values(labels: Tensor) -> Tensor:
-    """int64 ``(256,)``: the pixels of each value of a label map, uint8 ``(H, W)``."""
-    return labels.flatten().bincount(minlength=VOID + 1)
+def count_values(labels: Tensor, void: int) -> Tensor:
+    """int64 ``(void + 1,)``: the pixels of each value of a label map, integers ``(H, W)``."""
+    return labels.flatten().bincount(minlength=void + 1)
 
 
 def need_classes(split: Split, count: int, what: str) -> None:
@@ -86,7 +89,7 @@ def need_classes(split: Split, count: int, what: str) -> None:
         raise UserError(f"{what} is empty: it needs at least one sample")
     census = Census(split.labels, len(split))
     for index in Random(0).sample(range(len(split)), len(split)):
-        census.add(count_values(split.truth(index)))
+        census.add(count_values(split.truth(index), split.labels.void))
         if len(census.classes) >= count:
             return
     refuse_too_few(census, count, what)
@@ -99,10 +102,10 @@ def refuse_too_few(census: Census, count: int, what: str) -> None:
         return
     if not found:
         raise UserError(
-            f"the label maps of {what} hold nothing but void (255): no pixel counts. "
+            f"the label maps of {what} hold nothing but void ({census.labels.void}): no pixel counts. "
             f"Write class indices, 0 to {len(names) - 1}, where a class is meant"
         )
-    void = f" and void ({_percent(census.void)} of the pixels)" if census.pixels[VOID] else ""
+    void = f" and void ({_percent(census.void)} of the pixels)" if census.void else ""
     raise UserError(f"the label maps of {what} hold one class only, {found[0]} ({names[found[0]]}){void}: {_why_one(census)}")
 
 
@@ -112,7 +115,7 @@ def refuse_scoring(census: Census, what: str) -> None:
     Such a score would be nan, or 1.0 for a network that says the first class everywhere.
     """
     refuse_too_few(census, 1, what)
-    if census.labels.num_classes == 2 and census.classes == [0] and census.pixels[VOID]:
+    if census.labels.num_classes == 2 and census.classes == [0] and census.void:
         try:
             refuse_too_few(census, 2, what)
         except UserError as error:
@@ -124,14 +127,18 @@ def training_warnings(census: Census) -> Iterator[str]:
     names = census.labels.names
     suspects = [name for name in names if name.lower() in _NO_CLASSES]
     if suspects:
-        yield f"{listed(suspects, _SHOWN)}: counted as a class, trained and scored; only the value 255 (void) is left out"
+        yield f"{listed(suspects, _SHOWN)}: counted as a class, trained and scored; only the value {census.labels.void} (void) is left out"
     missing = [name for index, name in enumerate(names) if index not in census.classes]
     if missing:
         where = "no training mask" if census.samples == census.of else f"none of {census.samples} training masks looked at (of {census.of})"
-        void = f"; does the value 255 ({_percent(census.void)} of the pixels) mean it?" if len(missing) == 1 and census.void else ""
+        void = (
+            f"; does the value {census.labels.void} ({_percent(census.void)} of the pixels) mean it?"
+            if len(missing) == 1 and census.void
+            else ""
+        )
         yield f"{where} holds {listed(missing, _SHOWN)}: a class that does not occur cannot be learnt{void}"
     if census.void > _MUCH_VOID:
-        yield f"{_percent(census.void)} of the training pixels are void (255): nothing is learnt from them"
+        yield f"{_percent(census.void)} of the training pixels are void ({census.labels.void}): nothing is learnt from them"
     yield from _mixed(census, "train on")
 
 
@@ -159,7 +166,7 @@ def _mixed(census: Census, what: str) -> Iterator[str]:
 
 def _why_one(census: Census) -> str:
     names = census.labels.names
-    if len(names) == 2 and census.classes == [0] and census.pixels[VOID]:
+    if len(names) == 2 and census.classes == [0] and census.void:
         return (
             f"it looks like binary masks of 0 and 255, in which 255 means {names[1]}. Here 255 is void, which is not counted: "
             f"give {said('data.values', {0: names[0], VOID: names[1]})} to data=folder, or write 1 in place of 255 in the masks"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID
+from fcn.core.labels import void_of
 from fcn.data.rounding import rounded
 
 
@@ -69,5 +69,5 @@ class Cutout:
         image, labels = image.clone(), labels.clone()
         color = rounded(torch.tensor(self.fill, dtype=torch.float64), image.dtype)
         image[:, top : top + side, left : left + side] = color[:, None, None]
-        labels[top : top + side, left : left + side] = VOID
+        labels[top : top + side, left : left + side] = void_of(labels.dtype)
         return image, labels

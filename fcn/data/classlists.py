@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, Color, LabelSet, voc_colors
+from fcn.core.labels import WIDE_VOID, Color, LabelSet, voc_colors
 from fcn.core.names import said, shown, spelled, suggest
 from fcn.data.classes import read_classes
 from fcn.data.pairs import read_text
@@ -24,7 +24,7 @@ IGNORED = ("__ignore__", "ignore", "void")  # no classes: void in the masks
 class Classes(NamedTuple):
     """The classes of a data set.
 
-    labels: names and colours. values: class index or ``VOID`` of each raw value; None: the indices themselves. colored: whether the
+    labels: names and colours. values: class index or void of each raw value; None: the indices themselves. colored: whether the
     colours are those of the masks. source: the file they are from.
     """
 
@@ -60,7 +60,7 @@ def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> 
                 f"give names, as {spelled({0: 'background', 255: 'thing'})}"
             )
         labels = _labels(names, {}, f"{said('data.values', dict(words))}")
-    meaning = {"void": VOID} | {str(index): index for index in range(labels.num_classes)}
+    meaning = {"void": labels.void} | {str(index): index for index in range(labels.num_classes)}
     meaning |= {name: index for index, name in enumerate(labels.names)}
     for raw, word in words.items():
         if word not in meaning:
@@ -69,9 +69,9 @@ def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> 
                 f"{suggest(word, [*labels.names, 'void'])} (or an index, 0 to "
                 f"{labels.num_classes - 1})"
             )
-        if not 0 <= raw <= 255:
-            raise UserError(f"{said('data.values', dict(words))}: {raw} is no value of a mask; values are 0 to 255")
-    return Classes(labels, {VOID: VOID} | {raw: meaning[word] for raw, word in words.items()}, False, "data.values")
+        if not 0 <= raw <= WIDE_VOID:
+            raise UserError(f"{said('data.values', dict(words))}: {raw} is no value of a mask; values are 0 to {WIDE_VOID}")
+    return Classes(labels, {labels.void: labels.void} | {raw: meaning[word] for raw, word in words.items()}, False, "data.values")
 
 
 def _plain(path: Path) -> Classes:
@@ -179,10 +179,10 @@ def _valued(words: dict[int, str], path: Path) -> Classes:
     ordered = dict(sorted(words.items()))
     names = [name for name in ordered.values() if name.lower() not in IGNORED]
     labels = _labels(names, {}, str(path))
-    if any(not 0 <= raw <= 255 for raw in ordered):
-        raise UserError(f"{path} has the values {', '.join(map(str, ordered))}; values of masks are 0 to 255")
-    values = {raw: labels.names.index(name) if name in labels.names else VOID for raw, name in ordered.items()}
-    return Classes(labels, {VOID: VOID} | values, False, str(path))
+    if any(not 0 <= raw <= WIDE_VOID for raw in ordered):
+        raise UserError(f"{path} has the values {', '.join(map(str, ordered))}; values of masks are 0 to {WIDE_VOID}")
+    values = {raw: labels.names.index(name) if name in labels.names else labels.void for raw, name in ordered.items()}
+    return Classes(labels, {labels.void: labels.void} | values, False, str(path))
 
 
 def _labels(names: list[str], colors: Mapping[str, Color], source: str) -> LabelSet:

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet
 from fcn.core.progress import Progress
 from fcn.data.pairs import Pair
+from fcn.data.pictures import save_labels
 
 FORM = 1  # changes when the same annotations are drawn in another way
 _INDEX = "index.json"
 
 
 class Sample(NamedTuple):
-    """One image with annotations. draw: makes its label map, uint8 ``(H, W)`` of class indices or ``VOID``."""
+    """One image with annotations. draw: makes its label map, integers ``(H, W)``: class indices or void."""
 
     name: str
     image: Path
@@ -102,9 +102,7 @@ def _draw(drawing: Drawing, folder: Path, title: str) -> tuple[list[Pair], Label
         samples = Progress(f"drawing label maps ({title})", len(drawing.samples), "images").over(drawing.samples)
         for number, sample in enumerate(samples):
             file = f"{number:06d}.png"
-            picture = Image.fromarray(sample.draw())
-            picture.putpalette(drawing.labels.palette)
-            picture.save(part / file)
+            save_labels(sample.draw(), drawing.labels, part / file)
             entries.append([sample.name, os.path.relpath(sample.image, folder), file])
         index = {"names": drawing.labels.names, "colors": drawing.labels.colors, "samples": entries}
         (part / _INDEX).write_text(json.dumps(index), encoding="utf-8")
@@ -131,16 +129,16 @@ def _read_index(folder: Path) -> tuple[list[Pair], LabelSet] | None:
 
 def layered(height: int, width: int, regions: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
     """A label map of regions on background, smaller ones on larger. regions: class index and bool ``(H, W)`` of each."""
-    labels = np.zeros((height, width), np.uint8)
+    labels = np.zeros((height, width), np.int32)
     for index, region in sorted(regions, key=lambda one: -int(one[1].sum())):
         labels[region] = index
     return labels
 
 
 def class_index(labels: LabelSet, name: str, source: Path) -> int:
-    """The index of an annotation's label, or ``VOID`` for one that says "ignore"."""
+    """The index of an annotation's label, or void for one that says "ignore"."""
     if name in labels.names:
         return labels.names.index(name)
     if name == "__ignore__":
-        return VOID
+        return labels.void
     raise UserError(f"{source} has the label '{name}', which the list of classes does not have: {', '.join(labels.names[:12])}")

@@ -168,7 +168,10 @@ def _classes(listed: Classes | None, values: Mapping[int, str] | None, reduce_ze
         return named_classes(values, listed.labels if listed else None)
     assert listed is not None
     if reduce_zero_label:
-        return listed._replace(values={0: VOID, VOID: VOID} | {index + 1: index for index in range(listed.labels.num_classes)})
+        return listed._replace(
+            values={0: listed.labels.void, listed.labels.void: listed.labels.void}
+            | {index + 1: index for index in range(listed.labels.num_classes)}
+        )
     return listed
 
 

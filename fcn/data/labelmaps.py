@@ -16,7 +16,8 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.names import first_line
+from fcn.core.labels import VOID, WIDE_VOID
+from fcn.core.names import first_line, said
 from fcn.data.images import ARRAY_SUFFIXES
 from fcn.data.opening import decode, frames, opened, opened_file, raw_mode
 
@@ -29,8 +30,8 @@ _MEND = "convert it to a palette or grayscale PNG whose values are the indices o
 class Raw(NamedTuple):
     """What the file of a label map holds.
 
-    values: uint8 ``(H, W)``, or colours uint8 ``(H, W, 3)`` in RGB. palette: the colours of the values, uint8 ``(count, 3)``, if the
-    file has any.
+    values: ``(H, W)``, uint8, or int32 where values above 255 were asked for; or colours uint8 ``(H, W, 3)`` in RGB. palette: the colours
+    of the values, uint8 ``(count, 3)``, if the file has any.
     """
 
     values: Tensor
@@ -45,27 +46,27 @@ def read_labels(path: str | PathLike[str]) -> Tensor:
     return _read(path, colors=False).values
 
 
-def read_raw(path: str | PathLike[str]) -> Raw:
-    """The raw values of a label map, or its colours. Transparency is left out.
+def read_raw(path: str | PathLike[str], *, largest: int = VOID) -> Raw:
+    """The raw values of a label map, or its colours. Transparency is left out. largest: upper bound of the values, 255 or 65535.
 
-    With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits, and arrays (``.npy``), are read if they fit in 0..255. ``.mat``
+    With one bit a pixel, white is 1 and black 0. Integers of 16 or 32 bits, and arrays (``.npy``), are read if they fit in. ``.mat``
     is read as SBD's ``GTcls`` (needs scipy). EXIF orientation is *not* applied: a map is stored as it is meant. TIFF's own orientation tag
     is part of the format, and is applied.
 
     Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for
 
     - a damaged file, several pages or frames,
-    - fractions in place of indices, and values outside of 0..255,
+    - fractions in place of indices, and values outside of 0 to ``largest``,
     - lossy formats (JPEG smears values), and a GIF of colours (encoders number them anew).
     """
-    return _read(path, colors=True)
+    return _read(path, colors=True, largest=largest)
 
 
-def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
+def _read(path: str | PathLike[str], *, colors: bool, largest: int = VOID) -> Raw:
     if Path(path).suffix.lower() == ".mat":
         return Raw(_read_sbd(path))
     if Path(path).suffix.lower() in ARRAY_SUFFIXES:
-        return Raw(_indices(_read_array(path), path))
+        return Raw(_indices(_read_array(path), path, largest))
     with opened(path) as picture:
         reason = _no_label_map(picture, colors)
         if reason:
@@ -84,19 +85,19 @@ def _read(path: str | PathLike[str], *, colors: bool) -> Raw:
             raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
         values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
-    return Raw(_indices(values, path, top), palette)
+    return Raw(_indices(values, path, largest, top), palette)
 
 
-def _indices(values: np.ndarray, path: str | PathLike[str], top: int = 255) -> Tensor:
-    """Values of a file as uint8. top: the largest value that the file says it has."""
+def _indices(values: np.ndarray, path: str | PathLike[str], largest: int, top: int = WIDE_VOID) -> Tensor:
+    """Values of a file as uint8, or int32 where they may be above 255. top: the largest value that the file says it has."""
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high > min(255, top):
-        raise UserError(
-            f"{path} holds values from {low} to {high}; class indices and void are 0 to {min(255, top)}: save it with 8 bits"
-            if top >= 255
-            else f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}"
-        )
-    return torch.from_numpy(values.astype(np.uint8, copy=False))
+    if top < largest and high > top:
+        raise UserError(f"{path} holds the value {high}, and says that its largest is {top}: {_MEND}")
+    if low < 0 or high > largest:
+        can = low >= 0 and largest < high <= WIDE_VOID
+        mend = f"; other values are read where {said('data.values')} gives them" if can else ""
+        raise UserError(f"{path} holds values from {low} to {high}; class indices and void are 0 to {largest}{mend}")
+    return torch.from_numpy(values.astype(np.uint8 if largest == VOID else np.int32, copy=False))
 
 
 def _read_array(path: str | PathLike[str]) -> np.ndarray:

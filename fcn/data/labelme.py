@@ -60,12 +60,12 @@ def read_labelme(root: Path, files: list[Path], every: list[Path]) -> Drawing:
 
 
 def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.ndarray:
-    """The label map of one file, uint8 ``(H, W)``."""
+    """The label map of one file, integers ``(H, W)``."""
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if not (isinstance(height, int) and isinstance(width, int)):
         with Image.open(_image(path, content)) as picture:
             width, height = picture.size
-    page = Image.new("L", (width, height))
+    page = Image.new("L" if labels.dtype == "uint8" else "I", (width, height))
     pen = ImageDraw.Draw(page)
     for shape in _shapes(content, path):
         index = class_index(labels, str(shape.get("label")), path)

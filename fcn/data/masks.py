@@ -5,7 +5,7 @@ colours and the mask is gray, its gray values are read: a binary mask in black a
 colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from random import Random
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, VOID_COLOR, Color, LabelSet
+from fcn.core.labels import VOID, VOID_COLOR, WIDE_VOID, Color, LabelSet
 from fcn.core.names import listed, said
 from fcn.data.labelmaps import Raw, read_raw
 from fcn.data.opening import say_once
@@ -28,7 +28,7 @@ class Masks:
     """Reads the masks of one data set.
 
     labels: classes of the data set.
-    values: class index, or ``VOID``, of each raw value; None: each index is itself, and 255 is void.
+    values: class index, or void, of each raw value; None: each index is itself, and 255 is void (65535 with more than 255 classes).
     colored: whether the classes' colours are those of the masks, and no mere palette for pictures.
     unknown: what to do with a value or colour that is no class's: "error", or "void" to take it for void.
     source: where the classes are from, for messages.
@@ -43,23 +43,29 @@ class Masks:
         unknown: str = "error",
         source: str = "the list of classes",
     ) -> None:
-        identity = {index: index for index in (*range(labels.num_classes), VOID)}
+        identity = {index: index for index in (*range(labels.num_classes), labels.void)}
         self.plain = values is None
         values = identity if values is None else values
         wrong = sorted(set(values.values()) - identity.keys())
-        if wrong or not all(0 <= raw <= 255 for raw in values):
-            raise UserError(f"raw values 0 to 255 map to classes 0 to {labels.num_classes - 1} or {VOID}; given {dict(values)}")
+        if wrong or not all(0 <= raw <= WIDE_VOID for raw in values):
+            raise UserError(
+                f"raw values 0 to {WIDE_VOID} map to classes 0 to {labels.num_classes - 1} or {labels.void}; given {dict(values)}"
+            )
         self.labels, self.colored, self.unknown, self.source = labels, colored, unknown, source
         self.values = dict(values)
-        self.allowed = bytes(sorted(values))
+        self.largest = VOID if max(values, default=0) <= VOID else WIDE_VOID  # that a file may hold
+        narrow = self.largest == VOID and labels.dtype == "uint8"
         used = set(values.values())
-        free = next((value for value in range(256) if value not in used), VOID)  # without one, no raw value is strange
-        self.strange = VOID if unknown == "void" else free
-        self.table = bytes(values.get(raw, self.strange) for raw in range(256))
+        self.strange = next((value for value in range(256) if value not in used), -1) if narrow else -1  # stands for an unknown value
+        if unknown == "void":
+            self.strange = labels.void
+        self.table = np.array([values.get(raw, self.strange) for raw in range(self.largest + 1)], np.int32)
+        self.codes = self.table.astype(np.uint8).tobytes() if narrow else None
 
     def read(self, path: str) -> Tensor:
-        """uint8 ``(H, W)`` of class indices or ``VOID``. Raises UserError, with file and place, for an unknown value or colour."""
-        raw = read_raw(path)
+        """``(H, W)`` of class indices or void, in the type of the label set. Raises UserError, with file and place, for an unknown value
+        or colour."""
+        raw = read_raw(path, largest=self.largest)
         if raw.values.ndim == 3:
             return self.of_values(raw.values[..., 0], path) if self._gray(raw.values) else self.of_colors(raw.values.numpy(), path)
         if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):
@@ -75,17 +81,22 @@ class Masks:
         return not self.plain or not np.isin(_codes(colors.numpy()), known).all()
 
     def of_values(self, raw: Tensor, path: str) -> Tensor:
-        """Raw values, uint8 ``(H, W)``, to class indices; ``bytes.translate`` is the fastest table look-up at hand. path: for messages."""
-        data = raw.numpy().tobytes()
-        classes = bytearray(data.translate(self.table))
-        strange = -1 if len(self.allowed) == 256 or self.unknown == "void" else classes.find(self.strange)
-        if strange >= 0:
-            row, column = divmod(strange, raw.shape[1])
+        """Raw values ``(H, W)``, uint8 or int32, to class indices. path: for messages."""
+        if self.codes is None:
+            classes = torch.from_numpy(self.table[raw.numpy()])
+            places = (classes.flatten() == self.strange).nonzero()[:1, 0].tolist() if self.unknown != "void" else []
+            classes = classes.to(getattr(torch, self.labels.dtype))
+        else:  # the fastest table look-up at hand
+            data = bytearray(raw.to(torch.uint8).numpy().tobytes().translate(self.codes))
+            places = [place] if self.unknown != "void" and self.strange >= 0 and (place := data.find(self.strange)) >= 0 else []
+            classes = torch.frombuffer(data, dtype=torch.uint8).view(raw.shape)
+        for place in places:
+            row, column = divmod(place, raw.shape[1])
             raise UserError(
-                f"{path} holds the value {data[strange]} (first in row {row}, column {column}), which is neither a class nor void; "
-                f"allowed are {ranges(self.allowed)}: correct the label map or the list of classes{self._guess(raw)}"
+                f"{path} holds the value {int(raw[row, column])} (first in row {row}, column {column}), which is neither a class nor void; "
+                f"allowed are {ranges(self.values)}: correct the label map or the list of classes{self._guess(raw)}"
             )
-        return torch.frombuffer(classes, dtype=torch.uint8).view(raw.shape)
+        return classes
 
     def of_colors(self, colors: np.ndarray, path: str) -> Tensor:
         """Colours uint8 ``(H, W, 3)`` to class indices."""
@@ -97,7 +108,7 @@ class Masks:
         if strange.any():
             if self.unknown != "void":
                 raise UserError(self._strange_color(colors, strange, path))
-            classes[strange] = VOID
+            classes[strange] = self.labels.void
         return torch.from_numpy(classes)
 
     def _strange_color(self, colors: np.ndarray, strange: np.ndarray, path: str) -> str:
@@ -129,7 +140,7 @@ class Masks:
 
     def _guess(self, raw: Tensor) -> str:
         """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""
-        found = [value for value in raw.unique().tolist() if value != VOID]
+        found = [value for value in raw.unique().tolist() if value != self.labels.void]
         count, names = self.labels.num_classes, self.labels.names
         if not self.plain:
             binary = set(self.values) == {0, VOID} and self.values[VOID] == 1
@@ -150,7 +161,7 @@ class Masks:
         return ""
 
     def _example(self, found: list[int]) -> dict[int, str]:
-        known = {raw: "void" if index == VOID else self.labels.names[index] for raw, index in self.values.items()}
+        known = {raw: "void" if index == self.labels.void else self.labels.names[index] for raw, index in self.values.items()}
         return {raw: known.get(raw, "?") for raw in sorted({*known, *found})}
 
 
@@ -163,10 +174,10 @@ def hexed(color: Color | np.ndarray) -> str:
     return "#" + "".join(f"{int(value):02x}" for value in color)
 
 
-def ranges(values: bytes) -> str:
-    """``bytes([0, 1, 2, 255])`` as "0 to 2, 255"."""
+def ranges(values: Iterable[int]) -> str:
+    """``[0, 1, 2, 255]`` as "0 to 2, 255"."""
     runs: list[list[int]] = []
-    for value in values:
+    for value in sorted(values):
         if runs and value == runs[-1][1] + 1:
             runs[-1][1] = value
         else:
@@ -191,10 +202,10 @@ def _color_table(labels: LabelSet, source: str) -> tuple[np.ndarray, np.ndarray]
                 "give each class its own colour"
             )
         first[color] = index
-    table = {VOID_COLOR: VOID} | first
+    table = {VOID_COLOR: labels.void} | first
     codes = _codes(np.array(list(table)))
     order = codes.argsort()
-    return codes[order], np.array(list(table.values()), np.uint8)[order]
+    return codes[order], np.array(list(table.values()), labels.dtype)[order]
 
 
 def is_binary(paths: list[str]) -> bool:

@@ -29,15 +29,17 @@ class NamedTransforms:
     """Some transforms, one after the other.
 
     words: names or calls. size: of the crops, (height, width). fill: colour of what comes from outside, a value for each channel.
-    images: the kind of the images.
+    images: the kind of the images. void: the value of void in the label maps.
 
     Raises UserError for an unknown name, for arguments that it does not take, and for one that does not keep the form of a sample: an image
-    ``(C, H, W)``, uint8 or float32, and a label map uint8 ``(H, W)`` of the same size. Also for one that changes values of float32.
+    ``(C, H, W)``, uint8 or float32, and a label map ``(H, W)`` of the same size. Also for one that changes values of float32.
     """
 
-    def __init__(self, words: Sequence[str], size: tuple[int, int], fill: Sequence[float], images: ImageKind = RGB) -> None:
+    def __init__(
+        self, words: Sequence[str], size: tuple[int, int], fill: Sequence[float], images: ImageKind = RGB, *, void: int = VOID
+    ) -> None:
         self.words = tuple(words)
-        self.transforms = [made(word, fill) for word in words]
+        self.transforms = [made(word, fill, void) for word in words]
         generator = torch.Generator().manual_seed(0)
         for word, transform in zip(words, self.transforms, strict=True):
             for _ in range(_TRIALS):
@@ -89,7 +91,7 @@ def _applied(transform: Any, word: str, image: Tensor, labels: Tensor, generator
     return pictured.as_subclass(Tensor), mapped.as_subclass(Tensor)
 
 
-def made(word: str, fill: Sequence[float]) -> Any:
+def made(word: str, fill: Sequence[float], void: int = VOID) -> Any:
     """The transform that a word stands for. Raises UserError where there is none."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
@@ -100,7 +102,7 @@ def made(word: str, fill: Sequence[float]) -> Any:
         raise UserError(f"{_told(word)} is not known; {suggest(name, known)}")
     kind = getattr(v2, name)
     if "fill" in inspect.signature(kind).parameters:
-        options = options | {"fill": {tv_tensors.Image: options.get("fill", list(fill)), tv_tensors.Mask: VOID}}
+        options = options | {"fill": {tv_tensors.Image: options.get("fill", list(fill)), tv_tensors.Mask: void}}
     try:
         return kind(*arguments, **options)
     except (TypeError, ValueError) as error:

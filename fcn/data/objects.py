@@ -3,11 +3,9 @@
 import numpy as np
 from torch import Tensor
 
-from fcn.core.labels import VOID
 
-
-def region_sizes(labels: Tensor) -> dict[int, np.ndarray]:
-    """The pixels of every connected region, int64, by class; void has none. labels: uint8 ``(H, W)``."""
+def region_sizes(labels: Tensor, void: int) -> dict[int, np.ndarray]:
+    """The pixels of every connected region, int64, by class; void has none. labels: integers ``(H, W)``."""
     grid = labels.numpy()
     height, width = grid.shape
     begins = np.ones((height, width), bool)
@@ -21,7 +19,7 @@ def region_sizes(labels: Tensor) -> dict[int, np.ndarray]:
     roots = _roots(len(rows), above[same], below[same])
     sizes = np.bincount(roots, ends - starts, len(rows)).astype(np.int64)
     kept = np.flatnonzero(sizes)
-    return {int(index): sizes[kept[classes[kept] == index]] for index in np.unique(classes[kept]) if index != VOID}
+    return {int(index): sizes[kept[classes[kept] == index]] for index in np.unique(classes[kept]) if index != void}
 
 
 def _touching(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

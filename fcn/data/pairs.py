@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.images import RGB, ImageKind
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet
 from fcn.core.names import listed, shown
 from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES, exif_orientation, read_image
 from fcn.data.masks import Masks
@@ -42,9 +42,10 @@ class Pair(NamedTuple):
 class Pairs:
     """A split of images and label maps in files.
 
-    ``labels`` are the classes; ``values`` maps the raw values of the files to class indices or ``VOID`` (default: each index to itself and
-    255 to void). Item ``i`` is an image, ``(C, H, W)``, usually uint8 with C = 3, and its label map, uint8 ``(H, W)`` of class indices or
-    ``VOID``. ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long work starts.
+    ``labels`` are the classes; ``values`` maps the raw values of the files to class indices or void (default: each index to itself and 255
+    to void). Item ``i`` is an image, ``(C, H, W)``, usually uint8 with C = 3, and its label map ``(H, W)`` of class indices or void, uint8,
+    or int32 with more than 255 classes. ``notes`` are sentences on what lay beside the pairs and was left out, to be told before the long
+    work starts.
 
     ``masks`` reads the label maps, see :class:`~fcn.data.masks.Masks`; by default by ``values``. ``images`` is the kind of the images,
     which are then read as they are stored; by default they are read as a viewer shows them, and are RGB.
@@ -85,7 +86,7 @@ class Pairs:
         pair = self.pairs[index]
         image = self._read(pair.image)
         if not pair.labels:
-            return image, torch.full(image.shape[1:], VOID, dtype=torch.uint8)
+            return image, torch.full(image.shape[1:], self.labels.void, dtype=getattr(torch, self.labels.dtype))
         labels = self.masks.read(pair.labels)
         if image.shape[1:] != labels.shape:
             raise UserError(_size_message(pair, image, labels))

@@ -1,6 +1,6 @@
 """Label maps as pictures: palette PNGs that keep the indices, overlays on the image, legends, and sheets of samples side by side.
 
-Arrays and CPU tensors are both accepted: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or ``VOID``.
+Arrays and CPU tensors are both accepted: images uint8 (3, H, W) in RGB, label maps of integers (H, W) that hold class indices or void.
 Large ones are processed in bands of rows. An image may be read band by band (``Shown``, ``Visible``).
 """
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet
 from fcn.data.images import Shown
 from fcn.data.visible import Visible
 
@@ -27,18 +27,28 @@ FAINT = (110, 118, 129)
 WRONG = (225, 29, 72)
 
 Bytes = NDArray[np.uint8]
+Labels = NDArray[np.uint8] | NDArray[np.int32]
 Rows = Union[Bytes, Shown, Visible, "Reduced"]  # an image (3, H, W), of which ``_rows`` reads some
 
 
 def save_labels(labels: ArrayLike, label_set: LabelSet, path: str | Path) -> None:
-    """Writes a palette PNG whose pixels are the indices, at their own size; whole or not at all.
+    """Writes a palette PNG whose pixels are the indices, at their own size; whole or not at all. With more than 255 classes it is a gray
+    PNG of 16 bits.
 
     Raises UserError for a value that is neither a class nor void, OSError with one sentence where the file cannot be written.
     """
-    picture = Image.fromarray(_label_map(labels, label_set))
-    picture.putpalette(label_set.palette)
+    picture = label_picture(_label_map(labels, label_set), label_set)
     with written(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def label_picture(label_map: Labels, label_set: LabelSet) -> Image.Image:
+    """A label map, as this package keeps it, as a picture: with the palette of its classes, or gray of 16 bits where there are too many."""
+    if label_map.dtype != np.uint8:
+        return Image.fromarray(label_map.astype(np.uint16))
+    picture = Image.fromarray(label_map)
+    picture.putpalette(label_set.palette)
+    return picture
 
 
 def save_gray(values: ArrayLike, path: str | Path) -> None:
@@ -67,7 +77,7 @@ def overlay(
 
 
 def legend(label_set: LabelSet, present: Collection[int], width: int, *, font_size: int = 14) -> Image.Image:
-    """A swatch and a name for each class in ``present`` (``VOID`` among them), in the order of the indices, wrapped at ``width`` pixels.
+    """A swatch and a name for each class in ``present`` (void among them), in the order of the indices, wrapped at ``width`` pixels.
 
     It is as wide as ``width``, or as its widest entry where that is wider.
     """
@@ -139,7 +149,7 @@ def sample_sheet(
         small = np.ascontiguousarray(_rows(resized))
         cells = [small, colorize(true_map, label_set), colorize(predicted_map, label_set)]
         if errors:
-            cells.append(error_map(small, true_map, predicted_map))
+            cells.append(error_map(small, true_map, predicted_map, label_set.void))
         drawn.append(cells)
     return _sheet(drawn, [*titles, "errors"] if errors else list(titles), names, label_set, present)
 
@@ -201,7 +211,7 @@ def _sheet(
 
 def thumbnail(
     image: ArrayLike | Shown | Visible, maps: Sequence[ArrayLike], label_set: LabelSet, longest: int
-) -> tuple[Bytes, list[Bytes]]:
+) -> tuple[Bytes, list[Labels]]:
     """The image (3, h, w) and label maps of its size, none of their sides longer than ``longest`` pixels: copies that need no more memory.
 
     Raises UserError for sizes or labels that do not fit.
@@ -212,34 +222,33 @@ def thumbnail(
     return np.asarray(small[:, :]).copy(), [_resized(*pair, scale)[1].copy() for pair in pairs]
 
 
-def error_map(picture: Bytes, truth: Bytes, prediction: Bytes) -> Bytes:
+def error_map(picture: Bytes, truth: Labels, prediction: Labels, void: int) -> Bytes:
     """The image (H, W, 3) in pale grey, wrong pixels red, void ones light."""
     grey = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).convert("L"), np.uint16)
     page = np.repeat((90 + grey // 3).astype(np.uint8)[..., None], 3, axis=2)
     page[truth != prediction] = WRONG
-    page[truth == VOID] = 232
+    page[truth == void] = 232
     return page
 
 
 # --- the inputs, checked once ---
 
 
-def _label_map(labels: ArrayLike, label_set: LabelSet) -> Bytes:
+def _label_map(labels: ArrayLike, label_set: LabelSet) -> Labels:
     given = np.asarray(labels)
     if given.ndim != 2 or 0 in given.shape or given.dtype.kind not in "iu":
         raise UserError(f"a label map of shape {given.shape} and type {given.dtype} given; it is integers of shape (height, width)")
-    label_map = given.astype(np.uint8, copy=False)
-    if given.dtype != np.uint8 and (given != label_map).any():
-        raise UserError(
-            f"a label map holds {given.min()} to {given.max()}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}"
-        )
-    strange = [index for index in _present(label_map) if index >= label_set.num_classes and index != VOID]
+    known = f"values are classes, 0 to {label_set.num_classes - 1}, or {label_set.void}"
+    if given.dtype != label_set.dtype and (given.min() < 0 or given.max() > label_set.void):
+        raise UserError(f"a label map holds {given.min()} to {given.max()}; {known}")
+    label_map: Labels = np.ascontiguousarray(given, dtype=label_set.dtype)
+    strange = [index for index in _present(label_map) if index >= label_set.num_classes and index != label_set.void]
     if strange:
-        raise UserError(f"a label map holds the value {strange[0]}; values are classes, 0 to {label_set.num_classes - 1}, or {VOID}")
-    return np.ascontiguousarray(label_map)
+        raise UserError(f"a label map holds the value {strange[0]}; {known}")
+    return label_map
 
 
-def _pair(image: ArrayLike | Shown | Visible, labels: ArrayLike, label_set: LabelSet) -> tuple[Rows, Bytes]:
+def _pair(image: ArrayLike | Shown | Visible, labels: ArrayLike, label_set: LabelSet) -> tuple[Rows, Labels]:
     """The image (3, H, W) and its label map (H, W)."""
     label_map = _label_map(labels, label_set)
     picture: Rows = image if isinstance(image, Shown | Visible) else np.asarray(image)
@@ -261,26 +270,29 @@ def _rows(image: Rows, first: int = 0, last: int | None = None) -> Bytes:
 
 
 def _palette(label_set: LabelSet) -> Bytes:
-    return np.array(label_set.palette, np.uint8).reshape(256, 3)
+    return np.array(label_set.palette, np.uint8).reshape(-1, 3)
 
 
-def _present(label_map: Bytes) -> list[int]:
-    return [index for index, count in enumerate(Image.fromarray(label_map).histogram()) if count]
+def _present(label_map: Labels) -> list[int]:
+    """The values that occur."""
+    if label_map.dtype == np.uint8:
+        return [index for index, count in enumerate(Image.fromarray(label_map).histogram()) if count]
+    return np.flatnonzero(np.bincount(label_map.ravel())).tolist()
 
 
 def _name(label_set: LabelSet, index: int) -> str:
-    return "void" if index == VOID else label_set.names[index]
+    return "void" if index == label_set.void else label_set.names[index]
 
 
-def _overlaid(image: Rows, label_map: Bytes, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
+def _overlaid(image: Rows, label_map: Labels, label_set: LabelSet, alpha: float, contours: bool = True) -> Iterator[tuple[int, Bytes]]:
     """The overlay in bands of rows: the number of the first row, and the band (rows, W, 3)."""
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
-    opacity = np.full(256, round(256 * alpha), np.uint16)
-    full = np.full(256, 256, np.uint16)  # of contours
+    palette = _palette(label_set).astype(np.uint16)
+    opacity = np.full(len(palette), round(256 * alpha), np.uint16)
+    full = np.full(len(palette), 256, np.uint16)  # of contours
     if "background" in label_set.names:
         opacity[label_set.index("background")] = full[label_set.index("background")] = 0
-    palette = _palette(label_set).astype(np.uint16)
     height, width = label_map.shape
     thick = round(max(height, width) / 1000)
     rows = max(1, BAND // width)
@@ -319,7 +331,7 @@ class Reduced:
         return small.transpose(2, 0, 1)
 
 
-def _resized(image: Rows, label_map: Bytes, scale: float) -> tuple[Rows, Bytes]:
+def _resized(image: Rows, label_map: Labels, scale: float) -> tuple[Rows, Labels]:
     """Both at ``scale``: enlarged by repeating pixels; reduced by averaging the image's and picking the map's."""
     if scale == 1:
         return image, label_map
@@ -332,7 +344,7 @@ def _resized(image: Rows, label_map: Bytes, scale: float) -> tuple[Rows, Bytes]:
     return Reduced(image, tall, wide), labels
 
 
-def _contours(label_map: Bytes, thick: int) -> NDArray[np.bool_]:
+def _contours(label_map: Labels, thick: int) -> NDArray[np.bool_]:
     """(H, W): pixels beside another label, and those up to ``thick`` pixels further."""
     edge = np.zeros(label_map.shape, np.bool_)
     for one, other, mark_one, mark_other in (

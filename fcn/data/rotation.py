@@ -24,7 +24,7 @@ def region_size(size: tuple[int, int], angle: float) -> tuple[int, int]:
 def rotated(image: Tensor, labels: Tensor, angle: float, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The middle ``size`` of both after a rotation by ``angle`` degrees, counter-clockwise.
 
-    image: uint8 or float32 ``(C, H, W)``, interpolated bilinearly. labels: uint8 ``(H, W)``; each pixel takes the nearest. (H, W) is
+    image: uint8 or float32 ``(C, H, W)``, interpolated bilinearly. labels: ``(H, W)``; each pixel takes the nearest. (H, W) is
     ``region_size(size, angle)``.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))

@@ -17,11 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.images import MOST, RGB, ImageKind
+from fcn.core.labels import LabelSet
 from fcn.core.names import first_line, suggest
 from fcn.data.classlists import named_classes
 from fcn.data.images import Shown
-from fcn.data.masks import Masks, ranges
+from fcn.data.masks import Masks
+from fcn.data.stored import as_stored, of_kind
 
 _IMAGES = ("image", "img", "pixel_values")
 _MASKS = ("annotation", "label", "mask", "labels", "segmentation", "semantic_segmentation", "conditioning_image")
@@ -43,6 +45,7 @@ def from_rows(
     image: str | None = None,
     mask: str | None = None,
     name: str | None = None,
+    channels: int | None = None,
 ) -> "Rows":
     """A split of rows that hold an image and a mask.
 
@@ -51,6 +54,8 @@ def from_rows(
     image: column of the images; None: "image" or the like.
     mask: column of the masks; None: "annotation", "label", "mask" or the like.
     name: column with the samples' names; None: the row's number.
+    channels: number of channels of images that are taken as they are, of uint8, uint16 or float32; None: images become RGB. An array is
+        (H, W), (H, W, channels) or (channels, H, W).
 
     Raises UserError where there are no rows, and for columns and classes that are not there.
     """
@@ -68,14 +73,15 @@ def from_rows(
     known = named_classes(values, labels) if values is not None else None
     labels = known.labels if known else labels
     assert labels is not None
-    return Rows(rows, Masks(labels, known.values if known else None), *chosen, name)
+    images = RGB if channels is None else _kind(rows[0][chosen[0]], channels, f"row 0, column {chosen[0]}")
+    return Rows(rows, Masks(labels, known.values if known else None), *chosen, name, images)
 
 
 class Rows:
     """A Split of rows; made by :func:`from_rows`."""
 
-    def __init__(self, rows: Table, masks: Masks, image: str, mask: str, name: str | None) -> None:
-        self.rows, self.masks, self.image, self.mask = rows, masks, image, mask
+    def __init__(self, rows: Table, masks: Masks, image: str, mask: str, name: str | None, images: ImageKind) -> None:
+        self.rows, self.masks, self.image, self.mask, self.images = rows, masks, image, mask, images
         self.labels = masks.labels
         self.names = tuple(str(rows[index][name]) if name else f"{index:06d}" for index in range(len(rows)))
 
@@ -85,7 +91,10 @@ class Rows:
     def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]:
         row = self.rows[index]
         where = f"row {index}, column {self.image}"
-        image = Shown(_picture(row[self.image], where), where)[:, :]
+        if self.images.is_rgb:
+            image = Shown(_picture(row[self.image], where), where)[:, :]
+        else:
+            image = of_kind(_array(row[self.image], where), self.images, where)
         labels = self._labels(row, index)
         if image.shape[1:] != labels.shape:
             (height, width), (tall, wide) = image.shape[1:], labels.shape
@@ -99,14 +108,27 @@ class Rows:
     def _labels(self, row: Mapping[str, Any], index: int) -> Tensor:
         where = f"row {index}, column {self.mask}"
         value = row[self.mask]
-        values = np.asarray(value if isinstance(value, np.ndarray) else _picture(value, where))
+        values = _array(value, where)
         if values.ndim == 3 and values.shape[2] in (3, 4):
             return self.masks.of_colors(np.ascontiguousarray(values[..., :3].astype(np.uint8)), where)
-        if values.ndim != 2 or values.dtype.kind not in "iub" or int(values.min()) < 0 or int(values.max()) > VOID:
+        if values.ndim != 2 or values.dtype.kind not in "iub" or int(values.min()) < 0 or int(values.max()) > self.masks.largest:
             raise UserError(
-                f"{where} is {values.dtype} of shape {values.shape}, or beyond {ranges(bytes(range(256)))}; a mask is whole numbers (H, W)"
+                f"{where} is {values.dtype} of shape {values.shape}, or beyond 0 to {self.masks.largest}; a mask is whole numbers (H, W)"
             )
-        return self.masks.of_values(torch.from_numpy(np.ascontiguousarray(values.astype(np.uint8))), where)
+        return self.masks.of_values(torch.from_numpy(values.astype(np.int32)), where)
+
+
+def _kind(value: Any, channels: int, where: str) -> ImageKind:
+    """The kind of the images, as the first one has it."""
+    if not isinstance(channels, int) or not 1 <= channels <= MOST:
+        raise UserError(f"channels={channels} is not allowed; it is a whole number, 1 to {MOST}")
+    dtype: Any = str(as_stored(_array(value, where), channels, where).dtype)
+    return ImageKind(channels, dtype)
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    """The values in a cell: an array, nested lists of numbers, or a picture."""
+    return np.asarray(value if isinstance(value, np.ndarray | list) else _picture(value, where))
 
 
 def _picture(value: Any, where: str) -> Image.Image:

@@ -13,6 +13,7 @@ from fcn.core.names import a_type, said
 
 class Split(Protocol):
     """``split[i]``: an image, uint8 (3, H, W) in RGB, and its label map, uint8 (H, W) of class indices or ``VOID``; sizes may vary.
+    With more than 255 classes the label map is of int32, and void is ``labels.void``, 65535.
 
     ``labels`` are the classes, ``names`` the samples' names, unique. Reading an index twice, in any process, gives the same. A split whose
     images are of another kind says so by its attribute ``images``, an ``ImageKind``.

@@ -57,9 +57,14 @@ def read_stored(path: FileName, kind: ImageKind) -> Tensor:
     Raises FileNotFoundError for a missing file. Raises UserError, naming the file, for a damaged one, for other channels or another type
     than those of ``kind``, and for one that needs a package that is not there.
     """
-    values = _values(path, kind.channels)
+    return of_kind(_values(path, kind.channels), kind, path)
+
+
+def of_kind(values: np.ndarray, kind: ImageKind, name: FileName) -> Tensor:
+    """An array as an image ``(C, H, W)`` of ``kind``. Raises UserError, which calls it ``name``, where it is of another kind."""
+    values = as_stored(values, kind.channels, name)
     if str(values.dtype) != kind.dtype:
-        raise UserError(f"{path} holds {values.dtype}, and the other images {kind.dtype}: save all of them with one type")
+        raise UserError(f"{name} holds {values.dtype}, and the other images {kind.dtype}: save all of them with one type")
     return torch.from_numpy(values).permute(2, 0, 1)
 
 

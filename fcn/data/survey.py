@@ -221,7 +221,9 @@ def _look(split: Split, images: ImageKind, index: int, image: Tensor, labels: Te
     small = np.asarray(Image.fromarray(pixels).convert("L").resize((_LOOK, _LOOK), Image.Resampling.BOX), np.int16)
     size = (int(image.shape[1]), int(image.shape[2]))
     digest = blake2b(values.tobytes(), digest_size=16).digest()
-    return Look(size, kind, used, moments(image), count_values(labels), region_sizes(labels), digest, small)
+    return Look(
+        size, kind, used, moments(image), count_values(labels, split.labels.void), region_sizes(labels, split.labels.void), digest, small
+    )
 
 
 def _file(split: Split, index: int) -> tuple[str, float | None]:

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID
+from fcn.core.labels import void_of
 from fcn.data.rotation import region_size, rotated
 from fcn.data.rounding import rounded
 
@@ -70,13 +70,13 @@ class TrainingTransform:
     rotation: largest angle, either way (degrees). What the corners show is taken from the image if it reaches there.
     color: a ``ColorJitter``; None: none.
     after: what happens to the crop last: functions of image, label map and generator that return both.
-    fill: colour around an image that is smaller than the crop, a value for each channel (of uint8: 0..255); the label map is ``VOID``
+    fill: colour around an image that is smaller than the crop, a value for each channel (of uint8: 0..255); the label map is void
         there. The image then lies at a random place in the crop.
 
-    Call it with an image ``(C, H, W)``, usually uint8 with C = 3, its label map, uint8 ``(H, W)``, and a generator, its only source of
-    random numbers. It returns the crop of both; the image is in channels-last memory, uint8 or else float32. ``holding``: a class of the
-    label map that the crop must hold. Crops are drawn around a random pixel of it; where scale, rotation and all that lose it, the crop
-    is made without them.
+    Call it with an image ``(C, H, W)``, usually uint8 with C = 3, its label map ``(H, W)``, uint8 or int32, and a generator, its only
+    source of random numbers. It returns the crop of both; the image is in channels-last memory, uint8 or else float32. ``holding``: a class
+    of the label map that the crop must hold. Crops are drawn around a random pixel of it; where scale, rotation and all that lose it, the
+    crop is made without them.
 
     Raises UserError when built with a value out of range.
     """
@@ -152,7 +152,7 @@ class TrainingTransform:
         if (height, width) != region:
             canvas = self._canvas(image.dtype, region)
             canvas[:, above : above + height, before : before + width] = image
-            label_canvas = torch.full(region, VOID, dtype=torch.uint8)
+            label_canvas = torch.full(region, void_of(labels.dtype), dtype=labels.dtype)
             label_canvas[above : above + height, before : before + width] = labels
             image, labels = canvas, label_canvas
         if angle:
@@ -200,7 +200,7 @@ def resized_crop(image: Tensor, step: Fraction, corner: tuple[int, int], size: t
 
 
 def resized_label_crop(labels: Tensor, step: Fraction, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """The same crop of a label map, each pixel the source pixel under its centre (``nearest-exact``): uint8 ``(H, W)`` to ``size``."""
+    """The same crop of a label map, each pixel the source pixel under its centre (``nearest-exact``): ``(H, W)`` to ``size``."""
     rows, columns = (
         (2 * np.arange(start, start + count) + 1) * step.numerator // (2 * step.denominator)
         for start, count in zip(corner, size, strict=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.images import kind_of
-from fcn.core.labels import VOID
 from fcn.core.names import listed, shown
 from fcn.core.progress import Progress
 from fcn.data.census import Census, count_values
@@ -42,7 +41,9 @@ def verify(split: Split, mode: str = "auto", *, progress: bool = True) -> Census
         return Census(split.labels, len(split))
     census, faults = Census(split.labels, len(split)), []
     most = len(split) if mode == "all" else _SAMPLE
-    for index, found in looks(split, most, lambda index, image, labels: count_values(labels), "verifying", progress=progress):
+    for index, found in looks(
+        split, most, lambda index, image, labels: count_values(labels, split.labels.void), "verifying", progress=progress
+    ):
         if isinstance(found, str):
             faults.append((split.names[index], found))
         else:
@@ -85,10 +86,12 @@ def _looked_at(split: Split, index: int, look: Callable[[int, Tensor, Tensor], T
         if image.dtype != getattr(torch, kind.dtype) or image.ndim != 3 or image.shape[0] != kind.channels:
             wanted = f"{kind.dtype} ({kind.channels}, H, W)"
             return f"{name}: the image is {image.dtype} of shape {tuple(image.shape)} instead of {wanted}"
-        if labels.dtype != torch.uint8 or labels.shape != image.shape[1:]:
-            return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of uint8 {tuple(image.shape[1:])}"
-        if ((labels >= split.labels.num_classes) & (labels != VOID)).any():
-            return f"{name}: the label map holds values that are neither one of the {split.labels.num_classes} classes nor {VOID}"
+        known = split.labels
+        if labels.dtype != getattr(torch, known.dtype) or labels.shape != image.shape[1:]:
+            wanted = f"{known.dtype} {tuple(image.shape[1:])}"
+            return f"{name}: the label map is {labels.dtype} of shape {tuple(labels.shape)} instead of {wanted}"
+        if ((labels >= known.num_classes) & (labels != known.void)).any() or int(labels.min()) < 0:
+            return f"{name}: the label map holds values that are neither one of the {known.num_classes} classes nor {known.void}"
         return look(index, image, labels)
     except (UserError, OSError) as error:
         return str(error)

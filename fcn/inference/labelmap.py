@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.labels import MOST_CLASSES, label_dtype
 from fcn.core.names import a_type
 from fcn.inference.grid import Axis, Grid, interpolate_rows, mix
 
@@ -28,7 +29,6 @@ WORK = 2**19  # pixels, or scores, that are worked on at once on a CPU
 WORK_GPU = 2**24
 DENSE = 0.5  # grid points per pixel from which on cells are so small that every pixel is interpolated on a CPU
 
-CLASSES = 256  # that the type of a label map can tell apart
 
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -71,7 +71,7 @@ def label_map(
     >>> scores = torch.randn(21, 64, 96)
     >>> labels = fcn.label_map(scores, size=(512, 768))
 
-    scores: class scores, float tensor (C, h, w) or (N, C, h, w), 1 to 256 classes. bfloat16 and half are computed in float32.
+    scores: class scores, float tensor (C, h, w) or (N, C, h, w), 1 to 65535 classes. bfloat16 and half are computed in float32.
     size: size to interpolate to, (height, width) in pixels.
     factor: factor to interpolate by, in place of ``size``, as ``scale_factor`` of ``F.interpolate``; whole or not.
     crop: size of the result, (height, width) in pixels, cut from the top left; default: all. Networks of this toolkit need it:
@@ -79,17 +79,17 @@ def label_map(
     confidence: also return the largest softmax probability of each pixel; default False. It needs every pixel interpolated, which takes
         the time that the label map saves.
 
-    Returns labels, uint8 (H, W) or (N, H, W), on the device of the scores. With ``confidence=True``, returns a pair of labels and
-    confidence; the confidence is a uint8 tensor of the same shape, 255 for a probability of 1.
+    Returns labels (H, W) or (N, H, W), uint8, or int32 with more than 255 classes, on the device of the scores. With ``confidence=True``,
+    returns a pair of labels and confidence; the confidence is a uint8 tensor of the same shape, 255 for a probability of 1.
 
     Raises UserError for scores of another shape or type, and for a size that is not allowed.
     """
     if not isinstance(scores, Tensor):
         raise TypeError(f"scores is {a_type(scores)}; give a torch tensor (C, h, w) or (N, C, h, w)")
-    if scores.ndim not in (3, 4) or scores.shape[-3] > CLASSES or 0 in scores.shape or not scores.is_floating_point():
+    if scores.ndim not in (3, 4) or scores.shape[-3] > MOST_CLASSES or 0 in scores.shape or not scores.is_floating_point():
         raise UserError(
             f"scores of shape {tuple(scores.shape)} and type {scores.dtype}; "
-            f"give floating-point (C, h, w) or (N, C, h, w) of up to {CLASSES} classes"
+            f"give floating-point (C, h, w) or (N, C, h, w) of up to {MOST_CLASSES} classes"
         )
     if (factor is None) == (size is None):
         raise UserError(f"factor={factor} and size={size} given; give one of them")
@@ -109,8 +109,8 @@ def label_map(
     if not (1 <= height <= full[0] and 1 <= width <= full[1]):
         raise UserError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")
     grid = Grid(Axis(rows, scales[0]), Axis(columns, scales[1]), height, width)
-    labels = torch.empty(len(samples), height, width, dtype=torch.uint8, device=scores.device)
-    sure = torch.empty_like(labels) if confidence else None
+    labels = torch.empty(len(samples), height, width, dtype=label_type(scores.shape[-3]), device=scores.device)
+    sure = torch.empty_like(labels, dtype=torch.uint8) if confidence else None
     with torch.no_grad():
         for index, sample in enumerate(samples):
             for first, last in bands(grid, sample, 0, height):
@@ -120,6 +120,12 @@ def label_map(
     if scores.ndim == 3:
         labels, sure = labels[0], None if sure is None else sure[0]
     return labels if sure is None else (labels, sure)
+
+
+def label_type(num_classes: int) -> torch.dtype:
+    """The type of labels of so many classes."""
+    kind: torch.dtype = getattr(torch, label_dtype(num_classes))
+    return kind
 
 
 def is_side(side: object) -> bool:
@@ -137,18 +143,19 @@ def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 
         points = typed(scores[:, low - top : high + 1 - top])
         values = points if grid.is_pixels else above_infinity(points)
         values = interpolate_rows(values, grid, first, last, top=low)
-        return values.max(0).indices.to(torch.uint8)  # many times as fast as argmax, which does not vectorise
+        return values.max(0).indices.to(label_type(len(scores)))  # many times as fast as argmax, which does not vectorise
     rows, columns = grid.down.cells(first, last, like), grid.columns(like)
     low, high = int(rows.low[0]) - top, int(rows.high[-1]) - top
     points = above_infinity(typed(scores[:, low : high + 1]).permute(1, 2, 0).contiguous())  # (rows, w, C)
     upper, lower = rows.low - (low + top), rows.high - (low + top)
-    best = points.max(2).indices.to(torch.uint8)
+    best = points.max(2).indices.to(label_type(len(scores)))
     corners = [best.index_select(0, y).index_select(1, x) for y in (upper, lower) for x in (columns.low, columns.high)]
     mixed = (corners[0] != corners[1]) | (corners[0] != corners[2]) | (corners[0] != corners[3])
     tall, wide = rows.weight.shape[1], columns.weight.shape[1]
     labels = corners[0][:, None, :, None].expand(-1, tall, -1, wide).contiguous()  # (cell rows, slots, cell columns, slots)
-    word = math.gcd(wide, 8)
-    words = labels.view(WORDS[word])  # labels are moved several at a time
+    word = math.gcd(wide, 8 // labels.element_size())
+    whole = WORDS[word * labels.element_size()]
+    words = labels.view(whole)  # labels are moved several at a time
     y, x = mixed.nonzero(as_tuple=True)
     step = max(1, work_at_once(scores) // max(tall * wide, 8 * points.shape[2]))
     for begin in range(0, len(y), step):
@@ -157,7 +164,7 @@ def label_rows(scores: Tensor, grid: Grid, first: int, last: int, *, top: int = 
         for chosen, candidates, classes in candidate_groups(values):
             row, column = y[part][chosen], x[part][chosen]
             winners = cell_labels(candidates, classes, rows.weight[row], columns.weight[column])
-            words[row, :, column] = winners.permute(2, 0, 1).reshape(-1).view(WORDS[word]).view(len(row), tall, wide // word)
+            words[row, :, column] = winners.permute(2, 0, 1).reshape(-1).view(whole).view(len(row), tall, wide // word)
     taken = labels.view(labels.shape[0] * tall, labels.shape[2] * wide)
     for axis, slots in enumerate((rows.taken, columns.taken)):
         taken = taken.narrow(axis, slots.start, slots.stop - slots.start) if isinstance(slots, slice) else taken.index_select(axis, slots)
@@ -172,7 +179,7 @@ def corner_scores(points: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Te
 
 def candidate_groups(values: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Groups of cells with the same number of classes that can win in them, or a few more. Yields the cells, int64 (m,), these classes'
-    corner scores (K, 4, m), and the classes, uint8 (K, m), rising. values: (4, cells, C)."""
+    corner scores (K, 4, m), and the classes (K, m), in the type of labels, rising. values: (4, cells, C)."""
     smallest, largest = values.amin(0), values.amax(0)
     count = (~(largest < smallest.amax(1, keepdim=True))).sum(1)  # with NaN nothing is smaller: all are candidates
     below, classes = 1, values.shape[2]
@@ -183,7 +190,7 @@ def candidate_groups(values: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if len(chosen):
             found = largest.index_select(0, chosen).topk(kept, 1).indices.sort(1).values
             scores = values.index_select(1, chosen).gather(2, found.expand(4, -1, -1))
-            yield chosen, scores.permute(2, 0, 1).contiguous(), found.t().contiguous().to(torch.uint8)
+            yield chosen, scores.permute(2, 0, 1).contiguous(), found.t().contiguous().to(label_type(classes))
 
 
 def cell_labels(candidates: Tensor, classes: Tensor, down: Tensor, across: Tensor) -> Tensor:

@@ -47,10 +47,12 @@ class Pass(NamedTuple):
 
     bytes_per_pixel: memory at the peak.
     at_once: whether a stream takes one pass over the image, since nothing but resizes looks at all of it.
+    intensity: multiply-adds for each byte that the operations make.
     """
 
     bytes_per_pixel: float
     at_once: bool
+    intensity: float
 
 
 passes: Kept[Pass | None] = Kept(4, weights=False)
@@ -75,7 +77,8 @@ def pass_of(model: Segmenter) -> Pass | None:
                 warnings.filterwarnings("ignore", message="torch.export could not read")
                 graph = read_graph(read(), (PROBE, PROBE))
             at_once = all(node.is_global is not None and node.is_global.cause == "resize" for node in graph.globals)
-            return Pass(live_bytes(graph, dtype) / PROBE**2, at_once), image
+            intensity = sum(node.macs for node in graph) / sum(tensor_bytes(node.fx, dtype) for node in graph)
+            return Pass(live_bytes(graph, dtype) / PROBE**2, at_once, intensity), image
         except UnknownOperationError:
             return None, image
 

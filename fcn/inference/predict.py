@@ -27,7 +27,7 @@ from fcn.models.segmenter import Segmenter
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
 Picture = Image.Image | NDArray[Any] | str | PathLike[str]
-Labels = NDArray[np.uint8]
+Labels = NDArray[np.uint8] | NDArray[np.int32]
 
 
 @overload
@@ -85,8 +85,8 @@ def predict(
     options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``;
         for any other module also the arguments of ``fcn.wrap``.
 
-    Returns labels, uint8 array (H, W): indices into ``model.labels.names``. With ``confidence=True``, returns a pair of labels and
-    confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1.
+    Returns labels, an array (H, W) of uint8, or int32 with more than 255 classes: indices into ``model.labels.names``. With
+    ``confidence=True``, returns a pair of labels and confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1.
 
     Raises UserError for an array of another shape or type, a file that is no picture, and unknown settings. Raises FileNotFoundError for a
     missing file, TypeError for what is neither an image nor a model.

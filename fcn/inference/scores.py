@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
+from fcn.core.labels import MOST_CLASSES
 from fcn.core.progress import Progress
 from fcn.inference.grid import Axis, Grid, interpolate_rows
-from fcn.inference.labelmap import CLASSES, bands, confidence_rows, label_rows, typed
+from fcn.inference.labelmap import bands, confidence_rows, label_rows, label_type, typed
 from fcn.models.segmenter import Cell
 
 LARGE = 2**22  # pixels from which on the progress of one image is worth showing
@@ -99,8 +100,9 @@ class Reader:
             raise UserError("there are no scores: their bands are empty")
         if len(band) == 0:
             raise UserError("the network gives scores of no class; it needs one or more")
-        if len(band) > CLASSES:
-            raise UserError(f"the network gives scores of {len(band)} classes; a label map, of one byte a pixel, has up to {CLASSES}")
+        if len(band) > MOST_CLASSES:
+            raise UserError(f"the network gives scores of {len(band)} classes; a label map, of two bytes a pixel, has up to {MOST_CLASSES}")
+        self.dtype = label_type(len(band))  # of the labels
         down = Axis.over(self.come, cell.down, corners=cell.corners, ratio=tall / height)
         across = Axis.over(band.shape[2], cell.across, corners=cell.corners, left=scores.left, ratio=wide / width)
         self.grid = Grid(down, across, height, width)
@@ -111,7 +113,7 @@ class Reader:
         return bands(self.grid, self.kept[0][1], 0, self.grid.height)
 
     def labels(self, first: int, last: int) -> Tensor:
-        """Labels uint8 (last - first, W)."""
+        """Labels (last - first, W), of ``dtype``."""
         rows, top = self._rows(first, last)
         return label_rows(rows, self.grid, first, last, top=top)
 
@@ -149,14 +151,16 @@ class Reader:
 
 
 def label(scores: Scores | Strips, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-    """The label map uint8 (H, W), on the CPU, of an image's scores.
+    """The label map (H, W), on the CPU, of an image's scores: uint8, or int32 with more than 255 classes.
 
     confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown where the image is large.
     """
-    labels = torch.empty(height, width, dtype=torch.uint8)
+    labels = torch.empty(0, dtype=torch.uint8)
     with Progress("image", height * width, "pixels", shown=progress and height * width >= LARGE, scaled=True) as bar:
         for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
             reader = Reader(strip, height, right - left)
+            if not labels.numel():
+                labels = torch.empty(height, width, dtype=reader.dtype)
             for first, last in reader.bands():
                 labels[first:last, left:right] = reader.labels(first, last)
                 if confidence is not None:

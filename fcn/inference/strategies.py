@@ -43,6 +43,8 @@ class Strategy(Protocol):
 
 SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory, nor a stream for its speed
 SMALL_OF_MANY = 2**19  # pixels, where the network is looked at once for many images
+LARGE = 2**22  # pixels, from which on a stream of several passes can be faster than one pass over the image
+LIGHT = 15  # multiply-adds for each byte, below which it is: the time of one pass is then the memory's
 SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where nothing else fits
 BATCH = 8  # of these, at most
 
@@ -95,7 +97,7 @@ def auto(
     small = not large and memory is None
     needed = 0 if small else pass_bytes(model, height, width)
     fits = needed is not None and needed <= budget
-    faster = large and model.mean.device.type == "cpu" and streams_at_once(model)
+    faster = large and model.mean.device.type == "cpu" and streams_faster(model, height * width)
     if fits and not faster and (scores := one_pass_if_room(model, image)) is not None:
         return scores
     try:
@@ -108,10 +110,13 @@ def auto(
         return windows(model, image, size=size, batch_size=batch_size)
 
 
-def streams_at_once(model: Segmenter) -> bool:
-    """Whether a stream takes one pass over the image. On a CPU its bands stay in the cache, and a large image is labelled faster so."""
+def streams_faster(model: Segmenter, pixels: int) -> bool:
+    """Whether a stream over a large image is faster on a CPU than one pass: its bands stay in the cache.
+
+    A network with global pooling is computed twice in a stream. That is faster where the network computes little for each byte.
+    """
     found = pass_of(model)
-    return found is not None and found.at_once
+    return found is not None and (found.at_once or (pixels >= LARGE and found.intensity < LIGHT))
 
 
 def one_pass_if_room(model: Segmenter, image: Image) -> Scores | None:

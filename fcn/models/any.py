@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.images import RGB, Dtype, ImageKind, from_plain
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import MOST_CLASSES, LabelSet
 from fcn.core.names import a_type, first_line
 from fcn.graph.image import image_shape
 from fcn.graph.networks import evaluating, float_type, unwrapped, without_data
@@ -380,8 +380,8 @@ def class_names(name: str, found: Fit, classes: int | Sequence[str] | LabelSet |
     if labels == "argmax" and found.channels == 1:
         raise UserError(f"{name} gives one channel, of which the arg-max is class 0 everywhere; a binary mask is labels='sigmoid'")
     count = 2 if labels == "sigmoid" else found.channels
-    if count > VOID:
-        raise UserError(f"{name} gives {count} channels; a label map has up to {VOID} classes")
+    if count > MOST_CLASSES:
+        raise UserError(f"{name} gives {count} channels; a label map has up to {MOST_CLASSES} classes")
     if classes is None or isinstance(classes, int):
         if classes not in (None, count):
             raise UserError(f"classes={classes} does not fit {name}, which gives {count} classes")

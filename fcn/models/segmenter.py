@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.images import RGB, Dtype, ImageKind, from_plain
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import MOST_CLASSES, LabelSet
 from fcn.core.names import a_type, first_line, said
 from fcn.core.registry import Part, bound, find
 from fcn.core.settings import above, below, by_owner, check_options, plain
@@ -191,7 +191,7 @@ def create_model(
     >>> network = fcn.create_model("deeplabv3plus", backbone="resnet18", num_classes=21, output_stride=16, aux=True)
 
     model: decoder: "fcn32s" to "fcn2s", "fcn", "deeplabv3", "deeplabv3plus", "unet", "lraspp" or "smp"; default "fcn2s".
-    num_classes: number of classes, 2 to 255, background included.
+    num_classes: number of classes, 2 to 65535, background included.
     classes: number of classes, their names, or a ``LabelSet``. Names become the model's ``labels``.
     in_channels: channels of the images; default 3. With another number the first convolution is made anew: learnt weights are repeated and
         scaled by 3 / in_channels.
@@ -288,8 +288,8 @@ def assemble(
         Classes that it does not have start anew.
     """
     count = spec.num_classes
-    if not 2 <= count <= VOID:
-        raise UserError(f"num_classes={count} is not allowed; give 2 to {VOID}, background included ({VOID} in a label map is void)")
+    if not 2 <= count <= MOST_CLASSES:
+        raise UserError(f"num_classes={count} is not allowed; give 2 to {MOST_CLASSES}, background included (void is no class)")
     part = find("model", spec.model)
     stride = spec.output_stride
     head: dict[str, Any] = {"aux": aux, "aux_weight": aux_weight, "aux_level": aux_level}
@@ -354,7 +354,7 @@ def assemble(
 
 def with_other_classes(spec: ModelSpec) -> Segmenter:
     """The network of ``spec`` with another number of classes. The global random stream is not changed."""
-    classes = spec.num_classes + 1 if spec.num_classes < VOID else spec.num_classes - 1
+    classes = spec.num_classes + 1 if spec.num_classes < MOST_CLASSES else spec.num_classes - 1
     with torch.random.fork_rng(devices=[]):
         return assemble(replace(spec, num_classes=classes))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet
 from fcn.data.pictures import colorize
 from fcn.tools.crops import enlarged
 from fcn.tools.tables import Table
@@ -97,7 +97,7 @@ def swatches(colors: Mapping[str, str]) -> str:
 
 def label_colors(labels: LabelSet) -> dict[str, str]:
     """The colours of the classes, and of void, in label maps."""
-    indices = np.array([[*range(labels.num_classes), VOID]])
+    indices = np.array([[*range(labels.num_classes), labels.void]])
     names = (*labels.names, "void, not scored")
     return {name: f"rgb{tuple(color)}" for name, color in zip(names, colorize(indices, labels)[0].tolist(), strict=True)}
 

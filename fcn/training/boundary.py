@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcn.core.labels import VOID
+from fcn.core.labels import void_index
 from fcn.training.metrics import confusion_matrix
 
 
 def band(labels: Tensor, width: int, *, border: bool = False) -> Tensor:
-    """Which pixels of ``labels`` (uint8, (H, W)) lie within ``width`` >= 1 pixels of another label; ``border``: or of the outside."""
+    """Which pixels of a label map (H, W) lie within ``width`` >= 1 pixels of another label; ``border``: or of the outside."""
     size = 2 * width + 1
-    found = _extreme(labels, size, torch.maximum, 0) != _extreme(labels, size, torch.minimum, 255)
+    found = _extreme(labels, size, torch.maximum, 0) != _extreme(labels, size, torch.minimum, torch.iinfo(labels.dtype).max)
     if border:
         found[:width], found[-width:] = True, True
         found[:, :width], found[:, -width:] = True, True
@@ -56,15 +56,16 @@ def boundary_width(height: int, width: int, share: float = 0.02) -> int:
 def boundary_counts(truth: Tensor, prediction: Tensor, num_classes: int, width: int) -> Tensor:
     """(2, num_classes) int64: for each class the pixels in both bands, and in either. Summed over a split, their ratio is its boundary IoU.
 
-    truth and prediction: uint8 (H, W). Where the truth is void, nothing is counted, and both maps have the same edge.
+    truth and prediction: label maps (H, W). Where the truth is void, nothing is counted, and both maps have the same edge.
     """
-    prediction = torch.where(truth == VOID, truth, prediction)
-    own = [torch.where(band(labels, width, border=True), labels, VOID) for labels in (truth, prediction)]
-    counts = [torch.bincount(labels.flatten(), minlength=256)[:num_classes] for labels in own]
-    both = torch.bincount(torch.where(own[0] == own[1], own[0], VOID).flatten(), minlength=256)[:num_classes]
+    void = void_index(num_classes)
+    prediction = torch.where(truth == void, truth, prediction)
+    own = [torch.where(band(labels, width, border=True), labels, void) for labels in (truth, prediction)]
+    counts = [torch.bincount(labels.flatten(), minlength=void + 1)[:num_classes] for labels in own]
+    both = torch.bincount(torch.where(own[0] == own[1], own[0], void).flatten(), minlength=void + 1)[:num_classes]
     return torch.stack([both, counts[0] + counts[1] - both])
 
 
 def band_confusion(truth: Tensor, prediction: Tensor, num_classes: int, width: int) -> Tensor:
     """The confusion matrix (num_classes, num_classes), int64, of the pixels within ``width`` pixels of an edge of the truth."""
-    return confusion_matrix(torch.where(band(truth, width), truth, VOID), prediction, num_classes)
+    return confusion_matrix(torch.where(band(truth, width), truth, void_index(num_classes)), prediction, num_classes)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID
+from fcn.core.labels import void_of
 
 BINS = 15
 STEPS = 256  # of a confidence, whose type is uint8
@@ -20,10 +20,10 @@ STEPS = 256  # of a confidence, whose type is uint8
 def confidence_counts(truth: Tensor, prediction: Tensor, confidence: Tensor) -> Tensor:
     """(256, 2) int64: the pixels of each confidence that are labelled wrong, and right; void pixels are left out.
 
-    truth, prediction: label maps uint8 (H, W). confidence: uint8 (H, W), 255 for a probability of 1.
+    truth, prediction: label maps (H, W). confidence: uint8 (H, W), 255 for a probability of 1.
     """
     cells = 2 * confidence.int() + (truth == prediction)
-    cells[truth == VOID] = 2 * STEPS
+    cells[truth == void_of(truth.dtype)] = 2 * STEPS
     return torch.bincount(cells.flatten(), minlength=2 * STEPS)[: 2 * STEPS].view(STEPS, 2)
 
 

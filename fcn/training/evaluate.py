@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.images import ImageKind, kind_of
-from fcn.core.labels import VOID, LabelSet
+from fcn.core.labels import LabelSet, void_index
 from fcn.core.names import listed
 from fcn.core.progress import Progress
 from fcn.data.census import refuse_scoring, scoring_warnings
@@ -168,6 +168,7 @@ def check_values(truth: Tensor, prediction: Tensor, classes: int, name: str) -> 
     """Raises UserError for label maps with classes that there are not: in a confusion matrix they would count for other ones."""
     if int(prediction.max()) >= classes:
         raise UserError(f"{name}: the network predicts class {int(prediction.max())}, and the split has {classes} classes, from 0 on")
-    wrong = truth[(truth >= classes) & (truth != VOID)]
+    void = void_index(classes)
+    wrong = truth[(truth >= classes) & (truth != void)]
     if len(wrong):
-        raise UserError(f"{name}: its label map holds {int(wrong[0])}, which is neither one of the {classes} classes nor void ({VOID})")
+        raise UserError(f"{name}: its label map holds {int(wrong[0])}, which is neither one of the {classes} classes nor void ({void})")

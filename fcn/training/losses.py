@@ -1,4 +1,4 @@
-"""Losses of a segmentation network: per-pixel logits against label maps in which ``VOID`` pixels do not count.
+"""Losses of a segmentation network: per-pixel logits against label maps in which void pixels do not count.
 
 The loss is a weighted sum of terms. It is computed in parts, one per batch. They *add up* to the loss of all that one optimizer step sees,
 over all accumulated batches and all processes. The cross entropy is the mean over the valid pixels of the global batch, however that was
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcn.core.errors import UserError
-from fcn.core.labels import VOID
+from fcn.core.labels import void_index
 from fcn.core.registry import build, find, register
 from fcn.core.settings import interval, nonnegative
 from fcn.models.segmenter import Outputs
@@ -55,6 +55,7 @@ class SegmentationLoss(nn.Module):
         check_terms(weights, options or {}, class_weights=class_weights is not None)
         takers = [name for name in weights if "class_weights" in find("loss", name).own]
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
+        self.void = void_index(num_classes)
         self.cross_entropy = weights.pop(CROSS_ENTROPY, 0.0)
         self.terms: list[tuple[float, Term]] = []
         for name, weight in weights.items():
@@ -64,7 +65,7 @@ class SegmentationLoss(nn.Module):
 
     def counts(self, labels: Tensor) -> Tensor:
         """(2,) float64: the valid pixels of ``labels`` (N, H, W) and the sum of their class weights, what the parts are divided by."""
-        valid = labels[labels != VOID]
+        valid = labels[labels != self.void]
         total = torch.tensor(float(valid.numel()), dtype=torch.float64, device=labels.device)
         weights = total if self.class_weights is None else self.class_weights.to(torch.float64)[valid.long()].sum()
         return torch.stack([total, weights])
@@ -80,9 +81,9 @@ class SegmentationLoss(nn.Module):
         loss = logits.sum() * 0.0 if not self.cross_entropy else logits.new_zeros(())
         if self.cross_entropy:
             pixels_last = logits.permute(0, 2, 3, 1).flatten(0, 2)  # (N * H * W, num_classes): on CPUs faster than along dimension 1
-            total = F.cross_entropy(pixels_last, labels.flatten(), weight=self.class_weights, ignore_index=VOID, reduction="sum")
+            total = F.cross_entropy(pixels_last, labels.flatten(), weight=self.class_weights, ignore_index=self.void, reduction="sum")
             loss = loss + self.cross_entropy * total / weights
-        share = (labels != VOID).sum() / pixels
+        share = (labels != self.void).sum() / pixels
         if self.terms and share > 0:
             for weight, term in self.terms:
                 loss = loss + weight * term(logits, labels) * share
@@ -100,7 +101,7 @@ class CrossEntropy(nn.Module):
         self.register_buffer("weights", None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, weight=self.weights, ignore_index=VOID)
+        return F.cross_entropy(logits, labels, weight=self.weights, ignore_index=void_index(logits.shape[1]))
 
 
 @register("loss", "ohem")
@@ -125,8 +126,9 @@ class HardExamples(nn.Module):
         self.threshold, self.keep = threshold, keep
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        losses = F.cross_entropy(logits, labels, weight=self.weights, ignore_index=VOID, reduction="none")
-        valid = labels != VOID
+        void = void_index(logits.shape[1])
+        losses = F.cross_entropy(logits, labels, weight=self.weights, ignore_index=void, reduction="none")
+        valid = labels != void
         with torch.no_grad():
             true = logits.detach().softmax(1).gather(1, labels.where(valid, 0)[:, None])[:, 0][valid]
             fewest = max(1, int(self.keep * true.numel()))
@@ -139,7 +141,7 @@ def dice() -> Term:
     """One minus the soft Dice coefficient, averaged over the classes that occur."""
     from segmentation_models_pytorch.losses import DiceLoss
 
-    return DiceLoss("multiclass", ignore_index=VOID)
+    return without_void(DiceLoss)
 
 
 @register("loss", "focal")
@@ -147,7 +149,7 @@ def focal() -> Term:
     """Focal loss: cross entropy in which pixels with a confident, right prediction count less."""
     from segmentation_models_pytorch.losses import FocalLoss
 
-    return FocalLoss("multiclass", ignore_index=VOID)
+    return without_void(FocalLoss)
 
 
 @register("loss", "lovasz")
@@ -155,7 +157,12 @@ def lovasz() -> Term:
     """Lovasz-softmax: a convex surrogate of the intersection over union."""
     from segmentation_models_pytorch.losses import LovaszLoss
 
-    return LovaszLoss("multiclass", ignore_index=VOID)
+    return without_void(LovaszLoss)
+
+
+def without_void(loss: Callable[..., Term]) -> Term:
+    """A loss of segmentation-models-pytorch over several classes, whose void is that of their number."""
+    return lambda logits, labels: loss("multiclass", ignore_index=void_index(logits.shape[1]))(logits, labels)
 
 
 def with_auxiliary(loss: SegmentationLoss, outputs: Tensor | Outputs, labels: Tensor, totals: Tensor, *, weight: float) -> Tensor:

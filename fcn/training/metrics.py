@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcn.core.labels import LabelSet
+from fcn.core.labels import LabelSet, void_index
 
 
 def confusion_matrix(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
-    """(num_classes, num_classes) int64, row = truth, column = prediction; pixels whose truth is ``VOID`` are left out.
+    """(num_classes, num_classes) int64, row = truth, column = prediction; pixels whose truth is void are left out.
 
-    truth and prediction: integer maps of the same shape with values in 0..num_classes-1 (truth: or ``VOID``).
+    truth and prediction: integer maps of the same shape with values in 0..num_classes-1 (truth: or ``void_index(num_classes)``).
     """
-    cells = truth.int() * num_classes + prediction.int()  # those of void lie behind all others, and are cut off
-    counts = torch.bincount(cells.flatten(), minlength=num_classes**2)
-    return counts[: num_classes**2].reshape(num_classes, num_classes)
+    whole = torch.int32 if num_classes < 2**15 else torch.int64
+    cells = truth.to(whole) * num_classes + prediction.to(whole)
+    cells[truth == void_index(num_classes)] = num_classes**2  # one behind all others, which is cut off
+    return torch.bincount(cells.flatten(), minlength=num_classes**2)[: num_classes**2].reshape(num_classes, num_classes)
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def remark(matrix: Tensor, names: Sequence[str]) -> str:
     """A line on a truth that holds one class or none, whose score says little; empty for any other."""
     found = [name for name, pixels in zip(names, matrix.sum(1).tolist(), strict=True) if pixels]
     if not found:
-        return "the label maps hold nothing but void (255): there is nothing to score\n"
+        return f"the label maps hold nothing but void ({void_index(len(names))}): there is nothing to score\n"
     if len(found) == 1:
         return f"the label maps hold {found[0]} only: a network that predicts it everywhere scores 100\n"
     return ""

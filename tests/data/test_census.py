@@ -41,7 +41,7 @@ def test_counts() -> None:
     maps = [rng.choice([0, 2, VOID], (5, 7)).astype(np.uint8) for _ in range(3)]
     census = Census(THREE, of=4)
     for values in maps:
-        census.add(count_values(torch.from_numpy(values)))
+        census.add(count_values(torch.from_numpy(values), VOID))
     together = np.stack(maps)
     assert census.pixels.tolist() == [int((together == value).sum()) for value in range(256)]
     assert census.classes == [0, 2]
@@ -128,7 +128,7 @@ class TestWarnings:
 
     def test_a_sample_of_the_maps_is_said_to_be_one(self) -> None:
         census = Census(THREE, of=9)
-        census.add(count_values(torch.tensor([[0, 1]], dtype=torch.uint8)))
+        census.add(count_values(torch.tensor([[0, 1]], dtype=torch.uint8), VOID))
         assert "none of 1 training masks looked at (of 9) holds sky" in next(training_warnings(census))
         assert list(scoring_warnings(census)) == []
 

@@ -48,7 +48,7 @@ class TestValues:
         ("options", "message"),
         [
             ({"values": {0: "ground", 1: "rode"}}, r"values=\{0: 'ground', 1: 'rode'\}: 'rode' is no class; did you mean road"),
-            ({"values": {300: "ground"}}, "300 is no value of a mask"),
+            ({"values": {70000: "ground"}}, "70000 is no value of a mask"),
             ({"values": {0: "ground"}, "reduce_zero_label": True}, "give one of them"),
         ],
     )

@@ -75,3 +75,21 @@ def test_rows_that_cannot_be_used(mask: Any, message: str) -> None:
 def test_no_rows() -> None:
     with pytest.raises(UserError, match="no rows given"):
         from_rows([], classes=["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_images_of_many_channels(dtype: str) -> None:
+    values = (np.arange(3 * 4 * 5).reshape(3, 4, 5) * 7).astype(dtype)
+    rows = [{"image": values, "label": MAP}, {"image": values.transpose(2, 0, 1), "label": MAP.tolist()}]
+    split = from_rows(rows, classes=["ground", "road", "car"], channels=5)
+    assert (split.images.channels, split.images.dtype) == (5, dtype)
+    for image, labels in (split[0], split[1]):
+        assert np.array_equal(image.numpy(), values.transpose(2, 0, 1))
+        assert np.array_equal(labels.numpy(), MAP)
+    with pytest.raises(UserError, match="row 0, column image holds . channels"):
+        from_rows(rows, classes=["ground", "road"], channels=4)
+    with pytest.raises(UserError, match="channels=0 is not allowed"):
+        from_rows(rows, classes=["ground", "road"], channels=0)
+    other = from_rows([rows[0], {"image": values.astype("uint8"), "label": MAP}], classes=["ground", "road", "car"], channels=5)
+    with pytest.raises(UserError, match="row 1, column image holds uint8, and the other images"):
+        other[1]

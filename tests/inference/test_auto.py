@@ -79,6 +79,16 @@ def test_a_large_image_is_streamed_where_that_takes_one_pass(model, image, label
     assert taken == ["stream", "one_pass", "one_pass"]
 
 
+@pytest.mark.parametrize(("backbone", "expected"), [("mobilenet_v2", "stream"), ("resnet18", "one_pass")])
+def test_two_passes_are_faster_where_a_network_computes_little_for_each_byte(backbone, expected, image, taken, monkeypatch):
+    monkeypatch.setattr(strategies, "SMALL", 1)
+    monkeypatch.setattr(strategies, "LARGE", image[0].numel())
+    network = create_model("deeplabv3plus", backbone=backbone, num_classes=3).eval()
+    create_strategy("auto")(network, image[:, :, :64])
+    create_strategy("auto")(network, image)
+    assert taken == ["one_pass", expected]
+
+
 def test_views_share_the_memory(model, image, taken):
     """What is enough for one pass is not for two, and two views are as many."""
     memory = 1.5 * pass_bytes(model, 512, 200) / GIB

@@ -180,6 +180,6 @@ def test_wrong_calls_are_answered(options, message):
 
 
 def test_scores_of_another_form_are_refused():
-    for wrong in (torch.zeros(4, 4), torch.zeros(1, 257, 2, 2), torch.zeros(1, 3, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 0, 4)):
-        with pytest.raises(ValueError, match=r"give floating-point \(C, h, w\) or \(N, C, h, w\) of up to 256 classes"):
+    for wrong in (torch.zeros(4, 4), torch.zeros(1, 65536, 2, 2), torch.zeros(1, 3, 4, 4, dtype=torch.int64), torch.zeros(1, 3, 0, 4)):
+        with pytest.raises(ValueError, match=r"give floating-point \(C, h, w\) or \(N, C, h, w\) of up to 65535 classes"):
             label_map(wrong, factor=2)

@@ -5,7 +5,9 @@ with sizes left open (``graph/sizes.py``), which takes two or three times as lon
 has said that images of many sizes come (``unchanged``), it is exported so at once. Weights are folded once.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -46,7 +48,7 @@ class Programs:
         """The program for images of ``size``. Raises NotStreamable as ``prepare``."""
         prepared = self.found.pop(size, None)
         if prepared is None:
-            with reading(network) as read:
+            with reading(network) as read, uncollected():
                 prepared = self._made(network, read, size)
             while len(self.found) >= KEPT:
                 self.found.pop(next(iter(self.found)))
@@ -83,6 +85,18 @@ class Programs:
                 self.since = period
                 return graph
         return read_graph(network, size, record=False)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Within it Python's cyclic garbage collection waits: among the many small objects of a graph it takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 programs: Kept[Programs] = Kept(TYPES, weights=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fcn.core.files import written
-from fcn.core.labels import VOID
+from fcn.core.labels import void_of
 from fcn.core.progress import Progress
 from fcn.data.split import Split
 from fcn.inference.scores import Reader, Scores
@@ -37,7 +37,7 @@ def class_shares(truth: Tensor, stride: int, classes: Tensor) -> Tensor:
     """Share of each of ``classes``, int64, in each ``stride`` x ``stride`` cell of ``truth`` (H, W): (classes, ceil(H / stride), ceil(W /
     stride)). Shares add up to 1 over what is neither void nor beyond the border. In a cell that holds nothing else every share is 0. Such a
     cell has no say: beside it, only the shares of its neighbours are interpolated."""
-    place = torch.full((VOID + 1,), len(classes))
+    place = torch.full((void_of(truth.dtype) + 1,), len(classes))
     place[classes] = torch.arange(len(classes))
     down, across = (torch.arange(side) // stride for side in truth.shape)
     shape = int(down[-1]) + 1, int(across[-1]) + 1, len(classes) + 1
@@ -53,7 +53,7 @@ def class_shares(truth: Tensor, stride: int, classes: Tensor) -> Tensor:
 def through_cells(truth: Tensor, stride: int, method: str = "shares") -> Tensor:
     """``truth`` (H, W) of class indices or void, taken down to cells of ``stride`` pixels and up again: a label map of the same size."""
     height, width = truth.shape
-    classes = truth.flatten().bincount(minlength=VOID)[:VOID].nonzero()[:, 0]
+    classes = truth.flatten().bincount()[: void_of(truth.dtype)].nonzero()[:, 0]
     if not len(classes):
         return torch.zeros_like(truth)
     labels = classes.to(truth.dtype)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcn.core.labels import VOID
 from fcn.data.measured import measured
 from fcn.data.pictures import colorize
 from fcn.data.split import Split
@@ -27,13 +26,13 @@ class Crop(NamedTuple):
     disagreement: float  # share of the square's pixels on which not all methods agree
 
 
-def disputed(truth: Tensor, maps: list[Tensor]) -> Tensor:
+def disputed(truth: Tensor, maps: list[Tensor], void: int) -> Tensor:
     """(H, W) bool: pixels with a truth that not all label maps label alike."""
     first = maps[0]
     differs = torch.zeros_like(truth, dtype=torch.bool)
     for other in maps[1:]:
         differs |= other != first
-    return differs & (truth != VOID)
+    return differs & (truth != void)
 
 
 def read_kept(folder: Path, report: Mapping[str, Any], kind: str) -> tuple[int | None, dict[str, dict[str, Any]]]:
@@ -56,7 +55,7 @@ def choose(kept: Mapping[str, Mapping[str, Any]], split: Split) -> list[Crop]:
         truth = split.truth(int(key))
         maps = {method: torch.from_numpy(mine[key]) for method, mine in kept.items()}
         side = max(1, round(SIDE * min(truth.shape)))
-        top, left, share = busiest(disputed(truth, list(maps.values())), side)
+        top, left, share = busiest(disputed(truth, list(maps.values()), split.labels.void), side)
         if share:
             found.append((share, int(key), top, left, side))
     crops = []

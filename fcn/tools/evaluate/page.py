@@ -138,6 +138,6 @@ def tiles(example: Example, labels: LabelSet) -> str:
         tile(image, "image", photograph=True),
         tile(colorize(example.truth, labels), "truth"),
         tile(colorize(example.prediction, labels), "prediction"),
-        tile(error_map(image, example.truth, example.prediction), "errors", photograph=True),
+        tile(error_map(image, example.truth, example.prediction, labels.void), "errors", photograph=True),
     ]
     return f'<p class="note">{escape(example.text)}</p><div class="tiles wide">{"".join(pictures)}</div>'

@@ -12,8 +12,8 @@ from accelerate.utils import gather_object
 from PIL import Image
 
 from fcn.core.images import ImageKind
-from fcn.core.labels import VOID, LabelSet
-from fcn.data.pictures import sample_sheet, thumbnail
+from fcn.core.labels import LabelSet
+from fcn.data.pictures import Labels, sample_sheet, thumbnail
 from fcn.data.visible import visible
 from fcn.tools.crops import SIDE, Bytes, busiest
 from fcn.training.evaluate import Scored
@@ -21,6 +21,7 @@ from fcn.training.metrics import metrics, percent
 
 IMAGES = 6  # worst images that are kept
 CROPS = 3  # of each class
+ALL_CROPS = 300  # of all classes together, which have fewer each where they are many
 CLASSES = 20  # classes, those with the lowest IoU, of which crops are shown
 LONGEST = 480  # side of a kept image, pixels
 LONGEST_CROP = 256
@@ -35,14 +36,14 @@ class Example:
     index: int
     text: str
     image: Bytes
-    truth: Bytes
-    prediction: Bytes
+    truth: Labels
+    prediction: Labels
 
     @property
     def order(self) -> tuple[float, int]:
         return self.rank, self.index
 
-    def enlarged(self, side: int) -> tuple[Bytes, Bytes, Bytes]:
+    def enlarged(self, side: int) -> tuple[Bytes, Labels, Labels]:
         """Image, truth and prediction, each pixel repeated by the whole factor with which they still fit into ``side`` pixels."""
         factor = max(1, side // max(self.truth.shape))
         image, truth, prediction = (part.repeat(factor, -2).repeat(factor, -1) for part in (self.image, self.truth, self.prediction))
@@ -56,6 +57,7 @@ class Worst:
         self.labels, self.names, self.kind = labels, names, images
         self.images: list[Example] = []
         self.crops: list[list[Example]] = [[] for _ in labels.names]
+        self.each = min(CROPS, ALL_CROPS // labels.num_classes)
 
     def add(self, sample: Scored) -> None:
         result = metrics(sample.matrix)
@@ -68,12 +70,12 @@ class Worst:
         right = sample.matrix.diagonal()
         wrong = (sample.matrix.sum(0) + sample.matrix.sum(1) - 2 * right) / sample.matrix.sum()
         for index, share in enumerate(wrong.tolist()):
-            if share and _enters(self.crops[index], -share, sample.index, CROPS):
-                _insert(self.crops[index], self._crop(sample, index, -share, name), CROPS)
+            if share and self.each and _enters(self.crops[index], -share, sample.index, self.each):
+                _insert(self.crops[index], self._crop(sample, index, -share, name), self.each)
 
     def _crop(self, sample: Scored, index: int, rank: float, name: str) -> Example:
         """The square of an image in which most pixels are wrong about a class: missed, or given to it."""
-        wrong = ((sample.truth == index) != (sample.prediction == index)) & (sample.truth != VOID)
+        wrong = ((sample.truth == index) != (sample.prediction == index)) & (sample.truth != self.labels.void)
         side = max(1, round(SIDE * min(wrong.shape)))
         step = max(1, side // 512)  # of a huge image a coarser look is enough
         top, left, share = busiest(wrong[::step, ::step], max(1, side // step))
@@ -93,7 +95,9 @@ class Worst:
         if accelerator.num_processes > 1:
             found = gather_object([(self.images, self.crops)])
             self.images = _first([example for images, _ in found for example in images], IMAGES)
-            self.crops = [_first([example for _, crops in found for example in crops[index]], CROPS) for index in range(len(self.crops))]
+            self.crops = [
+                _first([example for _, crops in found for example in crops[index]], self.each) for index in range(len(self.crops))
+            ]
 
     def classes(self, iou: Sequence[float]) -> list[int]:
         """The classes of which crops are shown, the lowest IoU first."""

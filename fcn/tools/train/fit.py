@@ -66,7 +66,7 @@ def fit(
     plan = Plan(
         len(training), config.batch_size, config.epochs, accumulate=config.accumulate, processes=accelerator.num_processes, seed=config.seed
     )
-    transform = training_transform(config.augment, model.images, [255 * mean for mean in model.backbone.mean])
+    transform = training_transform(config.augment, model.images, training.labels, [255 * mean for mean in model.backbone.mean])
     arguments, focus = config.loss.arguments(), None
     balance = balance_of(config, training, accelerator, resumed, progress=progress)
     if balance is not None:
@@ -92,7 +92,8 @@ def fit(
     frozen = f", {share:.0%} of them frozen" if share else ""
     log.info("%s: %.1f M parameters%s, %s weights", spec_words(model.spec), parameters / 1e6, frozen, weights)
     log.info("%s; writing to %s", hardware(accelerator), folder)
-    each = model.images.channels * (1 if model.images.dtype == "uint8" else 4) + 1  # bytes of a pixel and its label
+    bytes_of_image, bytes_of_label = (1 if kind == "uint8" else 4 for kind in (model.images.dtype, training.labels.dtype))
+    each = model.images.channels * bytes_of_image + bytes_of_label  # bytes of a pixel
     tell_of_little_shared_memory(config.batch_size * config.augment.crop_size**2 * each, config.workers)
     if started is not None and not resumed:
         started(folder, model, plan, samples)

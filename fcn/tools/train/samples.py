@@ -23,14 +23,14 @@ from fcn.training.focus import Focus
 log = logging.getLogger(__name__)
 
 
-def training_transform(augment: AugmentConfig, images: ImageKind, fill: Sequence[float]) -> TrainingTransform:
+def training_transform(augment: AugmentConfig, images: ImageKind, labels: LabelSet, fill: Sequence[float]) -> TrainingTransform:
     """The crops that the settings ask for. images: of what kind. fill: colour of what lies outside of one, a value for each channel."""
     fill = [round(value) for value in fill] if images.dtype == "uint8" else fill
     after: list[Change] = []
     after += [Blur(augment.blur)] if augment.blur else []
     after += [Noise(augment.noise, [high - low for low, high in images.ranges])] if augment.noise else []
     if augment.transforms:
-        after.append(NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill, images))
+        after.append(NamedTransforms(augment.transforms, (augment.crop_size, augment.crop_size), fill, images, void=labels.void))
     after += [Cutout(augment.cutout, fill)] if augment.cutout else []
     return TrainingTransform(
         augment.crop_size,
@@ -63,6 +63,8 @@ def balance_of(
     """The pixels of each class in the training split, where the settings need them. A run that goes on has them from its checkpoint."""
     if config.loss.arguments()["class_weights"] != "auto" and not config.augment.focus:
         return None
+    for name in config.augment.focus_classes or ():
+        training.labels.index(name)  # refused before all label maps are read
     classes = training.labels.num_classes
     if resumed:
         return from_state(resumed.get("balance"), classes, len(training), f"{config.resume}/last.pt")

@@ -15,9 +15,9 @@ def test_disputed_is_where_not_all_agree_and_there_is_a_truth():
     one = torch.tensor([[0, 1, 1, 0, 0]], dtype=torch.uint8)
     other = torch.tensor([[0, 1, 2, 0, 1]], dtype=torch.uint8)
     third = torch.tensor([[1, 1, 1, 0, 0]], dtype=torch.uint8)
-    assert disputed(truth, [one, other]).tolist() == [[False, False, True, False, False]]
-    assert disputed(truth, [one, one, other, third]).tolist() == [[True, False, True, False, False]]
-    assert not disputed(truth, [one]).any()
+    assert disputed(truth, [one, other], 255).tolist() == [[False, False, True, False, False]]
+    assert disputed(truth, [one, one, other, third], 255).tolist() == [[True, False, True, False, False]]
+    assert not disputed(truth, [one], 255).any()
 
 
 def spotted(*places):
