@@ -1,4 +1,4 @@
-"""Pages on data sets, weights, training, evaluation: every command on them is a call that is understood, every link leads somewhere."""
+"""Pages on data sets, weights, training, scores: every command on them is a call that is understood, every link leads somewhere."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "evaluate.md")]
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "evaluate.md", "compare.md")]
 COMMANDS = sorted(
     {
         (page.stem, line)
@@ -21,7 +21,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize(
-    ("page", "line"), [pytest.param(*each, marks=pytest.mark.slow if each[0] == "weights" else ()) for each in COMMANDS]
+    ("page", "line"), [pytest.param(*each, marks=pytest.mark.slow if each[0] in ("weights", "compare") else ()) for each in COMMANDS]
 )
 def test_a_command_is_understood(page: str, line: str) -> None:
     _, command, *words = shlex.split(line, comments=True)
@@ -29,6 +29,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
     assert {
         "data": lambda: settings.data.root == "DIR",
         "weights": lambda: settings.backbone.weights or settings.model.weights,
+        "compare": lambda: settings.compared,
         "evaluate": lambda: settings.checkpoint == "RUN/best.pt",
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()

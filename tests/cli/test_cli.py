@@ -102,10 +102,18 @@ def answer(capsys, *words):
         (["train", "loss.ohem_keep=0.5"], "ohem has settings and the weight 0; give it a weight, as ohem=1"),
         (["train", "--verbose"], "there is no flag --verbose; allowed: --help"),
         (["train", "resume=a", "output=b"], "resume=a is no run"),
-        (["compare", "upsample=bilinear"], "upsample=['bilinear'] is not allowed; upsample is a list of 2 or more, none twice"),
+        (["compare", "upsample=bilinear"], "upsample=bilinear is one up-sampler, and nothing is compared; give two or more values"),
+        (["compare", "model=[fcn8s]"], "model=[fcn8s] is one value; give two or more to compare, or write model=fcn8s for all variants"),
+        (["compare", "model=[fcn8s,fcn8s]"], "model=[fcn8s,fcn8s] gives a value twice; give each once"),
+        (["compare", "data=[shapes,camvid]"], "cannot be compared: scores on different images say nothing of each other"),
+        (["compare", "device=[cpu,cuda]"], "device cannot be compared; give one value, for all trainings"),
+        (["compare", "loss.dcie=[0,1]"], "fcn compare has no setting 'loss.dcie'; did you mean loss.dice?"),
+        (["compare", "loss.dice=[0,much]"], "loss.dice=much is not allowed; dice is a number (in the variant loss.dice=much)"),
+        (["compare", "model=[fcn8s,nonesuch]"], "model=nonesuch is not known"),
+        (["compare", "model=[fcn8s,unet]", "baseline=fcn32s"], "baseline=fcn32s is not known; did you mean fcn8s?"),
         (
             ["compare", "upsample=bilinear,nearest"],
-            "upsample=bilinear,nearest is not a list in one pair of brackets; write upsample=[bilinear,nearest]",
+            "upsample=bilinear,nearest gives several values; add -m for one run of each; [bilinear,nearest] compares them",
         ),
         (
             ["compare", "upsample=[[bilinear],carafe]"],
@@ -129,7 +137,7 @@ def answer(capsys, *words):
         (["compare", "-m", "seed=range(0,2)"], "seed=range(0,2) may mean seeds=[0,1] or data.seed=range(0,2)"),
         (["compare", "sead=[0]"], "fcn compare has no setting 'sead'; did you mean seeds?"),
         (["compare", "data=camvid", "data.root=a", "seed=1"], "fcn compare has no setting 'seed'; did you mean seeds?"),
-        (["compare", "upsample.kernel_size=3"], "fcn compare has no setting 'upsample.kernel_size'"),
+        (["compare", "upsample.kernel_size=3"], "upsample.kernel_size is a setting of upsample=nearest, pixelshuffle"),
         (["compare", "seeds=[1,1]"], "seeds=[1, 1] is not allowed"),
         (["compare", "baseline=carrots"], "baseline=carrots is not known; allowed: "),
         (["compare", "cell=nearest-0"], "cell=nearest-0 is one training of a comparison"),
@@ -274,7 +282,7 @@ def test_what_may_be_given_beside_resume_exists():
 def test_a_list_may_be_null_or_refer_to_another_setting():
     assert compose("ceiling", ["splits=null"]).splits is None
     assert compose("train", ["augment.scale=${data.recipe.scale}"]) == compose("train", [])
-    assert compose("compare", ["data.seed=1"]).data.seed == 1
+    assert compose("compare", ["data.seed=1"]).settings.data.seed == 1
 
 
 def test_a_sweep_over_lists_makes_one_run_for_each(tmp_path):

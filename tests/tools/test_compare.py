@@ -18,7 +18,9 @@ from fcn.cli.composing import compose
 from fcn.cli.main import run
 from fcn.tools.compare import run as command
 from fcn.tools.compare import training as cells
+from fcn.tools.compare.equal import DECODER, KINDS
 from fcn.tools.compare.report import at_once
+from fcn.tools.train.run import run as train
 from tests.conftest import TINY
 
 WORDS = [*TINY, "epochs=12", "validate_every=12", "data.train_count=4"]
@@ -217,6 +219,33 @@ def test_a_training_that_does_not_start_equal_does_not_start(course, tmp_path, c
     assert "did not start equal" in (cell / "error.txt").read_text()
     assert not (cell / "start.json").exists()
     assert not (cell / "metrics.jsonl").exists()
+
+
+def test_a_grid_of_a_model_and_a_way_of_scoring(tmp_path, one_thread, monkeypatch):
+    """Two trainings serve four variants; their decoders cannot start equal, and all else does."""
+    folder, trained = tmp_path / "run", []
+    monkeypatch.setattr(cells, "train", lambda config, **more: (trained.append(config.model.name), train(config, **more))[1])
+    words = [word for word in TINY if not word.startswith("model=")]
+    words += ["epochs=1", "model=[fcn8s,unet]", "inference.flip=[false,true]", "seeds=[3]", "model.align=true", f"output={folder}"]
+    assert command.run(compose("compare", words), launch=in_this_process) == 0
+    assert trained == ["fcn8s", "unet"]
+    assert sorted(path.name for path in (folder / "cells").iterdir() if path.is_dir()) == ["fcn8s-3", "unet-3"]
+    report = json.loads((folder / "compare.json").read_text())
+    assert list(report["summary"]) == [f"{model},inference.flip={flip}" for model in ("fcn8s", "unet") for flip in ("false", "true")]
+    assert report["baseline"] == "fcn8s,inference.flip=false"
+    assert report["equal"] == dict.fromkeys(KINDS, True) | {DECODER: False}
+    text = (folder / "compare.md").read_text()
+    assert "Not equal, and cannot be: weights of the decoder (model is compared)." in text
+    assert "## mIoU as a grid" in text
+    assert "Checkerboard" not in text
+    for name, cell in report["cells"].items():
+        assert (folder / "cells" / cell["cell"] / cell["files"]["kept"]).is_file(), name
+    scored = [{**cell["quality"], "latency": cell["cost"]["latency_seconds"]} for cell in report["cells"].values()]
+    assert len({one["latency"] for one in scored}) == 4
+    again = compose("compare", [f"resume={folder}", "cell=unet-3"])
+    assert list(again.variants) == ["unet,inference.flip=false", "unet,inference.flip=true"]
+    assert [variant.inference.flip for variant in again.variants.values()] == [False, True]
+    assert again.variants["unet,inference.flip=true"].model.name == "unet"
 
 
 @pytest.mark.parametrize(

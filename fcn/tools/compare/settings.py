@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from fcn.core.errors import SettingError, UserError
 from fcn.core.names import suggest
 from fcn.core.registry import KINDS
-from fcn.core.settings import items
+from fcn.core.settings import REQUIRED, items
 from fcn.tools.schema import PartConfig
 from fcn.tools.settings import SEEDS, TrainingConfig
 
@@ -41,7 +41,7 @@ fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[tr
 fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; finished trainings are not repeated
 fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training"""
 
-    upsample: PartConfig = field(default_factory=PartConfig)
+    upsample: PartConfig = REQUIRED
     seeds: Annotated[list[int], items(SEEDS, distinct=True, example="[0,1,2]")] = field(default_factory=lambda: [0, 1, 2])
     baseline: str | None = None
     thin: list[str] | None = None

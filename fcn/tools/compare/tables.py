@@ -95,9 +95,9 @@ def cost_table(report: Mapping[str, Any]) -> Table:
         )
     height, width = report["image_size"]
     note = (
-        f"Multiply-adds and latency: one pass over an image of {width}x{height} pixels, its labels included, in float32; training speed: "
-        f"with reading and augmentation; memory: of the training process at its peak. Medians over the seeds; "
-        f"{'; '.join(report['hardware'])}."
+        f"Multiply-adds: one pass over an image of {width}x{height} pixels. Latency: from that image to its labels, with all the views "
+        f"that inference takes of it. Training speed: with reading and augmentation. Memory: of the training process at its peak. "
+        f"Medians over the seeds; {'; '.join(report['hardware'])}."
     )
     columns = [heading(report), "parameters, M", "up-samplers' own", "multiply-adds, G", "training, images/s", "latency, ms", "memory, MiB"]
     return Table("Cost", columns, rows, note)

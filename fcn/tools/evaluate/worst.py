@@ -46,8 +46,8 @@ class Example:
     def enlarged(self, side: int) -> tuple[Bytes, Labels, Labels]:
         """Image, truth and prediction, each pixel repeated by the whole factor with which they still fit into ``side`` pixels."""
         factor = max(1, side // max(self.truth.shape))
-        image, truth, prediction = (part.repeat(factor, -2).repeat(factor, -1) for part in (self.image, self.truth, self.prediction))
-        return image, truth, prediction
+        truth, prediction = (part.repeat(factor, 0).repeat(factor, 1) for part in (self.truth, self.prediction))
+        return self.image.repeat(factor, 1).repeat(factor, 2), truth, prediction
 
 
 class Worst:
