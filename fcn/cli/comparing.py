@@ -1,21 +1,22 @@
 """The variants of ``fcn compare``: one configuration for each combination of the values that are compared."""
 
 import os
-from dataclasses import fields, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fcn.cli.reading import read
 from fcn.cli.saved import check_plain, literal, resume, saved_settings
 from fcn.cli.tree import built, store_schemas, to_object
-from fcn.cli.words import WrongCallError, leaves, parse, quoted
+from fcn.cli.words import WrongCallError, leaves, parse, quoted, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import first_line, shown
 from fcn.core.registry import KINDS, find, list_parts
 from fcn.core.settings import settings_of
 from fcn.tools.compare.settings import NOT_COMPARED, UPSAMPLERS, CompareConfig, Comparison, choices_of, folder_name
-from fcn.tools.schema import loss_schema
+from fcn.tools.schema import Recipe, loss_schema
 from fcn.tools.settings import AugmentConfig
 
 FILES = ("data.root", "model.weights", "backbone.weights")  # paths, or words that are none
@@ -41,8 +42,16 @@ def comparison(words: list[str]) -> Comparison:
     shared = [absolute(word) for word in fixed]
     variants = made(compared, shared)
     first = next(iter(variants.values()))
+    kept = [word for word in shared if word.partition("=")[0] not in NOT_COMPARED]
+    if first.quick:
+        kept = [*(word for word in first.quick_words if not word.startswith("seeds=")), *kept]
+    return whole(first, compared, variants, kept)
+
+
+def whole(settings: CompareConfig, compared: dict[str, list[str]], variants: dict[str, CompareConfig], words: list[str]) -> Comparison:
+    """The comparison of these. Raises WrongCallError for a baseline or a cell that it does not have."""
     try:
-        return Comparison(first, compared, variants, [word for word in shared if word.partition("=")[0] not in NOT_COMPARED])
+        return Comparison(settings, compared, variants, words)
     except UserError as error:
         raise WrongCallError(str(error)) from error
 
@@ -60,6 +69,8 @@ def is_a_list(key: str) -> bool:
     kind, _, name = key.rpartition(".")
     if kind == "augment":
         known = settings_of(AugmentConfig)
+    elif kind == "data.recipe":
+        known = settings_of(Recipe)
     elif kind == "loss":
         known = loss_schema().SETTINGS
     elif kind in KINDS:
@@ -108,7 +119,7 @@ def made(compared: dict[str, list[str]], shared: list[str], *, but: Any = ()) ->
         if name in but:
             continue
         words = [word for word in shared if has_it(choice, word)]
-        words += [f"{key}={value}" for key, value in choice.items()]
+        words += [word_of_path(f"{key}={value}") for key, value in choice.items()]
         store_schemas("compare", parse([word for word in words if word.partition("=")[0] in default_parts("compare")]))
         try:
             found[name] = built("compare", words)
@@ -148,21 +159,40 @@ def resume_comparison(folder: Path, overrides: list[Any]) -> Comparison:
             raise WrongCallError(f"this comparison compares {', '.join(compared)}; {key} cannot be added to it, begin a new one")
         need_all(key, compared[key], values)
     begun = choices_of(compared)
-    whole = Comparison(
-        base, {key: compared[key] + [one for one in more.get(key, []) if one not in compared[key]] for key in compared}, {}, words
-    )
-    check_compared(whole.compared)
-    wanted = list(whole.choices) if base.cell is None else whole.trainings[whole.training_of(base.cell)[0]]
-    of_machine = {field.name: getattr(base, field.name) for field in fields(CompareConfig) if field.name in NOT_COMPARED}
+    longer = {key: [*values, *(value for value in more.get(key, []) if value not in values)] for key, values in compared.items()}
+    check_compared(longer)
+    found = whole(base, longer, {}, words)
+    wanted = list(found.choices) if base.cell is None else found.trainings[found.training_of(base.cell)[0]]
+    names = [*NOT_COMPARED, *(["gradient_checkpointing"] if "gradient_checkpointing" not in compared else [])]
+    of_machine = {name: getattr(base, name) for name in names}
     for name in wanted:
         if name in begun:
             file = folder / "variants" / f"{folder_name(name, begun)}.yaml"
             if not file.is_file():
                 raise WrongCallError(f"{file} is missing: the settings of the variant {name}; begin a new comparison")
-            whole.variants[name] = to_object(saved_settings("compare", folder, file))
-    whole.variants |= made(whole.compared, words, but=begun) if base.cell is None else {}
-    whole.variants = {name: replace(whole.variants[name], **of_machine) for name in wanted}
-    return whole
+            found.variants[name] = replace(to_object(saved_settings("compare", folder, file)), **of_machine)
+    if base.cell is None:
+        added = {name: replace(variant, **of_machine) for name, variant in made(longer, words, but=begun).items()}
+        for name, variant in added.items():
+            need_same(base, variant, name, compared)
+        found.variants = {name: found.variants.get(name) or added[name] for name in wanted}
+    return found
+
+
+def need_same(begun: CompareConfig, added: CompareConfig, name: str, compared: Iterable[str]) -> None:
+    """Raises WrongCallError where a variant that is added differs from the others in more than what is compared, as after a change of a
+    default."""
+
+    def plain_settings(settings: CompareConfig) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in asdict(settings).items():
+            flat |= {f"{key}.{each}": one for each, one in value.items()} if isinstance(value, dict) else {key: value}
+        return {key: value for key, value in flat.items() if key not in compared and key.partition(".")[0] not in compared}
+
+    before, now = plain_settings(begun), plain_settings(added)
+    changed = [f"{key}={now.get(key)} (there: {before.get(key)})" for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        raise WrongCallError(f"the variant {name} cannot be added: it would also have {', '.join(changed)}; begin a new comparison")
 
 
 def need_all(key: str, begun: list[str], given: list[str]) -> None:

@@ -17,6 +17,7 @@ from fcn.core.names import listed
 from fcn.training.batches import Augmented, Plan
 
 SHOWN = 3  # names in a message
+APART = "no name in common"
 
 BACKBONE = "weights of the backbone"
 DECODER = "weights of the decoder"
@@ -92,14 +93,19 @@ def start_of(model: nn.Module, plan: Plan, samples: Augmented) -> dict[str, Any]
 
 
 def unequal(one: Mapping[str, Any], other: Mapping[str, Any], *, common: bool = False) -> dict[str, str]:
-    """What differs between two starts, in words by kind. common: compare only the weights whose names both have, as of other networks."""
+    """What differs between two starts, in words by kind.
+
+    common: compare only the weights whose names both have, as of other networks; where there are none, they differ.
+    """
     found = {}
     for kind, value in one.items():
         theirs = other.get(kind)
         if isinstance(value, Mapping) and isinstance(theirs, Mapping):
             both = value.keys() & theirs.keys() if common else value.keys() | theirs.keys()
             names = sorted(name for name in both if value.get(name) != theirs.get(name))
-            if names:
+            if not both and value:
+                found[kind] = f"{kind} ({APART})"
+            elif names:
                 found[kind] = f"{kind} ({listed(names, SHOWN)})"
         elif value != theirs:
             found[kind] = kind
@@ -114,7 +120,7 @@ def check_equal(starts: Mapping[str, Mapping[str, Any]], differing: Iterable[str
     names, free = list(starts), cannot_be_equal(differing)
     for name in names[1:]:
         found = unequal(starts[names[0]], starts[name], common=DECODER in free)
-        different = [words for kind, words in found.items() if kind not in free]
+        different = [words for kind, words in found.items() if kind not in free and not (APART in words and DECODER in free)]
         if different:
             raise UserError(
                 f"{names[0]} and {name} did not start equal: their {different[0]} differ, so they cannot be compared. Delete their folders "

@@ -9,7 +9,7 @@ from typing import Any
 from fcn.core.files import written
 from fcn.data.split import Split
 from fcn.tools.compare.cells import equalities, summarize, write_json
-from fcn.tools.compare.equal import cannot_be_equal
+from fcn.tools.compare.equal import BACKBONE, DECODER, cannot_be_equal
 from fcn.tools.compare.settings import Comparison, is_scoring
 from fcn.tools.compare.tables import tables
 from fcn.tools.tables import markdown_table
@@ -96,13 +96,15 @@ def equal_starts(report: Mapping[str, Any]) -> list[str]:
     if len(report["trainings"]) == 1:
         return ["Under one seed all variants are scores of the same training: only the way in which it is scored differs."]
     reasons = cannot_be_equal(key for key in report["compared"] if not is_scoring(key))
-    same = [kind for kind, equal in report["equal"].items() if equal]
+    network = next((key for key in report["compared"] if DECODER in cannot_be_equal([key])), None)
+    words = {BACKBONE: f"{BACKBONE} that the networks share"} if network else {}
+    same = [words.get(kind, kind) for kind, equal in report["equal"].items() if equal]
     other = [kind for kind, equal in report["equal"].items() if not equal]
     sentences = [f"Equal under one seed, checked by hashes in each training before its first step: {', '.join(same) or 'nothing'}."]
     if "upsample" in report["compared"]:
         sentences.append("The up-samplers' own weights are left out: methods have different ones.")
     if other:
-        due = {key: [kind for kind in other if reasons.get(kind) == key] for key in dict.fromkeys(reasons.values())}
+        due = {key: [kind for kind in other if reasons.get(kind, network) == key] for key in dict.fromkeys([*reasons.values(), network])}
         told = "; ".join(f"{', '.join(kinds)} ({key} is compared)" for key, kinds in due.items() if kinds)
         sentences.append(f"Not equal, and cannot be: {told}. Differences between variants hold these differences as well.")
     return sentences

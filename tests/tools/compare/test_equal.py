@@ -133,6 +133,7 @@ def test_other_models_share_the_weights_of_the_backbone_and_other_backbones_only
         check_equal({"a": bilinear, "b": model}, ["upsample"])
     check_equal({"a": bilinear, "b": backbone}, ["backbone"])
     with pytest.raises(ValueError, match="weights of the backbone"):
-        check_equal({"a": bilinear, "b": backbone}, ["model.align"])
+        check_equal({"a": bilinear, "b": backbone}, ["loss.dice"])
+    assert "no name in common" in unequal(bilinear, backbone, common=True)[BACKBONE]
     assert set(unequal(bilinear, backbone)) == {BACKBONE, DECODER}
     assert set(KINDS) == set(bilinear)
