@@ -212,9 +212,7 @@ class TestRefusals:
         fcn.load("hf://user/name")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert fcn.load("hf://user/name").labels == LABELS  # from the cache
-        with pytest.raises(
-            OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection and the disk, or give"
-        ):
+        with pytest.raises(OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection and the disk, or give"):
             fcn.load("hf://user/unseen")
 
 
