@@ -31,7 +31,7 @@ def page(models: Models, folder: Path) -> gr.Blocks:
     """The page. models: those that it offers. folder: where its answers are written."""
     with gr.Blocks(title="fcn", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as made:
         gr.Markdown("# fcn\nLabels every pixel of a picture, and tells how far a network sees.")
-        with gr.Tab("Label a picture"):
+        with gr.Tab("Label"):
             label_tab(models, folder)
         with gr.Tab("Receptive fields"):
             field_tab(folder)
