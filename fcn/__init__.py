@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fcn.models.segmenter import create_model as create_model
     from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
     from fcn.rewrite.dilate import dilate as dilate
+    from fcn.tools.localize.call import localize as localize
+    from fcn.tools.localize.classmaps import ClassMaps as ClassMaps
     from fcn.tools.train.call import Trained as Trained
     from fcn.tools.train.call import train as train
     from fcn.training.checkpoint import from_pretrained as from_pretrained
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from fcn.training.metrics import Evaluation as Evaluation
 
 PLACES = {
+    "ClassMaps": "fcn.tools.localize.classmaps",
     "Evaluation": "fcn.training.metrics",
     "ImageKind": "fcn.core.images",
     "LabelSet": "fcn.core.labels",
@@ -60,6 +63,7 @@ PLACES = {
     "list_models": "fcn.models.lists",
     "list_upsamplers": "fcn.models.lists",
     "load": "fcn.training.checkpoint",
+    "localize": "fcn.tools.localize.call",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",

@@ -47,7 +47,7 @@ SECTIONS = {
         "evaluate",
         "Evaluation",
     ),
-    "Networks of others": ("wrap", "convolutionalize", "dilate", "receptive_field"),
+    "Networks of others": ("wrap", "localize", "ClassMaps", "convolutionalize", "dilate", "receptive_field"),
     "Your own parts": ("register",),
     "Errors": ("UserError", "NotStreamable", "NotConvertible", "NotDilatable"),
 }

@@ -8,9 +8,10 @@ data: ``cifar10`` (Krizhevsky 2009) as torchvision reads it, fetched with ``down
 
 A short plain loop, with all pictures in memory. The optimizer is SGD with Nesterov momentum. Its rate rises once and falls once (Smith and
 Topin 2017, arXiv:1708.07120). Labels are smoothed. Each picture is shifted by up to an eighth, mirrored or not, and loses one square
-(DeVries and Taylor 2017, arXiv:1708.04552). The test pictures are scored once, after the last step. Leaves ``compact.pt``,
-the state dict, which ``backbone.weights=`` and ``fcn.models.compact.compact(weights=...)`` take; ``mosaic.png``, test pictures side by
-side; and ``result.json``: the accuracy, the class names, and the class of each picture of the mosaic.
+(DeVries and Taylor 2017, arXiv:1708.04552). The test pictures are scored once, after the last step. Leaves ``compact.pt``:
+the state dict, the class names and the side of the pictures. ``fcn localize weights=``, ``backbone.weights=`` and
+``fcn.models.compact.compact(weights=...)`` take it. Also ``mosaic.png``, test pictures side by side; and ``result.json``: the accuracy, the
+class names, and the class of each picture of the mosaic.
 """
 
 import io
@@ -177,7 +178,8 @@ def main(words: list[str]) -> None:
     score = accuracy(model, test_images, test_labels, device)
     folder = Path(settings["output"])
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({name: value.cpu() for name, value in model.state_dict().items()}, folder / "compact.pt")
+    state = {name: value.cpu() for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "classes": classes, "size": size}, folder / "compact.pt")
     picture, truth = mosaic(test_images, test_labels)
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / "mosaic.png")
     result = {"accuracy": score, "parameters": count, "seconds": round(time.monotonic() - begin, 1), "settings": settings}

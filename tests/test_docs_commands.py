@@ -1,4 +1,4 @@
-"""The pages on data sets, weights, training and sharing: every command on them is a call that is understood, every link leads somewhere."""
+"""The pages on data, weights, training, classifiers and sharing: every command is a call that is understood, every link leads somewhere."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("data.md", "weights.md", "training.md", "sharing.md")]
+PAGES = [Path(__file__).parent.parent / "docs" / f"{name}.md" for name in ("data", "weights", "training", "localize", "sharing")]
 COMMANDS = sorted(
     {
         (page.stem, line)
@@ -30,6 +30,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "data": lambda: settings.data.root == "DIR",
         "weights": lambda: settings.backbone.weights or settings.model.weights,
         "sharing": lambda: command in ("demo", "train") or settings.checkpoint == "hf://user/name",
+        "localize": lambda: settings.classifier and settings.input,
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()
 
@@ -38,7 +39,7 @@ def test_the_page_on_sharing_runs(tiny_run, tmp_path, monkeypatch) -> None:
     """Its first block; the second asks a hub."""
     (tmp_path / "RUN").symlink_to(tiny_run)
     monkeypatch.chdir(tmp_path)
-    first, second = re.findall(r"```python\n(.*?)```", PAGES[-1].read_text(), re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", next(page for page in PAGES if page.stem == "sharing").read_text(), re.DOTALL)
     exec(compile(first, "sharing.md", "exec"), {"__name__": "block"})
     assert {path.name for path in (tmp_path / "shared").iterdir()} == {"model.safetensors", "config.json", "README.md"}
     compile(second, "sharing.md", "exec")

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import fcn
 from fcn.cli.main import run
 from fcn.core.registry import list_parts
+from fcn.models.compact import compact
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")}
@@ -104,13 +106,15 @@ def test_the_page_from_classifier_to_map_runs(classifier, tmp_path, monkeypatch,
     assert "stride 8 x 8" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stride", [8, 4])
-def test_a_class_map(classifier, stride, tmp_path, capsys):
-    script("draw_class_map")([f"classifier={classifier}", f"stride={stride}", f"output={tmp_path}"])
-    printed = capsys.readouterr().out
-    assert "unrolled  100.0 % of the 12 pictures named rightly" in printed
-    assert f"{((384 - 32) // stride + 1)} windows of 32, one every {stride} pixels" in printed
-    assert Image.open(tmp_path / "class_map.png").size[0] == 1200
+def test_the_classifier_is_localized_in_its_mosaic(classifier, tmp_path, capsys):
+    """As the page from_classifier_to_map says. Of the cells that stand on a picture of the mosaic, each names its class."""
+    words = ["localize", "classifier=compact", f"weights={classifier / 'compact.pt'}", f"input={classifier / 'mosaic.png'}"]
+    assert run([*words, "dense=window", "sliding=true", "device=cpu", f"output={tmp_path / 'mosaic'}"]) == 0
+    assert "45 windows, 16 at a time" in capsys.readouterr().out
+    result = json.loads((classifier / "result.json").read_text())
+    network = compact(weights=str(classifier / "compact.pt")).eval()
+    maps = fcn.localize(network, classifier / "mosaic.png", dense="window", names=result["classes"])
+    assert maps.winner[0, ::4].tolist() == result["mosaic"][0]
 
 
 def test_a_wrong_word_of_the_benchmark_of_predict():

@@ -14,6 +14,8 @@ PATHS = (
     "resume",
     "image",
     "layers",
+    "weights",
+    "names",
     "data.root",
     "data.image_pattern",
     "data.mask_pattern",

@@ -76,13 +76,18 @@ def pass_of(model: Segmenter) -> Pass | None:
             with warnings.catch_warnings():  # one recorded run is good enough for an estimate
                 warnings.filterwarnings("ignore", message="torch.export could not read")
                 graph = read_graph(read(), (PROBE, PROBE))
-            at_once = all(node.is_global is not None and node.is_global.cause == "resize" for node in graph.globals)
-            intensity = sum(node.macs for node in graph) / sum(tensor_bytes(node.fx, dtype) for node in graph)
-            return Pass(live_bytes(graph, dtype) / PROBE**2, at_once, intensity), image
+            return pass_through(graph, dtype), image
         except UnknownOperationError:
             return None, image
 
     return passes.get(model, dtype, make)
+
+
+def pass_through(graph: Graph, dtype: torch.dtype | None = None) -> Pass:
+    """What the graph of a network, read at any size, says of a pass. dtype: that of autocast."""
+    at_once = all(node.is_global is not None and node.is_global.cause == "resize" for node in graph.globals)
+    intensity = sum(node.macs for node in graph) / sum(tensor_bytes(node.fx, dtype) for node in graph)
+    return Pass(live_bytes(graph, dtype) / prod(graph.input_shape[2:]), at_once, intensity)
 
 
 def live_bytes(graph: Graph, dtype: torch.dtype | None = None) -> int:

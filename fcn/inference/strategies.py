@@ -25,7 +25,7 @@ from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
 from fcn.inference.augment import augmented
 from fcn.inference.kept import period_of, unchanged
-from fcn.inference.memory import available_bytes, budget_bytes, pass_bytes, pass_of, ran_out
+from fcn.inference.memory import Pass, available_bytes, budget_bytes, pass_bytes, pass_of, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
 from fcn.inference.settings import PASSES, Memory, Passes
 from fcn.inference.stream import stream
@@ -97,7 +97,7 @@ def auto(
     small = not large and memory is None
     needed = 0 if small else pass_bytes(model, height, width)
     fits = needed is not None and needed <= budget
-    faster = large and model.mean.device.type == "cpu" and streams_faster(model, height * width)
+    faster = large and model.mean.device.type == "cpu" and streams_faster(pass_of(model), height * width)
     if fits and not faster and (scores := one_pass_if_room(model, image)) is not None:
         return scores
     try:
@@ -110,12 +110,11 @@ def auto(
         return windows(model, image, size=size, batch_size=batch_size)
 
 
-def streams_faster(model: Segmenter, pixels: int) -> bool:
+def streams_faster(found: Pass | None, pixels: int) -> bool:
     """Whether a stream over a large image is faster on a CPU than one pass: its bands stay in the cache.
 
     A network with global pooling is computed twice in a stream. That is faster where the network computes little for each byte.
     """
-    found = pass_of(model)
     return found is not None and (found.at_once or (pixels >= LARGE and found.intensity < LIGHT))
 
 

@@ -21,6 +21,8 @@ from fcn.models.weight_files import read_tensors
 
 log = logging.getLogger(__name__)
 
+IN_HALVES = ("googlenet", "inception_v3")  # trained in -1..1, into which torchvision brings the usual normalisation inside of them
+
 
 def in_file(weights: str | None) -> TypeGuard[str]:
     """Whether ``weights`` names a file, and not a random start (None) or what is downloaded."""
@@ -31,17 +33,24 @@ def torchvision_classifier(name: str, weights: str | None) -> Any:
     """The classifier of that name from torchvision: with its default weights ("imagenet"), else with a random start."""
     import torchvision
 
-    # init_weights=False would save time where a constructor offers it, but the random start is the published one
-    random: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # which warn without it
     if weights != "imagenet":
+        # init_weights=False would save time where a constructor offers it, but the random start is the published one
+        random: dict[str, Any] = {"init_weights": True} if name in IN_HALVES else {}  # which warn without it
         return torchvision.models.get_model(name, weights=None, **random)
     try:
-        return torchvision.models.get_model(name, weights="DEFAULT", **({"transform_input": False} if random else {}))
+        return published_by_torchvision(name)
     except OSError as error:  # URLError is one
         raise UserError(
             f"the imagenet weights of {name} could not be downloaded ({error}); "
             f"without a network give a file ({said('backbone.weights')}=PATH), or leave weights out and start from random ones"
         ) from error
+
+
+def published_by_torchvision(name: str) -> Any:
+    """The classifier of that name with torchvision's default weights. Raises OSError where they cannot be downloaded."""
+    import torchvision
+
+    return torchvision.models.get_model(name, weights="DEFAULT", **({"transform_input": False} if name in IN_HALVES else {}))
 
 
 def load_weights(network: nn.Module, path: str | Path, *, head: tuple[str, ...] = (), whole: Callable[[], nn.Module] | None = None) -> None:

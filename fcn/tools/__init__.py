@@ -11,6 +11,7 @@ from fcn.tools.data.settings import DataCommandConfig
 from fcn.tools.demo.settings import DemoConfig
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.inspect.settings import InspectConfig
+from fcn.tools.localize.settings import LocalizeConfig
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.schema import Checked
 from fcn.tools.train.settings import TrainConfig
@@ -20,6 +21,7 @@ COMMANDS: dict[str, type[Checked]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "localize": LocalizeConfig,
     "inspect": InspectConfig,
     "benchmark": BenchmarkConfig,
     "compare": CompareConfig,

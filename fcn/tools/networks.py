@@ -24,8 +24,10 @@ def saved_model(checkpoint: str, network: str | None) -> "Segmenter":
     return load(checkpoint, network=None if network is None else network_of(network))
 
 
-def network_of(word: str) -> "nn.Module":
+def network_of(word: str, *, setting: str = "network") -> "nn.Module":
     """The network that ``my_module:build`` names: a torch module, or what a function without arguments makes.
+
+    setting: what names it, for the messages.
 
     Raises UserError for anything else.
     """
@@ -33,21 +35,21 @@ def network_of(word: str) -> "nn.Module":
 
     module, _, name = word.partition(":")
     if not (module and name.isidentifier()):
-        raise UserError(f"network={word} is not allowed; write the module and the name in it, as my_module:build")
-    load_module(module, f"network={word}")
+        raise UserError(f"{setting}={word} is not allowed; write the module and the name in it, as my_module:build")
+    load_module(module, f"{setting}={word}")
     found = getattr(sys.modules[module], name, None)
     if found is None:
-        raise UserError(f"network={word}: there is no {name} in {module}; {suggest(name, public(module))}")
+        raise UserError(f"{setting}={word}: there is no {name} in {module}; {suggest(name, public(module))}")
     if callable(found) and not isinstance(found, nn.Module):
         try:
             inspect.signature(found).bind()
         except TypeError as error:
-            raise UserError(f"network={word} cannot be called without arguments ({error}); name a function that can") from error
+            raise UserError(f"{setting}={word} cannot be called without arguments ({error}); name a function that can") from error
         made = found()
     else:
         made = found
     if not isinstance(made, nn.Module):
-        raise UserError(f"network={word} gives {a_type(made)}; give a torch module, or a function that makes one")
+        raise UserError(f"{setting}={word} gives {a_type(made)}; give a torch module, or a function that makes one")
     return made
 
 

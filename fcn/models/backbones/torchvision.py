@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from fcn.core.errors import UserError
 from fcn.core.registry import register
 from fcn.models.backbones.contract import Backbone, from_graph
-from fcn.models.pretrained import in_file, load_weights, torchvision_classifier
+from fcn.models.pretrained import IN_HALVES, in_file, load_weights, torchvision_classifier
 from fcn.rewrite.convolutionalize import linear_to_conv
 from fcn.rewrite.dilate import Reading, rewrite
 from fcn.rewrite.editable import editable
@@ -108,7 +108,7 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What torchvision's own weights of that classifier were trained with."""
     import torchvision
 
-    if name in ("googlenet", "inception_v3"):  # trained in -1..1, into which torchvision brings the usual normalisation inside of them
+    if name in IN_HALVES:
         return HALF, HALF
     transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     return tuple(transform.mean), tuple(transform.std)

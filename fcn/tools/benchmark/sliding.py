@@ -20,6 +20,7 @@ from fcn.rewrite.dilate import dilate, rewrite
 from fcn.rewrite.editable import editable
 from fcn.tools.benchmark.rows import Row, Section
 from fcn.tools.measure import measured, time_in_turns
+from fcn.tools.windows import cutting, grid, in_windows, spread_evenly
 
 CLASSES = 1000
 VALID = "_valid"  # the ending of a name: the network without any padding
@@ -44,11 +45,11 @@ def sliding_rows(
             raise UserError(f"{name} has stride {own}, and windows {step} pixels apart stand on no grid of it; give a divisor of {own}")
     classifier = place(classifier)
     window_macs, image_macs = multiply_adds(classifier, window), multiply_adds(unrolled, size)
-    batch = best_batch(classifier, picture, grid(size, window, min(strides)), window, device.type == "cuda")
+    batch = best_batch(classifier, picture, grid((size, size), (window, window), min(strides)), window, device.type == "cuda")
     windows = max(windows // batch, 1) * batch
     rows = []
     for step in strides:
-        places = grid(size, window, step)
+        places = grid((size, size), (window, window), step)
         sample = spread_evenly(places, windows)
         network_at, way = (unrolled, "unrolled") if step == own else (dilate(unrolled, step), "dilated")
         share = len(places) / len(sample)
@@ -67,7 +68,7 @@ def sliding_rows(
             way: partial(cells, place(network_at), picture, sample, step),
             "shift-and-stitch": partial(cells, place(unrolled), picture, sample, own),
         }
-        expected = in_windows(classifier, picture, sample, window, 1)
+        expected = in_windows(classifier, cutting(picture, (window, window)), sample, 1)
         case = f"{name}, {size}x{size}, a {window}-pixel window every {'pixel' if step == 1 else f'{step} pixels'}"
         for way, (share, macs, note) in costs.items():
             row = Row.of(case, way, times[way], share=share, macs=macs, note=note)
@@ -148,29 +149,11 @@ def image(size: int) -> Tensor:
     return smooth + 0.2 * torch.randn(1, 3, size, size, generator=generator)
 
 
-def grid(size: int, window: int, step: int) -> list[tuple[int, int]]:
-    """The upper left pixels of all windows."""
-    starts = range(0, size - window + 1, step)
-    return [(row, column) for row in starts for column in starts]
-
-
-def spread_evenly(places: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
-    count = min(count, len(places))
-    return [places[round(index * (len(places) - 1) / max(1, count - 1))] for index in range(count)]
-
-
-@torch.inference_mode()
-def in_windows(classifier: nn.Module, picture: Tensor, places: Sequence[tuple[int, int]], window: int, batch: int) -> Tensor:
-    """Scores (windows, classes), ``batch`` windows in a pass."""
-    cuts = [picture[0, :, row : row + window, column : column + window] for row, column in places]
-    return torch.cat([classifier(torch.stack(cuts[start : start + batch])) for start in range(0, len(cuts), batch)])
-
-
 def best_batch(classifier: nn.Module, picture: Tensor, places: list[tuple[int, int]], window: int, on_gpu: bool) -> int:
     """The batch, a power of two from 2 on, in which a window takes the least time; larger ones are tried while that falls."""
     best, fastest = 2, float("inf")
     for batch in (2**power for power in range(1, len(places).bit_length())):
-        call = partial(in_windows, classifier, picture, spread_evenly(places, batch), window, batch)
+        call = partial(in_windows, classifier, cutting(picture, (window, window)), spread_evenly(places, batch), batch)
         seconds = time_in_turns({"": call}, turns=3, on_gpu=on_gpu)[""].low / batch
         if seconds > fastest:
             break
@@ -199,9 +182,9 @@ def make(
     place = partial(placed, device=torch.device(device), dtype=dtype, channels_last=channels_last)
     classifier, window = network(name)
     picture = place(image(size))
-    places = spread_evenly(grid(size, window, step), windows)
+    places = spread_evenly(grid((size, size), (window, window), step), windows)
     if way.startswith("windows"):
-        return partial(in_windows, place(classifier), picture, places, window, 1 if "one by one" in way else batch)
+        return partial(in_windows, place(classifier), cutting(picture, (window, window)), places, 1 if "one by one" in way else batch)
     unrolled = dense(name, classifier)
     if way == "shift-and-stitch":
         return partial(cells, place(unrolled), picture, places, cell_stride(unrolled))

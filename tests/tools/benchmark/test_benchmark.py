@@ -13,9 +13,10 @@ from fcn.models.segmenter import create_model
 from fcn.tools.benchmark.labels import patchwork
 from fcn.tools.benchmark.report import write_report
 from fcn.tools.benchmark.rows import Row, Section, tables
-from fcn.tools.benchmark.sliding import cell_stride, dense, grid, in_windows, network, sliding_rows, spread_evenly
+from fcn.tools.benchmark.sliding import cell_stride, dense, network, sliding_rows
 from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, read, strategy_rows
 from fcn.tools.benchmark.subject import Subject
+from fcn.tools.windows import cutting, grid, in_windows, spread_evenly
 
 PLAIN = {"device": torch.device("cpu"), "dtype": torch.float32, "channels_last": True}
 
@@ -59,14 +60,14 @@ def test_a_network_without_padding_has_one_cell_for_its_window():
     images = torch.randn(1, 3, window + 32, window)
     assert unrolled(images).shape[-2:] == (2, 1)
     assert cell_stride(unrolled) == 32
-    expected = in_windows(classifier, images, [(0, 0), (32, 0)], window, 2)
+    expected = in_windows(classifier, cutting(images, (window, window)), [(0, 0), (32, 0)], 2)
     torch.testing.assert_close(unrolled(images)[0, :, :, 0].t(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_windows_stand_in_every_place_and_samples_reach_the_corners():
-    places = grid(100, 40, 20)
-    assert places == [(row, column) for row in (0, 20, 40, 60) for column in (0, 20, 40, 60)]
-    assert spread_evenly(places, 3) == [places[0], places[8], places[-1]]
+    places = grid((100, 80), (40, 40), 20)
+    assert places == [(row, column) for row in (0, 20, 40, 60) for column in (0, 20, 40)]
+    assert spread_evenly(places, 3) == [places[0], places[6], places[-1]]
     assert spread_evenly(places, 99) == places
 
 
