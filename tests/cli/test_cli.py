@@ -251,7 +251,7 @@ def test_every_command_has_help_with_examples(capsys, command):
     assert run([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"fcn {command}" in text
-    assert "output=null" in text
+    assert ("output=null" in text) is (command != "demo")  # a page, which leaves no files
 
 
 def test_runs_that_start_together_get_different_folders(tmp_path, monkeypatch):
