@@ -86,9 +86,7 @@ def file_of(repo: str, name: str, revision: str | None, said: str) -> Path:
 
 
 def unreachable(said: str, error: BaseException) -> OSError:
-    return OSError(
-        f"{said} cannot be fetched ({first_line(error)}); check the connection and the disk, or give the model as a folder"
-    )
+    return OSError(f"{said} cannot be fetched ({first_line(error)}); check the connection and the disk, or give the model as a folder")
 
 
 def upload(state: dict[str, Any], repo: str, *, scores: Scores, private: bool | None, message: str) -> str:

@@ -115,6 +115,7 @@ class TestRoundTrip:
         assert file["confusion"] == shared["confusion"]
         assert shared["protocol"]["checkpoint"] == "hf://user/name"
 
+    @pytest.mark.slow
     def test_labels_of_the_command_line_and_going_on(self, hub, model, tmp_path, monkeypatch):
         """From the hub, a folder and a file the same labels; a run that was cut goes on only with the same model."""
         model.push_to_hub("user/name")
@@ -212,9 +213,7 @@ class TestRefusals:
         fcn.load("hf://user/name")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert fcn.load("hf://user/name").labels == LABELS  # from the cache
-        with pytest.raises(
-            OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection and the disk, or give"
-        ):
+        with pytest.raises(OSError, match=r"hf://user/unseen cannot be fetched \(.*\); check the connection and the disk, or give"):
             fcn.load("hf://user/unseen")
 
 

@@ -88,6 +88,7 @@ class TestFields:
         assert (row["field"], row["jump"]) == ("5", "4")
         assert Image.open(found.picture).width > 100
 
+    @pytest.mark.slow
     def test_a_classifier_and_a_network(self, tmp_path):
         whole = fields_of(settings(CLASSIFIER, **FORM, size=32, ignore_global=False), None, tmp_path)
         assert "output: sees the whole image" in whole.notes
