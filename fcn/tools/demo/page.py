@@ -13,9 +13,13 @@ from fcn.core.errors import UserError
 from fcn.core.registry import list_parts
 from fcn.tools.demo.fields import CLASSIFIER, EXAMPLE, KINDS, LAYERS, NETWORK, fields_of, settings
 from fcn.tools.demo.labelling import HEADER, label_picture
+from fcn.tools.demo.localizing import HEADER as PROBABILITIES
+from fcn.tools.demo.localizing import Localizers, localize_picture
 from fcn.tools.demo.models import Models
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+TRAINED = ("timm/tf_efficientnet_lite0", "torchvision/resnet50", "timm/convnext_tiny.fb_in1k")
+OWN = "the classifier's own"
 CLASSIFIERS = ("compact", "torchvision/resnet18", "torchvision/resnet50", "torchvision/vgg16", "timm/tf_efficientnet_lite0")
 KEPT = 3600  # seconds after which files of earlier answers are removed
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -30,11 +34,13 @@ def theme() -> Any:
 def page(models: Models, folder: Path) -> gr.Blocks:
     """The page. models: those that it offers. folder: where its answers are written."""
     with gr.Blocks(title="fcn", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as made:
-        gr.Markdown("# fcn\nLabels every pixel of a picture, and tells how far a network sees.")
+        gr.Markdown("# fcn\nLabels every pixel of a picture, tells how far a network sees, and where a classifier looks.")
         with gr.Tab("Label"):
             label_tab(models, folder)
         with gr.Tab("Receptive fields"):
             field_tab(folder)
+        with gr.Tab("Localize"):
+            localize_tab(Localizers(models.device), folder)
     return made
 
 
@@ -113,6 +119,46 @@ def field_tab(folder: Path) -> None:
     )
     form = [kind, layers, classifier, model, backbone, size, leave_out, photograph]
     start.click(show, form, [table, words, drawn], api_name="field")
+
+
+def localize_tab(localizers: Localizers, folder: Path) -> None:
+    def localize(picture: str | None, classifier: str, classes: str, dense: str, stride: str, scales: list[float]) -> tuple[Any, ...]:
+        with told():
+            check_picture(picture, scales)
+            localizer = localizers(classifier, dense, None if stride == OWN else int(stride), tuple(sorted(scales)))
+            found = localize_picture(localizer, str(picture), classes, new_folder(folder))
+            return str(found.sheet), found.classes, found.agreement
+
+    with gr.Row():
+        with gr.Column():
+            picture = gr.Image(label="Photograph", type="filepath", sources=["upload", "clipboard"], buttons=["fullscreen"])
+            classifier = gr.Dropdown(
+                list(TRAINED),
+                value=TRAINED[0],
+                label="Classifier",
+                info="timm/NAME or torchvision/NAME, with ImageNet's weights: of an installed package, else downloaded",
+                allow_custom_value=True,
+            )
+            classes = gr.Textbox(label="Classes", placeholder="tabby, espresso", info="empty: the most probable ones")
+            with gr.Accordion("Finer maps", open=False):
+                dense = gr.Radio(["pixel", "window"], value="pixel", label="A cell is", info="a cell of the features, or a whole window")
+                stride = gr.Dropdown([OWN, "16", "8", "4"], value=OWN, label="Pixels from one cell to the next")
+                scales = gr.CheckboxGroup(list(SCALES), value=[1.0], label="Scales to average over")
+            start = gr.Button("Localize", variant="primary")
+        with gr.Column(scale=2):
+            sheet = gr.Image(label="Heat maps", show_label=False, interactive=False, buttons=["fullscreen", "download"])
+            table = gr.Dataframe(headers=list(PROBABILITIES), label="Probabilities; cells: share that the class wins", interactive=False)
+            words = gr.Markdown()
+    form = [picture, classifier, classes, dense, stride, scales]
+    start.click(localize, form, [sheet, table, words], api_name="localize")
+
+
+def check_picture(picture: str | None, scales: list[float]) -> None:
+    """Raises UserError where nothing is there to be looked at."""
+    if picture is None:
+        raise UserError("drop a picture first")
+    if not scales:
+        raise UserError("choose one scale at least; 1 is the picture's own size")
 
 
 def hidden() -> dict[str, Any]:

@@ -20,7 +20,7 @@ class DemoConfig(Checked):
     plugins: your own modules that register parts, as [my_parts]
     """
 
-    SUMMARY: ClassVar[str] = "opens a page: label a picture, and receptive fields of layers in words or of a network by name"
+    SUMMARY: ClassVar[str] = "opens a page: label a picture, receptive fields, where a classifier looks"
     EXAMPLES: ClassVar[str] = """fcn demo                                    the models below outputs/, on this machine alone
 fcn demo checkpoint=RUN/best.pt browser=true
 fcn demo 'checkpoint=runs/*/best.pt' port=8080

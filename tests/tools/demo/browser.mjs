@@ -29,6 +29,8 @@ await page.getByLabel('Classifier', { exact: true }).fill('compact');
 await page.keyboard.press('Enter');
 await press('Show');
 await seen('output: sees the whole image');
+await page.getByRole('tab', { name: 'Localize' }).click(); // all tabs are within reach on a phone
+await page.getByRole('button', { name: 'Localize', exact: true }).click();
 await page.waitForTimeout(500);
 await page.screenshot({ path: `${folder}/field_${width}.png`, fullPage: true });
 console.log(JSON.stringify({ rows, elsewhere: [...elsewhere], wide: await page.evaluate(() => document.documentElement.scrollWidth) }));

