@@ -7,6 +7,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
 
@@ -185,12 +186,20 @@ def _tensors_beside(module: nn.Module) -> list[Tensor]:
 
 
 def _idle_handles(module: nn.Module) -> list[RemovableHandle]:
-    """Handles of hooks that are gone, among a module's attributes, or those of a plain object that is one (timm's ``FeatureHooks``)."""
+    """Handles of hooks that are gone: among a module's attributes, or those of a plain object that is one, or whose method is a hook
+    (timm's ``FeatureHooks``)."""
     leaves = _leaves_beside(module)
-    objects = [leaf for leaf in leaves if hasattr(leaf, "__dict__") and not isinstance(leaf, (Tensor, nn.Module, type))]
+    objects = [each for each in map(_holder, leaves) if hasattr(each, "__dict__") and not isinstance(each, (Tensor, nn.Module, type))]
     leaves += [inner for each in objects for inner in pytree.tree_leaves(vars(each))]
     handles = [leaf for leaf in leaves if isinstance(leaf, RemovableHandle)]
     return [handle for handle in handles if any(reference() is None for reference in (handle.hooks_dict_ref, *handle.extra_dict_ref))]
+
+
+def _holder(value: Any) -> Any:
+    """What a bound method, perhaps with some arguments, belongs to; any other value itself."""
+    while isinstance(value, partial):
+        value = value.func
+    return value.__self__ if isinstance(value, MethodType) else value
 
 
 def _leaves_beside(module: nn.Module) -> list[Any]:
