@@ -95,13 +95,13 @@ def start_of(model: nn.Module, plan: Plan, samples: Augmented) -> dict[str, Any]
 def unequal(one: Mapping[str, Any], other: Mapping[str, Any], *, common: bool = False) -> dict[str, str]:
     """What differs between two starts, in words by kind.
 
-    common: compare only the weights whose names both have, as of other networks; where there are none, they differ.
+    common: of the backbones compare only the weights whose names both have, as of other networks; where there are none, they differ.
     """
     found = {}
     for kind, value in one.items():
         theirs = other.get(kind)
         if isinstance(value, Mapping) and isinstance(theirs, Mapping):
-            both = value.keys() & theirs.keys() if common else value.keys() | theirs.keys()
+            both = value.keys() & theirs.keys() if common and kind == BACKBONE else value.keys() | theirs.keys()
             names = sorted(name for name in both if value.get(name) != theirs.get(name))
             if not both and value:
                 found[kind] = f"{kind} ({APART})"
