@@ -386,7 +386,14 @@ def test_a_sweep_makes_one_run_for_each_combination(tmp_path):
 class TestEvaluate:
     def test_states_its_scores_and_its_protocol(self, tiny_run, tmp_path, capsys):
         assert run(["evaluate", f"checkpoint={tiny_run / 'best.pt'}", f"output={tmp_path / 'out'}", "device=cpu", "workers=0"]) == 0
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "confusion.png", "table.txt"}
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "metrics.json",
+            "confusion.png",
+            "table.txt",
+            "images.csv",
+            "worst.png",
+            "report.html",
+        }
         result = json.loads((tmp_path / "out" / "metrics.json").read_text())
         assert result["protocol"]["images"] == 3
         assert result["protocol"]["split"] == "val"
