@@ -233,7 +233,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(together, tmp_path):
     pixels = sum(int((split[index][1] != VOID).sum()) for index in range(5))
     assert np.sum(json.loads((tmp_path / "scores" / "metrics.json").read_text())["confusion"]) == pixels  # every image once
     trained, scored = lines(tmp_path / "two", "val")[-1], json.loads((tmp_path / "scores" / "metrics.json").read_text())
-    assert trained["classes"] == scored["classes"]
+    assert all(values.items() <= scored["classes"][name].items() for name, values in trained["classes"].items())
 
 
 def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_scores(tmp_path):
