@@ -66,7 +66,7 @@ def localize_picture(localizer: Localizer, picture: str, classes: str, folder: P
     sheet = folder / f"{Path(picture).stem}_sheet.jpg"
     with written(sheet) as temporary:
         draw(small(photograph), found, drawn, Path(picture).name).savefig(temporary, format="jpg", pil_kwargs={"quality": 92})
-    made = entry(found, drawn, localizer.stride)
+    made = entry(found, drawn, localizer)
     rows = [
         [each["name"], f"{each['mean']:.1%}", f"{each['peak']:.1%}", f"{each['share']:.1%}"] for each in made["classes"] if each["drawn"]
     ]
