@@ -77,8 +77,8 @@ def test_scores_that_end_too_early_are_refused():
 
 def test_more_classes_than_a_label_map_holds_are_refused():
     assert label(Scores((1, 1), cut(torch.eye(256)[None, :, None].float(), [1])), 1, 256).tolist() == [list(range(256))]
-    with pytest.raises(ValueError, match="scores of 257 classes; a label map, of one byte a pixel, has up to 256"):
-        label(Scores((8, 8), cut(torch.zeros(1, 257, 3, 5), [3])), 24, 40)
+    with pytest.raises(ValueError, match="scores of 65536 classes; a label map, of two bytes a pixel, has up to 65535"):
+        label(Scores((8, 8), cut(torch.zeros(1, 65536, 1, 1), [1])), 8, 8)
 
 
 def test_progress_is_for_large_images_on_a_terminal(monkeypatch, capfd):

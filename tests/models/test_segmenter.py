@@ -183,8 +183,8 @@ def test_what_does_not_fit_is_refused():
         create_model("unet", backbone="resnet18", num_classes=2, aux=True, aux_level=-9)
     with pytest.raises(ValueError, match="num_classes=1"):
         create_model("fcn8s", num_classes=1)
-    with pytest.raises(ValueError, match=r"num_classes=256 is not allowed; give 2 to 255, background included"):
-        create_model("fcn8s", num_classes=256)
+    with pytest.raises(ValueError, match=r"num_classes=65536 is not allowed; give 2 to 65535, background included"):
+        create_model("fcn8s", num_classes=65536)
     with pytest.raises(ValueError, match="stride=16 does not fit scores of 8 pixels a cell; give a divisor of 8"):
         create_model("fcn8s", num_classes=2, stride=16)
     with pytest.raises(
