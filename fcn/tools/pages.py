@@ -38,7 +38,7 @@ td small { color: var(--faint); display: block; font-size: .78rem; }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0; padding: 0; list-style: none; font-size: .9rem; }
 .dot { display: inline-block; width: .75rem; height: .75rem; border-radius: 50%; margin-right: .45rem; vertical-align: -.05rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
-.charts figure { border: 1px solid var(--line); border-radius: .5rem; background: var(--card); padding: .6rem; }
+.charts figure { border: 1px solid var(--line); border-radius: .5rem; background: var(--card); padding: .6rem; max-width: 36rem; }
 figure { margin: 0; }
 figcaption { font-size: .8rem; color: var(--faint); margin-top: .25rem; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; }
@@ -47,7 +47,8 @@ svg .grid { stroke: var(--line); }
 svg .zero { stroke: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem; }
 .tiles img { width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
-.wide { grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.wide { grid-template-columns: repeat(4, 1fr); }
+@media (max-width: 40rem) { .wide { grid-template-columns: repeat(2, 1fr); } }
 h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; }
