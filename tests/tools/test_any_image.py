@@ -118,6 +118,7 @@ def test_every_kind_is_trained_and_used(tmp_path: Path, channels: int, dtype: st
     assert fcn.evaluate(model, split, workers=0).mean_iou > 0.6
 
 
+@pytest.mark.slow
 def test_every_augmentation_trains_on_five_bands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = rasters.folder(tmp_path, suffix=".npy")
     words = ["train", "data=folder", f"data.root={root}", "data.channels=5", *SMALL, "epochs=1"]

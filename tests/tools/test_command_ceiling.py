@@ -30,6 +30,7 @@ def test_strides_that_are_none_are_refused_in_one_line(strides, capsys):
     assert line.endswith("strides is a list, each 1 to 65536, none twice, as [32,16,8,4]")
 
 
+@pytest.mark.slow
 def test_a_stride_larger_than_every_map_is_drawn_as_any_other(tmp_path):
     assert run(["ceiling", "data.val_count=2", "strides=[65536,8000,8]", f"output={tmp_path / 'out'}"]) == 0
     found = json.loads((tmp_path / "out" / "ceiling.json").read_text())["strides"]

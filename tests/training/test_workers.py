@@ -86,6 +86,7 @@ def small_shared_memory(code):
     return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.slow
 def test_batches_larger_than_the_shared_memory_arrive():
     done = small_shared_memory(
         "from tests.training.test_workers import *\n"

@@ -180,6 +180,7 @@ def test_a_label_differs_clearly_only_where_the_margin_is_large():
     assert (row.difference, row.equal, row.note) == (0.25, 14 / 16, "; 2 labels differ, 1 of them clearly")
 
 
+@pytest.mark.slow
 def test_another_number_format_is_compared_to_float32_and_speeds_to_the_machine():
     spec = create_model("fcn8s", backbone="compact", num_classes=3).spec
     section = strategy_rows(Subject(spec), strategies=["stream"], sizes=[96], window=64, turns=1, **{**PLAIN, "dtype": torch.bfloat16})

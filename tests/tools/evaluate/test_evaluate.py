@@ -18,6 +18,7 @@ from tests.two_processes import forked
 CAMVID = Path(__file__).parents[3] / "../shared/data/camvid"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not there")
 def test_streamed_bands_and_whole_images_have_the_same_confusion(tmp_path):
     """To two pixels in a million: where two classes are as good, rounding decides."""
