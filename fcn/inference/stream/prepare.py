@@ -5,9 +5,7 @@ with sizes left open (``graph/sizes.py``), which takes two or three times as lon
 has said that images of many sizes come (``unchanged``), it is exported so at once. Weights are folded once.
 """
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -15,6 +13,7 @@ import torch
 from torch import nn
 
 from fcn.core.errors import NotStreamable
+from fcn.core.garbage import uncollected
 from fcn.core.names import said
 from fcn.graph import Graph, NotExportedError, UnknownOperationError, read_graph
 from fcn.graph.ops.blocks import Folded
@@ -85,18 +84,6 @@ class Programs:
                 self.since = period
                 return graph
         return read_graph(network, size, record=False)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Within it Python's cyclic garbage collection waits: among the many small objects of a graph it takes half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 programs: Kept[Programs] = Kept(TYPES, weights=True)

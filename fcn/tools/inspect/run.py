@@ -1,12 +1,11 @@
 """``fcn inspect``: a network layer by layer, as a table on standard output and a picture in a folder."""
 
-import gc
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fcn.core.conf import default_parts
+from fcn.core.garbage import uncollected
 from fcn.core.images import RGB, ImageKind
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.inspect.settings import InspectConfig
@@ -22,18 +21,6 @@ log = logging.getLogger(__name__)
 
 USUAL_SIZE = 224
 CLASSES = 21  # of Pascal VOC
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without garbage collection: imports and export make millions of objects that stay, and looking through them took a second of ten."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @uncollected()
