@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import CalibrationMethod
 from torch import Tensor
 
 import fcn
@@ -31,16 +30,13 @@ def choices(graph: Any) -> dict[str, dict[str, Any]]:
     convolutions = [node for node in graph.node if node.op_type == CONV]
     stay = float_nodes(graph)
     depthwise = [node.name for node in convolutions if any(part.name == "group" and part.i > 1 for part in node.attribute)]
-    first = [convolutions[0].name]
     return {
         "as `fcn export`": {},
         "weights of 8 bits": {"reduce_range": False},
         "no layer stays float": {"nodes_to_exclude": []},
-        "the first convolution float too": {"nodes_to_exclude": [*stay, *first]},
         "depthwise convolutions float too": {"nodes_to_exclude": [*stay, *depthwise]},
         "convolutions alone": {"op_types_to_quantize": [CONV]},
         "one scale for all channels": {"per_channel": False},
-        "moving average of the ranges": {"extra_options": {"CalibMovingAverage": True}, "calibrate_method": CalibrationMethod.MinMax},
     }
 
 
