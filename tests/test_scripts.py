@@ -60,6 +60,7 @@ def test_the_benchmark_of_sizes(capsys):
     assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
 
 
+@pytest.mark.slow
 def test_our_training_follows_a_plain_loop(capsys):
     script("compare_loops")(["epochs=1", "seeds=1", "images=4", "size=64", "batch=2"])
     printed = capsys.readouterr().out
