@@ -20,7 +20,7 @@ GIB = 2**30
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return lively(create_model("fcn8s", backbone="compact", upsample="bilinear", num_classes=11))
+    return lively(create_model("fcn8s", backbone="resnet18", upsample="bilinear", num_classes=11))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_large_image_is_streamed_where_that_takes_one_pass(model, image, label
     monkeypatch.setattr(strategies, "SMALL", image[0].numel())
     assert torch.equal(create_strategy("auto")(model, image), labels)
     assert taken == ["stream"]
-    create_strategy("auto")(create_model("deeplabv3", backbone="compact", num_classes=3).eval(), image)
+    create_strategy("auto")(create_model("deeplabv3", backbone="resnet18", num_classes=3).eval(), image)
     assert taken == ["stream", "one_pass"]
 
     def refused(*given, **options):
@@ -106,7 +106,7 @@ def test_windows_where_nothing_else_fits_and_a_warning_that_they_are_approximate
 
 
 def test_passes_that_are_not_allowed_lead_to_windows(image, taken, caplog):
-    model = create_model("deeplabv3", backbone="compact", num_classes=3).eval()
+    model = create_model("deeplabv3", backbone="resnet18", num_classes=3).eval()
     memory = 0.9 * pass_bytes(model, 512, 200) / GIB
     with caplog.at_level(logging.WARNING):
         create_strategy("auto", memory=memory, passes=1)(model, image)

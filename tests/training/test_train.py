@@ -240,6 +240,7 @@ def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_
     words = [
         "model=deeplabv3",
         "backbone=compact",
+        "output_stride=8",
         "aux=true",
         "channels=16",
         "augment.crop_size=64",

@@ -50,7 +50,7 @@ def backbone_of(model):
     "model", [pytest.param(model, marks=pytest.mark.slow) if model in {*DOUBLING, "deeplabv3"} else model for model in MODELS]
 )
 def test_every_model(model):
-    network = built(model, "resnet18" if model in {*DOUBLING, "deeplabv3plus"} else "compact")
+    network = built(model, "compact" if model in {"fcn", "fcn8s", "unet"} else backbone_of(model))
     assert wrong_labels(network, picture(75, 99), band=16) == 0
     image = torch.randn(1, 3, 75, 99, dtype=torch.float64)
     assert differs(ScoresOnly(network).eval(), image, band=24, strips=2) < 1e-9
@@ -99,19 +99,19 @@ DRAWN = (st.integers(1, 140), st.integers(1, 140), st.integers(1, 150), st.one_o
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(st.sampled_from(WORDS[:3]), *DRAWN)
 def test_any_size_band_and_strip(words, height, width, band, strip):
-    streams_right((*words, "compact"), height, width, band, strip)
+    streams_right(words, height, width, band, strip)
 
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.sampled_from(WORDS), *DRAWN)
 def test_many_sizes_bands_and_strips(words, height, width, band, strip):
-    streams_right((*words, "resnet18"), height, width, band, strip)
+    streams_right(words, height, width, band, strip)
 
 
 def streams_right(words, height, width, band, strip):
-    network = NETWORKS.setdefault(words, built(words[0], words[2], words[1]) if words not in NETWORKS else None)
+    network = NETWORKS.setdefault(words, built(words[0], upsample=words[1]) if words not in NETWORKS else None)
     assert wrong_labels(network, picture(height, width), band=band, strip=strip) == 0
 
 
-NETWORKS: dict[tuple[str, str, str], torch.nn.Module] = {}
+NETWORKS: dict[tuple[str, str], torch.nn.Module] = {}

@@ -12,7 +12,7 @@ from fcn.inference.stream.run import Run
 from fcn.models.segmenter import create_model
 
 HEIGHT, WIDTH = 83, 40
-BACKBONES = {"lraspp": "mobilenet_v3_small", "fcn8s": "compact"}
+BACKBONES = {"lraspp": "mobilenet_v3_small"}
 
 
 @cache
