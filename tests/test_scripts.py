@@ -67,6 +67,7 @@ def test_settings_of_a_step_leave_its_loss(capsys):
     assert other == ("gradient_checkpointing", plain[1])
 
 
+@pytest.mark.slow
 def test_our_training_follows_a_plain_loop(capsys):
     script("compare_loops")(["epochs=1", "seeds=1", "images=4", "size=64", "batch=2"])
     printed = capsys.readouterr().out

@@ -103,7 +103,9 @@ def choices():
                 "fcn4s",
                 "fcn2s",
                 "deeplabv3",
-            )  # the classes of fcn8s and of deeplabv3plus
+                "fcn8s",
+                "unet",
+            )  # the classes of fcn8s and of deeplabv3plus; fcn8s is trained by TINY, unet in tests/tools/test_compare.py
             marks = () if quick else pytest.mark.slow
             yield pytest.param(model, upsample, backbone, marks=marks)
 
