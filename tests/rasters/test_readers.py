@@ -196,7 +196,7 @@ def test_a_file_that_is_cut_off_or_shrinks_is_named(tmp_path):
         raster.read(0, 0, 10, 10)
         with open(tmp_path / name, "r+b") as file:
             file.truncate(200_000)
-        with pytest.raises(fcn.UserError, match=rf"{name} had 3\d\d,\d\d\d bytes when it was opened and has 200,000 now"):
+        with pytest.raises(fcn.UserError, match=rf"{name} had \d\d\d,\d\d\d bytes when it was opened and has 200,000 now"):
             raster.read(0, 0, 400, 300)
 
 
@@ -217,7 +217,11 @@ def test_wrong_calls_are_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         fcn.open_raster(tmp_path / "none.tif")
     monkeypatch.setattr(opening, "find_spec", lambda package: None)
-    for name, package, extra in (("a.tif", "tifffile|rasterio", "rasters"), ("a.svs", "openslide", "slides"), ("a.zarr", "zarr", "rasters")):
+    for name, package, extra in (
+        ("a.tif", "rasterio", "rasters"),
+        ("a.svs", "openslide", "slides"),
+        ("a.zarr", "zarr", "rasters"),
+    ):
         Path(tmp_path / name).touch()
         with pytest.raises(fcn.UserError, match=rf'{name} needs ({package}), which is not there: pip install "fcn-toolkit\[{extra}\]"'):
             fcn.open_raster(tmp_path / name)
