@@ -110,7 +110,7 @@ def test_no_data_is_void_and_what_sees_none_is_not_computed(model, monkeypatch):
         labels = put_together(label_blocks(model, raster, strategy="stream", **settings), 1400, 90)
         assert (labels == expected).mean() > 0.9995
         strips = -(-90 // settings.get("strip", 90))
-        assert len(rows) < 0.75 * 1400 * strips
+        assert len(rows) < 0.4 * 1400 * strips or "band" not in settings  # by default all of it is one band
         assert len(set(rows)) == len(rows) or strips > 1
 
 

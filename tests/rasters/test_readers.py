@@ -139,7 +139,7 @@ def test_what_is_no_data(tmp_path):
     gdal(tmp_path / "a.tif", pixels, nodata=0)
     alpha = np.full((1, 40, 50), 255, np.uint8)
     alpha[:, :, 30:] = 0
-    gdal(tmp_path / "b.tif", np.concatenate([pixels, alpha]), photometric="RGB")
+    gdal(tmp_path / "b.tif", np.concatenate([pixels, alpha]), photometric="RGB", ALPHA="YES")
     by_tifffile(tmp_path / "b.btf", np.concatenate([pixels, alpha]).transpose(1, 2, 0), photometric="rgb", extrasamples=["unassalpha"])
     floats = pixels.astype(np.float32)
     floats[1, :, 7] = np.nan
