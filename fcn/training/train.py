@@ -26,6 +26,7 @@ from fcn.graph.networks import evaluating
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
 from fcn.models.weight_files import model_state
+from fcn.training.allocation import freed_memory_kept
 from fcn.training.batches import Augmented, Plan, derived_seed, training_loader
 from fcn.training.checkpoint import save_checkpoint
 from fcn.training.evaluate import score_split
@@ -114,6 +115,8 @@ def run_training(
         save()
     saved = time.monotonic()
     with ExitStack() as stack:
+        if device.type == "cpu":
+            stack.enter_context(freed_memory_kept())
         stack.enter_context(telling_of_lost_workers(workers, f"; then go on with resume={folder}"))
         bar = stack.enter_context(Meter(plan, state.step, state.losses, shown=main and progress))
         records = None

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from fcn.core.labels import VOID
 from fcn.models.segmenter import Outputs
 from fcn.training.losses import SegmentationLoss, with_auxiliary
+from fcn.training.lovasz import lovasz_softmax
 
 
 def batch(seed=0, count=4):
@@ -58,7 +59,7 @@ def test_ohem_with_everything_kept_is_the_cross_entropy_and_else_the_hardest():
 
 
 @pytest.mark.parametrize("term", ["dice", "focal", "lovasz"])
-def test_terms_of_smp_ignore_void_and_fall_when_the_answer_is_right(term):
+def test_terms_ignore_void_and_fall_when_the_answer_is_right(term):
     loss = SegmentationLoss(3, {term: 1.0})
     logits, labels = batch()
     value = whole(loss, logits, labels)
@@ -74,6 +75,34 @@ def test_a_sum_of_terms_is_the_sum():
     both = whole(SegmentationLoss(3, {"cross_entropy": 0.5, "dice": 2.0}), logits, labels)
     single = [whole(SegmentationLoss(3, {"cross_entropy": a, "dice": b}), logits, labels) for a, b in ((1.0, 0.0), (0.0, 1.0))]
     torch.testing.assert_close(both, 0.5 * single[0] + 2.0 * single[1])
+
+
+@pytest.mark.parametrize("num_classes", [3, 17])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_cross_entropy_is_torchs_in_any_layout(num_classes, memory_format):
+    torch.manual_seed(0)
+    logits = torch.randn(2, num_classes, 5, 4).contiguous(memory_format=memory_format)
+    labels = torch.randint(num_classes, (2, 5, 4))
+    labels[0, :2] = VOID
+    value = whole(SegmentationLoss(num_classes), logits, labels)
+    torch.testing.assert_close(value, F.cross_entropy(logits, labels, ignore_index=VOID))
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_lovasz_is_that_of_segmentation_models_pytorch(absent):
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(2, 5, 61, 47)
+    labels = (logits + torch.randn_like(logits)).argmax(1)
+    labels[:, :3] = VOID
+    labels[labels == 2] = 1 if absent else 2
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    value, expected = lovasz_softmax(ours, labels), LovaszLoss("multiclass", ignore_index=VOID)(theirs, labels)
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=0.01 * theirs.grad.abs().max().item(), rtol=0.01)
 
 
 @pytest.mark.parametrize("term", ["cross_entropy", "ohem", "dice", "focal", "lovasz"])
