@@ -15,7 +15,7 @@ from fcn.data.pictures import save_gray, save_labels
 from fcn.rasters.pyramid import halved_labels
 from fcn.rasters.raster import Georeference, Raster
 from fcn.rasters.spool import Finished
-from fcn.rasters.tiff import TILE, save_tiff
+from fcn.rasters.tiff_maps import TILE, save_tiff
 from fcn.rasters.zarr_maps import save_zarr
 
 ENDINGS = (".tif", ".tiff", ".zarr", ".png")

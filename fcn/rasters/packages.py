@@ -6,12 +6,13 @@ from typing import Any
 
 from fcn.core.errors import UserError
 
-EXTRAS = {"shapely": "polygons", "pyogrio": "polygons"}  # by package; "rasters" has the others
+EXTRAS = {"shapely": "polygons", "pyogrio": "polygons"}  # by package
+DEFAULT = "rasters"  # of the others
 
 
 def needs(package: str, what: str) -> Any:
     """The package. Raises UserError where it is not there. what: is written with it, for the message."""
     name = package.partition(".")[0]
     if find_spec(name) is None:
-        raise UserError(f'{what} needs {name}: pip install "fcn-toolkit[{EXTRAS.get(name, 'rasters')}]"')
+        raise UserError(f'{what} needs {name}: pip install "fcn-toolkit[{EXTRAS.get(name, "rasters")}]"')
     return import_module(package)

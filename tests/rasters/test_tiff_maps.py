@@ -9,7 +9,7 @@ import pytest
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.rasters.raster import Georeference
-from fcn.rasters.tiff import save_tiff
+from fcn.rasters.tiff_maps import save_tiff
 from tests.rasters.maps import LABELS, bands, label_map, utm
 
 rasterio = pytest.importorskip("rasterio")

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -85,7 +86,7 @@ def save_tiff(
         with tifffile.TiffWriter(temporary, bigtiff=True) as writer:
             for level, shape in enumerate(levels):
                 writer.write(
-                    stored(level) if level else own,
+                    stored(level) if level else chain(own),  # a chain, since tifffile would close the generator
                     shape=shape,
                     dtype=dtype,
                     tile=(TILE, TILE),
