@@ -87,6 +87,6 @@ def thinned(raster: Raster, step: int) -> Tensor:
         chosen = down[(down >= top) & (down < top + most)]
         if len(chosen):
             first, last = int(chosen[0]), int(chosen[-1])
-            rows = raster.read(first, 0, last - first + 1, raster.width)
+            rows = raster.read(first, 0, last - first + 1, raster.width).numpy()
             parts.append(rows[:, chosen - first][:, :, across])
-    return torch.cat(parts, 1)
+    return torch.from_numpy(np.concatenate(parts, 1))

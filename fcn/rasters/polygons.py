@@ -4,6 +4,7 @@ The map is read in bands. rasterio draws the outlines of a band's regions. Piece
 the seam have the same label. They are joined when the region cannot grow any more, so only regions that reach the current row are held.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,19 @@ def save_polygons(
             if simplify and len(shapes):
                 shapes = shapely.simplify(shapes, simplify, preserve_topology=True)
             names = np.array([label_set.names[index] for index in classes], dtype=object)
-            pyogrio.raw.write(
-                temporary,
-                geometry=shapely.to_wkb(shapely.transform(shapes, placed)) if len(shapes) else shapes,
-                field_data=[classes, names, pixels],
-                fields=["class", "name", "pixels"],
-                layer="labels",
-                driver="GPKG",
-                geometry_type="Polygon",
-                crs=place.crs,
-                append=count > 0,
-            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="'crs' was not provided")
+                pyogrio.raw.write(
+                    str(temporary),
+                    geometry=shapely.to_wkb(shapely.transform(shapes, placed)) if len(shapes) else shapes,
+                    field_data=[classes, names, pixels],
+                    fields=["class", "name", "pixels"],
+                    layer="labels",
+                    driver="GPKG",
+                    geometry_type="Polygon",
+                    crs=place.crs,
+                    append=count > 0,
+                )
             count += len(regions)
     return count
 

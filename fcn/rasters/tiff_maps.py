@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn.core.files import written
+from fcn.core.files import temporary_name, written
 from fcn.core.labels import LabelSet
 from fcn.rasters.packages import needs
 from fcn.rasters.pyramid import halved_labels, halved_values, sizes, tile_rows
@@ -143,8 +143,11 @@ def place_tags(georeference: Georeference | None, path: str | Path) -> list[tupl
 
 
 def gdal_metadata(label_set: LabelSet) -> str:
-    """The names of the classes as rasterio's ``dataset.tags()["classes"]``: a JSON list."""
-    names = escape(json.dumps(list(label_set.names), ensure_ascii=True))
+    """The names of the classes as rasterio's ``dataset.tags()["classes"]``: a JSON list, in ASCII without marks of XML, which GDAL
+    resolves twice."""
+    names = json.dumps(list(label_set.names))
+    for mark in "&<>":
+        names = names.replace(mark, f"\\u{ord(mark):04x}")
     return f'<GDALMetadata>\n  <Item name="classes">{names}</Item>\n</GDALMetadata>\n'
 
 
@@ -161,7 +164,7 @@ def names_for_gis(label_set: LabelSet) -> str:
 def to_cloud(path: Path) -> None:
     """Orders a file anew as a cloud-optimized GeoTIFF: its pages' headers first, the smallest copy before the largest."""
     needs("rasterio", f"a cloud-optimized {path.name}")
-    copied = path.with_name(f"{path.name}.cog")
+    copied = temporary_name(path)
     try:
         import_module("rasterio.shutil").copy(
             path, copied, driver="COG", compress="DEFLATE", overviews="AUTO", bigtiff="YES", num_threads="ALL_CPUS"

@@ -34,7 +34,7 @@ def test_bands_give_the_regions_of_the_whole(tmp_path):
     assert sorted(zip(fields["class"].tolist(), fields["pixels"].tolist(), strict=True)) == sorted(areas)
     assert (drawn(shapes, fields["class"], whole.shape, place.transform) == whole).all()
     assert shapely.is_valid(shapes).all()
-    assert rasterio.crs.CRS.from_wkt(about["crs"]) == rasterio.crs.CRS.from_epsg(32633) or "32633" in about["crs"]
+    assert rasterio.crs.CRS.from_string(about["crs"]).to_epsg() == 32633
     assert [LABELS.names[index] for index in fields["class"]] == list(fields["name"])
 
 
@@ -56,7 +56,7 @@ def test_outlines_move_by_half_a_pixel_at_most(tmp_path):
         save_polygons(bands(whole, 32), 90, tmp_path / f"{name}.gpkg", label_set=LABELS, georeference=utm(), simplify=simplify)
     (_, exact, one), (_, simple, _) = read(tmp_path / "exact.gpkg"), read(tmp_path / "simple.gpkg")
     disc = int(np.flatnonzero(one["class"] == 1)[0])
-    assert shapely.get_num_coordinates(simple[disc]) < shapely.get_num_coordinates(exact[disc]) / 2
+    assert shapely.get_num_coordinates(simple[disc]) < shapely.get_num_coordinates(exact[disc]) * 0.7
     assert shapely.hausdorff_distance(exact[disc], simple[disc]) <= 0.5 * 10 + 1e-6  # metres, 10 a pixel
 
 

@@ -87,6 +87,6 @@ def test_a_full_disk_is_one_sentence_and_what_was_synced_stays(tmp_path, monkeyp
     monkeypatch.setattr(module.os, "fsync", sync)
     with Spool(path, Shape(*whole.shape)) as spool:
         done = spool.first_row
-    assert 7 < done < 100
+    assert 7 < done <= 100  # what was written may be there without the sync
     write(path, whole, done)
     assert (np.concatenate(list(Finished([path]).labels(60))) == whole).all()
