@@ -18,11 +18,13 @@ from fcn.data.images import Shown
 from fcn.data.stored import open_as
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
+from fcn.inference.blocks import raster_rows
 from fcn.inference.precision import number_format
 from fcn.inference.strategies import create_strategy
 from fcn.inference.windows import Network
 from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter
+from fcn.rasters.raster import Raster
 
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
@@ -33,7 +35,7 @@ Labels = NDArray[np.uint8] | NDArray[np.int32]
 @overload
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Picture | Raster,
     *,
     strategy: str = "auto",
     precision: str = "fp32",
@@ -46,7 +48,7 @@ def predict(
 @overload
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Picture | Raster,
     *,
     strategy: str = "auto",
     precision: str = "fp32",
@@ -58,7 +60,7 @@ def predict(
 
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Picture | Raster,
     *,
     strategy: str = "auto",
     precision: str = "fp32",
@@ -75,8 +77,8 @@ def predict(
     model: network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs on its device, in evaluation mode, and is left as it
         was. Any other module is wrapped for this call: give ``mean`` and ``std``; for several images wrap it once. With
         ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
-    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more. A model that takes other
-        images takes an array (H, W, C) of its type.
+    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, path of a file, or raster from ``fcn.open_raster``. H and W are 1
+        or more. A model that takes other images takes an array (H, W, C) of its type. Pixels of a raster that are no data become void.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     precision: number format of the network: "auto", "fp32", "bf16" or "fp16"; default "fp32". "auto" is bf16 if the hardware computes in
         it: the stream is then up to twice as fast, and labels differ where two classes are nearly equal.
@@ -100,7 +102,7 @@ def predict(
     dtype = number_format(precision, device)
     images = model.images if isinstance(model, Segmenter) else RGB
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
-        rows = rows_of(image, images)
+        rows = raster_rows(image, model) if isinstance(image, Raster) else rows_of(image, images)
         sure = torch.empty(rows.shape[-2:], dtype=torch.uint8) if confidence else None
         with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
             labels = run(model, rows, confidence=sure, progress=progress).numpy()
