@@ -79,6 +79,6 @@ def raster_rows(raster: Raster, model: Segmenter | Network) -> Rows:
         mend = "save it as that type"
         if raster.channels != model.images.channels:
             choice = list(range(1, model.images.channels + 1)) if raster.channels > model.images.channels else [1] * model.images.channels
-            mend = f"choose bands, as {said('input.bands', choice)}"
+            mend = f"choose bands, as {said('bands', choice)}"
         raise UserError(f"{raster.name} has {raster.images}, and the model takes images of {model.images}; {mend}")
     return Rows(raster, (255 * model.mean).flatten().tolist())

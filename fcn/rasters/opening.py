@@ -88,10 +88,10 @@ def check_numbers(bands: Sequence[int] | None, page: int | None, level: int | No
 
     listed = isinstance(bands, Sequence) and not isinstance(bands, str)
     if bands is not None and not (listed and len(bands) > 0 and all(is_number(band, 1) for band in bands)):
-        raise UserError(f"{said('input.bands', bands)} is not allowed; give a list of bands, counted from 1, as [4, 3, 2]")
+        raise UserError(f"{said('bands', bands)} is not allowed; give a list of bands, counted from 1, as [4, 3, 2]")
     for word, value in (("page", page), ("level", level)):
         if value is not None and not is_number(value, 0):
-            raise UserError(f"{said(f'input.{word}', value)} is not allowed; give a whole number, counted from 0")
+            raise UserError(f"{said(word, value)} is not allowed; give a whole number, counted from 0")
 
 
 def chosen_bands(name: str, bands: Sequence[int] | None, count: int, usual: Sequence[int] | None = None) -> list[int]:
@@ -102,12 +102,12 @@ def chosen_bands(name: str, bands: Sequence[int] | None, count: int, usual: Sequ
     wrong = [band for band in bands if band > count]
     if wrong:
         words = "1 band" if count == 1 else f"{count} bands"
-        raise UserError(f"{name} has {words}, and {said('input.bands', list(bands))} asks for band {wrong[0]}; they are counted from 1")
+        raise UserError(f"{name} has {words}, and {said('bands', list(bands))} asks for band {wrong[0]}; they are counted from 1")
     return list(bands)
 
 
 def check_choice(name: str, word: str, number: int | None, count: int) -> int:
     """The page or level to read. Raises UserError for one that is not there."""
     if number is not None and number >= count:
-        raise UserError(f"{name} has {count} {word}{'s' * (count != 1)}, counted from 0, and {said(f'input.{word}', number)} is asked for")
+        raise UserError(f"{name} has {count} {word}{'s' * (count != 1)}, counted from 0, and {said(word, number)} is asked for")
     return number or 0

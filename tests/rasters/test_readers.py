@@ -217,7 +217,11 @@ def test_wrong_calls_are_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         fcn.open_raster(tmp_path / "none.tif")
     monkeypatch.setattr(opening, "find_spec", lambda package: None)
-    for name, package, extra in (("a.tif", "tifffile|rasterio", "rasters"), ("a.svs", "openslide", "slides"), ("a.zarr", "zarr", "rasters")):
+    for name, package, extra in (
+        ("a.tif", "tifffile|rasterio", "rasters"),
+        ("a.svs", "openslide", "slides"),
+        ("a.zarr", "zarr", "rasters"),
+    ):
         Path(tmp_path / name).touch()
         with pytest.raises(fcn.UserError, match=rf'{name} needs ({package}), which is not there: pip install "fcn-toolkit\[{extra}\]"'):
             fcn.open_raster(tmp_path / name)

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fcn.core.errors import UserError
-from fcn.core.progress import tell
+from fcn.core.progress import Progress, tell
 from fcn.data.pictures import save_overlay
 from fcn.data.visible import visible
 from fcn.inference.blocks import label_blocks
 from fcn.inference.scores import Block
+from fcn.inference.stream import prepare
 from fcn.models.segmenter import Segmenter
 from fcn.rasters.opening import open_raster
 from fcn.rasters.outputs import reduced, save_map
@@ -24,6 +25,7 @@ from fcn.tools.predict.plan import Image
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.predict.shares import Shares
 
+SECTION = 8192  # rows of a scene that are computed by themselves
 POLYGON_ROWS = 512  # of a map, in which outlines are drawn at once
 
 
@@ -73,30 +75,49 @@ class RasterLabelling:
 
     def blocks(self, raster: Raster, spool: Spool) -> Iterator[Block]:
         """The blocks that are not on the disk yet."""
-        inference = self.config.inference
-        first = spool.first_row
-        if first == spool.end:
-            return
-        if first > spool.first:
-            tell(f"{raster.name} goes on at row {first:,} of {raster.height:,}")
-        options = inference.options()
-        for block in label_blocks(
+        first, rows = spool.first_row, self.section(raster)
+        if spool.first < first < spool.end:
+            tell(f"{raster.name} goes on behind row {first:,} of {raster.height:,}")
+        shown = Progress(Path(raster.name).name, spool.end - spool.first, "rows", start=first - spool.first, shown=self.progress)
+        with shown:
+            for top in range(spool.first, spool.end, rows):
+                end = min(top + rows, spool.end)
+                if end <= first:
+                    continue
+                for block in self.label(raster, top, end):
+                    done = spool.done(block.left) - block.top  # rows of the block that are there already
+                    if done < len(block.labels):
+                        yield block if done <= 0 else without(block, done)
+                    if block.left + block.labels.shape[1] == raster.width:
+                        shown.update(max(0, block.top + len(block.labels) - spool.first - shown.done))
+
+    def label(self, raster: Raster, first: int, end: int) -> Iterator[Block]:
+        config = self.config
+        return label_blocks(
             self.model,
             raster,
-            strategy=inference.name,
+            strategy=config.inference.name,
             first_row=first,
-            end_row=spool.end,
-            precision=self.config.precision,
-            confidence=self.config.confidence,
-            progress=self.progress,
-            **options,
-        ):
-            fresh = spool.done(block.left) - block.top  # rows of the block that are there already
-            if fresh <= 0:
-                yield block
-            elif fresh < len(block.labels):
-                sure = None if block.confidence is None else block.confidence[fresh:]
-                yield Block(block.top + fresh, block.left, block.labels[fresh:], sure)
+            end_row=end,
+            precision=config.precision,
+            confidence=config.confidence,
+            **config.inference.options(),
+        )
+
+    def section(self, raster: Raster) -> int:
+        """Rows that are computed by themselves, in a run that is cut as in one that is not. So both have the same labels, bit by bit.
+
+        All rows, where a section would cost more than what its first and last rows see: the network needs all of the image first, or is
+        not streamed.
+        """
+        options = self.config.inference.options()
+        augmented = options.get("flip") or list(options.get("scales") or [1.0]) != [1.0]
+        if self.config.inference.name not in ("auto", "stream") or augmented:
+            return raster.height
+        try:
+            return SECTION if prepare(self.model, raster.height, raster.width).passes == 1 else raster.height
+        except UserError:
+            return raster.height
 
     def finish(self, image: Image, raster: Raster) -> None:
         """Makes those results of the finished rows that are not there yet."""
@@ -122,6 +143,11 @@ class RasterLabelling:
             save_overlay(visible(small, self.model.images), labels, self.label_set, missing["overlay"], alpha=self.config.alpha)
         for path in rows:
             path.unlink(missing_ok=True)
+
+
+def without(block: Block, rows: int) -> Block:
+    """A block without its first rows."""
+    return Block(block.top + rows, block.left, block.labels[rows:], None if block.confidence is None else block.confidence[rows:])
 
 
 def skipped(image: Image, error: Exception) -> bool:
