@@ -100,9 +100,9 @@ def save_tiff(
                 deque(own, 0)  # the copies of the last rows: tifffile stops at the map's last tile
         if cloud:
             to_cloud(temporary)
-    if label_set is not None:
-        with written(f"{path}.aux.xml") as temporary:
-            temporary.write_text(names_for_gis(label_set))
+        if label_set is not None:  # before the map has its name: who finds the map finds this too
+            with written(f"{path}.aux.xml") as names:
+                names.write_text(names_for_gis(label_set))
 
 
 def threads() -> int:

@@ -15,8 +15,6 @@ from fcn.tools.predict.settings import PredictConfig
 
 LARGE = 2**26  # pixels, from which on an image is a raster
 GEOTIFF = {33922, 34264, 34735}  # tags: tie points, transform, keys
-
-
 NEEDED = {"tifffile": (".tif",), "zarr": (".zarr",), "rasterio": (".gpkg",), "shapely": (".gpkg",), "pyogrio": (".gpkg",)}  # by endings
 
 
