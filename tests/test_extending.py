@@ -52,6 +52,11 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     assert model.labels.names == ("dark", "light")
     labels = fcn.predict(model, (torch.rand(20, 30, 3) * 255).byte().numpy())
     assert labels.shape == (20, 30)
+    values = (torch.rand(20, 256) * 255).byte()
+    values.numpy().tofile("scene.raw")
+    with fcn.open_raster("scene.raw", bands=[1, 1, 1]) as raster:
+        assert torch.equal(raster.read(3, 100, 10, 50), values[3:13, 100:150].expand(3, -1, -1))
+        assert fcn.predict(model, raster).shape == (20, 256)
     compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
     assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
     import page_parts

@@ -20,7 +20,7 @@ from fcn.rasters.raster import Georeference, Raster, stored_dtype, valid_pixels
 CACHE = 2**24  # bytes of blocks that GDAL keeps itself; whoever reads along the blocks keeps what it needs again
 
 
-@register("reader", "gdal", suffixes=("",), package="rasterio")
+@register("reader", "gdal", suffixes=("", ".tif", ".tiff"), package="rasterio")
 class GdalRaster(Raster):
     """Whatever GDAL reads. Transparent pixels, and those that a mask in the file leaves out, are no data."""
 
@@ -34,8 +34,7 @@ class GdalRaster(Raster):
             count = len(file.subdatasets)
             file.close()
             raise UserError(f"{path} holds {count} images and none by itself; open one of them by its name, as {path} in gdalinfo says")
-        self.alpha = enums.ColorInterp.alpha
-        colors = [index + 1 for index, kind in enumerate(file.colorinterp) if kind != self.alpha]
+        colors = [index + 1 for index, kind in enumerate(file.colorinterp) if kind != enums.ColorInterp.alpha]
         self.bands = chosen_bands(path, bands, file.count, colors)
         if any(file.colorinterp[band - 1] == enums.ColorInterp.palette for band in self.bands) and bands is None:
             raise UserError(f"{path} holds numbers of a palette, not colours; expand it, as with gdal_translate -expand rgb")
@@ -47,8 +46,8 @@ class GdalRaster(Raster):
         placed = not file.transform.is_identity
         if crs is not None or placed:
             self.georeference = Georeference(crs, tuple(file.transform)[:6] if placed else None)
-        masked = [enums.MaskFlags.per_dataset in file.mask_flag_enums[band - 1] for band in self.bands]
-        self.masked = any(masked)
+        transparent = [index + 1 for index, kind in enumerate(file.colorinterp) if kind == enums.ColorInterp.alpha]
+        self.masked = enums.MaskFlags.per_dataset in file.mask_flag_enums[self.bands[0] - 1] and not set(transparent) & set(self.bands)
         values = [file.nodatavals[band - 1] for band in self.bands]
         if all(value is not None and self.can_hold(value) for value in values):
             self.nodata = tuple(map(float, values))

@@ -139,7 +139,7 @@ def test_what_is_no_data(tmp_path):
     gdal(tmp_path / "a.tif", pixels, nodata=0)
     alpha = np.full((1, 40, 50), 255, np.uint8)
     alpha[:, :, 30:] = 0
-    gdal(tmp_path / "b.tif", np.concatenate([pixels, alpha]), photometric="RGB")
+    gdal(tmp_path / "b.tif", np.concatenate([pixels, alpha]), photometric="RGB", ALPHA="YES")
     by_tifffile(tmp_path / "b.btf", np.concatenate([pixels, alpha]).transpose(1, 2, 0), photometric="rgb", extrasamples=["unassalpha"])
     floats = pixels.astype(np.float32)
     floats[1, :, 7] = np.nan
@@ -196,7 +196,7 @@ def test_a_file_that_is_cut_off_or_shrinks_is_named(tmp_path):
         raster.read(0, 0, 10, 10)
         with open(tmp_path / name, "r+b") as file:
             file.truncate(200_000)
-        with pytest.raises(fcn.UserError, match=rf"{name} had 3\d\d,\d\d\d bytes when it was opened and has 200,000 now"):
+        with pytest.raises(fcn.UserError, match=rf"{name} had \d\d\d,\d\d\d bytes when it was opened and has 200,000 now"):
             raster.read(0, 0, 400, 300)
 
 
@@ -218,7 +218,7 @@ def test_wrong_calls_are_one_sentence(tmp_path, monkeypatch):
         fcn.open_raster(tmp_path / "none.tif")
     monkeypatch.setattr(opening, "find_spec", lambda package: None)
     for name, package, extra in (
-        ("a.tif", "tifffile|rasterio", "rasters"),
+        ("a.tif", "rasterio", "rasters"),
         ("a.svs", "openslide", "slides"),
         ("a.zarr", "zarr", "rasters"),
     ):

@@ -85,8 +85,9 @@ class Wanted:
         skips = Skips(self, known, columns)
         done, end = self.rows
         self.come, tall = 0, 1
+        wanted = skips.next_wanted(done)
         while done < end:
-            if (wanted := skips.next_wanted(done)) > done:
+            if wanted > done:
                 for first in range(done, wanted, tall):  # no more at once than is computed at once
                     yield self.prepared.program.like.new_zeros(output.shape[1], min(tall, wanted - first), columns[1] - columns[0])
                 done = wanted
@@ -95,7 +96,8 @@ class Wanted:
                 for first, scores in score_bands(self.prepared, self.read, known, band=band, columns=columns, rows=(done, end)):
                     tall, done = scores.shape[2], first + scores.shape[2]
                     yield scores[0]
-                    if skips.next_wanted(done) > done:
+                    wanted = skips.next_wanted(done)
+                    if wanted > done:
                         break
             except (RuntimeError, MemoryError) as error:
                 band = halved(band, error)
