@@ -1,5 +1,6 @@
 """What many tests share: a tiny run of the real command, and its words."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,9 @@ TINY = (
     "device=cpu",
     "precision=fp32",
 )
+
+
+gc.set_threshold(5_000, 20, 20)  # networks that are read as graphs are many small objects, of which few are garbage: 3 % of the time
 
 
 @pytest.fixture(scope="session")

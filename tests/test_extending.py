@@ -9,14 +9,18 @@ import pytest
 import torch
 
 import fcn
+from fcn.cli.composing import compose
 from fcn.cli.main import run
 from fcn.core import registry
 from fcn.core.registry import KINDS, find, is_part
+from fcn.tools.compare.run import run as compare
 from tests.conftest import TINY
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 WORDS = (*(word for word in TINY if not word.startswith(("data.", "model=", "backbone="))), "plugins=[page_parts]")
+COMPARED = [*(word for word in WORDS if not word.startswith("epochs")), "upsample=[bilinear,gain]", "data=stripes", "backbone=steps",
+            "model=fcn2s", "seeds=[0]", "epochs=1"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_each_kind_is_shown_in_a_few_lines():
 
 
 def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
-    monkeypatch.chdir(parts)  # as a user does: trainings in processes of their own find the module there
+    monkeypatch.chdir(parts)  # as a user does
     chosen = ["upsample=gain", "upsample.start=0.5", "backbone=steps", "model=fcn2s", "model.stride=1", "data=stripes", "loss.tversky=1",
               "loss.tversky_alpha=0.4", "optim=rmsprop", "schedule=steps", "inference=cropped", "inference.multiple=4"]  # fmt: skip
     assert run(["train", *WORDS, *chosen, "output=run"]) == 0
@@ -52,14 +56,25 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     assert model.labels.names == ("dark", "light")
     labels = fcn.predict(model, (torch.rand(20, 30, 3) * 255).byte().numpy())
     assert labels.shape == (20, 30)
-    compared = ["upsample=[bilinear,gain]", "data=stripes", "backbone=steps", "model=fcn2s", "seeds=[0]", "epochs=1", "output=compared"]
-    assert run(["compare", *(word for word in WORDS if not word.startswith("epochs")), *compared]) == 0
+    values = (torch.rand(20, 256) * 255).byte()
+    values.numpy().tofile("scene.raw")
+    with fcn.open_raster("scene.raw", bands=[1, 1, 1]) as raster:
+        assert torch.equal(raster.read(3, 100, 10, 50), values[3:13, 100:150].expand(3, -1, -1))
+        assert fcn.predict(model, raster).shape == (20, 256)
+    config = compose("compare", [*COMPARED, "output=compared"])
+    assert compare(config, launch=lambda calls, jobs: [run(list(call)) for call in calls]) == 0
     import page_parts
 
     torch.save(page_parts.build().state_dict(), "net.pth")
     own = ["network=page_parts:wrapped", "plugins=[page_parts]", "data=stripes", "split=val", "device=cpu", "workers=0"]
     assert run(["evaluate", "checkpoint=net.pth", *own]) == 0
     capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_processes_that_a_command_starts_find_the_parts(parts, capsys, monkeypatch):
+    monkeypatch.chdir(parts)
+    assert run(["compare", *COMPARED, "output=by_processes"]) == 0
     few = ["networks=[]", "strategies=[whole]", "image_sizes=[64]", "labelmap_size=null", "turns=1", "device=cpu", "output=costs"]
     assert run(["benchmark", "plugins=[page_parts]", "upsample=gain", "backbone=steps", "model=fcn2s", *few]) == 0
     (row,) = json.loads(Path("costs/benchmark.json").read_text())["sections"][0]["rows"]

@@ -33,8 +33,7 @@ def read(command: str, words: list[str], *, several: bool = False) -> tuple[list
         chosen = [one_by_one(override) for override in chosen]
     for override in chosen:
         check_part(override.key_or_group, part_words(override))
-    store_schemas(command, chosen)
-    known = every_key(command, chosen)
+    known = every_key(command, chosen, store_schemas(command, chosen))
     full = spelled_out(words, known, groups)
     given = parse([word_of_path(word, several=several or (command == "compare" and "=[" in word)) for word in full])
     check_keys(command, given, known)
@@ -151,15 +150,15 @@ def parts_with(kind: str, setting: str) -> list[str]:
     return [part.name for part in sorted(owners, key=lambda part: (-len(part.settings), part.name))]
 
 
-def every_key(command: str, chosen: list[Any]) -> dict[str, bool]:
+def every_key(command: str, chosen: list[Any], schemas: tuple[type, ...]) -> dict[str, bool]:
     """Every key that can be set with some combination of the ``chosen`` parts, and whether it is a list in all of them that have it."""
     found: dict[str, bool] = {}
     for combination in combinations(chosen):
-        for key, is_list in keys(command, combination).items():
+        for key, is_list in keys(command, combination, schemas).items():
             found[key] = is_list and found.get(key, True)
     return found
 
 
-def combinations(chosen: list[Any]) -> Iterator[list[str]]:
-    """One list of group choices for each value that a sweep over parts gives."""
-    yield from (list(choice) for choice in product(*([f"{item.key_or_group}={word}" for word in part_words(item)] for item in chosen)))
+def combinations(chosen: list[Any]) -> Iterator[tuple[str, ...]]:
+    """Choices of groups, once for each value that a sweep over parts gives."""
+    yield from product(*([f"{item.key_or_group}={word}" for word in part_words(item)] for item in chosen))

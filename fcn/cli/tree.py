@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from fcn import tools as schema
@@ -32,22 +33,26 @@ def use_plugins(words: list[str]) -> None:
         raise WrongCallError(str(error)) from error
 
 
-def store_schemas(command: str, chosen: list[Any]) -> None:
-    """Put the schemas of the command, of its parts and of those that are ``chosen`` into Hydra's store.
+def store_schemas(command: str, chosen: list[Any]) -> tuple[type, ...]:
+    """Put the schemas of the command, of its parts and of those that are ``chosen`` into Hydra's store, and return them.
 
     A part that has a file in ``conf`` names its schema there; for any other its name stands for the schema itself.
     """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name=f"{command}_schema", node=schema.COMMANDS[command])
+    stored: list[type[Any]] = [schema.COMMANDS[command]]
+    store.store(name=f"{command}_schema", node=stored[0])
     words = {(kind, word) for kind, word in default_parts(command).items() if word != "null"}
     words |= {(override.key_or_group, word) for override in chosen for word in part_words(override) if word != "null"}
-    for kind, word in words:
+    for kind, word in sorted(words):
         filed = (conf_folder() / kind / f"{word}.yaml").is_file()
-        store.store(group=kind, name=f"{word}_schema" if filed else file_name(word), node=part_schema(kind, word, without_references(word)))
+        stored.append(part_schema(kind, word, without_references(word)))
+        store.store(group=kind, name=f"{word}_schema" if filed else file_name(word), node=stored[-1])
     if any(field.name == "loss" for field in fields(schema.COMMANDS[command])):
-        store.store(group="loss", name="terms", node=loss_schema())
+        stored.append(loss_schema())
+        store.store(group="loss", name="terms", node=stored[-1])
+    return tuple(stored)
 
 
 def file_name(word: str) -> str:
@@ -55,8 +60,12 @@ def file_name(word: str) -> str:
     return word if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", word) else f"x{word.encode(errors='surrogateescape').hex()}"
 
 
-def keys(command: str, overrides: list[str]) -> dict[str, bool]:
-    """Every key that can be set, dotted, with the parts that ``overrides`` choose, and whether it is a list."""
+@lru_cache(maxsize=256)
+def keys(command: str, overrides: tuple[str, ...], schemas: tuple[type, ...]) -> dict[str, bool]:
+    """Every key that can be set, dotted, with the parts that ``overrides`` choose, and whether it is a list.
+
+    The result is kept, because a composition takes a tenth of a second. schemas: those in Hydra's store, on which the keys depend.
+    """
     from omegaconf import DictConfig, OmegaConf
 
     def walk(node: DictConfig, prefix: str) -> Iterator[tuple[str, bool]]:
@@ -67,7 +76,7 @@ def keys(command: str, overrides: list[str]) -> dict[str, bool]:
             elif not (prefix and name == "name"):  # a part is chosen by its own word
                 yield f"{prefix}{name}", OmegaConf.get_type(node, name) is list
 
-    return dict(walk(composed(command, overrides), ""))
+    return dict(walk(composed(command, list(overrides)), ""))
 
 
 def composed(command: str, overrides: list[str]) -> Any:

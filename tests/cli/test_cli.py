@@ -206,17 +206,20 @@ def test_a_wrong_call_is_answered_in_one_line(capsys, words, message):
     ("words", "message"),
     [
         (["train", "data=camvid", "data.root=/nowhere"], "CamVid is not in /nowhere"),
-        (["train", "backbone=resnet19", "data.train_count=16"], "backbone=resnet19 is not known; did you mean"),
-        (["train", "data.train_count=3"], "one step takes 16 samples (batch_size=16) and the training split has 3"),
-        (["train", "loss.class_weights=[1,2]", "data.train_count=16"], "class_weights has 2 numbers; the data set has 7 classes"),
+        (["train", "backbone=resnet19", "data.train_count=16", "data.val_count=2"], "backbone=resnet19 is not known; did you mean"),
+        (["train", "data.train_count=3", "data.val_count=2"], "one step takes 16 samples (batch_size=16) and the training split has 3"),
         (
-            ["train", "batch_size=1", "augment.crop_size=32", "data.train_count=2"],
+            ["train", "loss.class_weights=[1,2]", "data.train_count=16", "data.val_count=2"],
+            "class_weights has 2 numbers; the data set has 7 classes",
+        ),
+        (
+            ["train", "batch_size=1", "augment.crop_size=32", "data.train_count=2", "data.val_count=2"],
             "leaves one cell at stride 32, of which batch norm cannot",
         ),
         (["train", "device=cuda"], "device=cuda, but torch sees no CUDA device here"),
         (["train", "device=cpu", "precision=fp16"], "precision=fp16 is for GPUs"),
         (["evaluate", "checkpoint=none.pt"], "there is no checkpoint none.pt"),
-        (["compare", "thin=[wires]", "data.train_count=16"], "there is no class 'wires'; did you mean wire?"),
+        (["compare", "thin=[wires]", "data.train_count=16", "data.val_count=2"], "there is no class 'wires'; did you mean wire?"),
         (["predict", "checkpoint=none.pt", "input=none.jpg"], "input=none.jpg is no file, no folder, and matches nothing"),
         (["inspect", "layers=conv3, cnv3"], "layers, position 8: 'cnv3' is no layer; the layers are conv, depthwise"),
         (["inspect", "layers=conv9", "input_size=8"], "a conv of kernel 9 x 9 gives no cells from 8 x 8; give a larger input"),
@@ -506,7 +509,7 @@ class TestPredict:
 
     def test_names_do_not_meet_those_of_overlays(self):
         paths = ["x/a.jpg", "x/a_overlay.jpg", "x/a_confidence.png", "y/b.png", "y/b.jpg", "z/b.png"]
-        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 18
+        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 30
 
     def test_a_glob_and_stems_that_meet(self, tiny_run, tmp_path):
         for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):

@@ -11,7 +11,7 @@ from fcn.core.conf import conf_folder, default_parts
 from fcn.core.registry import KINDS, find, list_parts
 from tests.conftest import TINY
 
-GROUPS = [kind for kind in KINDS if kind != "loss"]
+GROUPS = [kind for kind in KINDS if kind not in ("loss", "reader")]  # a reader is chosen by its file
 
 
 def every_word():
@@ -103,7 +103,9 @@ def choices():
                 "fcn4s",
                 "fcn2s",
                 "deeplabv3",
-            )  # the classes of fcn8s and of deeplabv3plus
+                "fcn8s",
+                "unet",
+            )  # the classes of fcn8s and of deeplabv3plus; fcn8s is trained by TINY, unet in tests/tools/test_compare.py
             marks = () if quick else pytest.mark.slow
             yield pytest.param(model, upsample, backbone, marks=marks)
 

@@ -127,7 +127,7 @@ def fields_of(parts: list[nn.Module], size: int) -> tuple[nn.Module, ReceptiveFi
         raise
 
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 30))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 20))
 RELAXED = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -17,10 +17,10 @@ def saved(model, path):
     return str(path)
 
 
-def scored(model, upsample="transposed", **options):
+def scored(model, upsample="transposed", backbone="compact", **options):
     """A network whose scores are not all zero, as at its start."""
     torch.manual_seed(0)
-    network = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, **options).eval()
+    network = create_model(model, backbone=backbone, upsample=upsample, num_classes=3, **options).eval()
     for parameter in network.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return network
@@ -34,7 +34,7 @@ def test_a_network_of_the_same_words_takes_all(form, tmp_path):
         saved(network, path)
     else:
         torch.save(network.state_dict(), path)
-    again = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=3, weights=path).eval()
+    again = create_model("unet", backbone="compact", upsample="transposed", num_classes=3, weights=path).eval()
     image = torch.randn(1, 3, 40, 33)
     with torch.no_grad():
         assert torch.equal(again(image), network(image))
@@ -48,7 +48,7 @@ class TestStages:
     )
     def test_a_finer_network_starts_with_the_coarser_ones_answer(self, coarse, fine, tmp_path, caplog):
         """Its new scores are zero and its up-samplers bilinear: it says what the coarse one says, doubled once or twice."""
-        network = scored(coarse, "bilinear", align=False)
+        network = scored(coarse, "bilinear", "resnet18", align=False)
         path = saved(network, tmp_path / "coarse.pt")
         options = {"align": False}
         with caplog.at_level("INFO"):
@@ -63,7 +63,7 @@ class TestStages:
             assert expected.abs().max() > 0.1
 
     def test_up_samplers_that_both_have_are_taken_and_the_last_one_starts_anew(self, tmp_path):
-        network = scored("fcn16s")
+        network = scored("fcn16s", backbone="resnet18")
         finer = create_model(
             "fcn8s", backbone="resnet18", upsample="transposed", num_classes=3, weights=saved(network, tmp_path / "coarse.pt")
         )
@@ -76,8 +76,8 @@ class TestStages:
                 assert torch.equal(value, theirs[name]), name
 
     def test_only_a_coarser_fcn_is_taken_over(self, tmp_path):
-        for other in ("fcn4s", "unet"):
-            path = saved(scored(other), tmp_path / f"{other}.pt")
+        for other, backbone in (("fcn4s", "resnet18"), ("unet", "compact")):
+            path = saved(scored(other, backbone=backbone), tmp_path / f"{other}.pt")
             with pytest.raises(ValueError, match=rf"model={other}, .*are not for model=fcn8s; .* an FCN those of a coarser one"):
                 create_model("fcn8s", backbone="resnet18", upsample="transposed", num_classes=3, weights=path)
 
@@ -91,7 +91,7 @@ class TestOtherClasses:
         network = scored(model, upsample)
         path = saved(network, tmp_path / "first.pt")
         names = ("sky", "ground", "road")
-        again = create_model(model, backbone="resnet18", upsample=upsample, num_classes=3, weights=path, classes=names).eval()
+        again = create_model(model, backbone="compact", upsample=upsample, num_classes=3, weights=path, classes=names).eval()
         image = torch.randn(1, 3, 64, 96)
         with torch.no_grad():
             expected = network(image)
@@ -99,16 +99,16 @@ class TestOtherClasses:
             torch.testing.assert_close(again(image), expected[:, [2, 0, 1]])
 
     def test_of_more_classes_the_known_ones_are_taken_and_the_rest_is_new(self, tmp_path, caplog):
-        network = scored("fcn32s", "bilinear")
+        network = scored("fcn8s", "bilinear")
         path = saved(network, tmp_path / "first.pt")
         names = ("car", "sky", "pole", "ground", "tree")
         state = torch.random.get_rng_state()
         with caplog.at_level("INFO"):
-            larger = create_model("fcn32s", backbone="resnet18", num_classes=5, weights=path, classes=names).eval()
+            larger = create_model("fcn8s", backbone="compact", num_classes=5, weights=path, classes=names).eval()
         assert "2 of 5 classes keep their weights, by name; new: car, pole, tree" in caplog.text
         after = torch.random.get_rng_state()
         torch.random.set_rng_state(state)
-        fresh = create_model("fcn32s", backbone="resnet18", num_classes=5).eval()
+        fresh = create_model("fcn8s", backbone="compact", num_classes=5).eval()
         assert torch.equal(torch.random.get_rng_state(), after)  # what is drawn next is not changed by it
         image = torch.randn(1, 3, 64, 96)
         with torch.no_grad():
@@ -122,7 +122,7 @@ class TestOtherClasses:
         network = scored("unet")
         path = saved(network, tmp_path / "first.pt")
         with caplog.at_level("INFO"):
-            other = create_model("unet", backbone="resnet18", upsample="transposed", num_classes=5, weights=path, classes=names)
+            other = create_model("unet", backbone="compact", upsample="transposed", num_classes=5, weights=path, classes=names)
         assert "the layers that score classes start anew" in caplog.text
         ours, theirs = other.state_dict(), network.state_dict()
         new = [name for name in ours if ours[name].shape != theirs[name].shape]
@@ -132,7 +132,7 @@ class TestOtherClasses:
     def test_another_backbone_is_still_refused(self, tmp_path):
         path = saved(scored("unet"), tmp_path / "first.pt")
         with pytest.raises(ValueError, match="belong to another network"):
-            create_model("unet", backbone="resnet34", upsample="transposed", num_classes=5, weights=path)
+            create_model("unet", backbone="resnet18", upsample="transposed", num_classes=5, weights=path)
 
 
 def test_wrong_weights_are_answered(tmp_path):

@@ -46,7 +46,7 @@ def test_every_upsampler_gives_logits_of_the_images_size(model, upsample):
             assert network(torch.randn(1, 3, *size)).shape == (1, 4, *size)
 
 
-@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING | {"fcn", "deeplabv3", "unet", "lraspp"}))
+@pytest.mark.parametrize("model", quick(list_parts("model"), DOUBLING | {"fcn", "deeplabv3", "unet", "lraspp", "smp"}))
 def test_an_export_with_dynamic_sizes_equals_eager(model):
     network = create_model(model, backbone="resnet18", num_classes=3).eval()
     sizes = {2: torch.export.Dim("height", min=64, max=2048), 3: torch.export.Dim("width", min=64, max=2048)}

@@ -126,6 +126,7 @@ LIKE_OTHERS = (
     "wide resnet",
     "mnasnet",
     "regnet_x",
+    "regnet_y",
     "efficientnet",
     "resnest14d",
     "fasternet_t0",

@@ -326,7 +326,6 @@ def trunk(name):
 
 QUICK = [
     "convnext_tiny",
-    "googlenet",
     "mobilenet_v3_small",
     "resnet18",
     "squeezenet1_1",
@@ -334,6 +333,7 @@ QUICK = [
 SLOW = [
     "alexnet",
     "densenet121",
+    "googlenet",
     "shufflenet_v2_x0_5",
     "vgg11_bn",
     "efficientnet_b0",

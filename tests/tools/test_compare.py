@@ -226,7 +226,15 @@ def test_a_grid_of_a_model_and_a_way_of_scoring(tmp_path, one_thread, monkeypatc
     folder, trained = tmp_path / "run", []
     monkeypatch.setattr(cells, "train", lambda config, **more: (trained.append(config.model.name), train(config, **more))[1])
     words = [word for word in TINY if not word.startswith("model=")]
-    words += ["epochs=1", "model=[fcn8s,unet]", "inference.flip=[false,true]", "seeds=[3]", "model.align=true", f"output={folder}"]
+    words += [
+        "epochs=1",
+        "data.train_count=4",
+        "model=[fcn8s,unet]",
+        "inference.flip=[false,true]",
+        "seeds=[3]",
+        "model.align=true",
+        f"output={folder}",
+    ]
     assert command.run(compose("compare", words), launch=in_this_process) == 0
     assert trained == ["fcn8s", "unet"]
     assert sorted(path.name for path in (folder / "cells").iterdir() if path.is_dir()) == ["fcn8s-3", "unet-3"]

@@ -77,7 +77,7 @@ def test_the_picture_lies_on_the_photograph(capsys, tmp_path) -> None:
         pytest.param("classifier=torchvision/vgg16", 404, 32, marks=pytest.mark.slow),
         pytest.param("backbone=vgg16", 404, 32, marks=pytest.mark.slow),
         ("backbone=vgg16 backbone.classifier=false", 212, 32),
-        ("backbone=resnet50", 427, 32),
+        pytest.param("backbone=resnet50", 427, 32, marks=pytest.mark.slow),  # fast in tests/graph/test_receptive_field.py
         pytest.param("model=fcn backbone=resnet50 backbone.output_stride=8", 443, 8, marks=pytest.mark.slow),
         ("model=deeplabv3 backbone=resnet50 backbone.output_stride=8 ignore_global=true", 1019, 8),
         ("classifier=compact ignore_global=true", 69, 8),
@@ -113,7 +113,11 @@ WORDS = [(group, word) for group in ("model", "backbone", "upsample") for word i
     ("group", "word"), [pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow) for each in WORDS], ids=lambda word: word
 )
 def test_every_word_is_inspected(capsys, tmp_path, group: str, word: str) -> None:
-    words = [f"{group}={word}", *(["model=fcn8s"] if group == "upsample" else []), *(["backbone=resnet50"] if group == "model" else [])]
+    words = [
+        f"{group}={word}",
+        *(["model=fcn8s", "backbone=compact"] if group == "upsample" else []),
+        *([f"backbone={'compact' if word == 'fcn8s' else 'resnet50'}"] if group == "model" else []),
+    ]
     status, out, _ = inspected(capsys, *words, f"output={tmp_path / 'out'}")
     assert status == 0
     assert max(map(len, out.splitlines())) <= WIDTH

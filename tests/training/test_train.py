@@ -214,7 +214,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(together, tmp_path):
         *TINY,
         "backbone=alexnet",
         "augment.crop_size=64",
-        "epochs=2",
+        "epochs=1",
         "data.val_count=5",
         "optim=sgd",
         "optim.lr=0.01",
@@ -239,7 +239,8 @@ def test_two_processes_equal_one_with_the_doubled_batch(together, tmp_path):
 def test_an_auxiliary_head_trains_goes_with_the_checkpoint_and_stays_out_of_the_scores(tmp_path):
     words = [
         "model=deeplabv3",
-        "backbone=mobilenet_v3_small",
+        "backbone=compact",
+        "output_stride=8",
         "aux=true",
         "channels=16",
         "augment.crop_size=64",

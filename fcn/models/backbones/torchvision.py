@@ -55,11 +55,13 @@ def classifier(
     is the last one either way.
     """
     network = editable(torchvision_classifier(name, weights))
-    keep_features(network, stage_features(network, Reading(network), taps or "last"))
+    whole = Reading(network)
+    keep_features(network, stage_features(network, whole, taps or "last"))
     if in_file(weights):
         load_weights(network, weights)
     mean, std = normalization(name)
-    return from_graph(network, rewrite(network, output_stride, dilate_first=bool(dilate_first)), mean=mean, std=std)
+    reading = rewrite(network, output_stride, dilate_first=bool(dilate_first), spreads=whole.spreads)  # which its features keep
+    return from_graph(network, reading, mean=mean, std=std)
 
 
 @register("backbone", *VGGS)

@@ -21,6 +21,7 @@ The rewriting works on the traced graph (``fcn.rewrite.editable``), for modules 
 from torch import fx, nn
 
 from fcn.core.errors import NotDilatable
+from fcn.rewrite.dilate.measure import Spread
 from fcn.rewrite.dilate.reading import Lost, Reading
 from fcn.rewrite.editable import editable
 
@@ -51,9 +52,19 @@ def dilate(network: nn.Module, output_stride: int, *, dilate_first: bool = False
     return copy
 
 
-def rewrite(network: fx.GraphModule, output_stride: int | None, *, dilate_first: bool = False, in_channels: int | None = None) -> Reading:
-    """Dilate a graph in place; returns where its tensors stand. None leaves it as it is."""
-    reading = Reading(network, in_channels=in_channels)
+def rewrite(
+    network: fx.GraphModule,
+    output_stride: int | None,
+    *,
+    dilate_first: bool = False,
+    in_channels: int | None = None,
+    spreads: dict[fx.Node, list[Spread]] | None = None,
+) -> Reading:
+    """Dilate a graph in place; returns where its tensors stand. None leaves it as it is.
+
+    spreads: the layouts of the graph's tensors, where they are measured already; None: they are measured here.
+    """
+    reading = Reading(network, spreads=spreads, in_channels=in_channels)
     own = reading.stride()
     if output_stride is None or output_stride == own:
         return reading

@@ -118,7 +118,8 @@ CASES = (
 
 def network(model, prepare, path, kind, upsample, *, align=True):
     features = backbone(kind)
-    decoder = build("model", model, features, 2, create_upsampler(upsample), align=align)
+    narrow = {"channels": [16] * (LEVELS - 1)} if model == "unet" else {}  # one channel carries the image
+    decoder = build("model", model, features, 2, create_upsampler(upsample), align=align, **narrow)
     prepare(decoder, path)
     for up in (part for part in decoder.modules() if isinstance(part, Carafe)):
         nn.init.zeros_(up.predict.weight)  # at the start this is small, and so are real features
