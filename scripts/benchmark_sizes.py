@@ -1,7 +1,8 @@
 """Images of many sizes by ``stream``, against as many of one size with as many pixels: ``python scripts/benchmark_sizes.py``.
 
 Both are labelled in turns, image by image, and the processor's time of this process is counted. So other work on the machine slows both
-alike. The first image's time includes the export of the graph, which then serves all sizes.
+alike. Give it one thread (``OMP_NUM_THREADS=1``): others wait while a program is made, and their waiting would count. The first image's
+time includes the export of the graph, which then serves all sizes.
 """
 
 import argparse

@@ -1,30 +1,33 @@
-"""What ``gradient_checkpointing=true`` and ``compile=true`` cost and save: a training step plain and with each, in one run.
+"""What settings of a training step cost and save: the step as ``fcn train`` makes it (plain) and with each setting, in one run.
 
     python scripts/benchmark_steps.py [model=fcn8s] [backbone=resnet18] [crop=320] [batch=4] [steps=3] [turns=3] [device=cpu]
-        [with=gradient_checkpointing,compile]
+        [classes=21] [loss=cross_entropy,lovasz] [with=gradient_checkpointing,compile,memory_given_back]
 
-Steps are timed in turns; the best turn counts. Memory is that of the tensors which the forward pass keeps for the backward pass. Loss and
-gradient norm of the first step stand beside it.
+``memory_given_back``: freed memory goes back to the system at once, as without ``fcn/training/allocation.py``. Steps are timed in turns;
+the best turn counts. Memory is that of the tensors which the forward pass keeps for the backward pass. The loss of the first step
+stands beside it.
 """
 
 import copy
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from fcn.models.segmenter import Segmenter, create_model
+from fcn.tools.scripts import given_settings
+from fcn.training.allocation import freed_memory_kept
 from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.recompute import Recomputing
 from fcn.training.train import compiled, train_step
 
 WORDS = {"model": "fcn8s", "backbone": "resnet18", "crop": "320", "batch": "4", "steps": "3", "turns": "3", "device": "cpu"}
-WORDS |= {"with": "gradient_checkpointing,compile"}
+WORDS |= {"classes": "21", "loss": "cross_entropy", "with": "gradient_checkpointing,compile,memory_given_back"}
 
 
 class Kept:
@@ -43,16 +46,16 @@ class Kept:
 
 
 def main(words: list[str]) -> None:
-    given = WORDS | dict(word.split("=", 1) for word in words)
+    given = given_settings(words, WORDS)
     accelerator = create_accelerator(given["device"])
-    crop, batch, steps = int(given["crop"]), int(given["batch"]), int(given["steps"])
+    crop, batch, steps, classes = (int(given[word]) for word in ("crop", "batch", "steps", "classes"))
     kinds = ["plain", *given["with"].split(",")]
     torch.manual_seed(0)
-    first = place(create_model(given["model"], backbone=given["backbone"], num_classes=21).train(), accelerator)
+    first = place(create_model(given["model"], backbone=given["backbone"], num_classes=classes).train(), accelerator)
     models: dict[str, Segmenter] = {kind: copy.deepcopy(first) for kind in kinds}
     images = torch.randint(0, 256, (batch, 3, crop, crop), dtype=torch.uint8)
-    samples = (images.contiguous(memory_format=torch.channels_last), torch.randint(0, 21, (batch, crop, crop), dtype=torch.uint8))
-    loss = SegmentationLoss(21).to(accelerator.device)
+    samples = (images.contiguous(memory_format=torch.channels_last), torch.randint(0, classes, (batch, crop, crop), dtype=torch.uint8))
+    loss = SegmentationLoss(classes, dict.fromkeys(given["loss"].split(","), 1.0)).to(accelerator.device)
     with ExitStack() as stack:
         if "gradient_checkpointing" in models:
             stack.enter_context(Recomputing(models["gradient_checkpointing"]))
@@ -72,10 +75,12 @@ def main(words: list[str]) -> None:
             call()
         for _ in range(int(given["turns"])):
             for kind, call in calls.items():
-                begin = time.perf_counter()
-                for _ in range(steps):
+                with nullcontext() if kind == "memory_given_back" else freed_memory_kept():
                     call()
-                times[kind].append((time.perf_counter() - begin) / steps)
+                    begin = time.perf_counter()
+                    for _ in range(steps):
+                        call()
+                    times[kind].append((time.perf_counter() - begin) / steps)
     best = {kind: min(each) for kind, each in times.items()}
     print(f"{given['model']} {given['backbone']}, crop {crop}, batch {batch}, {accelerator.device}, {accelerator.mixed_precision}")
     for kind in kinds:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.models.card import Scores, renewed
-from fcn.models.pretrained_folder import CARD, CONFIG, WEIGHTS, is_model_folder, read_config, read_folder, write_folder
+from fcn.models.pretrained_folder import CARD, CONFIG, WEIGHTS, is_model_folder, located, read_config, read_folder, write_folder
 from fcn.models.weight_files import labelled_state
 
 if TYPE_CHECKING:
@@ -31,14 +31,17 @@ def is_hub(path: str | PathLike[str]) -> bool:
 
 
 def read_shared(path: str | PathLike[str]) -> dict[str, Any] | None:
-    """What a checkpoint would hold of the model in a folder or, as ``hf://USER/NAME``, on the hub. None for the path of anything else."""
+    """What a checkpoint would hold of the model in a folder, of ``builtin``, or of ``hf://USER/NAME``, a model on the hub.
+    None for the path of anything else."""
     if is_hub(path):
         return read_folder(fetched(path), fspath(path))
+    path = located(path)
     return read_folder(path) if is_model_folder(path) else None
 
 
 def files_of(path: str | PathLike[str]) -> list[Path]:
     """The files of a model: those of a folder, or of the hub in the cache; else the one file that ``path`` names."""
+    path = path if is_hub(path) else located(path)
     folder = fetched(path) if is_hub(path) else Path(path)
     return [folder / CONFIG, folder / WEIGHTS] if is_hub(path) or is_model_folder(path) else [folder]
 

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from math import isfinite
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from fcn.models.weight_files import RECORD, check_checkpoint, digest, read_archi
 log = logging.getLogger(__name__)
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+BUILTIN = "builtin"  # word of the network that comes with the package
 LIBRARY = "fcn-toolkit"
 OURS = {"spec", "labels", "format"}  # entries by which a config.json is told from other libraries'
 LARGEST_CONFIG = 10_000_000  # bytes; what is written has some thousands
@@ -97,6 +98,12 @@ def read_config(path: Path, origin: str) -> dict[str, Any]:
             f"{origin} holds no model of fcn: its {CONFIG} is of another library; give one that save_pretrained or push_to_hub wrote"
         )
     return content
+
+
+def located(path: str | PathLike[str]) -> str | PathLike[str]:
+    """The package's own folder for the word ``builtin``, unless a file or folder is called so; any other path as it is."""
+    builtin = fspath(path) == BUILTIN and not Path(path).exists()
+    return Path(__file__).with_name(BUILTIN) if builtin else path
 
 
 def is_model_folder(path: str | PathLike[str]) -> bool:

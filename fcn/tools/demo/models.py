@@ -17,16 +17,18 @@ HELD = 3  # models that stay loaded
 
 
 def offered(checkpoint: str | None) -> list[str]:
-    """The models that ``checkpoint=`` names: one, those below a folder, or those that match a glob, the newest first.
+    """The models that ``checkpoint=`` names: one, those below a folder, or those that match a glob, the newest first. For null those below
+    ``outputs``, and last the package's own.
 
-    Raises UserError where there is none, but for null.
+    Raises UserError where there is none.
     """
     from fcn.models.hub import is_hub
+    from fcn.models.pretrained_folder import BUILTIN, located
 
     if checkpoint is None:
-        return below(Path(USUAL)) if Path(USUAL).is_dir() else []
+        return [*(below(Path(USUAL)) if Path(USUAL).is_dir() else []), BUILTIN]
     path = Path(checkpoint)
-    if is_hub(checkpoint) or path.is_file():
+    if is_hub(checkpoint) or path.is_file() or located(checkpoint) != checkpoint:
         return [checkpoint]
     found = below(path) if path.is_dir() else newest(Path(name) for name in glob.glob(checkpoint, recursive=True))
     if not found:

@@ -56,8 +56,6 @@ def label_tab(models: Models, folder: Path) -> None:
             )
             return str(found.overlay), found.areas, str(found.confidence), str(found.labels)
 
-    if not models.names:
-        gr.Markdown("There is no model here yet. Train one with `fcn train`, or start the page with `fcn demo checkpoint=FILE`.")
     with gr.Row():
         with gr.Column():
             picture = gr.Image(label="Picture", type="filepath", sources=["upload", "clipboard"], buttons=["fullscreen"])

@@ -12,7 +12,7 @@ from fcn.tools.settings import AUTO_DEVICE
 class DemoConfig(Checked):
     """``fcn demo``.
 
-    checkpoint: models to choose from: a file, a folder or a glob; null: what is below outputs/
+    checkpoint: models to choose from: a file, a folder or a glob; null: what is below outputs/, and builtin
     host: address that the page is served at; 127.0.0.1 is for this machine alone, 0.0.0.0 for all that reach it
     port: port of the page; null: the first free one from 7860 on
     browser: open the page in a browser

@@ -12,7 +12,7 @@ from fcn.tools.settings import PRECISIONS, CommandConfig
 class EvaluateConfig(CommandConfig):
     """``fcn evaluate``.
 
-    checkpoint: the model: best.pt of a run, what fcn.save wrote, a folder of save_pretrained, hf://USER/NAME, or an ONNX file of fcn export
+    checkpoint: best.pt of a run, what fcn.save wrote, a folder of save_pretrained, hf://USER/NAME, an ONNX file of fcn export, or builtin
     network: code of a network of your own that the checkpoint holds the weights of, as my_module:build
     split: split to score; null: the data set's validation split
     calibration: also measure whether the network is right as often as it says; takes up to half again as long

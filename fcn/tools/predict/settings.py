@@ -12,7 +12,7 @@ from fcn.tools.settings import PRECISIONS, CommandConfig, check_resume
 class PredictConfig(CommandConfig):
     """``fcn predict``.
 
-    checkpoint: the model: best.pt of a run, what fcn.save wrote, a folder of save_pretrained, hf://USER/NAME, or an ONNX file of fcn export
+    checkpoint: best.pt of a run, what fcn.save wrote, a folder of save_pretrained, hf://USER/NAME, an ONNX file of fcn export, or builtin
     network: code of a network of your own that the checkpoint holds the weights of, as my_module:build
     input: images to label: a file, a folder or a glob
     overlay: file format of the overlay (the image under its labels and a legend); none: no overlay

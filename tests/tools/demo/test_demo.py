@@ -52,7 +52,7 @@ class TestModels:
 
     def test_nothing_to_offer_is_no_mistake(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert offered(None) == []
+        assert offered(None) == ["builtin"]
 
     def test_only_what_is_offered_is_opened(self, tiny_run):
         models = Models([str(tiny_run / "best.pt")], "cpu")

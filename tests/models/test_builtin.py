@@ -1,0 +1,33 @@
+"""The network that comes with the package: ``checkpoint=builtin``."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+import fcn
+from fcn.cli.main import run
+from fcn.data.shapes import shapes
+from fcn.models.pretrained_folder import BUILTIN, located
+
+
+def test_it_is_small_and_labels_the_built_in_pictures():
+    folder = Path(located(BUILTIN))
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3_000_000
+    scores = fcn.evaluate(fcn.load(BUILTIN), shapes("val", count=24))
+    assert scores.metrics.miou > 0.75
+
+
+def test_the_commands_take_its_word(tmp_path):
+    image, _ = shapes("val", count=1)[0]
+    picture = tmp_path / "picture.png"
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(picture)
+    assert run(["predict", "checkpoint=builtin", f"input={picture}", f"output={tmp_path / 'labels'}"]) == 0
+    assert Image.open(tmp_path / "labels" / "picture.png").size == Image.open(picture).size
+    assert json.loads((tmp_path / "labels" / "predict.json").read_text())
+
+
+def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(BUILTIN).mkdir()
+    assert located(BUILTIN) == BUILTIN
