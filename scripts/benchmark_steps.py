@@ -1,10 +1,10 @@
 """What settings of a training step cost and save: the step as ``fcn train`` makes it (plain) and with each setting, in one run.
 
     python scripts/benchmark_steps.py [model=fcn8s] [backbone=resnet18] [crop=320] [batch=4] [steps=3] [turns=3] [device=cpu]
-        [classes=21] [loss=cross_entropy,lovasz] [with=gradient_checkpointing,compile,memory_given_back]
+        [classes=21] [loss=cross_entropy,lovasz] [with=gradient_checkpointing,compile] [freed_memory=kept]
 
-``memory_given_back``: freed memory goes back to the system at once, as without ``fcn/training/allocation.py``. Steps are timed in turns;
-the best turn counts. Memory is that of the tensors which the forward pass keeps for the backward pass. The loss of the first step
+``freed_memory=given_back``: as without ``fcn/training/allocation.py``; compare two runs. Steps are timed in turns; the best turn counts.
+Memory is that of the tensors which the forward pass keeps for the backward pass. The loss of the first step
 stands beside it.
 """
 
@@ -27,7 +27,7 @@ from fcn.training.recompute import Recomputing
 from fcn.training.train import compiled, train_step
 
 WORDS = {"model": "fcn8s", "backbone": "resnet18", "crop": "320", "batch": "4", "steps": "3", "turns": "3", "device": "cpu"}
-WORDS |= {"classes": "21", "loss": "cross_entropy", "with": "gradient_checkpointing,compile,memory_given_back"}
+WORDS |= {"classes": "21", "loss": "cross_entropy", "with": "gradient_checkpointing,compile", "freed_memory": "kept"}
 
 
 class Kept:
@@ -49,14 +49,14 @@ def main(words: list[str]) -> None:
     given = given_settings(words, WORDS)
     accelerator = create_accelerator(given["device"])
     crop, batch, steps, classes = (int(given[word]) for word in ("crop", "batch", "steps", "classes"))
-    kinds = ["plain", *given["with"].split(",")]
+    kinds = ["plain", *filter(None, given["with"].split(","))]
     torch.manual_seed(0)
     first = place(create_model(given["model"], backbone=given["backbone"], num_classes=classes).train(), accelerator)
     models: dict[str, Segmenter] = {kind: copy.deepcopy(first) for kind in kinds}
     images = torch.randint(0, 256, (batch, 3, crop, crop), dtype=torch.uint8)
     samples = (images.contiguous(memory_format=torch.channels_last), torch.randint(0, classes, (batch, crop, crop), dtype=torch.uint8))
     loss = SegmentationLoss(classes, dict.fromkeys(given["loss"].split(","), 1.0)).to(accelerator.device)
-    with ExitStack() as stack:
+    with freed_memory_kept() if given["freed_memory"] == "kept" else nullcontext(), ExitStack() as stack:
         if "gradient_checkpointing" in models:
             stack.enter_context(Recomputing(models["gradient_checkpointing"]))
         calls: dict[str, Callable[[], float]] = {}
@@ -75,12 +75,10 @@ def main(words: list[str]) -> None:
             call()
         for _ in range(int(given["turns"])):
             for kind, call in calls.items():
-                with nullcontext() if kind == "memory_given_back" else freed_memory_kept():
+                begin = time.perf_counter()
+                for _ in range(steps):
                     call()
-                    begin = time.perf_counter()
-                    for _ in range(steps):
-                        call()
-                    times[kind].append((time.perf_counter() - begin) / steps)
+                times[kind].append((time.perf_counter() - begin) / steps)
     best = {kind: min(each) for kind, each in times.items()}
     print(f"{given['model']} {given['backbone']}, crop {crop}, batch {batch}, {accelerator.device}, {accelerator.mixed_precision}")
     for kind in kinds:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from fcn.cli.tree import is_setting, keys, store_schemas, use_plugins
-from fcn.cli.words import WrongCallError, bracketed, elements, leaves, parse, text_of, values, word_of_path
+from fcn.cli.words import WrongCallError, bracketed, elements, leaves, parse, part_words, text_of, word_of_path
 from fcn.core.conf import default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import listed, nearest, suggest
@@ -32,7 +32,7 @@ def read(command: str, words: list[str], *, several: bool = False) -> tuple[list
     if command == "compare":
         chosen = [one_by_one(override) for override in chosen]
     for override in chosen:
-        check_part(override.key_or_group, values(override))
+        check_part(override.key_or_group, part_words(override))
     known = every_key(command, chosen, store_schemas(command, chosen))
     full = spelled_out(words, known, groups)
     given = parse([word_of_path(word, several=several or (command == "compare" and "=[" in word)) for word in full])
@@ -161,4 +161,4 @@ def every_key(command: str, chosen: list[Any], schemas: tuple[type, ...]) -> dic
 
 def combinations(chosen: list[Any]) -> Iterator[tuple[str, ...]]:
     """Choices of groups, once for each value that a sweep over parts gives."""
-    yield from product(*([f"{item.key_or_group}={word}" for word in values(item)] for item in chosen))
+    yield from product(*([f"{item.key_or_group}={word}" for word in part_words(item)] for item in chosen))

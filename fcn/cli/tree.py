@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from fcn import tools as schema
-from fcn.cli.words import WrongCallError, parse, values, without_references
+from fcn.cli.words import WrongCallError, parse, part_words, without_references
 from fcn.core.conf import conf_folder, default_parts
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
@@ -41,10 +41,10 @@ def store_schemas(command: str, chosen: list[Any]) -> tuple[type, ...]:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    stored = [schema.COMMANDS[command]]
+    stored: list[type[Any]] = [schema.COMMANDS[command]]
     store.store(name=f"{command}_schema", node=stored[0])
     words = {(kind, word) for kind, word in default_parts(command).items() if word != "null"}
-    words |= {(override.key_or_group, word) for override in chosen for word in values(override) if word != "null"}
+    words |= {(override.key_or_group, word) for override in chosen for word in part_words(override) if word != "null"}
     for kind, word in sorted(words):
         filed = (conf_folder() / kind / f"{word}.yaml").is_file()
         stored.append(part_schema(kind, word, without_references(word)))
@@ -95,7 +95,7 @@ def composed(command: str, overrides: list[str]) -> Any:
 def with_file_name(word: str) -> str:
     """A word of the call in the form that Hydra composes: a backbone by its ``file_name``."""
     key = word.partition("=")[0]
-    return f"{key}={file_name(values(parse([word])[0])[0])}" if key == "backbone" else word
+    return f"{key}={file_name(part_words(parse([word])[0])[0])}" if key == "backbone" else word
 
 
 def is_setting(command: str, key: str) -> bool:

@@ -98,6 +98,14 @@ def values(override: Any) -> list[str]:
     return [Transformer.str(value) if several or value is None else str(value) for value in elements(override)]
 
 
+def part_words(override: Any) -> list[str]:
+    """The names of parts that an override gives, without quotes: one, or those of a sweep."""
+    from hydra.core.override_parser.types import QuotedString
+
+    given = [value.text if isinstance(value, QuotedString) else value for value in elements(override)]
+    return ["null" if value is None else str(value) for value in given]
+
+
 def elements(override: Any) -> list[Any]:
     """The values that an override gives, as they were read."""
     if not override.is_sweep_override():

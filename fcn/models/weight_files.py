@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+PROGRAMS = (".onnx", ".pt2")  # what fcn export writes beside weights
 ENTRIES = ("format", "spec", "labels", "weights")  # that every checkpoint has
 RECORD: dict[str, tuple[type, ...]] = {  # what one may say of its training, in plain values
     "miou": (float, int),
@@ -100,6 +101,11 @@ def read_file(path: str | Path) -> Any:
         raise UserError(f"{path} is a folder, no file of weights; give the path of a state dict or of a checkpoint in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path} to load weights from; give the path of a state dict, or {spelled(None)}")
+    if path.suffix.lower() in PROGRAMS:
+        raise UserError(
+            f"{path} is an exported file, whose weights cannot be trained; give the checkpoint that it was made from "
+            "(an ONNX file is used as checkpoint= of fcn predict and fcn evaluate)"
+        )
     content = read_archive(path, "state dict")
     if is_checkpoint(content):
         check_checkpoint(content, path)

@@ -7,6 +7,7 @@ from typing import Any
 
 WIDTH, HEIGHT = 420, 290
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 40  # room round the plot
+LONGEST_NAME = 60  # letters that fit into the width
 
 Points = Sequence[tuple[float, float]]
 
@@ -110,26 +111,26 @@ def reliability(bins: Sequence[tuple[float, float, float]], color: str) -> str:
 
 
 def intervals(found: Mapping[str, Mapping[str, Any]], colors: Mapping[str, str], x_name: str) -> str:
-    """For each name the mean difference, and its interval where there is one, beside a line at zero."""
-    row, left = 34, 112
+    """For each name, which stands above it, the mean difference, and its interval where there is one, beside a line at zero."""
+    row, left = 42, 16
     height = row * len(found) + TOP + BOTTOM
     ends = [100 * value for one in found.values() for value in (one["mean"], one["low"], one["high"]) if value is not None]
     low, high = _padded([*ends, 0.0])
     parts = []
 
     def place(value: float) -> float:
-        return left + (value - low) / (high - low) * (WIDTH - left - RIGHT)
+        return left + (value - low) / (high - low) * (WIDTH - 2 * left)
 
     for value in ticks(low, high):
-        kind = "zero" if value == 0 else "grid"
-        parts.append(f'<line class="{kind}" x1="{place(value):.1f}" x2="{place(value):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-        parts.append(
-            f'<text x="{place(value):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle">{f"{value:+g}" if value else "0"}</text>'
-        )
-    parts.append(f'<text x="{(left + WIDTH - RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>')
+        x, kind = place(value), "zero" if value == 0 else "grid"
+        anchor = "start" if x < 2 * left else "end" if x > WIDTH - 2 * left else "middle"  # within the picture
+        parts.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{height - BOTTOM + 16}" text-anchor="{anchor}">{f"{value:+g}" if value else "0"}</text>')
+    parts.append(f'<text x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>')
     for index, (name, one) in enumerate(found.items()):
-        y = TOP + row * (index + 0.5)
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
+        y = TOP + row * index + 30
+        short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
+        parts.append(f'<text x="{left}" y="{y - 14}">{escape(short)}</text>')
         if one["low"] is not None:
             ends_at = place(100 * one["low"]), place(100 * one["high"])
             parts.append(f'<line x1="{ends_at[0]:.1f}" x2="{ends_at[1]:.1f}" y1="{y}" y2="{y}" stroke="{colors[name]}" stroke-width="3"/>')

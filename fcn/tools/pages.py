@@ -48,7 +48,8 @@ svg .zero { stroke: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .6rem; margin: .4rem 0 1.4rem; }
 .tiles img { width: 100%; image-rendering: pixelated; border-radius: .25rem; display: block; }
 .wide { grid-template-columns: repeat(4, 1fr); }
-@media (max-width: 40rem) { .wide { grid-template-columns: repeat(2, 1fr); } }
+@media (max-width: 40rem) { .wide { grid-template-columns: repeat(2, 1fr); } th, td { padding: .45rem .5rem; }
+  th, td:first-child { white-space: normal; } td:first-child { min-width: 6rem; max-width: 10rem; overflow-wrap: anywhere; } }
 h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; }
@@ -74,9 +75,16 @@ def inline_picture(png: bytes, text: str) -> str:
     return f'<figure><img style="max-width: 100%; height: auto" alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
 
 
+def breakable(text: str) -> str:
+    """A name of several settings, which may go on in the next line after a comma."""
+    return text.replace(",", ",<wbr>")
+
+
 def html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{small(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    head = "".join(f"<th>{breakable(escape(name))}</th>" for name in table.columns)
+    rows = "".join(
+        f"<tr><td>{breakable(small(first))}</td>{''.join(f'<td>{small(cell)}</td>' for cell in rest)}</tr>" for first, *rest in table.rows
+    )
     return (
         f"<h2>{escape(table.title)}</h2>\n<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n"
         f'<p class="note">{escape(table.note)}</p>'

@@ -1,12 +1,14 @@
 """From parts of a configuration to the objects that they name."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fcn.core.errors import UserError
 from fcn.core.images import RGB, ImageKind
+from fcn.core.names import first_line
 from fcn.core.registry import find
 from fcn.tools.schema import PartConfig
 
@@ -35,6 +37,26 @@ def load_splits(data: dict[str, Any], *splits: str) -> list[Any]:
     for note in dict.fromkeys(note for split in loaded for note in getattr(split, "notes", ())):
         log.warning("note: %s", note)
     return loaded
+
+
+def known_data(chosen: PartConfig | None, state: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
+    """The data set that is chosen, else the one that a checkpoint says it was trained on, as plain values; of that, nothing is downloaded.
+    Raises UserError where there is neither."""
+    if chosen is not None:
+        return asdict(chosen)
+    if state.get("data"):
+        return {key: value for key, value in state["data"].items() if key != "download"}
+    raise UserError(f"{checkpoint} does not say what data it was trained on; give data=NAME")
+
+
+def known_splits(data: dict[str, Any], names: Sequence[str], checkpoint: str) -> list[Any]:
+    """Splits of the data set that a checkpoint names. UserError, naming the checkpoint, where its entry describes none."""
+    try:
+        return load_splits(data, *names)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give another split, or data=NAME"
+        ) from error
 
 
 def all_of(calls: Sequence[Callable[[], T]]) -> list[T]:

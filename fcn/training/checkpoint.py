@@ -143,8 +143,8 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "cpu", netwo
     >>> model = fcn.load("model.pt")
 
     path: file that ``fcn.save`` or a training wrote: ``best.pt`` or ``last.pt`` of a run. Or a folder that ``model.save_pretrained``
-        wrote, or a model on the Hugging Face hub: "hf://USER/NAME", or "hf://USER/NAME@REVISION". Or "builtin", the network of the package for
-        the built-in pictures. Or an ONNX file that ``fcn.export`` wrote: it runs on the CPU, with the strategies "whole" and "windows".
+        wrote, or a model on the Hugging Face hub: "hf://USER/NAME", or "hf://USER/NAME@REVISION". Or "builtin", the network of the package
+        for the built-in pictures. Or an ONNX file that ``fcn.export`` wrote: it runs on the CPU, with the strategies "whole" and "windows".
     device: torch's name of the device that the model goes to, as "cuda"; default "cpu".
     network: for a file of a model that ``fcn.wrap`` made: network of the same layers, which takes the weights. No code is in the file.
         For a bare state dict: what ``fcn.wrap`` returns, with its classes.

@@ -19,12 +19,17 @@ CLASSES = 21  # of Pascal VOC
 
 def subject(config: BenchmarkConfig) -> "Subject":
     """The model whose strategies are compared."""
+    from fcn.models.onnx_model import OnnxModel
     from fcn.models.spec import ModelSpec
     from fcn.tools.benchmark.subject import Subject
 
     if config.checkpoint is not None or config.network is not None:
         found = Subject(None, config.checkpoint, config.network, tuple(config.plugins))
-        found.given()  # what cannot be made is refused before anything is measured
+        if isinstance(found.given(), OnnxModel):  # what cannot be made is refused before anything is measured
+            raise UserError(
+                f"checkpoint={config.checkpoint} is an exported file, whose layers cannot be streamed; "
+                "give the checkpoint that it was made from"
+            )
         return found
     usual = default_parts("train")
     model, backbone, upsample = (getattr(config, kind) or part_schema(kind, usual[kind])() for kind in ("model", "backbone", "upsample"))

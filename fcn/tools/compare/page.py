@@ -63,7 +63,10 @@ def chart_section(report: Mapping[str, Any], curves: Curves, colors: Mapping[str
         found = {method: one for method, one in found.items() if one is not None}
         if found:
             drawn.append(
-                (charts.intervals(found, colors, f"{name}, points above {baseline}"), "Paired over seeds; the bar: 95 % interval.")
+                (
+                    charts.intervals(found, colors, f"{name}, points of per cent"),
+                    f"Less {baseline}, paired over seeds; the bar: 95 % interval.",
+                )
             )
     figures = "".join(f"<figure>{svg}<figcaption>{escape(words)}</figcaption></figure>" for svg, words in drawn)
     return ["<h2>Quality, cost and course</h2>", f'<div class="charts">{figures}</div>']

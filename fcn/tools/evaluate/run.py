@@ -3,15 +3,13 @@
 import logging
 import time
 from dataclasses import asdict
-from typing import Any
 
 from fcn.core.errors import UserError
-from fcn.core.names import first_line
 from fcn.core.plugins import check_plugins
 from fcn.tools.evaluate.settings import EvaluateConfig
 from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.networks import network_of
-from fcn.tools.parts import load_split
+from fcn.tools.parts import known_data, known_splits, load_split
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +37,12 @@ def run(config: EvaluateConfig) -> int:
     exported = read_onnx(config.checkpoint, network=network) if is_onnx(config.checkpoint) else None
     state = read_checkpoint(config.checkpoint, network) if exported is None else {}
     check_plugins(state.get("plugins", ()), config.checkpoint)
-    if config.data is not None:
-        data = asdict(config.data)
-    elif state.get("data"):
-        data = {key: value for key, value in state["data"].items() if key != "download"}  # nothing is fetched unasked
-    else:
-        raise UserError(f"{config.checkpoint} does not say what data it was trained on; give data=NAME")
+    data = known_data(config.data, state, config.checkpoint)
     name = config.split or data.get("val")
     if not isinstance(name, str):
         raise UserError(f"{config.checkpoint} does not say which split it was scored on; give split=NAME")
     with accelerator.main_process_first():
-        split = load_split(data, name) if config.data is not None else named_split(data, name, config.checkpoint)
+        split = load_split(data, name) if config.data is not None else known_splits(data, [name], config.checkpoint)[0]
     model = exported or model_from_state(state, config.checkpoint, network)
     model = place(model, accelerator, channels_last=config.channels_last)
     check_classes(model, split.labels, config.checkpoint, f"data={data['name']}")
@@ -102,13 +95,3 @@ def run(config: EvaluateConfig) -> int:
     if submission and accelerator.is_main_process:
         print(f"checked, for the VOC server: {submission.pack()}")
     return 0
-
-
-def named_split(data: dict[str, Any], name: str, checkpoint: str) -> Any:
-    """A split of the data set that a checkpoint names. UserError, naming the checkpoint, where its entry describes none."""
-    try:
-        return load_split(data, name)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"the data that {checkpoint} was trained on cannot be read ({first_line(error)}); give another split, or data=NAME"
-        ) from error

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.files import written
-from fcn.core.names import a_type
-from fcn.data.split import Split
+from fcn.core.images import kind_of
+from fcn.core.names import a_type, said
+from fcn.data.split import Split, check_split, spread
 from fcn.graph.networks import copied
 from fcn.inference.predict import Picture
 from fcn.models.any import Wrapped
@@ -23,15 +24,21 @@ from fcn.models.onnx_model import Gives, OnnxModel, read_onnx
 from fcn.models.pretrained_folder import WEIGHTS, write_folder
 from fcn.models.segmenter import Segmenter
 from fcn.models.weight_files import labelled_state
+from fcn.tools.export.cost import Int8Cost, int8_cost
+from fcn.tools.export.int8 import write_int8
 from fcn.tools.export.metadata import metadata
 from fcn.tools.export.onnx_file import need_onnx, write_onnx
-from fcn.tools.export.pictures import batches, pictures
+from fcn.tools.export.pictures import batches, framed, pictures
 from fcn.tools.export.program import Exportable, exportable, program_of
 from fcn.tools.export.verify import TOLERANCE, Check, table, verify
 from fcn.tools.folders import new_folder, refuse_used
+from fcn.tools.processes import refuse_torchrun
 from fcn.training.checkpoint import load
+from fcn.training.evaluate import check_classes, check_images
 
 Format = Literal["onnx", "torch", "safetensors"]
+INT8_FILE = "model.int8.onnx"
+CALIBRATE = 64  # pictures
 FILES: dict[str, str] = {"onnx": "model.onnx", "torch": "model.pt2", "safetensors": WEIGHTS}
 REPORT = "verification.json"
 METADATA = "metadata.json"  # within a .pt2 file
@@ -42,14 +49,16 @@ SMALLEST_TILE = 32
 class Exported:
     """What an export has left.
 
-    file: file that was written. checks: how it agreed with the model, at each size. Printed, it is the table of ``fcn export``.
+    file: file that was written. checks: how it agreed with the model, at each size. int8: what int8 costs; None for other files. Printed,
+    it is what ``fcn export`` prints.
     """
 
     file: Path
     checks: tuple[Check, ...]
+    int8: Int8Cost | None = None
 
     def __str__(self) -> str:
-        return table(self.checks)
+        return table(self.checks) if self.int8 is None else f"{table(self.checks)}\n\n{self.int8}"
 
 
 def export(
@@ -62,6 +71,9 @@ def export(
     tile: int | None = None,
     images: Sequence[Picture] | None = None,
     split: Split | None = None,
+    int8: bool = False,
+    calibration: Split | None = None,
+    calibrate: int | None = None,
 ) -> Exported:
     """A model as a file for other programs, for any number of images of any size. The file is run on four pictures of different sizes, and
     written only where it gives what the model gives.
@@ -79,16 +91,22 @@ def export(
     tile: side of the images, in pixels, where a file for one size is wanted; default None: any size.
     images: images to verify the file with: a list of PIL images, arrays or paths; default None: those of ``split``.
     split: split of a data set to verify the file with; default None: built-in pictures.
+    int8: weights and activations of 8 bits, for format="onnx": ``model.int8.onnx``; default False. It needs ``calibration``, and a
+        ``split`` of validation, on which its mean IoU and its labels are compared with those of the float file.
+    calibration: split of training, on whose pictures the ranges of the activations are measured; default None.
+    calibrate: number of these pictures, evenly spread; default None: 64.
 
     The file takes float32 images (N, C, H, W) with values as they are stored, 0 to 255 for RGB of 8 bits. It normalises and pads them.
-    Scores agree to 1e-4 of their range; labels are equal but for ties within that.
+    Scores agree to 1e-4 of their range; labels are equal but for ties within that. An int8 file's labels differ, and ``Exported`` says in
+    how many pixels.
 
-    Returns ``Exported``: ``file`` and ``checks``.
+    Returns ``Exported``: ``file``, ``checks`` and ``int8``.
 
-    Raises UserError for a model that cannot be exported for any size, naming the layer, and where the file does not agree with the model.
-    Then nothing is written.
+    Raises UserError for a model that cannot be exported for any size, naming the layer, and where the file does not agree with the model,
+    or with int8 in less than nine tenths of the labels. Then nothing is written.
     """
     check_call(model, format, labels=labels, softmax=softmax, tile=tile)
+    check_int8(model, format, int8, calibration, split, calibrate, labels=labels, tile=tile)
     output = None if folder is None else str(folder)
     refuse_used(output)
     state = labelled_state(model)
@@ -110,7 +128,15 @@ def export(
             else:
                 torch.export.save(program, made / name, extra_files={METADATA: json.dumps(entries)})
                 run = program_runner(made / name)
-        checks = verify(reference, run, shown, name)
+        checks, cost = verify(reference, run, shown, name), None
+        if int8:
+            assert calibration is not None
+            assert split is not None
+            places = spread(range(len(calibration)), calibrate or CALIBRATE)
+            float_file, name = made / name, INT8_FILE
+            write_int8(float_file, made / name, (calibration_picture(calibration, place, tile) for place in places))
+            checks = verify(reference, onnx_runner(made / name), shown, name, exact=False)
+            cost = int8_cost(float_file, made / name, split, shown[0], tile, len(places))
         target = new_folder("export", output)
         if format == "safetensors":
             write_folder(state, target)
@@ -119,8 +145,8 @@ def export(
                 shutil.copyfile(made / name, temporary)
     with written(target / REPORT) as temporary:
         report = {"file": name, "tolerance": TOLERANCE, "checks": [asdict(check) for check in checks]}
-        temporary.write_text(json.dumps(report, indent=1) + "\n")
-    return Exported(target / name, checks)
+        temporary.write_text(json.dumps(report | ({"int8": asdict(cost)} if cost else {}), indent=1) + "\n")
+    return Exported(target / name, checks, cost)
 
 
 def check_call(model: object, format: str, *, labels: bool, softmax: bool, tile: int | None) -> None:
@@ -145,6 +171,48 @@ def check_call(model: object, format: str, *, labels: bool, softmax: bool, tile:
         raise UserError(f"tile={tile!r} is not allowed; it is a whole number of pixels, {SMALLEST_TILE} or more")
     if format == "onnx":
         need_onnx()
+
+
+def check_int8(
+    model: Segmenter,
+    format: str,
+    int8: bool,
+    calibration: Split | None,
+    split: Split | None,
+    calibrate: int | None,
+    *,
+    labels: bool,
+    tile: int | None,
+) -> None:
+    """Raises UserError, or TypeError for what is no split, where a file in int8 cannot be what is asked."""
+    if not int8:
+        if calibration is not None or calibrate is not None:
+            raise UserError(f"{'calibration' if calibrate is None else 'calibrate'} is for int8, which is not asked for; leave it out")
+        return
+    refuse_torchrun("the measurement of int8")
+    if format != "onnx":
+        raise UserError(f"{said('int8', True)} writes an ONNX file, and format={format} is asked for; leave one of them out")
+    if labels and tile is not None:
+        raise UserError("a file of labels of one size cannot be scored in windows, as int8 needs it; leave labels or tile out")
+    if calibrate is not None and (isinstance(calibrate, bool) or not isinstance(calibrate, int) or calibrate < 1):
+        raise UserError(f"calibrate={calibrate!r} is not allowed; it is a number of pictures, 1 or more")
+    if calibration is None or split is None:
+        raise UserError("int8 needs pictures to measure ranges on, and others to score the file on; give calibration and split")
+    for given, name in ((calibration, "the split of the calibration"), (split, "the split")):
+        check_split(given, name)
+        if not len(given):
+            raise UserError(f"{name} has no image; give another one")
+        check_images(model, kind_of(given), "the model", name)
+    check_classes(model, split.labels)
+    sides = split[0][0].shape[-2:]
+    if tile is not None and min(sides) < tile:
+        raise UserError(f"tile={tile} is more than the images of the split have, {sides[1]}x{sides[0]}; give a smaller tile")
+
+
+def calibration_picture(split: Split, place: int, tile: int | None) -> Tensor:
+    """A picture of a split as a batch (1, C, H, W), of the size that the file takes."""
+    picture = split[place][0]
+    return (picture if tile is None else framed(picture, tile, tile))[None]
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:

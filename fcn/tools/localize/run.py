@@ -13,6 +13,7 @@ from fcn.tools.folders import new_folder, refuse_used
 from fcn.tools.localize.settings import LocalizeConfig
 from fcn.tools.networks import network_of
 from fcn.tools.predict.inputs import input_images, output_names
+from fcn.tools.processes import refuse_torchrun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,7 @@ def run(config: LocalizeConfig) -> int:
     from fcn.tools.predict.labelling import skippable
     from fcn.training.devices import create_accelerator, place
 
+    refuse_torchrun("fcn localize")
     refuse_used(config.output)
     root, paths = input_images(config.input)
     names = output_names([path.relative_to(root) for path in paths])

@@ -161,6 +161,10 @@ def test_files_that_are_none_of_ours_are_refused(exported, tmp_path):
         fcn.receptive_field(fcn.load(exported.file))
     with pytest.raises(fcn.UserError, match=r"is an exported file, which cannot be trained"):
         fcn.train(fcn.load(exported.file), *(fcn.create_split("shapes", name, train_count=2, val_count=2) for name in ("train", "val")))
+    with pytest.raises(fcn.UserError, match=r"model\.onnx is an exported file, whose weights cannot be trained; give the checkpoint"):
+        fcn.create_model("fcn8s", backbone="compact", num_classes=3, weights=str(exported.file))
+    assert run(["benchmark", f"checkpoint={exported.file}", f"output={tmp_path / 'benchmark'}"]) == 1
+    assert not (tmp_path / "benchmark").exists()
     with pytest.raises(fcn.UserError, match=r"is exported already"):
         fcn.export(fcn.load(exported.file), tmp_path / "again")
 

@@ -100,3 +100,10 @@ def test_a_wrong_call_is_one_line(words, message, status, photographs, tmp_path,
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def test_several_processes_are_refused(photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["localize", *WORDS, f"input={photographs}", f"output={tmp_path / 'out'}"]) == 1
+    assert "fcn localize runs in one process and cannot share its work; start it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
