@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fcn.models.lists import list_models as list_models
     from fcn.models.lists import list_upsamplers as list_upsamplers
     from fcn.models.segmenter import create_model as create_model
+    from fcn.rasters.opening import open_raster as open_raster
+    from fcn.rasters.raster import Raster as Raster
     from fcn.rewrite.convolutionalize import convolutionalize as convolutionalize
     from fcn.rewrite.dilate import dilate as dilate
     from fcn.tools.export.call import Exported as Exported
@@ -51,6 +53,7 @@ PLACES = {
     "NotConvertible": "fcn.core.errors",
     "NotDilatable": "fcn.core.errors",
     "NotStreamable": "fcn.core.errors",
+    "Raster": "fcn.rasters.raster",
     "Trained": "fcn.tools.train.call",
     "UserError": "fcn.core.errors",
     "VOID": "fcn.core.labels",
@@ -68,6 +71,7 @@ PLACES = {
     "list_upsamplers": "fcn.models.lists",
     "load": "fcn.training.checkpoint",
     "localize": "fcn.tools.localize.call",
+    "open_raster": "fcn.rasters.opening",
     "predict": "fcn.inference.predict",
     "receptive_field": "fcn.graph.receptive_field",
     "register": "fcn.core.registry",

@@ -35,7 +35,7 @@ import torchvision
 
 SECTIONS = {
     "Models": ("create_model", "save", "load", "export", "Exported", "from_pretrained", "list_models", "list_backbones", "list_upsamplers"),
-    "Prediction": ("predict", "label_map"),
+    "Prediction": ("predict", "open_raster", "Raster", "label_map"),
     "Data, training and scores": (
         "create_split",
         "list_data",

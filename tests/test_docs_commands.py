@@ -8,7 +8,7 @@ import pytest
 
 from fcn.cli.composing import compose
 
-NAMES = ("data", "weights", "training", "sharing", "export", "localize", "evaluate", "compare")
+NAMES = ("data", "weights", "training", "sharing", "export", "localize", "evaluate", "compare", "large-images")
 PAGES = [Path(__file__).parent.parent / "docs" / f"{name}.md" for name in NAMES]
 COMMANDS = sorted(
     {
@@ -16,7 +16,7 @@ COMMANDS = sorted(
         for page in PAGES
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
         for line in block.splitlines()
-        if line.startswith("fcn")
+        if line.startswith("fcn") and "resume=" not in line
     }
 )
 
@@ -34,6 +34,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "export": lambda: settings.checkpoint in ("RUN/best.pt", "exported/model.onnx"),
         "localize": lambda: settings.classifier and settings.input,
         "compare": lambda: settings.compared,
+        "large-images": lambda: settings.input in ("scene.tif", "sentinel.tif"),
         "evaluate": lambda: settings.checkpoint == "RUN/best.pt",
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()

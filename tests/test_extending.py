@@ -56,6 +56,11 @@ def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):
     assert model.labels.names == ("dark", "light")
     labels = fcn.predict(model, (torch.rand(20, 30, 3) * 255).byte().numpy())
     assert labels.shape == (20, 30)
+    values = (torch.rand(20, 256) * 255).byte()
+    values.numpy().tofile("scene.raw")
+    with fcn.open_raster("scene.raw", bands=[1, 1, 1]) as raster:
+        assert torch.equal(raster.read(3, 100, 10, 50), values[3:13, 100:150].expand(3, -1, -1))
+        assert fcn.predict(model, raster).shape == (20, 256)
     config = compose("compare", [*COMPARED, "output=compared"])
     assert compare(config, launch=lambda calls, jobs: [run(list(call)) for call in calls]) == 0
     import page_parts

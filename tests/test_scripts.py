@@ -60,6 +60,13 @@ def test_the_benchmark_of_sizes(capsys):
     assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
 
 
+def test_the_benchmark_of_rasters(capsys):
+    script("benchmark_raster")(["--backbone", "compact", "--side", "700", "--reference", "600", "--memory", "0.05"])
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^\d00x\d00: peak [01]\.\d\d GiB, [01]\.\d\d GiB of it before", printed, re.M)) == 2
+    assert re.search(r"^time per pixel: [\d.]+ of that at 600x600$", printed, re.M)
+
+
 def test_settings_of_a_step_leave_its_loss(capsys):
     words = ["model=fcn4s", "backbone=compact", "crop=32", "batch=2", "steps=1", "turns=1", "loss=cross_entropy,lovasz", "device=cpu"]
     script("benchmark_steps")([*words, "with=gradient_checkpointing"])

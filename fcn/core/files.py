@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, synced to the disk, then renamed.
+"""Files and folders that are either whole or not there: written under a temporary name, synced to the disk, then renamed.
 
 A rename within one folder is atomic (POSIX ``rename``, Windows ``MoveFileEx``). A reader of the final name sees the old file or the new
 one, even if the process is killed or the power fails in between.
@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ _REASONS = {
     errno.EROFS: ("the disk is read-only", "choose another folder"),
     errno.ENOTDIR: _NO_FOLDER,
     errno.EEXIST: _NO_FOLDER,
+    errno.ENOTEMPTY: ("a folder of that name holds something already", "choose another name or remove the folder"),
     errno.ENOENT: ("its folder cannot be made, or was removed meanwhile", "choose another folder"),
     errno.EISDIR: ("a folder has that name", "choose another name or remove the folder"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
@@ -49,13 +51,13 @@ def written(path: str | Path) -> Iterator[Path]:
     ``with written(path) as temporary, open(temporary, "wb") as file: torch.save(state, file)``.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix[:20]}")
+    temporary = temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     try:
         yield temporary
         _sync(temporary)
@@ -66,15 +68,47 @@ def written(path: str | Path) -> Iterator[Path]:
         cause = _cause(error, temporary)
         if cause is None:
             raise
-        raise _explained(cause, path) from error
+        raise explained(cause, path) from error
     with suppress(OSError):  # the rename itself reaches the disk; not every system opens folders
         _sync(target.parent)
 
 
+@contextmanager
+def written_folder(path: str | Path) -> Iterator[Path]:
+    """As ``written``, for a folder: a temporary one, whose files are synced and which is renamed to ``path`` on success, else removed.
+
+    Raises OSError with one sentence where it cannot be written, or where ``path`` is there already.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = temporary_name(target)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for place, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(place, name))
+            _sync(Path(place))
+        os.rename(temporary, target)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        cause = _cause(error, temporary, below=True)
+        if cause is None:
+            raise
+        raise explained(cause, path) from error
+
+
+def temporary_name(target: Path) -> Path:
+    """A new hidden name in the folder of ``target``, with its suffix, that ``remove_unfinished`` knows."""
+    return target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix[:20]}")
+
+
 def remove_unfinished(folder: str | Path) -> None:
-    """Remove temporary files of killed processes in ``folder``. Only its owner may call this: a file that is being written goes as well."""
+    """Remove temporary files and folders of killed processes in ``folder``. Only its owner may call this: what is being written goes as
+    well."""
     for path in Path(folder).iterdir():
-        if unfinished(path):
+        if unfinished(path) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif unfinished(path):
             path.unlink(missing_ok=True)
 
 
@@ -91,15 +125,18 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _cause(error: BaseException | None, temporary: Path) -> OSError | None:
-    """The failure to write ``temporary`` among ``error`` and its causes; None if there is none."""
+def _cause(error: BaseException | None, temporary: Path, *, below: bool = False) -> OSError | None:
+    """The failure to write ``temporary``, or what is below it, among ``error`` and its causes; None if there is none."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _REASONS and str(error.filename or temporary) == str(temporary):
-            return error
+        if isinstance(error, OSError) and error.errno in _REASONS:
+            place = Path(str(error.filename or temporary))
+            if place == temporary or (below and temporary in place.parents):
+                return error
         error = error.__cause__ or error.__context__
     return None
 
 
-def _explained(error: OSError, path: str | Path) -> OSError:
+def explained(error: OSError, path: str | Path) -> OSError:
+    """A failure to write ``path`` in one sentence: the file, why, what to do."""
     reason, mend = _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another folder"))
     return type(error)(f"cannot write {path}: {reason}; {mend}")

@@ -121,6 +121,13 @@ KINDS: dict[str, Kind] = {
         "(model, image)",
         "Scores of the image",
     ),
+    "reader": Kind(
+        ("fcn.rasters.gdal", "fcn.rasters.tiff", "fcn.rasters.chunks", "fcn.rasters.slides", "fcn.rasters.vips", "fcn.rasters.pictures"),
+        "fcn.rasters.opening:open_raster",
+        "(path)",
+        "a Raster: read(top, left, height, width) -> pixels (C, h, w); .height, .width, .channels, .dtype, .block, .name; close()",
+        facts=("suffixes", "package"),
+    ),
 }
 
 
@@ -159,10 +166,12 @@ def register(kind: str, *names: str, **facts: Any) -> Callable[[T], T]:
     >>> def halves(progress: float, *, count: int = 2) -> float:
     >>>     return 0.5 ** int(progress * (count + 1))
 
-    kind: "model", "backbone", "upsample", "data", "loss", "optim", "schedule" or "inference" (docs/extending.md has an example of each).
+    kind: "model", "backbone", "upsample", "data", "loss", "optim", "schedule", "inference" or "reader" (docs/extending.md has an example
+        of each).
     names: one or more names. A function with several gets the chosen one as its parameter ``name``.
     facts: fixed values of keyword-only parameters, as ``levels=3``; a fixed parameter is no setting. A model also takes
-        ``output_stride``, the default of its backbone. A data set also takes ``sound=True``: its samples need no check.
+        ``output_stride``, the default of its backbone. A data set also takes ``sound=True``: its samples need no check. A reader takes
+        ``suffixes``, the endings of its files, and ``package``, the name of the package that it needs.
 
     Returns the decorator. The part's other keyword-only parameters are its settings. The part belongs to the module that calls this. Import
     that module before you load a checkpoint with the part.

@@ -6,7 +6,7 @@ is alpha only if the file says so. Files with other bands are refused: three of 
 
 from collections.abc import Iterator
 from os import PathLike
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import BITSPERSAMPLE, EXTRASAMPLES, IMAGELENGTH, IMAGEWIDTH, PHOTOMETRIC_INTERPRETATION, SAMPLESPERPIXEL
@@ -68,6 +68,15 @@ def tiff_values(path: str | PathLike[str]) -> int:
             return sum(int(tags[IMAGELENGTH]) * int(tags[IMAGEWIDTH]) * int(tags.get(SAMPLESPERPIXEL, 1)) for tags in _directories(file))
     except Exception:  # of a damaged directory nothing can be said
         return 0
+
+
+def tiff_tags(path: str | PathLike[str]) -> dict[int, Any]:
+    """The tags of a TIFF's first page, by their numbers; none where the file is no TIFF, or damaged."""
+    try:
+        with open(path, "rb") as file:
+            return dict(next(_directories(file), {}))
+    except Exception:  # of a damaged directory nothing can be said
+        return {}
 
 
 def _directories(file: BinaryIO) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:

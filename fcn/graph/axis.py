@@ -318,12 +318,13 @@ def _hull(taps: Cells) -> tuple[Cells, Cells]:
     return np.where(hole, NOTHING[0], taps).min(1, initial=NOTHING[0]), np.where(hole, NOTHING[1], taps + 1).max(1, initial=NOTHING[1])
 
 
-def reads(axis: AxisMap, done: Cells) -> tuple[Cells, Cells]:
-    """How many cells of the source must be known when ``done[i]`` cells are computed, and the first that later cells will read.
+def reads(axis: AxisMap, done: Cells, first: int = 0) -> tuple[Cells, Cells]:
+    """Up to which cell the source must be known when the cells up to ``done[i]`` are computed, and the first that later cells will read.
 
-    Cells behind the last of ``done`` are never asked for, and count for nothing.
+    Cells before ``first`` and behind the last of ``done`` are never asked for, and count for nothing.
     """
     low, high = (bound[: done[-1]] for bound in axis.bounds)
-    reach = np.maximum.accumulate(np.concatenate([[0], np.maximum(high, 0)]))
+    asked = np.where(np.arange(len(high)) < first, 0, np.maximum(high, 0))
+    reach = np.maximum.accumulate(np.concatenate([[0], asked]))
     following = np.minimum.accumulate(np.concatenate([np.minimum(low, axis.n_in), [axis.n_in]])[::-1])[::-1]
     return reach[done], following[done]

@@ -82,11 +82,16 @@ def augmented(
 
     compute: a strategy with its model and settings. With one scale of 1 and no flip: what the strategy gives, as it is.
     """
-    if not flip and list(scales) == [1]:
+    if not is_augmented(flip, scales):
         return compute(image)
     return Scores(
         (1, 1), averaged(compute, image, [(scale, turn) for scale in scales for turn in ((False, True) if flip else (False,))]), True
     )
+
+
+def is_augmented(flip: bool, scales: Sequence[float]) -> bool:
+    """Whether scores are averaged over views at all."""
+    return flip or list(scales) != [1]
 
 
 @torch.inference_mode()

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from fcn.core.errors import NotStreamable, UserError
 from fcn.core.progress import Progress
-from fcn.inference.grid import Axis
 from fcn.inference.memory import Pass, available_bytes, budget_bytes
 from fcn.inference.scores import LARGE, Image
 from fcn.inference.strategies import SMALL, streams_faster
+from fcn.inference.stream.bands import Wanted
 from fcn.inference.stream.prepare import prepare
-from fcn.inference.stream.strategy import bands, fitting, layout_of
+from fcn.inference.stream.strategy import fitting, layout_of
+from fcn.models.segmenter import Cell
 
 
 @torch.inference_mode()
@@ -39,16 +40,16 @@ def scores_of_cells(
     fits = found.bytes_per_pixel * height * width <= budget_bytes(device, None)
     faster = height * width > SMALL and device.type == "cpu" and streams_faster(found, height * width)
 
-    def read(first: int, end: int) -> Tensor:
-        return normalize(image[:, first:end][None]).contiguous(memory_format=order)
+    def ordered(images: Tensor) -> Tensor:
+        return normalize(images).contiguous(memory_format=order)
 
     if fits and not faster:
-        return whole(network, read(0, height))
+        return whole(network, ordered(image[:, :][None]))
     try:
-        return streamed(network, read, height, width, device, shown=progress)
+        return streamed(network, image, ordered, device, shown=progress)
     except NotStreamable as error:
         if fits:
-            return whole(network, read(0, height))
+            return whole(network, ordered(image[:, :][None]))
         needed, there = found.bytes_per_pixel * height * width / 2**30, available_bytes(device) / 2**30
         raise UserError(
             f"one pass over {width}x{height} pixels needs about {needed:.1f} GiB, {there:.1f} GiB are free, and in bands it is not "
@@ -61,16 +62,16 @@ def whole(network: nn.Module, normalized: Tensor) -> Tensor:
     return scores.float().cpu()
 
 
-def streamed(
-    network: nn.Module, read: Callable[[int, int], Tensor], height: int, width: int, device: torch.device, *, shown: bool
-) -> Tensor:
+def streamed(network: nn.Module, image: Image, normalize: Callable[[Tensor], Tensor], device: torch.device, *, shown: bool) -> Tensor:
     """The same in bands of rows. Raises NotStreamable where that cannot be."""
+    height, width = image.shape[-2:]
     prepared = prepare(network, height, width)
     rows, columns = prepared.program.instructions[prepared.program.output].sizes
-    band, _ = fitting(prepared, Axis.over(columns, width / columns), width, device, None, width, None, 1)
+    wanted = Wanted(prepared, image, Cell(height / rows, width / columns), normalize)
+    band, _ = fitting(wanted, device, None, width, None, 1)
     found = []
     with Progress("image", rows, "rows of cells", shown=shown and height * width >= LARGE) as bar:
-        for scores in bands(prepared, read, band):
+        for scores in wanted.bands(band):
             found.append(scores.float().cpu())
             bar.update(scores.shape[1])
     return torch.cat(found, 1)

@@ -3,6 +3,7 @@
 import inspect
 from contextlib import nullcontext
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -18,11 +19,15 @@ from fcn.data.images import Shown
 from fcn.data.stored import open_as
 from fcn.graph.networks import evaluating
 from fcn.inference import scores
+from fcn.inference.blocks import raster_rows
 from fcn.inference.precision import number_format
 from fcn.inference.strategies import create_strategy
+from fcn.inference.to_file import predict_to_file
 from fcn.inference.windows import Network
 from fcn.models.any import wrap
 from fcn.models.segmenter import Segmenter
+from fcn.rasters.opening import open_raster
+from fcn.rasters.raster import Raster
 
 WRAPPING = tuple(inspect.signature(wrap).parameters)[1:]  # the arguments of wrap beside the network
 
@@ -33,12 +38,13 @@ Labels = NDArray[np.uint8] | NDArray[np.int32]
 @overload
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Picture | Raster,
     *,
     strategy: str = "auto",
     precision: str = "fp32",
     confidence: Literal[False] = False,
     progress: bool = False,
+    out: None = None,
     **options: Any,
 ) -> Labels: ...
 
@@ -46,26 +52,42 @@ def predict(
 @overload
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Picture | Raster,
     *,
     strategy: str = "auto",
     precision: str = "fp32",
     confidence: Literal[True],
     progress: bool = False,
+    out: None = None,
     **options: Any,
 ) -> tuple[Labels, Labels]: ...
 
 
+@overload
 def predict(
     model: Segmenter | Network,
-    image: Picture,
+    image: Raster | str | PathLike[str],
     *,
     strategy: str = "auto",
     precision: str = "fp32",
     confidence: bool = False,
     progress: bool = False,
+    out: str | PathLike[str],
     **options: Any,
-) -> Labels | tuple[Labels, Labels]:
+) -> Path: ...
+
+
+def predict(
+    model: Segmenter | Network,
+    image: Picture | Raster,
+    *,
+    strategy: str = "auto",
+    precision: str = "fp32",
+    confidence: bool = False,
+    progress: bool = False,
+    out: str | PathLike[str] | None = None,
+    **options: Any,
+) -> Labels | tuple[Labels, Labels] | Path:
     """The labels of one image, at its own size.
 
     >>> labels = fcn.predict(model, "photo.jpg")
@@ -75,18 +97,22 @@ def predict(
     model: network from ``fcn.load``, ``fcn.create_model`` or ``fcn.wrap``. It runs on its device, in evaluation mode, and is left as it
         was. Any other module is wrapped for this call: give ``mean`` and ``std``; for several images wrap it once. With
         ``strategy="windows"``, any callable from uint8 windows (N, 3, h, w) to scores (N, C, h, w).
-    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, or path of a file. H and W are 1 or more. A model that takes other
-        images takes an array (H, W, C) of its type.
+    image: PIL image of any mode, uint8 array (H, W, 3) in RGB order, path of a file, or raster from ``fcn.open_raster``. H and W are 1
+        or more. A model that takes other images takes an array (H, W, C) of its type. Pixels of a raster that are no data become void.
     strategy: way through the network: "auto", "whole", "stream" or "windows"; default "auto", the fastest exact one that fits into memory.
     precision: number format of the network: "auto", "fp32", "bf16" or "fp16"; default "fp32". "auto" is bf16 if the hardware computes in
         it: the stream is then up to twice as fast, and labels differ where two classes are nearly equal.
     confidence: also return the largest softmax probability of each pixel; default False.
     progress: show progress on stderr, for an image of 4 million pixels or more; default False.
+    out: file to write the labels to, in place of an array: ".tif" (tiled, with CRS and overviews), ".zarr", or ".png" where they are small.
+        The image is a raster or a path, of which only parts are in memory. Default: none. With ``confidence=True``, the confidence is
+        written beside it, to ``NAME_confidence.tif``.
     options: settings of the strategy, such as ``memory=1`` (GiB), and test-time augmentation: ``flip=True``, ``scales=[0.75, 1, 1.25]``;
         for any other module also the arguments of ``fcn.wrap``.
 
     Returns labels, an array (H, W) of uint8, or int32 with more than 255 classes: indices into ``model.labels.names``. With
-    ``confidence=True``, returns a pair of labels and confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1.
+    ``confidence=True``, returns a pair of labels and confidence; the confidence is a uint8 array (H, W), 255 for a probability of 1. With
+    ``out=``, returns the path of the labels.
 
     Raises UserError for an array of another shape or type, a file that is no picture, and unknown settings. Raises FileNotFoundError for a
     missing file, TypeError for what is neither an image nor a model.
@@ -96,11 +122,18 @@ def predict(
     if words:
         model = wrapped(model, words)
     check_network(model, strategy)
+    if out is not None:
+        if not isinstance(image, Raster | str | PathLike):
+            raise UserError(f"out= takes a raster or the path of one, and the image is {a_type(image)}; leave out= out for an array")
+        with open_raster(image) if not isinstance(image, Raster) else nullcontext(image) as raster:
+            return predict_to_file(
+                model, raster, out, strategy=strategy, precision=precision, confidence=confidence, progress=progress, **options
+            )
     device = next((tensor.device.type for tensor in model.parameters()), "cpu") if isinstance(model, nn.Module) else "cpu"
     dtype = number_format(precision, device)
     images = model.images if isinstance(model, Segmenter) else RGB
     with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
-        rows = rows_of(image, images)
+        rows = raster_rows(image, model) if isinstance(image, Raster) else rows_of(image, images)
         sure = torch.empty(rows.shape[-2:], dtype=torch.uint8) if confidence else None
         with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
             labels = run(model, rows, confidence=sure, progress=progress).numpy()

@@ -9,17 +9,18 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from fcn.core.errors import UserError
-from fcn.core.labels import MOST_CLASSES
+from fcn.core.labels import MOST_CLASSES, void_of
 from fcn.core.progress import Progress
 from fcn.inference.grid import Axis, Grid, interpolate_rows
 from fcn.inference.labelmap import bands, confidence_rows, label_rows, label_type, typed
 from fcn.models.segmenter import Cell
+from fcn.rasters.rows import Rows
 
 LARGE = 2**22  # pixels from which on the progress of one image is worth showing
 
@@ -39,13 +40,14 @@ class Image(Protocol):
 class Scores:
     """cell: pixels of the image per cell of the grid of scores, down and across (``Segmenter.cell``). bands: tensors (C, rows, columns),
     one below the other without gap or overlap, which nobody writes to any more. probabilities: whether they are softmax probabilities,
-    not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin. The bands are computed
-    when they are asked for, in the autocast state in which this was made."""
+    not logits. left: of a strip, its first column of pixels, and the column of the grid with which its bands begin. top: the same of rows,
+    where not all are wanted. The bands are computed when they are asked for, in the autocast state in which this was made."""
 
     cell: Cell | tuple[float, float]
     bands: Iterator[Tensor]
     probabilities: bool = False
     left: tuple[int, int] = (0, 0)
+    top: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.bands = in_this_state(self.bands)
@@ -83,7 +85,8 @@ def in_this_state(items: Iterator[T]) -> Iterator[T]:
 
 
 class Reader:
-    """Reads pixel rows of ``scores``, in rising order, at the size of the image; it keeps the rows of scores that later ones need.
+    """Reads pixel rows of ``scores``, in rising order, at the size of the image; it keeps the rows of scores that later ones need. Rows
+    are counted from the first that is wanted.
 
     view: the (height, width) that the network saw, where that was the image resized. The first band is taken at once. Raises
     UserError where there is none, and for more classes than a label map can tell apart.
@@ -103,7 +106,7 @@ class Reader:
         if len(band) > MOST_CLASSES:
             raise UserError(f"the network gives scores of {len(band)} classes; a label map, of two bytes a pixel, has up to {MOST_CLASSES}")
         self.dtype = label_type(len(band))  # of the labels
-        down = Axis.over(self.come, cell.down, corners=cell.corners, ratio=tall / height)
+        down = Axis.over(self.come, cell.down, corners=cell.corners, left=scores.top, ratio=tall / height)
         across = Axis.over(band.shape[2], cell.across, corners=cell.corners, left=scores.left, ratio=wide / width)
         self.grid = Grid(down, across, height, width)
         self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
@@ -150,20 +153,73 @@ class Reader:
         return band
 
 
-def label(scores: Scores | Strips, height: int, width: int, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+class Block(NamedTuple):
+    """The labels of a rectangle of an image.
+
+    top, left: its place, pixels. labels: (h, w) on the CPU, uint8, or int32 with more than 255 classes. confidence: the largest probability
+    of each pixel, uint8 (h, w), 255 for 1; None where it was not asked for.
+    """
+
+    top: int
+    left: int
+    labels: Tensor
+    confidence: Tensor | None
+
+
+def blocks(
+    scores: Scores | Strips,
+    height: int,
+    width: int,
+    *,
+    image: Image | None = None,
+    wanted: tuple[int, int] | None = None,
+    confidence: bool = False,
+    progress: bool = False,
+) -> Iterator[Block]:
+    """The labels of an image from its scores, as blocks of rows from the top to the bottom; of an image in strips, one strip after another.
+
+    image: what was labelled; pixels of a raster that are no data are void, and their confidence is 0. wanted: the first row that is given,
+    and the one behind the last; by default all. progress: shown where the image is large.
+    """
+    first_row, end_row = wanted or (0, height)
+    pixels = (end_row - first_row) * width
+    with Progress("image", pixels, "pixels", shown=progress and pixels >= LARGE, scaled=True) as bar:
+        for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
+            top = strip.top[0]
+            reader = Reader(strip, end_row - top, right - left)
+            for first, last in reader.bands():
+                first = max(first, first_row - top)
+                if first >= last:
+                    continue
+                labels = reader.labels(first, last).cpu()
+                sure = reader.confidence(first, last).cpu() if confidence else None
+                valid = image.valid(top + first, top + last, left, right) if isinstance(image, Rows) else None
+                if valid is not None:
+                    labels = labels.masked_fill(~valid, void_of(labels.dtype))
+                    sure = None if sure is None else sure.masked_fill(~valid, 0)
+                yield Block(top + first, left, labels, sure)
+                bar.update((last - first) * (right - left))
+
+
+def label(
+    scores: Scores | Strips,
+    height: int,
+    width: int,
+    *,
+    image: Image | None = None,
+    confidence: Tensor | None = None,
+    progress: bool = False,
+) -> Tensor:
     """The label map (H, W), on the CPU, of an image's scores: uint8, or int32 with more than 255 classes.
 
-    confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1. progress: shown where the image is large.
+    image, progress: see ``blocks``. confidence: a uint8 (H, W) tensor that takes each pixel's largest probability, 255 for 1.
     """
     labels = torch.empty(0, dtype=torch.uint8)
-    with Progress("image", height * width, "pixels", shown=progress and height * width >= LARGE, scaled=True) as bar:
-        for left, right, strip in scores.strips if isinstance(scores, Strips) else [(0, width, scores)]:
-            reader = Reader(strip, height, right - left)
-            if not labels.numel():
-                labels = torch.empty(height, width, dtype=reader.dtype)
-            for first, last in reader.bands():
-                labels[first:last, left:right] = reader.labels(first, last)
-                if confidence is not None:
-                    confidence[first:last, left:right] = reader.confidence(first, last)
-                bar.update((last - first) * (right - left))
+    for block in blocks(scores, height, width, image=image, confidence=confidence is not None, progress=progress):
+        if not labels.numel():
+            labels = torch.empty(height, width, dtype=block.labels.dtype)
+        place = slice(block.top, block.top + block.labels.shape[0]), slice(block.left, block.left + block.labels.shape[1])
+        labels[place] = block.labels
+        if confidence is not None and block.confidence is not None:
+            confidence[place] = block.confidence
     return labels

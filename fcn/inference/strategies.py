@@ -161,6 +161,25 @@ def check_exported(
 def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
     """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
     options."""
+    compute = create_scoring(name, flip=flip, scales=scales, **options)
+
+    @torch.inference_mode()
+    def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+        with unchanged(model):
+            scores = compute(model, image, confidence=confidence is not None)
+            return label(scores, *image.shape[-2:], image=image, confidence=confidence, progress=progress)
+
+    return strategy
+
+
+class Scoring(Protocol):
+    """What computes the scores of an image. confidence: whether the largest probability of a pixel will be asked for."""
+
+    def __call__(self, model: Segmenter | Network, image: Image, *, confidence: bool = False) -> Scores | Strips: ...
+
+
+def create_scoring(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Scoring:
+    """As ``create_strategy``, as a function from an image to its scores."""
     part = find("inference", name)
     scales = list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str | bytes | dict) else scales
     check_options(part.settings, {"flip": flip, "scales": scales} | options, ("inference", name))
@@ -169,11 +188,8 @@ def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = 
     )  # they share the memory
     compute = partial(bound(part), **views, **options)
 
-    @torch.inference_mode()
-    def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        check_exported(model, name, flip=flip, scales=scales, confidence=confidence is not None, **options)
-        with unchanged(model):
-            scores = augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
-            return label(scores, *image.shape[-2:], confidence=confidence, progress=progress)
+    def scores(model: Segmenter | Network, image: Image, *, confidence: bool = False) -> Scores | Strips:
+        check_exported(model, name, flip=flip, scales=scales, confidence=confidence, **options)
+        return augmented(lambda view: compute(model, view), image, flip=flip, scales=scales)
 
-    return strategy
+    return scores

@@ -4,6 +4,7 @@ What a file decodes at once is a block: a tile, a strip of rows, or one row. Who
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -11,7 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fcn.core.images import BYTES, Dtype, ImageKind
+from fcn.core.errors import UserError
+from fcn.core.images import BYTES, DTYPES, Dtype, ImageKind
 
 Affine = tuple[float, float, float, float, float, float]
 
@@ -99,3 +101,15 @@ def valid_pixels(pixels: Tensor, nodata: tuple[float, ...] | None) -> Tensor:
     for channel, value in zip(pixels, nodata or (), strict=nodata is not None):
         found |= channel != value
     return found & ~pixels.isnan().any(0) if pixels.is_floating_point() else found
+
+
+def stored_dtype(name: str, dtypes: Iterable[str]) -> tuple[Dtype, bool]:
+    """The type of a raster's values, of what its bands are stored as, and whether it is that type. All but bytes and 16 bits without sign
+    becomes float32. Raises UserError for complex numbers."""
+    found = set(map(str, dtypes))
+    if any(word.startswith("c") for word in found):
+        raise UserError(f"{name} holds complex numbers ({', '.join(sorted(found))}); save their magnitude, or real and imaginary part")
+    for dtype in DTYPES:
+        if found == {dtype}:
+            return dtype, True  # type: ignore[return-value]
+    return "float32", False

@@ -509,7 +509,7 @@ class TestPredict:
 
     def test_names_do_not_meet_those_of_overlays(self):
         paths = ["x/a.jpg", "x/a_overlay.jpg", "x/a_confidence.png", "y/b.png", "y/b.jpg", "z/b.png"]
-        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 18
+        assert len(set().union(*map(written_for, output_names([Path(path) for path in paths])))) == 30
 
     def test_a_glob_and_stems_that_meet(self, tiny_run, tmp_path):
         for folder, suffix in (("a", "png"), ("b", "png"), ("b", "bmp")):

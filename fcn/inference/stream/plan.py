@@ -57,17 +57,29 @@ def needed(instructions: Mapping[str, Instruction], sinks: Iterable[str]) -> lis
     return [instruction for instruction in instructions.values() if instruction.name in wanted]
 
 
-def schedule(instructions: list[Instruction], sinks: Iterable[str], *, height: int, band: int, known: Iterable[str] = ()) -> Schedule:
+def schedule(
+    instructions: list[Instruction],
+    sinks: Iterable[str],
+    *,
+    height: int,
+    band: int,
+    known: Iterable[str] = (),
+    rows: Interval | None = None,
+) -> Schedule:
     """The schedule of ``instructions``, the first of which is the image of ``height`` rows; ``sinks`` are read as soon as can be.
 
-    known: the names of sources that are there in full.
+    known: the names of sources that are there in full. rows: those that are wanted of each sink; by default all of each.
     """
     sinks, known = set(sinks), set(known)
-    steps = -(-height // band) + 1
-    ready = earliest(instructions, known, height, band, steps)
-    while any(ready[instruction.name][-1] < instruction.sizes[0] for instruction in instructions):
+    spans = {instruction.name: (0, instruction.sizes[0]) for instruction in instructions}
+    if rows is not None:
+        spans = cells(instructions, dict.fromkeys(sinks, rows), known, axis=0)
+    first, last = spans[instructions[0].name]
+    steps = -(-(last - first) // band) + 1
+    ready = earliest(instructions, known, spans, height, band, steps)
+    while any(ready[instruction.name][-1] < spans[instruction.name][1] for instruction in instructions):
         steps *= 2
-        ready = earliest(instructions, known, height, band, steps)
+        ready = earliest(instructions, known, spans, height, band, steps)
     sizes = {instruction.name: prod(instruction.shape) for instruction in instructions}
     early = set(sinks)
     for instruction in instructions:
@@ -75,13 +87,14 @@ def schedule(instructions: list[Instruction], sinks: Iterable[str], *, height: i
             sizes[read.source] for read in instruction.reads if read.maps is not None and read.source in sizes
         ):
             early.add(instruction.name)
-    done = {name: rows if name in early else np.zeros_like(rows) for name, rows in ready.items()}
+    done = {name: each if name in early else np.full_like(each, spans[name][0]) for name, each in ready.items()}
     lowest = {instruction.name: np.full(steps + 1, instruction.sizes[0], np.int64) for instruction in instructions}
     for instruction in reversed(instructions):
-        for read in instruction.reads:
+        first, last = spans[instruction.name]
+        for read in instruction.reads if first < last else ():
             if read.maps is None or read.source in known:
                 continue
-            reach, following = reads(read.maps[0], done[instruction.name])
+            reach, following = reads(read.maps[0], done[instruction.name], first)
             done[read.source] = np.maximum(done[read.source], reach)
             lowest[read.source] = np.minimum(lowest[read.source], following)
     for instruction in instructions:
@@ -90,28 +103,32 @@ def schedule(instructions: list[Instruction], sinks: Iterable[str], *, height: i
     return Schedule(steps, {k: v[: steps + 1] for k, v in done.items()}, {k: v[: steps + 1] for k, v in lowest.items()})
 
 
-def earliest(instructions: list[Instruction], known: set[str], height: int, band: int, steps: int) -> dict[str, Counts]:
-    """How many rows of each instruction can be computed after each step."""
+def earliest(
+    instructions: list[Instruction], known: set[str], spans: Mapping[str, Interval], height: int, band: int, steps: int
+) -> dict[str, Counts]:
+    """Up to which row of each instruction, of those in ``spans``, can be computed after each step."""
     ready: dict[str, Counts] = {}
     time = np.arange(steps + 1)
     for instruction in instructions:
-        rows = np.full(steps + 1, instruction.sizes[0], np.int64) if instruction.reads else np.minimum(time * band, height)
-        for read in instruction.reads:
+        low, high = spans[instruction.name]
+        rows = np.full(steps + 1, high, np.int64) if instruction.reads else np.minimum(low + time * band, high)
+        for read in instruction.reads if low < high else ():
             if read.maps is not None and read.source not in known:
-                rows = np.minimum(rows, writes(read.maps[0], ready[read.source]))
-        rows[0] = 0
+                rows = np.minimum(rows, writes(read.maps[0], ready[read.source], low))
+        rows = np.maximum(rows, low)
+        rows[0] = low
         most = -(-5 * band * instruction.sizes[0] // (4 * height))
         ready[instruction.name] = np.minimum.accumulate(rows - time * most) + time * most
     return ready
 
 
-def writes(axis: AxisMap, ends: Counts) -> Counts:
-    """How many cells can be computed when the first ``ends[i]`` cells of the source are known."""
-    return np.searchsorted(np.maximum.accumulate(axis.bounds[1]), ends, side="right")
+def writes(axis: AxisMap, ends: Counts, first: int) -> Counts:
+    """Up to which cell, from ``first`` on, all can be computed when the cells of the source up to ``ends[i]`` are known."""
+    return first + np.searchsorted(np.maximum.accumulate(axis.bounds[1][first:]), ends, side="right")
 
 
-def columns(instructions: list[Instruction], wanted: Mapping[str, Interval], known: Iterable[str] = ()) -> dict[str, Interval]:
-    """For each instruction, the columns from which those ``wanted`` of the sinks can be computed."""
+def cells(instructions: list[Instruction], wanted: Mapping[str, Interval], known: Iterable[str] = (), *, axis: int) -> dict[str, Interval]:
+    """For each instruction, the cells from which those ``wanted`` of the sinks can be computed. axis: 0, rows; 1, columns."""
     known = set(known)
     found: dict[str, Interval] = dict(wanted)
     for instruction in reversed(instructions):
@@ -121,7 +138,7 @@ def columns(instructions: list[Instruction], wanted: Mapping[str, Interval], kno
         for read in instruction.reads if first < end else ():
             if read.maps is None or read.source in known:
                 continue
-            low, high = read.maps[1].reads(first, end)
+            low, high = read.maps[axis].reads(first, end)
             before = found.get(read.source, (0, 0))
             if before[0] < before[1]:
                 low, high = (min(low, before[0]), max(high, before[1])) if low < high else before

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fcn.graph.ops.blocks import Cut, Cuts, layout, part
 from fcn.inference.stream.lifetimes import lifetimes
-from fcn.inference.stream.plan import Interval, Schedule, columns
+from fcn.inference.stream.plan import Interval, Schedule, cells
 from fcn.inference.stream.program import Instruction, Read
 
-Source = Callable[[int, int], Tensor]  # rows [first, end) of the normalised image, (1, 3, end - first, W)
+Source = Callable[[int, int, int, int], Tensor]  # rows first, end, columns left, right -> of the normalised image (1, C, ...)
 
 
 class Buffer:
@@ -60,7 +60,7 @@ class Run:
     ) -> None:
         self.instructions, self.plan, self.wanted, self.known = instructions, plan, wanted, known
         self.dims = {**dims, **{instruction.name: instruction.dims for instruction in instructions}}
-        self.columns = columns(instructions, wanted, known)
+        self.columns = cells(instructions, wanted, known, axis=1)
         uses = lifetimes(instructions, plan, wanted)
         self.keeps, self.leaving, self.overwrites = uses.keeps, uses.leaving, uses.overwrites
         self.buffers: dict[str, Buffer] = {}
@@ -96,8 +96,7 @@ class Run:
                 if cut is not None:
                     cuts.append(cut)
         else:
-            rows = image(first, end)
-            blocks, cuts = [part(rows, -1, left, right - left)], []
+            blocks, cuts = [image(first, end, left, right)], []
         rule, dim = instruction.rule, instruction.dims[0]
         if instruction.name not in self.keeps:
             if instruction.name in self.overwrites and self._fits(blocks, instruction, end - first, right - left):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fcn.graph.ops.blocks import Cut, part
 from fcn.inference.stream.lifetimes import run_bytes
-from fcn.inference.stream.plan import Interval, Schedule, columns, needed, schedule
+from fcn.inference.stream.plan import Interval, Schedule, cells, needed, schedule
 from fcn.inference.stream.program import Instruction, Program
 from fcn.inference.stream.run import Run, Source
 from fcn.models.segmenter import Cell
@@ -33,14 +33,20 @@ class Prepared:
     plans: dict[Any, tuple[list[Instruction], Schedule]] = field(default_factory=dict)  # made so far
     needs: dict[Any, int] = field(default_factory=dict)  # of memory, found so far
 
-    def plan(self, sinks: Iterable[str], known: Iterable[str], band: int) -> tuple[list[Instruction], Schedule]:
-        """The instructions that ``sinks`` depend on and that are not ``known``, and when they compute what."""
+    def plan(
+        self, sinks: Iterable[str], known: Iterable[str], band: int, rows: Interval | None = None
+    ) -> tuple[list[Instruction], Schedule]:
+        """The instructions that ``sinks`` depend on and that are not ``known``, and when they compute what. rows: those of the sinks that
+        are wanted; by default all. Only plans of all rows are kept."""
         key = frozenset(sinks), frozenset(known), band
-        if key not in self.plans:
-            wanted, there, program = sorted(key[0]), key[1], self.program
-            instructions = needed({name: each for name, each in program.instructions.items() if name not in there}, wanted)
-            self.plans[key] = instructions, schedule(instructions, wanted, height=program.input.sizes[0], band=band, known=there)
-        return self.plans[key]
+        if key in self.plans and rows is None:
+            return self.plans[key]
+        wanted, there, program = sorted(key[0]), key[1], self.program
+        instructions = needed({name: each for name, each in program.instructions.items() if name not in there}, wanted)
+        made = instructions, schedule(instructions, wanted, height=program.input.sizes[0], band=band, known=there, rows=rows)
+        if rows is None:
+            self.plans[key] = made
+        return made
 
     @cached_property
     def levels(self) -> list[list[str]]:
@@ -96,10 +102,11 @@ class Prepared:
             instructions, plan = self.plan(sinks, known, band)
             for index in range(len(strips or [0])):
                 if level is None:
-                    cells = {program.output: strips[index] if strips else (0, program.instructions[program.output].sizes[1])}
+                    wanted = {program.output: strips[index] if strips else (0, program.instructions[program.output].sizes[1])}
                 else:
-                    cells = {sink: share(program.instructions[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
-                most = max(most, run_bytes(instructions, plan, columns(instructions, cells, known), sinks, program.like.element_size()))
+                    wanted = {sink: share(program.instructions[sink].sizes[1], index, len(strips or [0])) for sink in sinks}
+                columns = cells(instructions, wanted, known, axis=1)
+                most = max(most, run_bytes(instructions, plan, columns, sinks, program.like.element_size()))
         return most
 
 
@@ -113,34 +120,38 @@ def gather(prepared: Prepared, image: Source, *, band: int, strips: int = 1) -> 
         sinks = {program.statistics[name].source for name in level}
         instructions, plan = prepared.plan(sinks, known.values, band)
         for index in range(strips):
-            cells = {sink: share(program.instructions[sink].sizes[1], index, strips) for sink in sinks}
-            cells = {sink: (first, end) for sink, (first, end) in cells.items() if first < end}
-            for sink, rows, block in Run(instructions, plan, cells, known.values, known.dims, program.like).steps(image):
+            columns = {sink: share(program.instructions[sink].sizes[1], index, strips) for sink in sinks}
+            columns = {sink: (first, end) for sink, (first, end) in columns.items() if first < end}
+            for sink, rows, block in Run(instructions, plan, columns, known.values, known.dims, program.like).steps(image):
                 for name in level:
                     if program.statistics[name].source == sink:
-                        gathers[name].add(block, rows, cells[sink])
+                        gathers[name].add(block, rows, columns[sink])
         known.values.update({name: each.result() for name, each in gathers.items()})
         settle(program, known)
     return known
 
 
 def score_bands(
-    prepared: Prepared, image: Source, known: Known, *, band: int, columns: Interval | None = None
+    prepared: Prepared, image: Source, known: Known, *, band: int, columns: Interval | None = None, rows: Interval | None = None
 ) -> Iterator[tuple[int, Tensor]]:
     """The scores of an image from the top to the bottom, each row of each layer computed once. Yields the first row of a band and the band,
     (1, C, rows, columns), which is not written to any more.
 
-    image: gives rows ``[first, end)`` of the normalised image, (1, 3, end - first, W), and is asked for them from the top. known: what
-    ``gather`` found. band: rows of the image that are taken in at a time. columns: those of the scores that are wanted; by default all.
+    image: gives rows ``[first, end)`` and columns ``[left, right)`` of the normalised image, and is asked for the rows from the top. known:
+    what ``gather`` found. band: rows of the image that are taken in at a time. columns, rows: those of the scores that are wanted; by
+    default all.
     """
     program = prepared.program
+    columns = columns or (0, program.instructions[program.output].sizes[1])
     if program.output in known.values:
-        dim, (first, end) = known.dims[program.output][1], columns or (0, program.instructions[program.output].sizes[1])
-        yield 0, part(known.values[program.output], dim, first, end - first)
+        top, end = rows or (0, program.instructions[program.output].sizes[0])
+        down, across = known.dims[program.output]
+        yield top, part(part(known.values[program.output], across, columns[0], columns[1] - columns[0]), down, top, end - top)
         return
-    instructions, plan = prepared.plan([program.output], known.values, band)
-    cells = {program.output: columns or (0, program.instructions[program.output].sizes[1])}
-    run = Run(instructions, plan, cells, known.values, known.dims, program.like)
+    if rows == (0, program.instructions[program.output].sizes[0]):
+        rows = None
+    instructions, plan = prepared.plan([program.output], known.values, band, rows)
+    run = Run(instructions, plan, {program.output: columns}, known.values, known.dims, program.like)
     for _, (first, _), block in run.steps(image):
         yield first, block.clone() if program.output in run.keeps else block
 

@@ -1,9 +1,8 @@
 """The strategy ``stream``: the band and the strips that fit a budget of memory, and what to do where it was estimated too low."""
 
 import logging
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Annotated, TypeVar
+from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +11,14 @@ from fcn.core.errors import NotStreamable, UserError
 from fcn.core.names import said
 from fcn.core.registry import register
 from fcn.core.settings import at_least
-from fcn.inference.grid import Axis
-from fcn.inference.memory import budget_bytes, ran_out
+from fcn.inference.memory import budget_bytes
 from fcn.inference.scores import Image, Scores, Strips
 from fcn.inference.settings import PASSES, Memory, Passes
+from fcn.inference.stream.bands import Wanted
 from fcn.inference.stream.plan import Interval
 from fcn.inference.stream.prepare import prepare
-from fcn.inference.stream.run import Source
-from fcn.inference.stream.scores import Known, Prepared, gather, score_bands, share
-from fcn.models.segmenter import Cell, Segmenter
+from fcn.models.segmenter import Segmenter
+from fcn.rasters.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +27,6 @@ BAND_ELSEWHERE = 2**22
 SHORTEST = 32  # rows of a band, unless memory is short: most networks have a row of their deepest layer in so many
 LOWEST = 4  # rows of a band, before it is rather the strips that become narrower
 NARROWEST = 256  # columns of a strip
-
-T = TypeVar("T")
 
 
 @register("inference", "stream")
@@ -69,18 +65,18 @@ def stream(
         )
     if prepared.passes > 1:
         log.info("%d passes over the image, %.1f times the multiply-adds of one", prepared.passes, prepared.price)
-    cell = prepared.cell or model.cell(height, width)
-    axis = Axis.over(prepared.program.instructions[prepared.program.output].sizes[1], cell.across, corners=cell.corners)
-    rows, count = fitting(prepared, axis, width, model.mean.device, band, strip, memory, views)
-
     order = layout_of(model)
+    cell = prepared.cell or model.cell(height, width)
+    wanted = Wanted(prepared, image, cell, lambda pixels: model.normalize(pixels).contiguous(memory_format=order))
+    rows, count = fitting(wanted, model.mean.device, band, strip, memory, views)
 
-    def read(first: int, end: int) -> Tensor:
-        return model.normalize(image[:, first:end][None]).contiguous(memory_format=order)
+    def scores(bands: Iterator[Tensor], strip: Interval = (0, width)) -> Scores:
+        left, top = (strip[0], wanted.columns(strip)[0]), (wanted.pixels[0], wanted.rows[0])
+        return Scores(cell, map(model.finished, bands), model.probabilities, left=left, top=top)
 
     if count == 1:
-        return Scores(cell, map(model.finished, bands(prepared, read, rows)), model.probabilities)
-    return Strips(strips(model, prepared, read, axis, cell, width, rows, count))
+        return scores(wanted.bands(rows))
+    return Strips((*strip, scores(bands, strip)) for strip, bands in wanted.strips(rows, count))
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:
@@ -91,9 +87,7 @@ def layout_of(network: nn.Module) -> torch.memory_format:
 
 
 def fitting(
-    prepared: Prepared,
-    axis: Axis,
-    width: int,
+    wanted: Wanted,
     device: torch.device,
     band: int | None,
     strip: int | None,
@@ -102,8 +96,9 @@ def fitting(
 ) -> tuple[int, int]:
     """Rows of a band and number of strips, as given or such that the memory is enough for all ``views``.
 
-    Raises UserError where no band and no strip is small enough.
+    The rows of a raster that are kept count too. Raises UserError where no band and no strip is small enough.
     """
+    prepared, width = wanted.prepared, wanted.width
     if strip is not None and strip < width and not prepared.in_strips:
         raise UserError(
             f"{said('inference.strip', strip)} is not possible for this network: it has a layer that looks at whole rows; leave it out"
@@ -113,10 +108,14 @@ def fitting(
     if memory is None and band is not None and (strip is not None or not prepared.in_strips):
         return rows, count
     budget = budget_bytes(device, memory) // views
-    if prepared.at_most <= budget:
-        return rows, count
+
+    def needed_bytes() -> int:
+        strips = wanted.edges(count)
+        held = wanted.image.held_bytes(max(end - first for first, end in strips)) if isinstance(wanted.image, Rows) else 0
+        return held + (prepared.at_most if held + prepared.at_most <= budget else prepared.bytes(rows, list(map(wanted.columns, strips))))
+
     lowest = LOWEST if strip is None and prepared.in_strips else 1
-    while (needed := prepared.bytes(rows, [cells_of(axis, *share(width, index, count)) for index in range(count)])) > budget:
+    while (needed := needed_bytes()) > budget:
         if band is None and rows > lowest:
             rows = max(lowest, rows // 2)
         elif strip is None and prepared.in_strips and width // (2 * count) >= NARROWEST:
@@ -129,60 +128,3 @@ def fitting(
                 f"{', leave out flip or scales' if views > 1 else ''}, or use {said('inference', 'windows')}"
             )
     return rows, count
-
-
-def cells_of(axis: Axis, first: int, end: int) -> Interval:
-    """The cells of the scores that the pixels ``[first, end)`` lie at."""
-    low, high = axis.reach(first, end, torch.empty(0))
-    return low, high + 1
-
-
-def bands(prepared: Prepared, read: Source, rows: int) -> Iterator[Tensor]:
-    """Bands (C, rows, columns) of scores."""
-    known, rows = shrinking(partial(gather, prepared, read), rows)
-    yield from going_on(prepared, read, known, rows)
-
-
-def strips(
-    model: Segmenter, prepared: Prepared, read: Source, axis: Axis, cell: Cell, width: int, rows: int, count: int
-) -> Iterator[tuple[int, int, Scores]]:
-    """The first column and the end of each strip of pixels, and its scores."""
-    known, rows = shrinking(partial(gather, prepared, read, strips=count), rows)
-    for index in range(count):
-        first, end = share(width, index, count)
-        cells = cells_of(axis, first, end)
-        bands = map(model.finished, going_on(prepared, read, known, rows, cells))
-        yield first, end, Scores(cell, bands, model.probabilities, left=(first, cells[0]))
-
-
-def shrinking(call: Callable[..., T], rows: int) -> tuple[T, int]:
-    """What ``call(band=rows)`` gives, and the rows with which it did: half as many each time that memory runs out."""
-    while True:
-        try:
-            return call(band=rows), rows
-        except (RuntimeError, MemoryError) as error:
-            rows = halved(rows, error)
-
-
-@torch.inference_mode()
-def going_on(prepared: Prepared, read: Source, known: Known, rows: int, columns: Interval | None = None) -> Iterator[Tensor]:
-    """Bands (C, rows, columns) of scores; where memory runs out, from the same row on with half the band."""
-    done = 0
-    while True:
-        try:
-            for first, scores in score_bands(prepared, read, known, band=rows, columns=columns):
-                fresh = scores[0, :, max(done - first, 0) :]
-                if fresh.shape[1]:
-                    done += fresh.shape[1]
-                    yield fresh
-            return
-        except (RuntimeError, MemoryError) as error:
-            rows = halved(rows, error)
-
-
-def halved(rows: int, error: Exception) -> int:
-    """Half the band, if it was memory that ran out; else the error is raised again."""
-    if rows == 1 or not ran_out(error):
-        raise error
-    log.warning("memory ran out with bands of %d rows; going on with %d", rows, rows // 2)
-    return rows // 2

@@ -6,27 +6,36 @@ from collections import Counter
 from pathlib import Path
 
 from fcn.core.errors import UserError
+from fcn.core.registry import find, list_parts
 
 log = logging.getLogger(__name__)
 
+ZARR = ".zarr"  # of a folder that is one image
 SHOWN = 3  # names of files that are passed over, before "..."
 
 
-def input_images(pattern: str, key: str = "input") -> tuple[Path, list[Path]]:
+def input_images(pattern: str, key: str = "input", *, rasters: bool = False) -> tuple[Path, list[Path]]:
     """A folder, and the images below it that ``pattern`` names, sorted: one file, those of a folder, or those that match a glob.
 
     Arrays (.npy) are images where there is no picture. Hidden files are left out unless they are named. What else a folder, or a glob that
-    leaves the suffix open, holds is counted and named in one line. key: the setting, for messages.
+    leaves the suffix open, holds is counted and named in one line. key: the setting, for messages. rasters: whether
+    files that only readers of rasters know, and folders of zarr, are images.
     Raises UserError or FileNotFoundError where there is no image.
     """
     from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
     path = Path(pattern)
-    if path.is_file():
+    suffixes = {*IMAGE_SUFFIXES, *(raster_suffixes() if rasters else ())}
+
+    def is_image(entry: Path) -> bool:
+        suffix = entry.suffix.lower()
+        return suffix in suffixes and entry.is_dir() == (suffix == ZARR)
+
+    if path.is_file() or (path.is_dir() and is_image(path)):
         return path.parent, [path]
     if path.is_dir():
         seen = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        found = [entry for entry in seen if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
+        found = [entry for entry in seen if is_image(entry)]
         found = found or [entry for entry in seen if entry.suffix.lower() in ARRAY_SUFFIXES and not entry.is_dir()]
         if not found:
             raise UserError(
@@ -38,10 +47,11 @@ def input_images(pattern: str, key: str = "input") -> tuple[Path, list[Path]]:
             log.info("%s: %d images%s", pattern, len(found), passed_over(others))
         return path, found
     root, rest = cut(path)
-    seen = sorted(root / name for name in glob.glob(rest, root_dir=root, recursive=True) if (root / name).is_file())
+    seen = sorted(root / name for name in glob.glob(rest, root_dir=root, recursive=True))
+    seen = [entry for entry in seen if entry.is_file() or is_image(entry)]
     suffix = Path(rest).suffix
     chosen = suffix and not set(suffix) & set("*?[")
-    found = [entry for entry in seen if chosen or entry.suffix.lower() in IMAGE_SUFFIXES]
+    found = [entry for entry in seen if chosen or is_image(entry)]
     found = found or [entry for entry in seen if entry.suffix.lower() in ARRAY_SUFFIXES]
     others = [entry for entry in seen if entry not in set(found)]
     if found and others:
@@ -50,6 +60,12 @@ def input_images(pattern: str, key: str = "input") -> tuple[Path, list[Path]]:
         matches = f"matches no image{passed_over(others)}" if others else "matches nothing"
         raise FileNotFoundError(f"{key}={pattern} is no file, no folder, and {matches}; give an image, a folder or a quoted glob")
     return root, found
+
+
+def raster_suffixes() -> set[str]:
+    """The endings of files that readers of rasters are registered for."""
+    parts = (find("reader", name) for name in list_parts("reader"))
+    return {suffix for part in parts for suffix in part.facts.get("suffixes", ()) if suffix}
 
 
 def cut(path: Path) -> tuple[Path, str]:
@@ -89,4 +105,4 @@ def output_names(paths: list[Path]) -> list[str]:
 
 def written_for(name: str) -> set[str]:
     """The names of an image's results."""
-    return {name, f"{name}_overlay", f"{name}_confidence"}
+    return {name, *(f"{name}_{kind}" for kind in ("labels", "overlay", "confidence", "polygons"))}

@@ -18,6 +18,7 @@ from fcn.data.visible import visible
 from fcn.inference.memory import ran_out
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
+from fcn.rasters.polygons import save_polygons
 from fcn.tools.predict.pipeline import side_by_side
 from fcn.tools.predict.plan import Image
 
@@ -90,6 +91,8 @@ class Labelling:
         save_labels(found.labels, self.label_set, files["labels"])
         if found.confidence is not None:
             save_gray(found.confidence, files["confidence"])
+        if "polygons" in files:
+            save_polygons([found.labels.numpy()], len(found.labels), files["polygons"], label_set=self.label_set)
         if "overlay" in files:
             picture = visible(found.image, self.model.images)
             save_overlay(picture, found.labels, self.label_set, files["overlay"], alpha=self.alpha)

@@ -8,30 +8,93 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcn.core.errors import UserError
+from fcn.core.names import said
 from fcn.tools.folders import PREDICTIONS, new_folder
 from fcn.tools.predict.inputs import input_images, output_names
 from fcn.tools.predict.settings import PredictConfig
 
+LARGE = 2**26  # pixels, from which on an image is a raster
+GEOTIFF = {33922, 34264, 34735}  # tags: tie points, transform, keys
+NEEDED = {"tifffile": (".tif",), "zarr": (".zarr",), "rasterio": (".gpkg",), "shapely": (".gpkg",), "pyogrio": (".gpkg",)}  # by endings
+
 
 class Image(NamedTuple):
-    """An image's path, and the names of its results by kind: labels, and overlay and confidence where they are asked for."""
+    """An image's path, and the names of its results by kind: labels, and others that are asked for.
+
+    part, parts: of a raster that several processes share, which of so many ranges of rows.
+    """
 
     path: str
     results: dict[str, str]
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def is_raster(self) -> bool:
+        """Whether it is read and written in parts. What a picture gives is a PNG."""
+        return not self.results["labels"].endswith(".png")
+
+    @property
+    def rows(self) -> str:
+        """The name of the file of a raster's finished rows, or of those of this part."""
+        return f"{self.results['labels']}.rows" + (f"-{self.part + 1}of{self.parts}" if self.parts > 1 else "")
+
+    def shared(self, folder: Path, processes: int) -> "list[Image]":
+        """Its parts: as many as there are processes, or as a run that was cut began with."""
+        whole = self._replace(part=0, parts=1).rows
+        place = folder / Path(whole).parent
+        found = [path.name for path in place.iterdir() if path.name.startswith(f"{Path(whole).name}-")] if place.is_dir() else []
+        begun = 1 if (folder / whole).exists() else int(found[0].rpartition("of")[2]) if found else processes
+        return [self._replace(part=part, parts=begun) for part in range(begun)]
 
 
 def planned(config: PredictConfig) -> list[Image]:
     """What there is to do. Raises where the input names no image."""
-    root, paths = input_images(config.input)
-    endings = {"labels": ".png"}
-    if config.overlay != "none":
-        endings["overlay"] = f"_overlay.{config.overlay}"
-    if config.confidence:
-        endings["confidence"] = "_confidence.png"
+    root, paths = input_images(config.input, rasters=True)
     names = output_names([path.relative_to(root) for path in paths])
     return [
-        Image(str(path), {kind: f"{name}{ending}" for kind, ending in endings.items()}) for path, name in zip(paths, names, strict=True)
+        Image(str(path), {kind: f"{name}{ending}" for kind, ending in endings(config, path).items()})
+        for path, name in zip(paths, names, strict=True)
     ]
+
+
+def endings(config: PredictConfig, path: Path) -> dict[str, str]:
+    """What the names of an image's results end in, by kind."""
+    form, chosen = config.format, {word: getattr(config, word) for word in ("bands", "page", "level")}
+    given = [word for word, value in chosen.items() if value is not None]
+    if form == "png" and given:
+        raise UserError(f"{said(given[0], chosen[given[0]])} is not possible with {said('format', 'png')}; give {said('format', 'tif')}")
+    if form == "auto":
+        form = "zarr" if path.is_dir() else "tif" if given or is_raster(path) else "png"
+    suffix = {"cog": ".tif"}.get(form, f".{form}")
+    found = {"labels": ".png" if form == "png" else f"_labels{suffix}"}
+    if config.overlay != "none":
+        found["overlay"] = f"_overlay.{config.overlay}"
+    if config.confidence:
+        found["confidence"] = f"_confidence{suffix}"
+    if config.polygons:
+        found["polygons"] = "_polygons.gpkg"
+    return found
+
+
+def is_raster(path: Path) -> bool:
+    """Whether a file is large, lies on the earth, or is of a kind that only the readers of rasters know."""
+    from importlib.util import find_spec
+
+    from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
+
+    from fcn.core.images import RGB
+    from fcn.data.bands import tiff_tags
+    from fcn.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+    from fcn.data.stored import pixels_of
+
+    if path.suffix.lower() not in (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES):
+        return True
+    if find_spec("tifffile") is None:  # the label map could not be written
+        return False
+    tags = tiff_tags(path)
+    pixels = int(tags.get(IMAGEWIDTH, 0)) * int(tags.get(IMAGELENGTH, 0)) or pixels_of(path, RGB)
+    return pixels > LARGE or not GEOTIFF.isdisjoint(tags)
 
 
 def begin(config: PredictConfig, images: list[Image]) -> Path:
@@ -76,7 +139,27 @@ def go_on(config: PredictConfig, folder: Path, images: list[Image]) -> Path:
     for place in {folder, *((folder / image.results["labels"]).parent for image in images)}:
         if place.is_dir():
             remove_unfinished(place)
+    for image in images:
+        if image.is_raster and is_complete(image, folder):
+            for part in image.shared(folder, 1):
+                (folder / part.rows).unlink(missing_ok=True)
     return folder
+
+
+def check_packages(images: list[Image]) -> None:
+    """Raises UserError, before anything is computed, where results need an optional package that is not there."""
+    from fcn.rasters.packages import needs
+
+    for package, kinds in NEEDED.items():
+        for image in images:
+            for name in image.results.values():
+                if name.endswith(kinds):
+                    needs(package, f"writing {name}")
+
+
+def is_complete(image: Image, folder: Path) -> bool:
+    """Whether all results of an image are there."""
+    return all((folder / name).exists() for name in image.results.values())
 
 
 def digest_of_plan(config: PredictConfig, plan: dict[str, Any]) -> str:

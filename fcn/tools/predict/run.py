@@ -9,13 +9,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcn.core.progress import Progress
 from fcn.tools.folders import refuse_used
 from fcn.tools.networks import saved_model
-from fcn.tools.predict.plan import Image, begin, begun, go_on, planned
+from fcn.tools.predict.plan import Image, begin, begun, check_packages, go_on, is_complete, planned
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.predict.shares import Shares
 
@@ -40,12 +41,14 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
     from fcn.inference.kept import unchanged
     from fcn.inference.strategies import check_exported, create_strategy
     from fcn.tools.predict.labelling import Labelling
+    from fcn.tools.predict.rasters import RasterLabelling
     from fcn.training.devices import place
 
     if shares.main:
         if config.resume is None:
             refuse_used(config.output)
         images = begun(config, Path(config.resume)) if config.resume else planned(config)
+        check_packages(images)
     model = place(saved_model(config.checkpoint, config.network), accelerator, channels_last=config.channels_last)
     strategy = create_strategy(config.inference.name, **config.inference.options())
     with accelerator.autocast():
@@ -53,20 +56,29 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
 
     def started() -> dict[str, Any]:
         folder = go_on(config, Path(config.resume), images) if config.resume else begin(config, images)
-        waiting = [image for image in images if not all((folder / name).is_file() for name in image.results.values())]
+        missing = [image for image in images if not is_complete(image, folder)]
         if config.resume:
-            log.info("%d of %d images are labelled already", len(images) - len(waiting), len(images))
-        return {"folder": str(folder), "images": len(images), "waiting": waiting}
+            log.info("%d of %d images are labelled already", len(images) - len(missing), len(images))
+        waiting = [image for image in missing if not image.is_raster]
+        for raster in (image for image in missing if image.is_raster):
+            waiting += raster.shared(folder, shares.processes if len(missing) < shares.processes else 1)
+        return {"folder": str(folder), "images": len(images), "done": len(images) - len(missing), "waiting": waiting}
 
     work = shares.from_main(started)
     folder, waiting = Path(work["folder"]), [Image(*each) for each in work["waiting"]]
     progress = shares.main and (work["images"] == 1 or sys.stderr.isatty())
     label = Labelling(model, strategy, accelerator, folder, alpha=config.alpha, progress=progress)
+    rasters = RasterLabelling(model, config, folder, shares, progress=progress)
     labelled, taken = 0, deque[int]()
 
+    numbers = shares.numbers(len(waiting))
+
     def mine() -> Iterator[Image]:
-        for number in shares.numbers(len(waiting)):
+        """Pictures, up to the first raster."""
+        for number in numbers:
             taken.append(number)
+            if waiting[number].is_raster:
+                return
             yield waiting[number]
 
     start = time.monotonic()
@@ -75,12 +87,15 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
         for done in label(mine()):
             labelled += done
             shown.update(taken.popleft() + 1 - shown.done)  # the others take the numbers between
+        for number in chain(taken, numbers):
+            labelled += rasters(waiting[number])
+            shown.update(number + 1 - shown.done)
     labelled = shares.total(labelled)
     seconds = time.monotonic() - start
     accelerator.end_training()
     if not shares.main:
         return 0
-    total = work["images"] - len(waiting) + labelled
+    total = work["done"] + labelled
     rate = f", {labelled / seconds:.3g} images/s" if labelled > 1 else ""
     print(f"{total} of {work['images']} images labelled in {folder}{rate}")
     return 0 if total == work["images"] else 1

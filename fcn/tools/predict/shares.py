@@ -30,6 +30,7 @@ class Shares:
         self.rank, self.processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         self.main = self.rank == 0
         self.store: Any = None
+        self.counts: dict[str, int] = {}
         if self.processes > 1:
             from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # documented there
 
@@ -54,6 +55,11 @@ class Shares:
         while (number := self._ask("add", "taken", 1) - 1) < count:
             self._check()
             yield number
+
+    def count(self, name: str) -> int:
+        """How often all processes together have called this with that name."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return self.counts[name] if self.store is None else int(self._ask("add", f"count {name}", 1))
 
     def total(self, count: int) -> int:
         """The sum of the counts of all processes, on the first one, when all of them have called this; on another its own."""

@@ -17,9 +17,9 @@ def streamed(network, image, *, band, strips=1):
     count = min(strips, output.sizes[1])
     asked = []
 
-    def rows(first, end):
+    def rows(first, end, left, right):
         asked.append((first, end))
-        return image[:, :, first:end]
+        return image[:, :, first:end, left:right]
 
     canvas = torch.full(output.shape, float("nan"), dtype=image.dtype)
     with torch.inference_mode():
@@ -71,13 +71,18 @@ def written(network, image, *, band, strips=1):
 
         return replace(instruction, rule=replace(instruction.rule, run=run)) if instruction.rule.into is not None else instruction
 
+    def rows(first, end, left, right):
+        return image[:, :, first:end, left:right]
+
     prepared = prepare(network, *image.shape[-2:])
     instructions = {name: checked(instruction) for name, instruction in prepared.program.instructions.items()}
     watched = Prepared(replace(prepared.program, instructions=instructions))
     with torch.inference_mode():
-        known = gather(watched, lambda first, end: image[:, :, first:end], band=band, strips=strips)
+        known = gather(watched, rows, band=band, strips=strips)
         columns = share(instructions[watched.program.output].sizes[1], 0, strips)
-        for _ in score_bands(watched, lambda first, end: image[:, :, first:end], known, band=band, columns=columns):
+        for _ in score_bands(
+            watched, lambda first, end, left, right: image[:, :, first:end, left:right], known, band=band, columns=columns
+        ):
             pass
     return names
 

@@ -21,8 +21,8 @@ def prepared_for(model):
     prepared = prepare(create_model(model, backbone=BACKBONES.get(model, "resnet18"), num_classes=3).eval(), HEIGHT, WIDTH)
     image = torch.randn(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
 
-    def rows(first, end):
-        return image[:, :, first:end]
+    def rows(first, end, left, right):
+        return image[:, :, first:end, left:right]
 
     with torch.inference_mode():
         return prepared, rows, gather(prepared, rows, band=32)

@@ -1,0 +1,59 @@
+"""What goes wrong with the files of rasters, in one sentence each."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fcn.core.errors import UserError
+from fcn.core.names import first_line
+
+
+class UnreadableError(UserError):
+    """A file that one reader cannot open, and another one may."""
+
+
+@contextmanager
+def opening(path: str) -> Iterator[None]:
+    """Whatever a library raises in here becomes an ``UnreadableError`` that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its parser meets
+        raise UnreadableError(f"{path} cannot be opened ({first_line(error)}): replace the file") from error
+
+
+class Watched:
+    """A file while its pixels are read: what is raised on the way becomes one sentence, and so does a change of the file.
+
+    with watched: ...
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.size = path, size_of(path)
+
+    def __enter__(self) -> None:
+        """Nothing is done before the pixels are read."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UserError) or (error is not None and not isinstance(error, Exception)):
+            return
+        now = size_of(self.path)
+        if now != self.size:
+            raise UserError(
+                f"{self.path} had {self.size:,} bytes when it was opened and has {now:,} now: let it be written to its end, and start again"
+            ) from error
+        if isinstance(error, MemoryError):
+            return
+        if error is not None:
+            raise UserError(
+                f"{self.path} is damaged or was cut off ({first_line(error.__cause__ or error)}): copy or download it again"
+            ) from error
+
+
+def size_of(path: str) -> int:
+    """The bytes of a file; 0 for a folder, and for what is no file of this machine."""
+    try:
+        return os.path.getsize(path) if os.path.isfile(path) else 0
+    except OSError:
+        return 0

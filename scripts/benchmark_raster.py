@@ -1,0 +1,98 @@
+"""Memory and time of labelling a tiled TIFF that is larger than memory: ``python scripts/benchmark_raster.py --side 40000``.
+
+Each image is labelled by ``stream`` in a process of its own, block by block, and the blocks are counted and dropped. The peak is that of
+the resident memory of the whole process, Python and libraries included. The time is the processor's, so that other work on the machine
+counts less, without the export of the graph. The file is made first: it takes 3 bytes a pixel or less.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+TILE = 512  # pixels a side
+
+
+def make(path: Path, side: int) -> None:
+    """A tiled, compressed RGB TIFF of that side."""
+    import tifffile
+
+    noise = np.random.default_rng(0)
+    coarse = noise.integers(0, 200, (TILE // 16, TILE // 16, 3)).repeat(16, 0).repeat(16, 1)
+    texture = (coarse + noise.integers(0, 50, (TILE, TILE, 3))).astype(np.uint8)
+    count = -(-side // TILE)
+
+    def tiles() -> Iterator[np.ndarray]:
+        for number in range(count * count):
+            yield np.roll(texture, (37 * number, 101 * number), (0, 1))
+
+    shape = (side, side, 3)
+    tifffile.imwrite(path, tiles(), shape=shape, dtype=np.uint8, tile=(TILE, TILE), photometric="rgb", compression="zlib", bigtiff=True)
+
+
+def measured(path: str, model: str, backbone: str, memory: float) -> dict[str, float]:
+    """What one image takes, in this process."""
+    import torch
+
+    import fcn
+    from fcn.inference.blocks import label_blocks
+    from fcn.inference.kept import unchanged
+
+    torch.manual_seed(0)
+    network = fcn.create_model(model, backbone=backbone, num_classes=8).eval()
+    base = resident("VmRSS")
+    pixels, first = 0, 0.0
+    with fcn.open_raster(path) as raster, unchanged(network):
+        for block in label_blocks(network, raster, strategy="stream", memory=memory):
+            if not pixels:
+                begin, clock, first = time.process_time(), time.monotonic(), block.labels.numel()
+            pixels += block.labels.numel()
+        seconds, wall = time.process_time() - begin, time.monotonic() - clock
+    counted = max(pixels - first, 1)
+    return {"base": base, "peak": resident("VmHWM"), "processor_ns": seconds / counted * 1e9, "wall_ns": wall / counted * 1e9}
+
+
+def resident(what: str) -> float:
+    """The resident memory of this process now ("VmRSS") or at its peak ("VmHWM"), in GiB."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[what].split()[0]) / 2**20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--side", type=int, default=40_000, help="side of the image (pixels)")
+    parser.add_argument("--reference", type=int, default=4096, help="side of the image that it is compared with (pixels)")
+    parser.add_argument("--model", default="fcn8s")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--memory", type=float, default=0.5, help="inference.memory (GiB)")
+    parser.add_argument("--folder", default=None, help="where the files are made; they are removed at the end")
+    parser.add_argument("--measure", default=None, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.measure:
+        print(json.dumps(measured(given.measure, given.model, given.backbone, given.memory)))
+        return
+    print(f"{given.model} on {given.backbone}, memory={given.memory:g}")
+    found: list[dict[str, float]] = []
+    for side in (given.reference, given.side):
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            path = Path(folder) / "scene.tif"
+            make(path, side)
+            words = ["--measure", str(path), "--model", given.model, "--backbone", given.backbone, "--memory", str(given.memory)]
+            ended = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
+        one = json.loads(ended.stdout.splitlines()[-1])
+        found.append(one)
+        print(
+            f"{side:,}x{side:,}: peak {one['peak']:.2f} GiB, {one['base']:.2f} GiB of it before the image; "
+            f"{one['processor_ns']:.0f} ns of processor a pixel, {one['wall_ns']:.0f} ns in all"
+        )
+    print(f"time per pixel: {found[1]['processor_ns'] / found[0]['processor_ns']:.3f} of that at {given.reference:,}x{given.reference:,}")
+
+
+if __name__ == "__main__":
+    main()
