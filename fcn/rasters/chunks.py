@@ -55,7 +55,7 @@ class ZarrRaster(Raster):
         return torch.from_numpy(np.ascontiguousarray(values, self.dtype))
 
     def close(self) -> None:
-        """A zarr holds no file open."""
+        self.watched.close()
 
 
 def levels_of(path: str, found: Any) -> tuple[list[Any], str]:

@@ -30,10 +30,15 @@ class Watched:
     """
 
     def __init__(self, path: str) -> None:
-        self.path, self.size = path, size_of(path)
+        self.path, self.size, self.closed = path, size_of(path), False
+
+    def close(self) -> None:
+        """From now on nothing can be read."""
+        self.closed = True
 
     def __enter__(self) -> None:
-        """Nothing is done before the pixels are read."""
+        if self.closed:
+            raise UserError(f"{self.path} is closed already; label it within its with block, or open it again")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError) or (error is not None and not isinstance(error, Exception)):

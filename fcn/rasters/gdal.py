@@ -77,6 +77,7 @@ class GdalRaster(Raster):
         return pixels, valid
 
     def close(self) -> None:
+        self.watched.close()
         self.file.close()
 
 

@@ -52,4 +52,5 @@ class SlideRaster(Raster):
         return values[[band - 1 for band in self.bands]], values[3] != 0
 
     def close(self) -> None:
+        self.watched.close()
         self.file.close()

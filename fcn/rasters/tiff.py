@@ -77,6 +77,7 @@ class TiffRaster(Raster):
         return pixels, shown & valid_pixels(pixels, self.nodata)
 
     def close(self) -> None:
+        self.watched.close()
         self.file.close()
 
     def _read(self, bands: list[int], top: int, left: int, height: int, width: int) -> Tensor:

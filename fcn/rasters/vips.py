@@ -55,4 +55,5 @@ class VipsRaster(Raster):
         return torch.from_numpy(values[..., places]).permute(2, 0, 1)
 
     def close(self) -> None:
+        self.watched.close()
         self.image = self.region = None

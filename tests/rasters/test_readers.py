@@ -200,6 +200,16 @@ def test_a_file_that_is_cut_off_or_shrinks_is_named(tmp_path):
             raster.read(0, 0, 400, 300)
 
 
+def test_a_closed_file_is_not_called_damaged(tmp_path):
+    gdal(tmp_path / "a.tif", values(3, 20, 20))
+    by_zarr(tmp_path / "a.zarr", values(3, 20, 20))
+    for name in ("a.tif", "a.zarr"):
+        with fcn.open_raster(tmp_path / name) as raster:
+            pass
+        with pytest.raises(fcn.UserError, match=rf"{name} is closed already; .*open it again"):
+            raster.read(0, 0, 5, 5)
+
+
 def test_wrong_calls_are_one_sentence(tmp_path, monkeypatch):
     gdal(tmp_path / "a.tif", values(4, 20, 20))
     (tmp_path / "a.txt").write_text("no image")

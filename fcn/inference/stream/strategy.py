@@ -76,6 +76,7 @@ def stream(
 
     if count == 1:
         return scores(wanted.bands(rows))
+    log.info("the image is cut into %d strips of columns; what a strip sees beside it is computed twice", count)
     return Strips((*strip, scores(bands, strip)) for strip, bands in wanted.strips(rows, count))
 
 
