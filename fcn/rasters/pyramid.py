@@ -52,8 +52,8 @@ def halved_labels(rows: Rows) -> Rows:
 
 def halved_values(rows: Rows) -> Rows:
     """The mean of each four values, rounded."""
-    quarters = [quarter.astype(np.uint32) for quarter in _quarters(rows)]
-    return ((sum(quarters) + 2) // 4).astype(rows.dtype)
+    a, b, c, d = (quarter.astype(np.uint32) for quarter in _quarters(rows))
+    return ((a + b + c + d + 2) // 4).astype(rows.dtype)
 
 
 def _quarters(rows: Rows) -> list[Rows]:

@@ -122,9 +122,9 @@ class Spool:
 
     def _append(self, left: int, blocks: list[tuple[int, Block, Block | None]]) -> None:
         labels = np.concatenate([labels for _, labels, _ in blocks])
-        parts = [zlib.compress(labels, LEVEL)]
+        parts = [zlib.compress(labels.data, LEVEL)]
         if self.shape.confidence:
-            parts.append(zlib.compress(np.concatenate([sure for _, _, sure in blocks if sure is not None]), LEVEL))
+            parts.append(zlib.compress(np.concatenate([sure for _, _, sure in blocks if sure is not None]).data, LEVEL))
         sizes = len(parts[0]), len(parts[1]) if len(parts) > 1 else 0
         payload = b"".join(parts)
         head = RECORD.pack(MARK, blocks[0][0], left, *labels.shape, *sizes, zlib.crc32(payload))

@@ -121,7 +121,7 @@ def cut(rows: Rows) -> Iterator[Rows]:
 def compressed(tile: Rows) -> bytes:
     import zlib
 
-    return zlib.compress(np.ascontiguousarray(tile, tile.dtype.newbyteorder("<")), LEVEL)
+    return zlib.compress(np.ascontiguousarray(tile, tile.dtype.newbyteorder("<")).data, LEVEL)
 
 
 def place_tags(georeference: Georeference | None, path: str | Path) -> list[tuple[int, str, int, Any, bool]]:
