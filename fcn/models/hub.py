@@ -30,6 +30,11 @@ def is_hub(path: str | PathLike[str]) -> bool:
     return fspath(path).startswith("hf:/")
 
 
+def is_word(path: str | PathLike[str]) -> bool:
+    """Whether a checkpoint is named by a word, of the hub or of the package, and not by a path."""
+    return is_hub(path) or located(path) != path
+
+
 def read_shared(path: str | PathLike[str]) -> dict[str, Any] | None:
     """What a checkpoint would hold of the model in a folder, of ``builtin``, or of ``hf://USER/NAME``, a model on the hub.
     None for the path of anything else."""

@@ -1,6 +1,5 @@
 """The network that comes with the package: ``checkpoint=builtin``."""
 
-import json
 from pathlib import Path
 
 from PIL import Image
@@ -24,7 +23,9 @@ def test_the_commands_take_its_word(tmp_path):
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(picture)
     assert run(["predict", "checkpoint=builtin", f"input={picture}", f"output={tmp_path / 'labels'}"]) == 0
     assert Image.open(tmp_path / "labels" / "picture.png").size == Image.open(picture).size
-    assert json.loads((tmp_path / "labels" / "predict.json").read_text())
+    (tmp_path / "labels" / "picture.png").unlink()
+    assert run(["predict", f"resume={tmp_path / 'labels'}"]) == 0
+    assert (tmp_path / "labels" / "picture.png").exists()
 
 
 def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):

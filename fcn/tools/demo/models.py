@@ -22,13 +22,13 @@ def offered(checkpoint: str | None) -> list[str]:
 
     Raises UserError where there is none.
     """
-    from fcn.models.hub import is_hub
-    from fcn.models.pretrained_folder import BUILTIN, located
+    from fcn.models.hub import is_word
+    from fcn.models.pretrained_folder import BUILTIN
 
     if checkpoint is None:
         return [*(below(Path(USUAL)) if Path(USUAL).is_dir() else []), BUILTIN]
     path = Path(checkpoint)
-    if is_hub(checkpoint) or path.is_file() or located(checkpoint) != checkpoint:
+    if is_word(checkpoint) or path.is_file():
         return [checkpoint]
     found = below(path) if path.is_dir() else newest(Path(name) for name in glob.glob(checkpoint, recursive=True))
     if not found:

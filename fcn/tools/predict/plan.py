@@ -173,9 +173,9 @@ def digest_of_plan(config: PredictConfig, plan: dict[str, Any]) -> str:
 
 def places(config: PredictConfig) -> dict[str, str]:
     """The settings that name files, so that they hold in any working directory."""
-    from fcn.models.hub import is_hub
+    from fcn.models.hub import is_word
 
-    checkpoint = config.checkpoint if is_hub(config.checkpoint) else os.path.abspath(config.checkpoint)
+    checkpoint = config.checkpoint if is_word(config.checkpoint) else os.path.abspath(config.checkpoint)
     return {"checkpoint": checkpoint, "input": os.path.abspath(config.input)}
 
 

@@ -113,6 +113,7 @@ class TestResults:
 
     def test_a_full_disk_says_how_to_go_on(self, tiny_run, tmp_path, monkeypatch, capsys, small_records):
         scene_of(tmp_path / "scene.tif")
+        monkeypatch.setattr("fcn.tools.predict.rasters.SECTION", 64)
         calls, sync = [], os.fsync
 
         def full(descriptor):
@@ -127,7 +128,7 @@ class TestResults:
         assert f"the disk is full; free some space there or choose another folder; fcn predict resume={out}" in capsys.readouterr().err
         monkeypatch.setattr(spool_module.os, "fsync", sync)
         assert run(["predict", f"resume={out}", "device=cpu"]) == 0
-        assert "scene.tif goes on behind row" in capsys.readouterr().err
+        assert (out / "scene_labels.tif").exists()
         assert not list(out.glob("*.rows*"))
 
 
@@ -206,7 +207,7 @@ def killed(calls, delay, at_once):
         return False
 
 
-@pytest.mark.parametrize("at", [5, 12, 17])
+@pytest.mark.parametrize("at", [5, 9, 13])
 def test_killed_at_a_file_operation_it_ends_as_one_that_was_not(at, tiny_run, tmp_path, monkeypatch, small_records):
     """As by a kill: what comes after the sync of a record, or in the middle of it, is not done."""
     scene_of(tmp_path / "scene.tif", 307, 151)
