@@ -4,6 +4,7 @@ The map is read in bands. rasterio draws the outlines of a band's regions. Piece
 the seam have the same label. They are joined when the region cannot grow any more, so only regions that reach the current row are held.
 """
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -60,6 +61,7 @@ def save_polygons(
             if simplify and len(shapes):
                 shapes = shapely.simplify(shapes, simplify, preserve_topology=True)
             names = np.array([label_set.names[index] for index in classes], dtype=object)
+            logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it tells how many it wrote, after each part
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="'crs' was not provided")
                 pyogrio.raw.write(
