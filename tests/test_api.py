@@ -88,6 +88,8 @@ class TestPage:
     def test_its_examples_run(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         Image.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)).save("photo.jpg")
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite("scene.tif", np.zeros((40, 60, 4), np.uint8), photometric="minisblack", planarconfig="contig")
         names = {"__name__": "example"}
         for code in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
             exec(compile(code, str(PAGE), "exec"), names)

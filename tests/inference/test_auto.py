@@ -56,7 +56,9 @@ def scarce(monkeypatch):
     monkeypatch.setattr(Segmenter, "scores", fails)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(None, ["one_pass"]), (1.1, ["one_pass"]), (0.9, ["stream"])])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(None, ["one_pass"]), pytest.param(1.1, ["one_pass"], marks=pytest.mark.slow), (0.9, ["stream"])]
+)
 def test_one_pass_where_it_fits_and_else_bands(model, image, labels, taken, share, expected):
     memory = None if share is None else share * pass_bytes(model, 512, 200) / GIB
     assert torch.equal(create_strategy("auto", memory=memory)(model, image), labels)
@@ -79,7 +81,9 @@ def test_a_large_image_is_streamed_where_that_takes_one_pass(model, image, label
     assert taken == ["stream", "one_pass", "one_pass"]
 
 
-@pytest.mark.parametrize(("backbone", "expected"), [("mobilenet_v2", "stream"), ("resnet18", "one_pass")])
+@pytest.mark.parametrize(
+    ("backbone", "expected"), [pytest.param("mobilenet_v2", "stream", marks=pytest.mark.slow), ("resnet18", "one_pass")]
+)
 def test_two_passes_are_faster_where_a_network_computes_little_for_each_byte(backbone, expected, image, taken, monkeypatch):
     monkeypatch.setattr(strategies, "SMALL", 1)
     monkeypatch.setattr(strategies, "LARGE", image[0].numel())
@@ -89,6 +93,7 @@ def test_two_passes_are_faster_where_a_network_computes_little_for_each_byte(bac
     assert taken == ["one_pass", expected]
 
 
+@pytest.mark.slow
 def test_views_share_the_memory(model, image, taken):
     """What is enough for one pass is not for two, and two views are as many."""
     memory = 1.5 * pass_bytes(model, 512, 200) / GIB
@@ -105,6 +110,7 @@ def test_windows_where_nothing_else_fits_and_a_warning_that_they_are_approximate
     assert torch.equal(found, create_strategy("windows", size=128)(model, image))
 
 
+@pytest.mark.slow
 def test_passes_that_are_not_allowed_lead_to_windows(image, taken, caplog):
     model = create_model("deeplabv3", backbone="resnet18", num_classes=3).eval()
     memory = 0.9 * pass_bytes(model, 512, 200) / GIB
@@ -166,6 +172,7 @@ def test_settings_out_of_range_are_no_reason_for_windows(model, image, name, opt
         create_strategy(name, **{option: value})(model, image)
 
 
+@pytest.mark.slow
 def test_windows_are_as_large_as_the_memory_allows(model, monkeypatch):
     needed = pass_bytes(model, 256, 256)
     assert largest_windows(model, needed) == (256, 1)
