@@ -1,6 +1,6 @@
 """Our training against a plain loop in the form of torchvision's segmentation reference: same network, samples, order and rates.
 
-    python scripts/compare_loops.py [network=lraspp_mobilenet_v3_large] [epochs=12] [seeds=3] [images=96] [size=96] [batch=8] [lr=0.02]
+    python scripts/compare_loops.py [network=lraspp_mobilenet_v3_large] [epochs=6] [seeds=2] [images=480] [size=64] [batch=16] [lr=0.2]
 
 The plain loop: NCHW float32, cross entropy with void left out, SGD with momentum, one rate for each step. Ours: ``fcn.train`` of the same
 network by ``fcn.wrap``, once in float32 and once in its default number format. All begin with the same weights for a seed, and see the same
@@ -32,7 +32,7 @@ from fcn.training.hooks import Epoch, Step
 from fcn.training.optim import create_schedule
 from fcn.training.workers import delivered
 
-DEFAULTS = {"network": "lraspp_mobilenet_v3_large", "epochs": "12", "seeds": "3", "images": "96", "size": "96", "batch": "8", "lr": "0.02"}
+DEFAULTS = {"network": "lraspp_mobilenet_v3_large", "epochs": "6", "seeds": "2", "images": "480", "size": "64", "batch": "16", "lr": "0.2"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOMENTUM, WARMUP, SCALE = 0.9, 0.05, (0.5, 2.0)
 FIRST = 5  # steps whose losses are compared one by one
