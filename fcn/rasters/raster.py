@@ -23,8 +23,8 @@ class Georeference:
     """Where the pixels of a raster lie on the earth.
 
     crs: coordinate reference system, as WKT; None: unknown.
-    transform: (a, b, c, d, e, f); the top left corner of the pixel in a column and a row lies at
-        (a * column + b * row + c, d * column + e * row + f); None: unknown. It is the order of GDAL's and rasterio's ``Affine``.
+    transform: (a, b, c, d, e, f), in the order of rasterio's ``Affine``; None: unknown. For the top left corner of a pixel,
+        ``x = a * column + b * row + c`` and ``y = d * column + e * row + f``.
     """
 
     crs: str | None = None

@@ -4,48 +4,20 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
+
+from tests.local_http import LocalServer
 
 TOKEN = "hf_of_the_test"
 
 
-class Hub:
+class Hub(LocalServer):
     """Repositories as commits, each all files by name. ``requests`` are those that came, as "METHOD path"."""
 
     def __init__(self) -> None:
+        super().__init__("HTTP/1.1")
         self.repositories: dict[str, list[dict[str, bytes]]] = {}
         self.requests: list[str] = []
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                owner.answer(self)
-
-            def do_HEAD(self) -> None:
-                owner.answer(self)
-
-            def do_POST(self) -> None:
-                owner.answer(self)
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    def __enter__(self) -> "Hub":
-        self.thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
 
     def offer(self, name: str, **files: bytes) -> None:
         """Make a repository with one commit; ``__`` in a name of a file stands for the dot."""

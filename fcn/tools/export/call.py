@@ -102,8 +102,8 @@ def export(
 
     Returns ``Exported``: ``file``, ``checks`` and ``int8``.
 
-    Raises UserError for a model that cannot be exported for any size, naming the layer, and where the file does not agree with the model,
-    or with int8 in less than nine tenths of the labels. Then nothing is written.
+    Raises UserError for a model that cannot be exported for any size; it names the layer. Raises it, too, where the file does not agree
+    with the model, or with int8 in less than nine tenths of the labels. Then nothing is written.
     """
     check_call(model, format, labels=labels, softmax=softmax, tile=tile)
     check_int8(model, format, int8, calibration, split, calibrate, labels=labels, tile=tile)
