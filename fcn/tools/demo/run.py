@@ -37,6 +37,6 @@ def run(config: DemoConfig) -> int:
             )
         except OSError as error:
             raise UserError(f"host={config.host} port={config.port or 'null'} cannot be served ({error}); give another port") from error
-        print(f"{len(models.names)} models; the page is at {address} (Ctrl-C ends it)", flush=True)
+        print(f"models to choose from: {len(models.names)}; the page is at {address} (Ctrl-C ends it)", flush=True)
         made.block_thread()
     return 0
