@@ -1,5 +1,7 @@
 """Memory and time of labelling a tiled TIFF that is larger than memory: ``python scripts/benchmark_raster.py --side 40000``.
 
+With ``--processes``, one scene by ``fcn predict`` as one process of one thread, and under torchrun as two, in turns.
+
 Each image is labelled by ``stream`` in a process of its own, block by block, and the blocks are counted and dropped. The peak is that of
 the resident memory of the whole process, Python and libraries included. The time is the processor's, so that other work on the machine
 counts less, without the export of the graph. The file is made first: it takes 3 bytes a pixel or less.
@@ -58,6 +60,51 @@ def measured(path: str, model: str, backbone: str, memory: float) -> dict[str, f
     return {"base": base, "peak": resident("VmHWM"), "processor_ns": seconds / counted * 1e9, "wall_ns": wall / counted * 1e9}
 
 
+def shared(path: Path, checkpoint: Path, memory: float, processes: int, turns: int) -> list[list[float]]:
+    """Seconds by the clock in which ``fcn predict`` labels a scene by one process and by several, of one thread each; the fastest are
+    those of a machine that nobody else uses. Start and end of the program are included."""
+    from fcn.tools.processes import this_fcn
+
+    found: list[list[float]] = [[], []]
+    for _ in range(turns):
+        for index, count in enumerate((1, processes)):
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                words = [
+                    f"checkpoint={checkpoint}",
+                    f"input={path}",
+                    f"output={folder}/labels",
+                    f"inference.memory={memory}",
+                    "overlay=none",
+                ]
+                call = this_fcn(["predict", *words])
+                if count > 1:
+                    call["args"][1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+                call["env"]["OMP_NUM_THREADS"] = "1"
+                begin = time.monotonic()
+                subprocess.run(**call, check=True, capture_output=True)
+                found[index].append(time.monotonic() - begin)
+    return found
+
+
+def share(given: argparse.Namespace) -> None:
+    """Print how much faster several processes are."""
+    import torch
+
+    import fcn
+
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        path, checkpoint = Path(folder) / "scene.tif", Path(folder) / "net.pt"
+        make(path, given.side)
+        torch.manual_seed(0)
+        fcn.save(fcn.create_model(given.model, backbone=given.backbone, num_classes=8), checkpoint)
+        one, several = shared(path, checkpoint, given.memory, given.processes, given.turns)
+    ratios = sorted(alone / together for alone, together in zip(one, several, strict=True))
+    print(f"{given.side:,}x{given.side:,}: one process {min(one):.0f} s, {given.processes} processes {min(several):.0f} s")
+    print(
+        f"{given.processes} processes of one thread are {ratios[len(ratios) // 2]:.2f} times as fast as one (median of {len(ratios)} turns)"
+    )
+
+
 def resident(what: str) -> float:
     """The resident memory of this process now ("VmRSS") or at its peak ("VmHWM"), in GiB."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -71,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="fcn8s")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--memory", type=float, default=0.5, help="inference.memory (GiB)")
+    parser.add_argument("--processes", type=int, default=0, help="compare one process with so many, in place of memory and time per pixel")
+    parser.add_argument("--turns", type=int, default=3, help="turns of that comparison")
     parser.add_argument("--folder", default=None, help="where the files are made; they are removed at the end")
     parser.add_argument("--measure", default=None, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -78,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measured(given.measure, given.model, given.backbone, given.memory)))
         return
     print(f"{given.model} on {given.backbone}, memory={given.memory:g}")
+    if given.processes:
+        share(given)
+        return
     found: list[dict[str, float]] = []
     for side in (given.reference, given.side):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:

@@ -34,7 +34,7 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "export": lambda: settings.checkpoint in ("RUN/best.pt", "exported/model.onnx"),
         "localize": lambda: settings.classifier and settings.input,
         "compare": lambda: settings.compared,
-        "large-images": lambda: settings.input in ("scene.tif", "sentinel.tif"),
+        "large-images": lambda: settings.data.name == "scenes" if command != "predict" else settings.input in ("scene.tif", "sentinel.tif"),
         "evaluate": lambda: settings.checkpoint == "RUN/best.pt",
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()

@@ -67,6 +67,12 @@ def test_the_benchmark_of_rasters(capsys):
     assert re.search(r"^time per pixel: [\d.]+ of that at 600x600$", printed, re.M)
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_processes(capsys):
+    script("benchmark_raster")(["--backbone", "compact", "--side", "300", "--memory", "0.05", "--processes", "2", "--turns", "1"])
+    assert re.search(r"^2 processes of one thread are [\d.]+ times as fast as one", capsys.readouterr().out, re.M)
+
+
 def test_settings_of_a_step_leave_its_loss(capsys):
     words = ["model=fcn4s", "backbone=compact", "crop=32", "batch=2", "steps=1", "turns=1", "loss=cross_entropy,lovasz", "device=cpu"]
     script("benchmark_steps")([*words, "with=gradient_checkpointing"])

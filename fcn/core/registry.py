@@ -90,6 +90,7 @@ KINDS: dict[str, Kind] = {
             "fcn.data.ade20k",
             "fcn.data.coco_stuff",
             "fcn.data.folder",
+            "fcn.rasters.scenes",
         ),
         "fcn.data.sets:create_splits",
         "(split)",

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fcn.core.errors import UserError
 from fcn.core.images import MOST, ImageKind
 from fcn.core.labels import VOID
 from fcn.core.names import said
 from fcn.core.registry import register
-from fcn.core.settings import at_least, between, inside, items
+from fcn.core.settings import at_least, between, items
 from fcn.data.classlists import Classes, find_classes, named_classes
 from fcn.data.coco import find_coco
 from fcn.data.drawn import Annotations, drawn
@@ -28,7 +28,7 @@ from fcn.data.layouts import Layout, find_layout, lines_of, two_paths
 from fcn.data.masks import Masks, is_binary
 from fcn.data.matching import files_of, matched
 from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list
-from fcn.data.settings import Root
+from fcn.data.settings import ClassFile, ImagePattern, MaskPattern, ReduceZeroLabel, Root, Unknown, ValFraction, Values
 from fcn.data.split import no_split
 from fcn.data.stored import stored_kind
 from fcn.data.unknown import explained
@@ -42,26 +42,19 @@ def folder(
     split: str,
     *,
     root: Root,
-    val_fraction: Annotated[float, inside(0, 1)] | None = None,
-    classes: str | None = None,
-    values: dict[int, str] | None = None,
-    reduce_zero_label: bool = False,
-    unknown: Literal["error", "void"] = "error",
-    image_pattern: str | None = None,
-    mask_pattern: str | None = None,
+    val_fraction: ValFraction | None = None,
+    classes: ClassFile | None = None,
+    values: Values | None = None,
+    reduce_zero_label: ReduceZeroLabel = False,
+    unknown: Unknown = "error",
+    image_pattern: ImagePattern | None = None,
+    mask_pattern: MaskPattern | None = None,
     channels: Annotated[int, between(1, MOST)] | None = None,
     range: Annotated[list[float], items(count=2, example="[0,4095]")] | None = None,
     shown: Annotated[list[int], items(at_least(1), count=3, example="[4,3,2]")] | None = None,
 ) -> Pairs:
     """Your own images and label maps; data/README.md shows the layouts.
 
-    val_fraction: share of the images for validation if the folder has no split lists; null: 0.2.
-    classes: file in the folder with the class names; null: classes.txt, or the list of the tool that the folder is from.
-    values: class of each value in the masks, by name or index, as {0: background, 255: thing}; void: not counted.
-    reduce_zero_label: value 0 is void, and the classes begin at value 1 (as in ADE20K).
-    unknown: meaning of a value or colour that no class has; void: not counted.
-    image_pattern: file names of the images, as {}_leftImg8bit.png; {} is the sample's name.
-    mask_pattern: file names of the masks, as {}_mask.png; with folders, as masks/{split}/{}.png.
     channels: channels of the images, which are then read as they are stored: TIFF bands, .npy, 16 bits; null: as a viewer shows them, RGB.
     range: black and white in pictures of images with channels=; null: as measured.
     shown: three channels that such pictures show as red, green and blue, 1 is the first; null: the first three.
@@ -92,6 +85,19 @@ def _kind(pairs: Pairs, channels: int, given: list[float] | None, shown: list[in
     return kind
 
 
+class Found(NamedTuple):
+    """The pairs of files of a split, what their masks mean, and what is to be told of files beside them."""
+
+    pairs: list[Pair]
+    classes: Classes
+    layout: Layout
+    notes: list[str]
+
+    def masks(self, unknown: Literal["error", "void"]) -> Masks:
+        known = self.classes
+        return Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
+
+
 def _folder(
     root: Path,
     split: str,
@@ -104,9 +110,7 @@ def _folder(
     mask_pattern: str | None,
 ) -> Pairs:
     """The pairs of a split, whatever layout they lie in. The arguments are those of ``folder``."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
-    layout = find_layout(root, image_pattern, mask_pattern)
+    layout = layout_of(root, image_pattern, mask_pattern)
     annotated = find_annotated(root, layout) if image_pattern is None and mask_pattern is None else None
     if annotated is not None:
         if values is not None or reduce_zero_label:
@@ -115,27 +119,48 @@ def _folder(
                 f"leave out {said('data.values')} and {said('data.reduce_zero_label')}"
             )
         return _annotated(annotated, root, split, val_fraction)
+    found = find_pairs(root, split, layout, val_fraction, classes, values, reduce_zero_label)
+    known = found.classes
+    if (
+        known.values is None
+        and not known.colored
+        and known.labels.num_classes == 2
+        and unknown == "error"
+        and is_binary(_all_masks(found.layout, root, found.pairs))
+    ):
+        first, second = known.labels.names
+        found = found._replace(classes=known._replace(values={0: 0, VOID: 1}))
+        found.notes.append(
+            f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
+            f"if it is void, give {said('data.values', {0: first, 1: second, 255: 'void'})}"
+        )
+    return Pairs(found.pairs, known.labels, masks=found.masks(unknown), notes=found.notes)
+
+
+def layout_of(root: Path, image_pattern: str | None, mask_pattern: str | None) -> Layout | None:
+    """The layout of a folder; None for one that is not known. Raises FileNotFoundError where there is no folder."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}: set {said('data.root')} to the folder of your images and label maps")
+    return find_layout(root, image_pattern, mask_pattern)
+
+
+def find_pairs(
+    root: Path,
+    split: str,
+    layout: Layout | None,
+    val_fraction: float | None,
+    classes: str | None,
+    values: Mapping[int, str] | None,
+    reduce_zero_label: bool,
+) -> Found:
+    """The files of a split and their classes; no pixel is read. The arguments are those of ``folder``."""
     listed = find_classes(root, classes) if classes is None or (root / classes).is_file() else None
     if layout is None or (listed is None and values is None):
         raise FileNotFoundError(explained(root, classes or "classes.txt", split, layout))
     known = _classes(listed, values, reduce_zero_label)
     layout = _with_lists(layout, split, known.source)
     pairs, notes = _pairs(layout, root, split, val_fraction, known.source)
-    if (
-        known.values is None
-        and not known.colored
-        and known.labels.num_classes == 2
-        and unknown == "error"
-        and is_binary(_all_masks(layout, root, pairs))
-    ):
-        first, second = known.labels.names
-        known = known._replace(values={0: 0, VOID: 1})
-        notes.append(
-            f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
-            f"if it is void, give {said('data.values', {0: first, 1: second, 255: 'void'})}"
-        )
-    masks = Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
-    return Pairs(pairs, known.labels, masks=masks, notes=notes)
+    return Found(pairs, known, layout, notes)
 
 
 def find_annotated(root: Path, layout: Layout | None) -> Annotations | None:

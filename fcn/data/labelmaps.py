@@ -66,7 +66,7 @@ def _read(path: str | PathLike[str], *, colors: bool, largest: int = VOID) -> Ra
     if Path(path).suffix.lower() == ".mat":
         return Raw(_read_sbd(path))
     if Path(path).suffix.lower() in ARRAY_SUFFIXES:
-        return Raw(_indices(_read_array(path), path, largest))
+        return Raw(indices(_read_array(path), path, largest))
     with opened(path) as picture:
         reason = _no_label_map(picture, colors)
         if reason:
@@ -85,10 +85,10 @@ def _read(path: str | PathLike[str], *, colors: bool, largest: int = VOID) -> Ra
             raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
         values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
-    return Raw(_indices(values, path, largest, top), palette)
+    return Raw(indices(values, path, largest, top), palette)
 
 
-def _indices(values: np.ndarray, path: str | PathLike[str], largest: int, top: int = WIDE_VOID) -> Tensor:
+def indices(values: np.ndarray, path: str | PathLike[str], largest: int, top: int = WIDE_VOID) -> Tensor:
     """Values of a file as uint8, or int32 where they may be above 255. top: the largest value that the file says it has."""
     low, high = int(values.min()), int(values.max())
     if top < largest and high > top:

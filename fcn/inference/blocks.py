@@ -10,18 +10,16 @@ from torch import nn
 from fcn.core.errors import UserError
 from fcn.core.names import said
 from fcn.graph.networks import evaluating
-from fcn.inference.augment import is_augmented
 from fcn.inference.kept import unchanged
 from fcn.inference.precision import number_format
-from fcn.inference.scores import Block, blocks
-from fcn.inference.strategies import create_scoring
+from fcn.inference.scores import Block, blocks, in_this_state
+from fcn.inference.strategies import Strategy, create_strategy
 from fcn.inference.windows import Network
 from fcn.models.segmenter import Segmenter
 from fcn.rasters.raster import Raster
 from fcn.rasters.rows import Rows
 
 
-@torch.inference_mode()
 def label_blocks(
     model: Segmenter | Network,
     raster: Raster,
@@ -47,27 +45,47 @@ def label_blocks(
 
     Raises UserError where the model takes images of another kind, and as ``fcn.predict`` does.
     """
-    compute = create_scoring(strategy, flip=flip, scales=scales, **options)
-    rows = raster_rows(raster, model)
-    last = raster.height if end_row is None else end_row
-    if not 0 <= first_row < last <= raster.height:
-        raise UserError(f"rows {first_row} to {last} are asked for, and {raster.name} has {raster.height}")
-    if not is_augmented(flip, scales):
-        rows.wanted = (first_row, last)
+    run = create_strategy(strategy, flip=flip, scales=scales, **options)
     device = next((tensor.device.type for tensor in model.parameters()), "cpu") if isinstance(model, nn.Module) else "cpu"
     dtype = number_format(precision, device)
-    with evaluating(model) if isinstance(model, nn.Module) else nullcontext(), unchanged(model):
-        with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
-            scores = compute(model, rows, confidence=confidence)
-        yield from blocks(
-            scores,
-            raster.height,
-            raster.width,
-            image=rows,
-            wanted=(first_row, last),
-            confidence=confidence,
-            progress=progress,
-        )
+    last = raster.height if end_row is None else end_row
+    with nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
+        found = strategy_blocks(run, model, raster, first_row=first_row, end_row=last, confidence=confidence, progress=progress)
+    yield from found
+
+
+def strategy_blocks(
+    strategy: Strategy,
+    model: Segmenter | Network,
+    raster: Raster,
+    *,
+    first_row: int,
+    end_row: int,
+    confidence: bool = False,
+    progress: bool = False,
+) -> Iterator[Block]:
+    """As ``label_blocks``, by a strategy that is made already, in the autocast state of this call."""
+    rows = raster_rows(raster, model)
+    if not 0 <= first_row < end_row <= raster.height:
+        raise UserError(f"rows {first_row} to {end_row} are asked for, and {raster.name} has {raster.height}")
+    if not strategy.augmented:
+        rows.wanted = (first_row, end_row)
+
+    @torch.inference_mode()
+    def found() -> Iterator[Block]:
+        with evaluating(model) if isinstance(model, nn.Module) else nullcontext(), unchanged(model):
+            scores = strategy.scoring(model, rows, confidence=confidence)
+            yield from blocks(
+                scores,
+                raster.height,
+                raster.width,
+                image=rows,
+                wanted=(first_row, end_row),
+                confidence=confidence,
+                progress=progress,
+            )
+
+    return in_this_state(found())
 
 
 def raster_rows(raster: Raster, model: Segmenter | Network) -> Rows:

@@ -13,6 +13,7 @@ of them.
 import inspect
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from fcn.core.errors import NotStreamable, UserError
 from fcn.core.names import said
 from fcn.core.registry import bound, find, function_of, register
 from fcn.core.settings import check_options
-from fcn.inference.augment import augmented
+from fcn.inference.augment import augmented, is_augmented
 from fcn.inference.kept import period_of, unchanged
 from fcn.inference.memory import Pass, available_bytes, budget_bytes, pass_bytes, pass_of, ran_out
 from fcn.inference.scores import Image, Scores, Strips, label
@@ -34,12 +35,6 @@ from fcn.models.onnx_model import OnnxModel
 from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
-
-
-class Strategy(Protocol):
-    """What labels an image: uint8 (H, W) on the CPU, class indices. confidence, progress: see ``scores.label``."""
-
-    def __call__(self, model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor: ...
 
 
 SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory, nor a stream for its speed
@@ -158,28 +153,37 @@ def check_exported(
         model.check_use(name, augmented=flip or list(scales) != [1.0], confidence=confidence, memory=options.get("memory"))
 
 
-def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
-    """The strategy of that name, its options filled in, as a function from an image to its labels. Raises UserError for unknown names and
-    options."""
-    compute = create_scoring(name, flip=flip, scales=scales, **options)
-
-    @torch.inference_mode()
-    def strategy(model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
-        with unchanged(model):
-            scores = compute(model, image, confidence=confidence is not None)
-            return label(scores, *image.shape[-2:], image=image, confidence=confidence, progress=progress)
-
-    return strategy
-
-
 class Scoring(Protocol):
     """What computes the scores of an image. confidence: whether the largest probability of a pixel will be asked for."""
 
     def __call__(self, model: Segmenter | Network, image: Image, *, confidence: bool = False) -> Scores | Strips: ...
 
 
+@dataclass(frozen=True)
+class Strategy:
+    """A way through the network, its options filled in: a function from an image to its labels.
+
+    scoring: computes the scores. augmented: whether they are a mean over several views of the image.
+    """
+
+    scoring: Scoring
+    augmented: bool = False
+
+    @torch.inference_mode()
+    def __call__(self, model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
+        """The labels, (H, W) of class indices, on the CPU. confidence, progress: see ``scores.label``."""
+        with unchanged(model):
+            scores = self.scoring(model, image, confidence=confidence is not None)
+            return label(scores, *image.shape[-2:], image=image, confidence=confidence, progress=progress)
+
+
+def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
+    """The strategy of that name. Raises UserError for unknown names and options."""
+    return Strategy(create_scoring(name, flip=flip, scales=scales, **options), is_augmented(flip, scales))
+
+
 def create_scoring(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Scoring:
-    """As ``create_strategy``, as a function from an image to its scores."""
+    """What computes the scores of an image by the strategy of that name. Raises UserError for unknown names and options."""
     part = find("inference", name)
     scales = list(scales) if isinstance(scales, Iterable) and not isinstance(scales, str | bytes | dict) else scales
     check_options(part.settings, {"flip": flip, "scales": scales} | options, ("inference", name))

@@ -1,5 +1,6 @@
 """The labels of a raster as a file, without holding either: ``fcn.predict(..., out=)``."""
 
+import logging
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from fcn.models.segmenter import Segmenter
 from fcn.rasters.outputs import check_ending, save_map
 from fcn.rasters.raster import Raster
 from fcn.rasters.spool import Finished, Shape, Spool, file_dtype
+
+log = logging.getLogger(__name__)
 
 
 def predict_to_file(
@@ -32,6 +35,8 @@ def predict_to_file(
     check_ending(path, raster.height, raster.width)
     if not isinstance(model, Segmenter) or model.labels is None:
         raise UserError("out= writes the names of the classes, and the model has none; give fcn.wrap(network, ..., classes=[...])")
+    for note in raster.notes():
+        log.warning("note: %s", note)
     rows = temporary_name(path.with_suffix(".rows"))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

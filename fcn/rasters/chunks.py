@@ -54,6 +54,10 @@ class ZarrRaster(Raster):
         values = values.transpose([kept.index(axis) for axis in "cyx"])[[band - 1 for band in self.bands]]
         return torch.from_numpy(np.ascontiguousarray(values, self.dtype))
 
+    def missing_blocks(self) -> tuple[int, int]:
+        """A chunk that holds nothing but the fill value need not be stored: what is missing may be meant so."""
+        return self.array.nchunks - self.array.nchunks_initialized, self.array.nchunks
+
     def close(self) -> None:
         self.watched.close()
 

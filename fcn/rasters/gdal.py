@@ -62,6 +62,15 @@ class GdalRaster(Raster):
             values = self.file.read(self.bands, window=((top, top + height), (left, left + width)))
         return torch.from_numpy(values if self.stored else values.astype(np.float32))
 
+    def missing_blocks(self) -> tuple[int, int]:
+        if self.file.driver not in ("GTiff", "COG"):
+            return 0, 0
+        down, across = -(-self.height // self.block[0]), -(-self.width // self.block[1])
+        band = self.bands[0]
+        places = ((row, column) for row in range(down) for column in range(across))
+        held = sum(self.file.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band) is not None for row, column in places)
+        return down * across - held, down * across
+
     @property
     def has_nodata(self) -> bool:
         return self.masked or super().has_nodata

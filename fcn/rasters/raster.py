@@ -73,6 +73,18 @@ class Raster(ABC):
         """Whether ``read_valid`` looks for pixels that are no data. In float32, "not a number" always is none."""
         return self.nodata is not None or self.dtype == "float32"
 
+    def missing_blocks(self) -> tuple[int, int]:
+        """How many blocks the file does not hold, and how many there are. Their pixels are read as one value, of no data if it has one."""
+        return 0, 0
+
+    def notes(self) -> list[str]:
+        """Sentences on what a user may not know of the file, to be told before the work starts."""
+        missing, count = self.missing_blocks()
+        if not missing:
+            return []
+        then = "no data" if self.has_nodata else "one value, as 0. If they were lost, copy or download the file again"
+        return [f"{self.name} does not hold {missing:,} of its {count:,} blocks; they are read as {then}"]
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""

@@ -65,6 +65,10 @@ class TiffRaster(Raster):
     def read(self, top: int, left: int, height: int, width: int) -> Tensor:
         return self._read(self.bands, top, left, height, width)
 
+    def missing_blocks(self) -> tuple[int, int]:
+        sizes = [size for page in self.pages for size in page.databytecounts]
+        return sizes.count(0), len(sizes)
+
     @property
     def has_nodata(self) -> bool:
         return self.alpha is not None or super().has_nodata

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.core.images import ImageKind, kind_of
-from fcn.core.labels import LabelSet, void_index
+from fcn.core.labels import LabelSet
 from fcn.core.names import listed
-from fcn.core.progress import Progress
 from fcn.data.census import refuse_scoring, scoring_warnings
 from fcn.data.split import Split, check_split
 from fcn.data.verify import verify as look_at
@@ -24,28 +22,13 @@ from fcn.inference.predict import check_network
 from fcn.inference.strategies import Strategy, create_strategy
 from fcn.inference.windows import Network
 from fcn.models.segmenter import Segmenter
-from fcn.training.batches import scoring_loader
+from fcn.rasters.scenes import Scenes
 from fcn.training.devices import accelerated
-from fcn.training.metrics import Evaluation, confusion_matrix
-from fcn.training.workers import delivered, telling_of_lost_workers
+from fcn.training.metrics import Evaluation
+from fcn.training.scored import Scored, scored_images, scored_scenes
+from fcn.training.workers import telling_of_lost_workers
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One sample of a split, scored.
-
-    index: its place in the split. image: as the split gives it. truth, prediction: label maps uint8 (H, W). matrix: its confusion matrix
-    (num_classes, num_classes), int64. confidence: the largest probability of each pixel, uint8 (H, W), 255 for 1; None unless asked for.
-    """
-
-    index: int
-    image: Tensor
-    truth: Tensor
-    prediction: Tensor
-    matrix: Tensor
-    confidence: Tensor | None = None
 
 
 def evaluate(
@@ -138,23 +121,24 @@ def score_split(
 ) -> Tensor:
     """The confusion matrix (num_classes, num_classes), int64, of a model on a split, summed over all processes.
 
-    Process ``r`` of ``p`` takes the images ``r, r + p, ...``: each is counted once, whatever their number. The model is used in evaluation
-    mode and left as it was. visit: called with each sample. confidence: whether the samples come with the confidence of their pixels.
+    Process ``r`` of ``p`` takes the images ``r, r + p, ...``: each is counted once, whatever their number. Scenes are labelled as wholes,
+    see ``scored_scenes``. The model is used in evaluation mode and left as it was. visit: called with each sample. confidence: whether the
+    samples come with the confidence of their pixels.
     """
-    indices = list(range(accelerator.process_index, len(split), accelerator.num_processes))
+    share = accelerator.process_index, accelerator.num_processes
+    told = accelerator.is_main_process and progress
+    if isinstance(split, Scenes):
+        samples = scored_scenes(model, split, strategy, share, confidence=confidence, progress=told)
+    else:
+        mine = list(range(share[0], len(split), share[1]))
+        samples = scored_images(model, split, strategy, mine, workers=workers, title=title, confidence=confidence, progress=told)
     classes = split.labels.num_classes
     matrix = torch.zeros(classes, classes, dtype=torch.int64)
-    samples = delivered(scoring_loader(split, indices, workers=workers))
-    shown = Progress(title, len(indices), "images", shown=accelerator.is_main_process and progress).over(samples)
     with as_for_scoring(model), unchanged(model, many=True), telling_of_lost_workers(workers):
-        for index, (image, labels) in zip(indices, shown, strict=True):
-            sure = torch.empty(image.shape[-2:], dtype=torch.uint8) if confidence else None
-            prediction = strategy(model, image) if sure is None else strategy(model, image, confidence=sure)
-            check_values(labels, prediction, classes, str(split.names[index]))
-            own = confusion_matrix(labels, prediction, classes)
-            matrix += own
+        for sample in samples:
+            matrix += sample.matrix
             if visit is not None:
-                visit(Scored(index, image, labels, prediction, own, sure))
+                visit(sample)
     if accelerator.num_processes > 1:
         matrix = accelerator.reduce(matrix.to(accelerator.device), "sum").cpu()
     return matrix
@@ -162,13 +146,3 @@ def score_split(
 
 def as_for_scoring(model: Segmenter | Network) -> AbstractContextManager[Any]:
     return evaluating(model) if isinstance(model, nn.Module) else nullcontext()
-
-
-def check_values(truth: Tensor, prediction: Tensor, classes: int, name: str) -> None:
-    """Raises UserError for label maps with classes that there are not: in a confusion matrix they would count for other ones."""
-    if int(prediction.max()) >= classes:
-        raise UserError(f"{name}: the network predicts class {int(prediction.max())}, and the split has {classes} classes, from 0 on")
-    void = void_index(classes)
-    wrong = truth[(truth >= classes) & (truth != void)]
-    if len(wrong):
-        raise UserError(f"{name}: its label map holds {int(wrong[0])}, which is neither one of the {classes} classes nor void ({void})")

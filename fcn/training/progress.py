@@ -13,7 +13,7 @@ from fcn.data.pictures import sample_sheet
 from fcn.data.split import Split
 from fcn.data.visible import visible
 from fcn.training.batches import Plan
-from fcn.training.evaluate import Scored
+from fcn.training.scored import Scored
 
 
 class Samples:

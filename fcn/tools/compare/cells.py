@@ -35,9 +35,10 @@ from fcn.tools.compare.settings import Comparison
 from fcn.tools.measure import resident_peak, time_in_turns
 from fcn.training.boundary import band_confusion, boundary_counts, boundary_width
 from fcn.training.checkpoint import model_from_state, read_checkpoint
-from fcn.training.evaluate import Scored, score_split
+from fcn.training.evaluate import score_split
 from fcn.training.metrics import metrics, plain
 from fcn.training.records import read_lines
+from fcn.training.scored import Scored
 
 NARROW = 0.01  # width of the band of the band IoU, as a share of the diagonal
 KEPT = 60  # images whose label maps are kept for the report

@@ -35,7 +35,7 @@ def page(found: Found) -> str:
     labels, protocol = found.result.labels, found.protocol
     title = f"{protocol['checkpoint']} on {protocol['data']} {protocol['split']}"
     about = (
-        f"{protocol['images']} images at their own resolution, inference={protocol['inference']['name']}, {protocol['precision']}. "
+        f"{what_was_scored(protocol)} at their own resolution, inference={protocol['inference']['name']}, {protocol['precision']}. "
         f"Void pixels are left out, and absent classes are left out of the means."
     )
     sections = [f"<h1>{escape(title)}</h1>", f"<p>{escape(about)}</p>"]
@@ -45,6 +45,14 @@ def page(found: Found) -> str:
     sections += ["<h2>Confusion matrix</h2>", inline_picture(found.confusion_png, "confusion matrix, in per cent of the true class")]
     sections += worst_section(found.worst, found.result)
     return document(title, sections)
+
+
+def what_was_scored(protocol: Mapping[str, Any]) -> str:
+    """The images of a split; of scenes, which are labelled as wholes, the tiles that the report takes for images."""
+    if "scenes" not in protocol:
+        return f"{protocol['images']} images"
+    count = protocol["scenes"]
+    return f"{count} scene{'s' * (count != 1)}, labelled as wholes and cut into {protocol['images']} tiles, which count as images here,"
 
 
 def score_table(found: Found) -> Table:

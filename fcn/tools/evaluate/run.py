@@ -23,13 +23,16 @@ def run(config: EvaluateConfig) -> int:
     from fcn.data.verify import verify
     from fcn.inference.strategies import check_exported, create_strategy
     from fcn.models.onnx_model import is_onnx, read_onnx
+    from fcn.rasters.scenes import Scenes
     from fcn.tools.evaluate.images import ImageScores
+    from fcn.tools.evaluate.page import what_was_scored
     from fcn.tools.evaluate.report import write_report
     from fcn.tools.evaluate.worst import Worst
     from fcn.training.checkpoint import model_from_state, read_checkpoint
     from fcn.training.devices import create_accelerator, place
-    from fcn.training.evaluate import Scored, check_classes, check_images, score_split
+    from fcn.training.evaluate import check_classes, check_images, score_split
     from fcn.training.metrics import Evaluation
+    from fcn.training.scored import Scored
 
     refuse_used(config.output)
     accelerator = create_accelerator(config.device, config.precision)
@@ -81,6 +84,7 @@ def run(config: EvaluateConfig) -> int:
             "data": data["name"],
             "split": name,
             "images": len(split),
+            **({"scenes": len(split.scenes)} if isinstance(split, Scenes) else {}),
             "resolution": "the images' own",
             "inference": asdict(config.inference),
             "precision": "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision,
@@ -89,7 +93,7 @@ def run(config: EvaluateConfig) -> int:
         }
         print(write_report(folder, result, sums, worst, protocol))
         print(
-            f"{data['name']} {name}: {len(split)} images at their own resolution, inference={config.inference.name}, "
+            f"{data['name']} {name}: {what_was_scored(protocol)} at their own resolution, inference={config.inference.name}, "
             f"{protocol['precision']}, void left out, {seconds:.0f} s; look at {folder / 'report.html'}"
         )
     if submission and accelerator.is_main_process:

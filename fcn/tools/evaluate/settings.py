@@ -25,6 +25,7 @@ class EvaluateConfig(CommandConfig):
 fcn evaluate checkpoint=RUN/best.pt data=camvid data.root=DIR split=test
 fcn evaluate checkpoint=RUN/best.pt calibration=true    also: right as often as it says?
 fcn evaluate checkpoint=RUN/best.pt submission=true
+fcn evaluate checkpoint=RUN/best.pt data=scenes data.root=DIR split=val    rasters larger than memory
 fcn evaluate checkpoint=net.pt network=my_module:build data=camvid data.root=DIR    a network of your own"""
 
     checkpoint: str = REQUIRED

@@ -16,8 +16,8 @@ from fcn.core.labels import LabelSet
 from fcn.data.pictures import Labels, sample_sheet, thumbnail
 from fcn.data.visible import visible
 from fcn.tools.crops import SIDE, Bytes, busiest
-from fcn.training.evaluate import Scored
 from fcn.training.metrics import metrics, percent
+from fcn.training.scored import Scored
 
 IMAGES = 6  # worst images that are kept
 CROPS = 3  # of each class

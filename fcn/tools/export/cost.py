@@ -15,8 +15,9 @@ from fcn.models.onnx_model import read_onnx
 from fcn.tools.measure import time_in_turns
 from fcn.tools.tables import text_table
 from fcn.training.devices import accelerated
-from fcn.training.evaluate import Scored, score_split
+from fcn.training.evaluate import score_split
 from fcn.training.metrics import confusion_matrix, metrics
+from fcn.training.scored import Scored
 
 log = logging.getLogger(__name__)
 

@@ -51,6 +51,8 @@ class RasterLabelling:
             return skipped(image, error)
         with raster:
             try:
+                for note in raster.notes() if image.part == 0 else ():
+                    tell(f"note: {note}")
                 self.compute(image, raster)
                 if self.shares.count(image.path) < image.parts:
                     return False
