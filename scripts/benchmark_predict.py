@@ -82,7 +82,7 @@ def main(words: list[str]) -> None:
             draw(folder, count)
         checkpoint = settings["checkpoint"] or f"{place_for_all}/net.pt"
         if not settings["checkpoint"]:
-            fcn.save(fcn.create_model("fcn8s", backbone="resnet18", num_classes=21), checkpoint)
+            fcn.save(fcn.create_model("fcn8s", backbone="resnet18", classes=[f"class {index}" for index in range(21)]), checkpoint)
         compare(checkpoint, folder, turns, settings["overlay"].split(","), device)
 
 

@@ -96,7 +96,7 @@ def share(given: argparse.Namespace) -> None:
         path, checkpoint = Path(folder) / "scene.tif", Path(folder) / "net.pt"
         make(path, given.side)
         torch.manual_seed(0)
-        fcn.save(fcn.create_model(given.model, backbone=given.backbone, num_classes=8), checkpoint)
+        fcn.save(fcn.create_model(given.model, backbone=given.backbone, classes=[f"class {index}" for index in range(8)]), checkpoint)
         one, several = shared(path, checkpoint, given.memory, given.processes, given.turns)
     ratios = sorted(alone / together for alone, together in zip(one, several, strict=True))
     print(f"{given.side:,}x{given.side:,}: one process {min(one):.0f} s, {given.processes} processes {min(several):.0f} s")

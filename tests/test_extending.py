@@ -42,7 +42,7 @@ def test_each_kind_is_shown_in_a_few_lines():
     assert sorted(kinds) == sorted(KINDS)
     for block in BLOCKS:
         lines = [line for line in block.splitlines() if line.strip() and not line.startswith(("import", "from"))]
-        assert len(lines) <= 20
+        assert len(lines) <= 15
 
 
 def test_every_example_goes_all_the_way(parts, capsys, monkeypatch):

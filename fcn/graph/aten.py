@@ -13,9 +13,14 @@ SHAPE_ONLY = (*FILLED, "rand_like", "empty_like", "new_zeros", "new_ones", "new_
 
 def op_name(node: fx.Node) -> str:
     """The name without overload and without the underscore of in-place forms; of an operation that is not aten's, with its namespace."""
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return getattr(node.target, "__name__", str(node.target))
-    name = node.target._schema.name
+    return _name_of(node.target)
+
+
+@cache
+def _name_of(target: Any) -> str:
+    if not isinstance(target, torch._ops.OpOverload):
+        return getattr(target, "__name__", str(target))
+    name = target._schema.name
     return name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
 
 
@@ -23,9 +28,14 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     """The arguments of a call by the names of its schema: defaults are filled in, what has none and is not given is None."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return {}
-    schema = node.target._schema.arguments
-    defaults = {argument.name: argument.default_value if argument.has_default_value() else None for argument in schema}
+    defaults = _defaults(node.target)
     return {**defaults, **dict(zip(defaults, node.args, strict=False)), **node.kwargs}
+
+
+@cache
+def _defaults(target: torch._ops.OpOverload) -> dict[str, Any]:
+    """The arguments of an operation in order, and their defaults; None where there is none."""
+    return {argument.name: argument.default_value if argument.has_default_value() else None for argument in target._schema.arguments}
 
 
 @cache
