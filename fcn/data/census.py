@@ -169,7 +169,7 @@ def _why_one(census: Census) -> str:
     if len(names) == 2 and census.classes == [0] and census.void:
         return (
             f"it looks like binary masks of 0 and 255, in which 255 means {names[1]}. Here 255 is void, which is not counted: "
-            f"give {said('data.values', {0: names[0], VOID: names[1]})} to data=folder, or write 1 in place of 255 in the masks"
+            f"give {said('data.values', {0: names[0], VOID: names[1]})}, or write 1 in place of 255 in the masks"
         )
     if census.classes == [1]:
         return f"no pixel is 0 ({names[0]}). If the values of the masks begin at 1, or 0 was made void, write 0 where it is meant"

@@ -97,6 +97,20 @@ class Found(NamedTuple):
         known = self.classes
         return Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
 
+    def may_be_binary(self, unknown: Literal["error", "void"]) -> bool:
+        """Whether 255 in the masks can mean the second of two classes, in place of void."""
+        known = self.classes
+        return known.values is None and not known.colored and known.labels.num_classes == 2 and unknown == "error"
+
+    def as_binary(self, root: Path) -> "Found":
+        """The same, where 255 means the second class."""
+        first, second = self.classes.labels.names
+        note = (
+            f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
+            f"if it is void, give {said('data.values', {0: first, 1: second, 255: 'void'})}"
+        )
+        return self._replace(classes=self.classes._replace(values={0: 0, VOID: 1}), notes=[*self.notes, note])
+
 
 def _folder(
     root: Path,
@@ -120,21 +134,9 @@ def _folder(
             )
         return _annotated(annotated, root, split, val_fraction)
     found = find_pairs(root, split, layout, val_fraction, classes, values, reduce_zero_label)
-    known = found.classes
-    if (
-        known.values is None
-        and not known.colored
-        and known.labels.num_classes == 2
-        and unknown == "error"
-        and is_binary(_all_masks(found.layout, root, found.pairs))
-    ):
-        first, second = known.labels.names
-        found = found._replace(classes=known._replace(values={0: 0, VOID: 1}))
-        found.notes.append(
-            f"{root}: the masks hold 0 and 255 only, so 255 is taken for {second}, not for void; "
-            f"if it is void, give {said('data.values', {0: first, 1: second, 255: 'void'})}"
-        )
-    return Pairs(found.pairs, known.labels, masks=found.masks(unknown), notes=found.notes)
+    if found.may_be_binary(unknown) and is_binary(_all_masks(found.layout, root, found.pairs)):
+        found = found.as_binary(root)
+    return Pairs(found.pairs, found.classes.labels, masks=found.masks(unknown), notes=found.notes)
 
 
 def layout_of(root: Path, image_pattern: str | None, mask_pattern: str | None) -> Layout | None:

@@ -167,8 +167,15 @@ def two_paths(line: str, root: Path) -> tuple[Path, Path] | None:
     words = [word.strip() for word in (re.split(r"[\t,;]", line) if re.search(r"[\t,;]", line) else line.split()) if word.strip()]
     if len(words) != 2:
         return None
-    paths = [next((path for path in (root / word.lstrip("/"), Path(word)) if path.is_file()), None) for word in words]
+    paths = [
+        next((path for path in (root / word.lstrip("/"), Path(word)) if path.is_file() or (path.suffix == ".zarr" and path.is_dir())), None)
+        for word in words
+    ]
     return (paths[0], paths[1]) if paths[0] is not None and paths[1] is not None else None
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() or (path.suffix == ".zarr" and path.is_dir())
 
 
 def lines_of(path: Path) -> list[str]:

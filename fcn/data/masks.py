@@ -65,7 +65,10 @@ class Masks:
     def read(self, path: str) -> Tensor:
         """``(H, W)`` of class indices or void, in the type of the label set. Raises UserError, with file and place, for an unknown value
         or colour."""
-        raw = read_raw(path, largest=self.largest)
+        return self.of_raw(read_raw(path, largest=self.largest), path)
+
+    def of_raw(self, raw: Raw, path: str) -> Tensor:
+        """What a file holds, values or colours, to class indices. path: for messages."""
         if raw.values.ndim == 3:
             return self.of_values(raw.values[..., 0], path) if self._gray(raw.values) else self.of_colors(raw.values.numpy(), path)
         if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):

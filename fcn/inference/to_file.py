@@ -1,6 +1,7 @@
 """The labels of a raster as a file, without holding either: ``fcn.predict(..., out=)``."""
 
 import logging
+import os
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def predict_to_file(
     """
     path = Path(out)
     check_ending(path, raster.height, raster.width)
+    second = path.with_name(f"{path.stem}_confidence{path.suffix}")
+    for name in (path, second) if confidence else (path,):
+        if name.exists() and os.path.exists(raster.name) and os.path.samefile(name, raster.name):
+            raise UserError(f"out={out} is the image itself, or the confidence beside it would be; give another name")
     if not isinstance(model, Segmenter) or model.labels is None:
         raise UserError("out= writes the names of the classes, and the model has none; give fcn.wrap(network, ..., classes=[...])")
     for note in raster.notes():
@@ -47,7 +52,7 @@ def predict_to_file(
                 sure = None if block.confidence is None else block.confidence.numpy()
                 spool.write(block.top, block.left, block.labels.numpy(), sure)
         finished = Finished([rows])
-        for name, kind in {path: False, path.with_name(f"{path.stem}_confidence{path.suffix}"): True}.items():
+        for name, kind in {path: False, second: True}.items():
             if kind <= confidence:
                 save_map(finished, name, label_set=model.labels, georeference=raster.georeference, confidence=kind)
     finally:

@@ -4,23 +4,28 @@ The map is read in bands. rasterio draws the outlines of a band's regions. Piece
 the seam have the same label. They are joined when the region cannot grow any more, so only regions that reach the current row are held.
 """
 
+import errno
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn.core.files import written
+from fcn.core.files import explained, written
 from fcn.core.labels import LabelSet
+from fcn.core.names import first_line
 from fcn.rasters.packages import needs
 from fcn.rasters.raster import Georeference
 
 SIMPLER = 0.5  # pixels that an outline may move by
 AT_ONCE = 2**14  # polygons that are written at once
 NONE = -1  # no piece
+FULL = 2**20  # bytes that are free, below which a disk is full
 
 Rows = NDArray[Any]
 
@@ -62,7 +67,7 @@ def save_polygons(
                 shapes = shapely.simplify(shapes, simplify, preserve_topology=True)
             names = np.array([label_set.names[index] for index in classes], dtype=object)
             logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it tells how many it wrote, after each part
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), as_oserror(path):
                 warnings.filterwarnings("ignore", message="'crs' was not provided")
                 pyogrio.raw.write(
                     str(temporary),
@@ -77,6 +82,16 @@ def save_polygons(
                 )
             count += len(regions)
     return count
+
+
+@contextmanager
+def as_oserror(path: str | Path) -> Iterator[None]:
+    """What pyogrio raises, on a full disk most often, becomes an OSError with one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        full = disk_usage(Path(path).parent).free < FULL
+        raise explained(OSError(errno.ENOSPC if full else errno.EIO, first_line(error)), path) from error
 
 
 def batches(regions: Iterator[tuple[Any, int]]) -> Iterator[list[tuple[Any, int]]]:

@@ -5,7 +5,6 @@ whole in memory. Where a model is scored, each scene is labelled as a whole (``f
 label map.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,7 +22,8 @@ from fcn.data.folder import find_annotated, find_pairs, layout_of
 from fcn.data.masks import Masks
 from fcn.data.pairs import Pair
 from fcn.data.settings import ClassFile, ImagePattern, MaskPattern, ReduceZeroLabel, Root, Unknown, ValFraction, Values
-from fcn.rasters.label_rasters import Truth, open_truth
+from fcn.data.split import spread
+from fcn.rasters.label_rasters import Truth, is_binary_raster, open_truth
 from fcn.rasters.opening import open_raster
 from fcn.rasters.raster import Georeference, Raster
 
@@ -75,7 +75,20 @@ def scenes(
     if image_pattern is None and mask_pattern is None and (drawn := find_annotated(folder, layout)) is not None:
         raise UserError(f"{folder} has annotations of {drawn.kind}, and scenes need label rasters; use {said('data', 'folder')}")
     found = find_pairs(folder, split, layout, val_fraction, classes, values, reduce_zero_label)
+    if found.may_be_binary(unknown) and is_binary(found.pairs, found.masks("void")):
+        found = found.as_binary(folder)
     return Scenes(found.pairs, found.masks(unknown), bands=bands, tile=tile, notes=found.notes)
+
+
+def is_binary(pairs: Sequence[Pair], masks: Masks) -> bool:
+    """Whether the label rasters hold 0 and 255 and nothing else, as far as some parts of some of them tell."""
+    found = []
+    for index in spread(range(len(pairs)), SHOWN):
+        try:
+            found.append(is_binary_raster(pairs[index].labels, masks))
+        except (UserError, OSError):  # which is told when the scenes are opened
+            continue
+    return True in found and False not in found
 
 
 class Scenes:
@@ -89,7 +102,8 @@ class Scenes:
     ) -> None:
         self.scenes, self.masks, self.labels, self.bands = tuple(pairs), masks, masks.labels, bands
         self.images, self.notes = ImageKind(), tuple(notes)
-        self.tiles: tuple[Tile, ...] = ()
+        self.tiles: list[Tile] = []
+        self.firsts = [0]  # sample of each scene, and the number of all
         faults: list[str] = []
         for number, pair in enumerate(self.scenes):
             try:
@@ -99,20 +113,21 @@ class Scenes:
                     scene.check(self.images)
                     self.notes += tuple(scene.notes())
                     self.tiles += tiles_of(number, scene.image.height, scene.image.width, tile)
+                    self.firsts.append(len(self.tiles))
             except (UserError, OSError) as error:
-                faults.append(str(error) if pair.name in str(error) else f"{pair.name}: {error}")
+                named = pair.image in str(error) or (pair.labels and pair.labels in str(error))
+                faults.append(str(error) if named else f"{pair.name}: {error}")
         if faults:
             raise UserError(". Also: ".join(faults[:SHOWN]) + (f". And {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""))
-        counts = Counter(place.scene for place in self.tiles)
-        self.names = tuple(self.scenes[place.scene].name + place.words(alone=counts[place.scene] == 1) for place in self.tiles)
+        self.names = [self.scenes[place.scene].name + place.words(alone=len(self.of(place.scene)) == 1) for place in self.tiles]
 
     def open(self, number: int) -> "Scene":
         """A scene and its label raster, as a context."""
         return Scene(self.scenes[number], self.masks, self.bands)
 
-    def of(self, number: int) -> list[int]:
+    def of(self, number: int) -> range:
         """The samples of a scene, from the top to the bottom and from left to right."""
-        return [index for index, tile in enumerate(self.tiles) if tile.scene == number]
+        return range(self.firsts[number], self.firsts[number + 1])
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -173,14 +188,14 @@ class Scene:
         return [*self.image.notes(), *self.truth.notes()]
 
 
-def tiles_of(scene: int, height: int, width: int, most: int) -> tuple[Tile, ...]:
+def tiles_of(scene: int, height: int, width: int, most: int) -> list[Tile]:
     """A scene in tiles of about the same size, no side longer than ``most``."""
     down, across = (-(-side // -(-side // most)) for side in (height, width))
-    return tuple(
+    return [
         Tile(scene, top, left, min(down, height - top), min(across, width - left))
         for top in range(0, height, down)
         for left in range(0, width, across)
-    )
+    ]
 
 
 def check_place(image: Raster, truth: Truth) -> None:

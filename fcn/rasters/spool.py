@@ -202,14 +202,18 @@ class Finished:
         for strip in self.strips:
             row = 0
             for record in strip:
-                if (record.top, record.left) != (row, column):
-                    break
+                if (record.top, record.left, record.columns) != (row, column, strip[0].columns):
+                    raise self.incomplete(paths[0])
                 row += record.rows
-            if row != self.shape.height or strip[0].left != column:
-                break
+            if row != self.shape.height:
+                raise self.incomplete(paths[0])
             column += strip[0].columns
         if column != self.shape.width:
-            raise UserError(f"{paths[0]} does not hold all rows of its map; label the image again")
+            raise self.incomplete(paths[0])
+
+    @staticmethod
+    def incomplete(path: Path) -> UserError:
+        return UserError(f"{path} does not hold all rows of its map, each once; remove it and label the image again")
 
     def labels(self, rows: int) -> Iterator[Block]:
         """The labels in bands (rows, width); the last one may be lower."""

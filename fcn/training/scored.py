@@ -23,7 +23,7 @@ from fcn.training.batches import scoring_loader
 from fcn.training.metrics import confusion_matrix
 from fcn.training.workers import delivered
 
-AT_ONCE = 2**25  # pixels of a scene that are read at once, to be compared
+AT_ONCE = 2**27  # bytes of a scene that are read at once, to be compared
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def compared(split: Scenes, scene: Scene, rows: list[list[int]], finished: Finis
     first = split.tiles[rows[0][0]]
     bands = finished.labels(first.height)
     sures = finished.confidence(first.height) if confidence else None
-    most = max(1, AT_ONCE // (first.height * first.width))
+    most = max(1, AT_ONCE // (first.height * first.width * scene.image.images.pixel_bytes))
     classes, void = split.labels.num_classes, split.labels.void
     for row, band in zip(rows, bands, strict=True):
         sure = None if sures is None else torch.from_numpy(next(sures))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import fcn
 from fcn.core.labels import VOID
@@ -158,3 +159,15 @@ def test_another_kind_of_image_is_refused_with_what_to_do(model):
         fcn.predict(model, Array(noise(3, 20, 20).float(), (20, 20)))
     with pytest.raises(fcn.UserError, match=r"rows 5 to 30 are asked for, and array has 20"):
         list(label_blocks(model, Array(noise(3, 20, 20), (20, 20)), first_row=5, end_row=30))
+
+
+def test_the_image_itself_is_not_written_over(model, tmp_path):
+    path = tmp_path / "own.png"
+    Image.fromarray(noise(40, 30, 3).numpy()).save(path)
+    before = path.read_bytes()
+    with pytest.raises(fcn.UserError, match=r"out=.*own.png is the image itself"):
+        fcn.predict(model, path, out=path)
+    (tmp_path / "own.png").rename(tmp_path / "a_confidence.png")
+    with pytest.raises(fcn.UserError, match="is the image itself"):
+        fcn.predict(model, tmp_path / "a_confidence.png", out=tmp_path / "a.png", confidence=True)
+    assert (tmp_path / "a_confidence.png").read_bytes() == before

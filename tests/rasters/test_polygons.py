@@ -1,5 +1,7 @@
 """Regions as polygons, against regions that are labelled and drawn in one piece."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,17 @@ def test_outlines_move_by_half_a_pixel_at_most(tmp_path):
 def test_nothing_but_void_is_an_empty_layer(tmp_path):
     assert save_polygons([np.full((5, 5), 255, np.uint8)], 5, tmp_path / "p.gpkg", label_set=LABELS) == 0
     assert len(read(tmp_path / "p.gpkg")[1]) == 0
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    import pyogrio
+
+    def full(*args, **kwargs):
+        raise pyogrio.errors.FeatureError("Could not add feature to layer at index 1: disk I/O error")
+
+    monkeypatch.setattr(pyogrio.raw, "write", full)
+    for free, reason in ((2**30, "the disk reports an error"), (2**10, "the disk is full")):
+        monkeypatch.setattr("fcn.rasters.polygons.disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        with pytest.raises(OSError, match=rf"cannot write .*p.gpkg: {reason}"):
+            save_polygons([np.zeros((5, 5), np.uint8)], 5, tmp_path / "p.gpkg", label_set=LABELS)
+    assert not list(tmp_path.iterdir())

@@ -72,7 +72,7 @@ def test_the_tiles_are_the_scene(tmp_path):
         assert torch.equal(split.truth(index), values)
     assert (found == image).all()
     assert (truth == labels).all()
-    assert split_of(tmp_path).names == ("a",)
+    assert split_of(tmp_path).names == ["a"]
 
 
 @pytest.mark.parametrize("strategy", [{"strategy": "whole"}, {"strategy": "stream", "band": 16, "strip": 40}, {}])
@@ -178,6 +178,61 @@ class TestLabelRasters:
         save(tmp_path / "masks/a.tif", values[None])
         with pytest.raises(fcn.UserError, match=reason):
             split_of(tmp_path).truth(0)
+
+    def test_nothing_but_no_data(self, tmp_path):
+        scene(tmp_path, "a", 60, 50)
+        save(tmp_path / "masks/a.tif", np.full((1, 60, 50), -np.inf, np.float32), nodata=float("-inf"))
+        split = split_of(tmp_path)
+        assert (split.notes, int(split.truth(0).min())) == ((), VOID)
+
+    def test_a_palette_of_the_classes_colours_at_other_values_is_read_by_colour(self, tmp_path):
+        _, labels = scene(tmp_path, "a", 60, 50)
+        (tmp_path / "classes.txt").write_text("ground #0a141e\nroad #c80000\nwater #0000c8\n")
+        labels[labels == VOID] = 1
+        save(tmp_path / "masks/a.tif", (2 - labels)[None])
+        with rasterio.open(tmp_path / "masks/a.tif", "r+") as file:
+            file.write_colormap(1, {0: (0, 0, 200), 1: (200, 0, 0), 2: (10, 20, 30)})
+        split = split_of(tmp_path)
+        assert (split.truth(0).numpy() == labels).all()
+        assert torch.equal(split.truth(0), fcn.create_split("folder", "val", root=tmp_path).truth(0))
+
+    def test_gray_values_three_times(self, tmp_path):
+        _, labels = scene(tmp_path, "a", 60, 50)
+        save(tmp_path / "masks/a.tif", np.repeat(labels[None], 3, 0))
+        assert (split_of(tmp_path).truth(0).numpy() == labels).all()
+
+    def test_binary_masks_of_0_and_255_are_taken_as_folder_takes_them(self, tmp_path):
+        labels = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (60, 50))
+        scene(tmp_path, "a", 60, 50, labels=labels)
+        (tmp_path / "classes.txt").write_text("ground\nroad\n")
+        split, other = split_of(tmp_path), fcn.create_split("folder", "val", root=tmp_path)
+        assert "255 is taken for road" in split.notes[0]
+        assert split.notes == other.notes
+        assert torch.equal(split.truth(0), other.truth(0))
+        save(tmp_path / "masks/a.tif", np.where(labels == 0, 1, labels)[None])
+        assert split_of(tmp_path).notes == ()
+
+    @pytest.mark.parametrize(
+        ("settings", "reason"),
+        [
+            ({"compress": "jpeg", "blockxsize": 64, "blockysize": 64}, "compression that changes values"),
+            ({"photometric": "MINISWHITE"}, "white as 0"),
+        ],
+    )
+    def test_a_format_that_changes_values_is_refused(self, tmp_path, settings, reason):
+        _, labels = scene(tmp_path, "a", 128, 128)
+        save(tmp_path / "masks/a.tif", labels[None], **settings)
+        with pytest.raises(fcn.UserError, match=reason):
+            split_of(tmp_path)
+
+    def test_a_zarr_by_a_list_of_two_paths(self, tmp_path):
+        image, labels = scene(tmp_path, "a", 60, 50)
+        zarr.open(tmp_path / "s.zarr", mode="w", shape=image.shape, chunks=(3, 40, 40), dtype="u1")[...] = image
+        zarr.open(tmp_path / "t.zarr", mode="w", shape=labels.shape, chunks=(40, 40), dtype="u1")[...] = labels
+        (tmp_path / "val.txt").write_text("s.zarr t.zarr\n")
+        pixels, truth = split_of(tmp_path)[0]
+        assert (pixels.numpy() == image).all()
+        assert (truth.numpy() == labels).all()
 
 
 class TestWhatDoesNotFit:

@@ -59,6 +59,18 @@ def test_strips_and_several_files_make_one_map(tmp_path):
         Finished([tmp_path / "b"])
 
 
+def test_strips_of_two_widths_are_no_map(tmp_path):
+    whole = label_map(80, 100)
+    for name, width in (("a", 100), ("b", 50)):
+        first = 0 if name == "a" else 40
+        with Spool(tmp_path / name, Shape(80, 100)) as spool:
+            for left in range(0, 100, width):
+                spool.write(first, left, whole[first : first + 40, left : left + width])
+    for paths in (["a", "b"], ["b", "a"]):
+        with pytest.raises(UserError, match="does not hold all rows of its map, each once"):
+            Finished([tmp_path / path for path in paths])
+
+
 def test_rows_of_another_image_are_refused(tmp_path):
     whole = label_map(20, 30)
     write(tmp_path / "rows", whole)

@@ -97,6 +97,17 @@ def is_raster(path: Path) -> bool:
     return pixels > LARGE or not GEOTIFF.isdisjoint(tags)
 
 
+def settle(config: PredictConfig, images: list[Image], device: Any) -> float | None:
+    """The memory of the network, GiB: for rasters it is settled when a run begins, and kept with its settings. Bands and strips follow
+    from it, so those of a run that goes on are the same, whatever is free then. None: as each image finds it."""
+    from fcn.inference.memory import budget_bytes
+
+    options = config.inference.options()
+    if "memory" in options and options["memory"] is None and any(image.is_raster for image in images):
+        config.inference.memory = round(max(budget_bytes(device, None) / 2**30, 0.001), 3)  # type: ignore[attr-defined]
+    return config.inference.options().get("memory")
+
+
 def begin(config: PredictConfig, images: list[Image]) -> Path:
     """The output folder, in which the settings and the list of images are kept, for going on from any folder."""
     import yaml

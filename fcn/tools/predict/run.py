@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fcn.core.progress import Progress
 from fcn.tools.folders import refuse_used
 from fcn.tools.networks import saved_model
-from fcn.tools.predict.plan import Image, begin, begun, check_packages, go_on, is_complete, planned
+from fcn.tools.predict.plan import Image, begin, begun, check_packages, go_on, is_complete, planned, settle
 from fcn.tools.predict.settings import PredictConfig
 from fcn.tools.predict.shares import Shares
 
@@ -55,6 +55,7 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
         check_exported(model, config.inference.name, confidence=config.confidence, **config.inference.options())
 
     def started() -> dict[str, Any]:
+        memory = None if config.resume else settle(config, images, model.mean.device)
         folder = go_on(config, Path(config.resume), images) if config.resume else begin(config, images)
         missing = [image for image in images if not is_complete(image, folder)]
         if config.resume:
@@ -62,9 +63,11 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
         waiting = [image for image in missing if not image.is_raster]
         for raster in (image for image in missing if image.is_raster):
             waiting += raster.shared(folder, shares.processes if len(missing) < shares.processes else 1)
-        return {"folder": str(folder), "images": len(images), "done": len(images) - len(missing), "waiting": waiting}
+        return {"folder": str(folder), "images": len(images), "done": len(images) - len(missing), "waiting": waiting, "memory": memory}
 
     work = shares.from_main(started)
+    if work["memory"] is not None:
+        config.inference.memory = work["memory"]  # type: ignore[attr-defined]
     folder, waiting = Path(work["folder"]), [Image(*each) for each in work["waiting"]]
     progress = shares.main and (work["images"] == 1 or sys.stderr.isatty())
     label = Labelling(model, strategy, accelerator, folder, alpha=config.alpha, progress=progress)

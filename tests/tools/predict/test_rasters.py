@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import yaml
 
 import fcn
 from fcn.cli.main import run
@@ -127,6 +128,7 @@ class TestResults:
         assert run(words(tiny_run, tmp_path / "scene.tif", out, "inference=stream")) == 1
         assert f"the disk is full; free some space there or choose another folder; fcn predict resume={out}" in capsys.readouterr().err
         monkeypatch.setattr(spool_module.os, "fsync", sync)
+        assert yaml.safe_load((out / "config.yaml").read_text())["inference"]["memory"] > 0  # for the same bands, whatever is free later
         assert run(["predict", f"resume={out}", "device=cpu"]) == 0
         assert (out / "scene_labels.tif").exists()
         assert not list(out.glob("*.rows*"))
