@@ -1,6 +1,8 @@
 """Zarr and OME-Zarr, by zarr: an array in chunks, each a file or a part of one."""
 
-from collections.abc import Mapping, Sequence
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -45,18 +47,34 @@ class ZarrRaster(Raster):
         self.watched = Watched(path)
 
     def read(self, top: int, left: int, height: int, width: int) -> Tensor:
-        spans: dict[str, Any] = {**self.place, "y": slice(top, top + height), "x": slice(left, left + width), "c": slice(None)}
+        first, end = self.bands[0] - 1, self.bands[-1]
+        listed = self.bands != list(range(first + 1, end + 1))
+        bands = np.array(self.bands) - 1 if listed else slice(first, end)  # zarr takes twice as long for a list
+        spans: dict[str, Any] = {**self.place, "y": slice(top, top + height), "x": slice(left, left + width), "c": bands}
+        index = tuple(spans[axis] for axis in self.axes)
         with self.watched:
-            values = np.asarray(self.array[tuple(spans[axis] for axis in self.axes)])
+            values = np.asarray(self.array.oindex[index] if listed and "c" in self.axes else self.array[index])
         kept = [axis for axis in self.axes if axis in "yxc"]
         if "c" not in kept:
-            values, kept = values[None], ["c", *kept]
-        values = values.transpose([kept.index(axis) for axis in "cyx"])[[band - 1 for band in self.bands]]
+            values, kept = np.broadcast_to(values, (self.channels, *values.shape)), ["c", *kept]
+        values = values.transpose([kept.index(axis) for axis in "cyx"])
         return torch.from_numpy(np.ascontiguousarray(values, self.dtype))
 
     def missing_blocks(self) -> tuple[int, int]:
         """A chunk that holds nothing but the fill value need not be stored: what is missing may be meant so."""
         return self.array.nchunks - self.array.nchunks_initialized, self.array.nchunks
+
+    @property
+    def missing_is_nodata(self) -> bool:
+        fill = float(self.array.fill_value or 0)
+        return (math.isnan(fill) and self.dtype == "float32") or (self.nodata is not None and fill == self.nodata[0])
+
+    def files(self) -> Iterator[str]:
+        if not os.path.isdir(self.name):
+            yield self.name
+        for folder, folders, files in os.walk(self.name):
+            folders.sort()
+            yield from (os.path.join(folder, file) for file in sorted(files))
 
     def close(self) -> None:
         self.watched.close()

@@ -1,11 +1,15 @@
 """What goes wrong with the files of rasters, in one sentence each."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import Any
 
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
+
+AT_EACH_READ = 16  # files of a raster whose size is looked at after each read; more of them only where something is raised
 
 
 class UnreadableError(UserError):
@@ -23,14 +27,27 @@ def opening(path: str) -> Iterator[None]:
         raise UnreadableError(f"{path} cannot be opened ({first_line(error)}): replace the file") from error
 
 
+@contextmanager
+def closed_on_error(file: Any) -> Iterator[None]:
+    """Closes the file if anything is raised in here."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
+
+
 class Watched:
     """A file while its pixels are read: what is raised on the way becomes one sentence, and so does a change of the file.
 
     with watched: ...
+
+    files: others that hold pixels of it.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.size, self.closed = path, size_of(path), False
+    def __init__(self, path: str, files: Iterable[str] = ()) -> None:
+        self.path, self.closed = path, False
+        self.sizes = {file: size_of(file) for file in (path, *files)}
 
     def close(self) -> None:
         """From now on nothing can be read."""
@@ -43,11 +60,12 @@ class Watched:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError) or (error is not None and not isinstance(error, Exception)):
             return
-        now = size_of(self.path)
-        if now != self.size:
-            raise UserError(
-                f"{self.path} had {self.size:,} bytes when it was opened and has {now:,} now: let it be written to its end, and start again"
-            ) from error
+        for file, size in islice(self.sizes.items(), AT_EACH_READ if error is None else None):
+            now = size_of(file)
+            if now != size:
+                raise UserError(
+                    f"{file} had {size:,} bytes when it was opened and has {now:,} now: let it be written to its end, and start again"
+                ) from error
         if isinstance(error, MemoryError):
             return
         if error is not None:

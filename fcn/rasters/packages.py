@@ -6,8 +6,7 @@ from typing import Any
 
 from fcn.core.errors import UserError
 
-EXTRAS = {"shapely": "polygons", "pyogrio": "polygons"}  # by package
-DEFAULT = "rasters"  # of the others
+EXTRAS = {"shapely": "polygons", "pyogrio": "polygons"}  # by package; that of the others is "rasters"
 
 
 def needs(package: str, what: str) -> Any:

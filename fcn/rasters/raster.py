@@ -77,12 +77,21 @@ class Raster(ABC):
         """How many blocks the file does not hold, and how many there are. Their pixels are read as one value, of no data if it has one."""
         return 0, 0
 
+    @property
+    def missing_is_nodata(self) -> bool:
+        """Whether the pixels of blocks that the file does not hold are no data."""
+        return self.nodata is not None
+
+    def files(self) -> Iterable[str]:
+        """The paths of the files that the pixels come from, always in the same order."""
+        return [self.name]
+
     def notes(self) -> list[str]:
         """Sentences on what a user may not know of the file, to be told before the work starts."""
         missing, count = self.missing_blocks()
         if not missing:
             return []
-        then = "no data" if self.has_nodata else "one value, as 0. If they were lost, copy or download the file again"
+        then = "no data" if self.missing_is_nodata else "one value, as 0. If they were lost, copy or download the file again"
         return [f"{self.name} does not hold {missing:,} of its {count:,} blocks; they are read as {then}"]
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fcn.core.registry import register
-from fcn.rasters.faults import Watched, opening
+from fcn.rasters.faults import Watched, closed_on_error, opening
 from fcn.rasters.opening import check_choice, chosen_bands
 from fcn.rasters.raster import Raster
 
@@ -32,9 +32,10 @@ class SlideRaster(Raster):
         self.name = path
         with opening(path):
             self.file: Any = import_module("openslide").OpenSlide(path)
-        check_choice(path, "page", page, 1)
-        self.level = check_choice(path, "level", level, self.file.level_count)
-        self.bands = chosen_bands(path, bands, 3)
+        with closed_on_error(self.file):
+            check_choice(path, "page", page, 1)
+            self.level = check_choice(path, "level", level, self.file.level_count)
+            self.bands = chosen_bands(path, bands, 3)
         self.width, self.height = self.file.level_dimensions[self.level]
         self.scale = self.file.level_downsamples[self.level]
         self.channels = len(self.bands)

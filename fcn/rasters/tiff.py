@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fcn.core.errors import UserError
 from fcn.core.registry import register
-from fcn.rasters.faults import Watched, opening
+from fcn.rasters.faults import Watched, closed_on_error, opening
 from fcn.rasters.opening import check_choice, chosen_bands
 from fcn.rasters.raster import Raster, stored_dtype, valid_pixels
 
@@ -34,11 +34,18 @@ class TiffRaster(Raster):
         self.name = path
         with opening(path):
             self.file: Any = import_module("tifffile").TiffFile(path)
+        with closed_on_error(self.file):
+            self._look(path, bands, page, level)
+            self.watched = Watched(path, self.files())
+
+    def _look(self, path: str, bands: Sequence[int] | None, page: int | None, level: int | None) -> None:
+        """Sets the attributes."""
+        with opening(path):
             places = [(series, place) for series in self.file.series for place in planes(series)]
         series, place = places[check_choice(path, "page", page, len(places))]
         series = series.levels[check_choice(path, "level", level, len(series.levels))]
         with opening(path):
-            self.pages = pages_of(series, place)
+            self.pages = pages_of(path, series, place)
         first = self.pages[0]
         self.samples = first.samplesperpixel
         if first.photometric == _PALETTE:
@@ -60,7 +67,6 @@ class TiffRaster(Raster):
         self.block = min(self.tile[0], self.height), min(self.tile[1], self.width)
         if first.tags.get("GDAL_NODATA") is not None:
             self.nodata = (float(first.nodata),) * self.channels
-        self.watched = Watched(path)
 
     def read(self, top: int, left: int, height: int, width: int) -> Tensor:
         return self._read(self.bands, top, left, height, width)
@@ -68,6 +74,15 @@ class TiffRaster(Raster):
     def missing_blocks(self) -> tuple[int, int]:
         sizes = [size for page in self.pages for size in page.databytecounts]
         return sizes.count(0), len(sizes)
+
+    @property
+    def missing_is_nodata(self) -> bool:
+        return self.alpha is not None or super().missing_is_nodata
+
+    def files(self) -> list[str]:
+        """An OME-TIFF may be spread over several."""
+        files = [self.name if page.parent is self.file else page.parent.filehandle.path for page in self.pages]
+        return list(dict.fromkeys([self.name, *files]))
 
     @property
     def has_nodata(self) -> bool:
@@ -114,7 +129,7 @@ class TiffRaster(Raster):
         size = page.databytecounts[index]
         if not size:
             return None
-        handle = self.file.filehandle
+        handle = page.parent.filehandle
         handle.seek(page.dataoffsets[index])
         data = handle.read(size)
         if len(data) < size:
@@ -130,8 +145,8 @@ def planes(series: Any) -> list[tuple[int, ...]]:
     return list(product(*(range(size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXSC")))
 
 
-def pages_of(series: Any, place: tuple[int, ...]) -> list[Any]:
-    """The pages that hold the bands of a plane."""
+def pages_of(path: str, series: Any, place: tuple[int, ...]) -> list[Any]:
+    """The pages that hold the bands of a plane, of files that are open. Raises UserError where such a file is missing."""
     outer = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXS"]
     pages = list(series.pages)
     if prod(size for _, size in outer) != len(pages):
@@ -139,4 +154,10 @@ def pages_of(series: Any, place: tuple[int, ...]) -> list[Any]:
     others = iter(place)
     index = tuple(slice(None) if axis == "C" else next(others) for axis, _ in outer)
     numbers = np.arange(len(pages)).reshape([size for _, size in outer])[index]
-    return [page.aspage() for page in (pages[int(number)] for number in np.atleast_1d(numbers))]
+    chosen = [pages[int(number)] for number in np.atleast_1d(numbers)]
+    missing = sum(page is None for page in chosen)
+    if missing:
+        raise UserError(f"{path} lacks {missing} of its {len(chosen)} pages: copy the other files of the OME-TIFF beside it")
+    for page in chosen:
+        page.parent.filehandle.open()  # tifffile closes all files but the first
+    return [page.aspage() for page in chosen]

@@ -1,5 +1,6 @@
 """Readers: every kind of file gives the pixels that were written into it, whole and in pieces, or one sentence."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import fcn
 from fcn.data.images import read_image
 from fcn.rasters import opening
 from fcn.rasters.rows import Rows
+from fcn.tools.predict.rasters import state_of
 
 rasterio = pytest.importorskip("rasterio")
 tifffile = pytest.importorskip("tifffile")
@@ -251,3 +253,189 @@ def test_a_slide(tmp_path):
         expected = np.array(slide.read_region((50, 20), 0, (100, 200)))[..., :3]
         assert np.array_equal(raster.read(20, 50, 200, 100).permute(1, 2, 0), expected)
         assert raster.read_valid(20, 50, 200, 100)[1].all()
+
+
+def vrt(path, sources, height=40, width=50):
+    """A VRT whose bands are the first ones of files. sources: (file, GDAL's type) for each band."""
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for number, (name, kind) in enumerate(sources, 1)
+    )
+    path.write_text(f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{bands}</VRTDataset>')
+
+
+def spread_ome(folder, pixels):
+    """An OME-TIFF of a file for each channel."""
+    planes = "".join(
+        f'<TiffData FirstC="{index}" IFD="0" PlaneCount="1"><UUID FileName="c{index}.ome.tif">urn:uuid:{index}</UUID></TiffData>'
+        for index in range(len(pixels))
+    )
+    count, height, width = pixels.shape
+    for index, plane in enumerate(pixels):
+        about = (
+            f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{index}">'
+            f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+            f'SizeX="{width}" SizeY="{height}" SizeC="{count}" SizeZ="1" SizeT="1">{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(folder / f"c{index}.ome.tif", plane, description=about, metadata=None, photometric="minisblack", tile=(32, 32))
+
+
+def later(path):
+    """As if the file had been written anew."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+
+
+def state(path, **words):
+    with fcn.open_raster(path, **words) as raster:
+        return state_of(raster)
+
+
+def test_pages_are_counted_without_reduced_copies(tmp_path):
+    first, second = values(90, 80), values(60, 70)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(first, tile=(32, 32), photometric="minisblack")
+        file.write(first[::2, ::2], tile=(32, 32), photometric="minisblack", subfiletype=1)
+        file.write(second, tile=(32, 32), photometric="minisblack")
+    for page, expected in enumerate((first, second)):
+        with fcn.open_raster(tmp_path / "a.tif", page=page) as raster:
+            assert np.array_equal(raster.read(0, 0, *expected.shape)[0], expected)
+    with pytest.raises(fcn.UserError, match=r"a.tif has 2 pages, counted from 0, and page=2 is asked for"):
+        fcn.open_raster(tmp_path / "a.tif", page=2)
+
+
+def test_the_images_of_a_container(tmp_path):
+    from rasterio.transform import from_origin
+
+    place = {"crs": "EPSG:3857", "transform": from_origin(0, 0, 10, 10)}
+    form = {"driver": "GPKG", "TILE_FORMAT": "PNG", "tiled": None, "compress": None, "blockxsize": 256, "blockysize": 256, **place}
+    images = [values(3, 60, 70), values(3, 50, 40)]
+    for name, pixels in zip("ab", images, strict=True):
+        gdal(tmp_path / "t.gpkg", pixels, RASTER_TABLE=name, APPEND_SUBDATASET="NO" if name == "a" else "YES", **form)
+    for page, pixels in enumerate(images):
+        with fcn.open_raster(tmp_path / "t.gpkg", page=page) as raster:
+            assert np.array_equal(raster.read(0, 0, *pixels.shape[1:]), pixels)
+    with pytest.raises(fcn.UserError, match=r"t.gpkg holds 2 images and is none by itself; choose one with page=0 to page=1"):
+        fcn.open_raster(tmp_path / "t.gpkg")
+    with pytest.raises(fcn.UserError, match=r"t.gpkg has 2 pages, counted from 0, and page=2 is asked for"):
+        fcn.open_raster(tmp_path / "t.gpkg", page=2)
+
+
+def test_an_ome_tiff_of_several_files(tmp_path):
+    pixels = values(3, 70, 90)
+    spread_ome(tmp_path, pixels)
+    for name in ("c0.ome.tif", "c1.ome.tif"):
+        with fcn.open_raster(tmp_path / name, bands=[3, 1, 2]) as raster:
+            assert torch.equal(raster.read(0, 0, 70, 90), torch.from_numpy(pixels[[2, 0, 1]]))
+            assert {Path(file).name for file in raster.files()} == {f"c{index}.ome.tif" for index in range(3)}
+        assert all(page.parent.filehandle.closed for page in raster.pages)
+    before = state(tmp_path / "c0.ome.tif")
+    later(tmp_path / "c2.ome.tif")
+    assert state(tmp_path / "c0.ome.tif") != before
+    with fcn.open_raster(tmp_path / "c0.ome.tif") as raster:
+        os.truncate(tmp_path / "c1.ome.tif", 900)
+        with pytest.raises(fcn.UserError, match=r"c1.ome.tif had [\d,]+ bytes when it was opened and has 900 now"):
+            raster.read(0, 0, 70, 90)
+    (tmp_path / "c1.ome.tif").unlink()
+    with pytest.raises(fcn.UserError, match=r"c0.ome.tif lacks 1 of its 3 pages: copy the other files of the OME-TIFF beside it"):
+        fcn.open_raster(tmp_path / "c0.ome.tif")
+
+
+def sparse(path, bands=(1,), **form):
+    """A TIFF of three bands and four blocks each. Only the first block of ``bands`` is there."""
+    form = {"count": 3, "height": 128, "width": 128, "dtype": "float32", "tiled": True, "blockxsize": 64, "blockysize": 64} | form
+    with rasterio.open(path, "w", driver="GTiff", SPARSE_OK=True, **form) as file:
+        file.write(np.ones((len(bands), 64, 64), form["dtype"]), bands, window=((0, 64), (0, 64)))
+
+
+def test_missing_blocks_are_no_data_only_where_the_file_has_some(tmp_path):
+    lost, none = "they are read as one value, as 0. If they were lost", "they are read as no data"
+    sparse(tmp_path / "a.tif", (1, 2, 3), interleave="pixel")
+    sparse(tmp_path / "b.tif", (1, 2, 3), interleave="pixel", nodata=-1)
+    for name, fill, nodata in (("a", 0, None), ("b", 7, 7), ("c", 0, 7), ("d", float("nan"), None)):
+        about = {} if nodata is None else {"attributes": {"_FillValue": nodata}}
+        zarr.create_array(tmp_path / f"{name}.zarr", shape=(1, 80, 80), chunks=(1, 40, 40), dtype="f4", fill_value=fill, **about)
+    expected = {"a.tif": lost, "b.tif": none, "a.zarr": lost, "b.zarr": none, "c.zarr": lost, "d.zarr": none}
+    for name, said in expected.items():
+        with fcn.open_raster(tmp_path / name) as raster:
+            (note,) = raster.notes()
+            valid = raster.read_valid(0, 0, raster.height, raster.width)[1]
+        assert said in note, name
+        assert bool(valid[70, 70]) == (said == lost), name
+
+
+def test_missing_blocks_of_all_planes_are_counted(tmp_path):
+    sparse(tmp_path / "a.tif", (1, 2), interleave="band")
+    for bands, expected in ((None, (10, 12)), ([3], (4, 4)), ([1, 1], (3, 4))):
+        with fcn.open_raster(tmp_path / "a.tif", bands=bands) as raster:
+            assert raster.missing_blocks() == expected
+    sparse(tmp_path / "b.tif", (1, 2, 3), interleave="pixel")
+    with fcn.open_raster(tmp_path / "b.tif") as raster:
+        assert raster.missing_blocks() == (3, 4)
+
+
+def test_bands_of_several_types(tmp_path):
+    gdal(tmp_path / "a.tif", values(1, 40, 50))
+    gdal(tmp_path / "b.tif", values(1, 40, 50, dtype="uint16") + 1000)
+    vrt(tmp_path / "m.vrt", [("a.tif", "Byte"), ("b.tif", "UInt16")])
+    with fcn.open_raster(tmp_path / "m.vrt") as raster:
+        assert (raster.shape, raster.dtype) == ((2, 40, 50), "float32")
+        expected = np.stack([values(40, 50), values(40, 50) + 1000.0])
+        assert np.array_equal(raster.read(3, 4, 20, 30), expected[:, 3:23, 4:34])
+    with fcn.open_raster(tmp_path / "m.vrt", bands=[2]) as raster:
+        assert raster.dtype == "uint16"
+
+
+def test_a_change_of_any_file_of_a_raster_is_seen(tmp_path):
+    """By what tells a run that goes on whether it is the same image."""
+    gdal(tmp_path / "a.tif", values(1, 40, 50), compress=None)
+    gdal(tmp_path / "b.tif", values(1, 40, 50), compress=None)
+    vrt(tmp_path / "inner.vrt", [("b.tif", "Byte")])
+    vrt(tmp_path / "m.vrt", [("a.tif", "Byte"), ("inner.vrt", "Byte")])
+    by_zarr(tmp_path / "a.zarr", values(3, 90, 80))
+    sources = {"m.vrt": ["m.vrt", "a.tif", "inner.vrt", "b.tif"], "a.zarr": ["a.zarr/zarr.json", "a.zarr/c/0/1/1"]}
+    for name, files in sources.items():
+        before = state(tmp_path / name)
+        assert state(tmp_path / name) == before
+        for file in files:
+            later(tmp_path / file)
+            after = state(tmp_path / name)
+            assert after != before, file
+            before = after
+    (tmp_path / "a.zarr/c/0/0/0").unlink()
+    assert state(tmp_path / "a.zarr") != before
+    found = (tmp_path / "a.tif").stat()
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset />")  # as a viewer leaves it
+    (tmp_path / "a.tif.ovr").write_bytes(b"")
+    assert state(tmp_path / "a.tif") == f"{found.st_size} {found.st_mtime_ns}"
+    with fcn.open_raster(tmp_path / "m.vrt") as raster:
+        os.truncate(tmp_path / "b.tif", 700)
+        with pytest.raises(fcn.UserError, match=r"b.tif had [\d,]+ bytes when it was opened and has 700 now"):
+            raster.read(0, 0, 40, 50)
+
+
+def test_of_a_zarr_only_the_chosen_bands_are_decoded(tmp_path):
+    pixels = values(12, 60, 70)
+    zarr.create_array(tmp_path / "a.zarr", shape=pixels.shape, chunks=(1, 60, 70), dtype="u1")[...] = pixels
+    zarr.create_array(tmp_path / "gray.zarr", shape=(60, 70), chunks=(60, 70), dtype="u1")[...] = pixels[0]
+    for band in (0, 4, 11):
+        (tmp_path / f"a.zarr/c/{band}/0/0").write_bytes(b"damaged")
+    for bands in ([2], [2, 3, 4], [10, 2, 10], [4, 2]):
+        with fcn.open_raster(tmp_path / "a.zarr", bands=bands) as raster:
+            assert np.array_equal(raster.read(5, 6, 50, 60), pixels[[band - 1 for band in bands], 5:55, 6:66])
+    with fcn.open_raster(tmp_path / "gray.zarr", bands=[1, 1, 1]) as raster:
+        assert np.array_equal(raster.read(5, 6, 50, 60), pixels[[0, 0, 0], 5:55, 6:66])
+
+
+def test_a_file_is_closed_where_it_is_refused(tmp_path):
+    gdal(tmp_path / "a.tif", values(3, 40, 50))
+    by_tifffile(tmp_path / "a.btf", values(40, 50, 3), photometric="rgb")
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("open files are not listed here")
+    for name in ("a.tif", "a.btf"):
+        before = len(list(descriptors.iterdir()))
+        with pytest.raises(fcn.UserError, match="asks for band 9") as caught:  # its traceback holds the reader
+            fcn.open_raster(tmp_path / name, bands=[9])
+        assert len(list(descriptors.iterdir())) == before, name
+        assert caught.value is not None

@@ -6,6 +6,7 @@ results are made of them, each whole or not at all, and the file is removed.
 
 import os
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from fcn.core.errors import UserError
@@ -65,7 +66,7 @@ class RasterLabelling:
 
     def compute(self, image: Image, raster: Raster) -> None:
         """Puts the rows that are not finished yet on the disk."""
-        shape = Shape(raster.height, raster.width, file_dtype(self.label_set), self.config.confidence, source=state_of(image.path))
+        shape = Shape(raster.height, raster.width, file_dtype(self.label_set), self.config.confidence, source=state_of(raster))
         height, parts = raster.height, min(image.parts, raster.height)
         wanted = height * image.part // parts, height * (image.part + 1) // parts
         if image.part >= parts:
@@ -158,10 +159,15 @@ def skipped(image: Image, error: Exception) -> bool:
     return False
 
 
-def state_of(path: str) -> str:
-    """What tells whether a file is still the one that it was: its size and the time of its last change."""
-    try:
-        found = os.stat(path)
-    except OSError:  # what only GDAL knows how to open
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
+def state_of(raster: Raster) -> str:
+    """What tells whether the files of a raster are still those that they were: their sizes and the times of their last changes."""
+    count, state, digest = 0, "", sha256()
+    for file in raster.files():
+        count += 1
+        try:
+            found = os.stat(file)
+            state = f"{found.st_size} {found.st_mtime_ns}"
+        except OSError:  # what only GDAL knows how to open
+            state = ""
+        digest.update(f"{state}\n".encode())
+    return state if count == 1 else f"{count} files {digest.hexdigest()}"

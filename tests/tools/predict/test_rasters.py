@@ -98,6 +98,22 @@ class TestResults:
         names = {"a_labels.tif", "a_labels.tif.aux.xml", "b_labels.tif", "b_labels.tif.aux.xml", "c.png", "config.yaml", "predict.json"}
         assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
+    def test_what_only_gdal_reads_is_found_in_a_folder(self, tiny_run, tmp_path):
+        """A JPEG 2000 stays a picture."""
+        (tmp_path / "in").mkdir()
+        scene_of(tmp_path / "source.tif")
+        with rasterio.open(tmp_path / "source.tif") as scene:
+            values = scene.read()
+            for name, driver in (("a.vrt", "VRT"), ("b.img", "HFA")):
+                rasterio.shutil.copy(scene, tmp_path / "in" / name, driver=driver)
+        PIL.Image.fromarray(values.transpose(1, 2, 0)).save(tmp_path / "in" / "c.jp2")
+        assert run(words(tiny_run, tmp_path / "in", tmp_path / "out", "overlay=none")) == 0
+        names = {"a_labels.tif", "a_labels.tif.aux.xml", "b_labels.tif", "b_labels.tif.aux.xml", "c.png", "config.yaml", "predict.json"}
+        assert {path.name for path in (tmp_path / "out").iterdir()} == names
+        labels = [tifffile.imread(tmp_path / "out" / f"{name}_labels.tif") for name in "ab"]
+        assert (labels[0] == labels[1]).all()
+        assert (labels[0] == np.asarray(PIL.Image.open(tmp_path / "out" / "c.png"))).all()
+
     def test_a_damaged_scene_is_named_and_the_others_are_labelled(self, tiny_run, tmp_path, capsys):
         (tmp_path / "in").mkdir()
         for name in "ab":
@@ -132,6 +148,29 @@ class TestResults:
         assert run(["predict", f"resume={out}", "device=cpu"]) == 0
         assert (out / "scene_labels.tif").exists()
         assert not list(out.glob("*.rows*"))
+
+
+def test_a_run_does_not_go_on_with_another_source_of_a_vrt(tiny_run, tmp_path, monkeypatch, capsys, small_records):
+    scene_of(tmp_path / "source.tif")
+    with rasterio.open(tmp_path / "source.tif") as scene:
+        rasterio.shutil.copy(scene, tmp_path / "scene.vrt", driver="VRT")
+    monkeypatch.setattr("fcn.tools.predict.rasters.SECTION", 64)
+    calls, sync = [], os.fsync
+
+    def cut(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 8:
+            raise KeyboardInterrupt
+        sync(descriptor)
+
+    monkeypatch.setattr(spool_module.os, "fsync", cut)
+    out = tmp_path / "out"
+    assert run(words(tiny_run, tmp_path / "scene.vrt", out, "inference=stream", "overlay=none")) != 0
+    monkeypatch.setattr(spool_module.os, "fsync", sync)
+    assert list(out.glob("*.rows"))
+    scene_of(tmp_path / "source.tif", seed=1)
+    assert run(["predict", f"resume={out}", "device=cpu"]) == 1
+    assert "holds finished rows, but the image has changed since" in capsys.readouterr().err
 
 
 def test_from_python_to_a_file(tiny_run, tmp_path):
@@ -173,7 +212,7 @@ class TestTwoProcesses:
         image = Image("", {"labels": "scene_labels.tif"})
         (tmp_path / "two" / "scene_labels.tif").unlink()
         with fcn.open_raster(tmp_path / "scene.tif") as scene:  # as the second of two leaves it
-            shape = spool_module.Shape(301, 97, source=state_of(str(tmp_path / "scene.tif")))
+            shape = spool_module.Shape(301, 97, source=state_of(scene))
             part = image.shared(tmp_path / "two", 2)[1]
             blocks = label_blocks(fcn.load(tiny_run / "best.pt"), scene, strategy="stream", band=16, first_row=150, end_row=301)
             with spool_module.Spool(tmp_path / "two" / part.rows, shape, (150, 301)) as spool:
