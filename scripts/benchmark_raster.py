@@ -21,20 +21,20 @@ import numpy as np
 TILE = 512  # pixels a side
 
 
-def make(path: Path, side: int) -> None:
-    """A tiled, compressed RGB TIFF of that side."""
+def make(path: Path, width: int, height: int) -> None:
+    """A tiled, compressed RGB TIFF of that size."""
     import tifffile
 
     noise = np.random.default_rng(0)
     coarse = noise.integers(0, 200, (TILE // 16, TILE // 16, 3)).repeat(16, 0).repeat(16, 1)
     texture = (coarse + noise.integers(0, 50, (TILE, TILE, 3))).astype(np.uint8)
-    count = -(-side // TILE)
+    down, across = -(-height // TILE), -(-width // TILE)
 
     def tiles() -> Iterator[np.ndarray]:
-        for number in range(count * count):
+        for number in range(down * across):
             yield np.roll(texture, (37 * number, 101 * number), (0, 1))
 
-    shape = (side, side, 3)
+    shape = (height, width, 3)
     tifffile.imwrite(path, tiles(), shape=shape, dtype=np.uint8, tile=(TILE, TILE), photometric="rgb", compression="zlib", bigtiff=True)
 
 
@@ -94,12 +94,12 @@ def share(given: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         path, checkpoint = Path(folder) / "scene.tif", Path(folder) / "net.pt"
-        make(path, given.side)
+        make(path, given.side, given.height or given.side)
         torch.manual_seed(0)
         fcn.save(fcn.create_model(given.model, backbone=given.backbone, classes=[f"class {index}" for index in range(8)]), checkpoint)
         one, several = shared(path, checkpoint, given.memory, given.processes, given.turns)
     ratios = sorted(alone / together for alone, together in zip(one, several, strict=True))
-    print(f"{given.side:,}x{given.side:,}: one process {min(one):.0f} s, {given.processes} processes {min(several):.0f} s")
+    print(f"{given.side:,}x{given.height or given.side:,}: one process {min(one):.0f} s, {given.processes} processes {min(several):.0f} s")
     print(
         f"{given.processes} processes of one thread are {ratios[len(ratios) // 2]:.2f} times as fast as one (median of {len(ratios)} turns)"
     )
@@ -113,7 +113,8 @@ def resident(what: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--side", type=int, default=40_000, help="side of the image (pixels)")
+    parser.add_argument("--side", type=int, default=40_000, help="side of the image, its width (pixels)")
+    parser.add_argument("--height", type=int, default=None, help="its height, if it is no square (pixels)")
     parser.add_argument("--reference", type=int, default=4096, help="side of the image that it is compared with (pixels)")
     parser.add_argument("--model", default="fcn8s")
     parser.add_argument("--backbone", default="resnet18")
@@ -131,16 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         share(given)
         return
     found: list[dict[str, float]] = []
-    for side in (given.reference, given.side):
+    for width, height in ((given.reference, given.reference), (given.side, given.height or given.side)):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             path = Path(folder) / "scene.tif"
-            make(path, side)
+            make(path, width, height)
             words = ["--measure", str(path), "--model", given.model, "--backbone", given.backbone, "--memory", str(given.memory)]
             ended = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
         one = json.loads(ended.stdout.splitlines()[-1])
         found.append(one)
         print(
-            f"{side:,}x{side:,}: peak {one['peak']:.2f} GiB, {one['base']:.2f} GiB of it before the image; "
+            f"{width:,}x{height:,}: peak {one['peak']:.2f} GiB, {one['base']:.2f} GiB of it before the image; "
             f"{one['processor_ns']:.0f} ns of processor a pixel, {one['wall_ns']:.0f} ns in all"
         )
     print(f"time per pixel: {found[1]['processor_ns'] / found[0]['processor_ns']:.3f} of that at {given.reference:,}x{given.reference:,}")

@@ -288,24 +288,26 @@ def _overlaid(image: Rows, label_map: Labels, label_set: LabelSet, alpha: float,
     """The overlay in bands of rows: the number of the first row, and the band (rows, W, 3)."""
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha={alpha} is not allowed; an opacity is 0 to 1")
-    palette = _palette(label_set).astype(np.uint16)
-    opacity = np.full(len(palette), round(256 * alpha), np.uint16)
-    full = np.full(len(palette), 256, np.uint16)  # of contours
-    if "background" in label_set.names:
-        opacity[label_set.index("background")] = full[label_set.index("background")] = 0
+    palette = _palette(label_set)
+    drawn = np.array([name != "background" for name in label_set.names] + [True] * (len(palette) - label_set.num_classes))
+    opacity = (round(256 * alpha) * drawn).astype(np.uint16)
+    colors = (palette * opacity[:, None] + 128).T.copy()  # below 2^16
+    rest = 256 - opacity
     height, width = label_map.shape
     thick = round(max(height, width) / 1000)
     rows = max(1, BAND // width)
     for first in range(0, height, rows):
         last = min(first + rows, height)
-        labels = label_map[first:last]
-        shade = opacity[labels]
+        labels, picture = label_map[first:last], np.asarray(image[:, first:last])
+        band, shown = np.empty((*labels.shape, 3), np.uint8), rest[labels]
+        for channel in range(3):
+            band[..., channel] = (picture[channel] * shown + colors[channel][labels]) >> 8
         if contours:
             above, below = max(0, first - thick - 1), min(height, last + thick + 1)  # as far as an edge makes itself felt
             edge = _contours(label_map[above:below], thick)[first - above : last - above]
-            shade[edge] = full[labels[edge]]
-        shade = shade[..., None]
-        yield first, ((_rows(image, first, last) * (256 - shade) + palette[labels] * shade + 128) >> 8).astype(np.uint8)  # below 2^16
+            edge &= drawn[labels]
+            band[edge] = palette[labels[edge]]
+        yield first, band
 
 
 class Reduced:
