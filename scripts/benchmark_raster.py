@@ -75,6 +75,7 @@ def shared(path: Path, checkpoint: Path, memory: float, processes: int, turns: i
                     f"output={folder}/labels",
                     f"inference.memory={memory}",
                     "overlay=none",
+                    "format=tif",
                 ]
                 call = this_fcn(["predict", *words])
                 if count > 1:
