@@ -1,6 +1,6 @@
 """A network's scores, band by band: the passes that gather what needs all of the image, then the one that computes the output."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -74,6 +74,18 @@ class Prepared:
         sinks = [[program.statistics[name].source for name in level] for level in self.levels] + [[program.output]]
         costs = [sum(instruction.macs for instruction in needed(program.instructions, each)) for each in sinks]
         return sum(costs) / max(costs[-1], 1)
+
+    def price_of(self, strips: Sequence[Interval]) -> float:
+        """The multiply-adds of the last pass in strips, as a multiple of those without: what a strip sees beside it is computed twice.
+        strips: columns of the scores."""
+        program, total = self.program, 0.0
+        known = set(program.statistics) | program.small
+        instructions, _ = self.plan([program.output], known, 1)
+        for strip in strips:
+            columns = cells(instructions, {program.output: strip}, known, axis=1)
+            spans = [columns.get(each.name, (0, 0)) for each in instructions]
+            total += sum(each.macs * (end - first) / each.sizes[1] for each, (first, end) in zip(instructions, spans, strict=True))
+        return total / max(sum(each.macs for each in instructions), 1)
 
     @property
     def in_strips(self) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+import fcn
 from fcn.cli.main import run
 from fcn.data.sets import create_split
 from fcn.inference.scores import Scores, Strips
@@ -74,6 +75,19 @@ def test_views_share_the_memory_in_lower_bands_and_not_in_strips(model, monkeypa
         create_strategy("stream", memory=3.9 * lowest, **options)(model, image)
     with pytest.raises(ValueError, match=r"strip=40 does not go with flip and scales"):
         create_strategy("stream", strip=40, flip=True)(model, image)
+
+
+def test_the_price_of_strips_is_counted_and_told(caplog):
+    """Of two layers of 3x3, the first is computed one column further on each side of a cut."""
+    network = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1))
+    model = fcn.wrap(network, mean=0.5, std=0.25, classes=["a", "b", "c"]).eval()
+    prepared = prepare(model, 20, 60)
+    assert prepared.price_of([(0, 60)]) == 1
+    assert prepared.price_of([(0, 30), (30, 60)]) == pytest.approx(1 + 2 / (2 * 60))
+    assert prepared.price_of([(0, 20), (20, 40), (40, 60)]) == pytest.approx(1 + 4 / (2 * 60))
+    with caplog.at_level(logging.INFO):
+        create_strategy("stream", strip=20)(model, picture(20, 60))
+    assert "3 strips of columns, which costs 6.7 % more multiply-adds" in caplog.text
 
 
 def test_band_and_strip_keep_to_the_memory_that_is_given(model):
