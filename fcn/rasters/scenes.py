@@ -1,7 +1,7 @@
 """Scenes and their label rasters, of any size, as a data set.
 
 A sample is a tile of a scene, read when it is asked for. So trainings and checks take scenes as any other data, and nothing is ever
-whole in memory. Where a model is scored, each scene is labelled as a whole (``fcn/training/evaluate.py``): the tiles then are parts of that
+whole in memory. Where a model is scored, each scene is labelled as a whole (``fcn/training/scored.py``): the tiles then are parts of that
 label map.
 """
 
