@@ -77,11 +77,13 @@ class Masks:
         return self.of_values(raw.values, path)
 
     def _gray(self, colors: Tensor) -> bool:
-        """Whether a mask in RGB holds gray values, three times each, and no colours of classes."""
+        """Whether a mask in RGB holds gray values, three times each: those of classes and void, or others than the classes' colours."""
         if self.colored or not is_gray(colors):
             return False
+        if not self.plain or bool(np.isin(colors[..., 0].numpy(), [*self.values]).all()):
+            return True
         known, _ = _color_table(self.labels, self.source)
-        return not self.plain or not np.isin(_codes(colors.numpy()), known).all()
+        return not np.isin(_codes(colors.numpy()), known).all()
 
     def of_values(self, raw: Tensor, path: str) -> Tensor:
         """Raw values ``(H, W)``, uint8 or int32, to class indices. path: for messages."""

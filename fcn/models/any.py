@@ -12,8 +12,10 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ from fcn.core.names import a_type, first_line
 from fcn.graph.image import image_shape
 from fcn.graph.networks import evaluating, float_type, unwrapped, without_data
 from fcn.models.last_resize import run
-from fcn.models.layers import crop_to, pad_to_multiple
+from fcn.models.layers import pad_to_multiple
 from fcn.models.segmenter import Cell, Segmenter, to_image_size
 from fcn.models.spec import WrapSpec
 
@@ -126,12 +128,8 @@ class Wrapped(Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) to logits (N, num_classes, H, W); of probabilities these are the logarithms."""
-        scores = self.scores(images)
-        if self.probabilities:
-            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
-        if self.stride > 1:
-            return to_image_size(scores, self.stride, *images.shape[-2:])
-        return crop_to(scores, *images.shape[-2:])
+        scores = to_image_size(self.scores(images), self.stride, *images.shape[-2:])  # as a label map interpolates: before the logarithm
+        return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self.probabilities else scores
 
 
 def wrap(
@@ -358,10 +356,10 @@ def channels_of(
     network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float], scale: float
 ) -> tuple[list[float], list[float]]:
     """Means and deviations, one for each channel. A single number is for all channels of an RGB image, or of the image that it takes."""
-    means, deviations = ([float(value)] if isinstance(value, int | float) else [float(each) for each in value] for value in (mean, std))
-    if isinstance(mean, int | float) or isinstance(std, int | float):
+    means, deviations = (np.atleast_1d(np.asarray(value, float)).tolist() for value in (mean, std))
+    if np.ndim(mean) == 0 or np.ndim(std) == 0:
         count = max(len(means), len(deviations))
-        if isinstance(mean, int | float) and isinstance(std, int | float):
+        if np.ndim(mean) == np.ndim(std) == 0:
             count = image_shape(network, {2: (SMALLEST, SMALLEST)})[1]
         means, deviations = (values * count if len(values) == 1 else values for values in (means, deviations))
     if len(means) != len(deviations) or not means:
@@ -382,13 +380,14 @@ def class_names(name: str, found: Fit, classes: int | Sequence[str] | LabelSet |
     count = 2 if labels == "sigmoid" else found.channels
     if count > MOST_CLASSES:
         raise UserError(f"{name} gives {count} channels; a label map has up to {MOST_CLASSES} classes")
-    if classes is None or isinstance(classes, int):
+    if classes is None or isinstance(classes, Integral):
         if classes not in (None, count):
             raise UserError(f"classes={classes} does not fit {name}, which gives {count} classes")
         return count, None
     if isinstance(classes, LabelSet) and classes.num_classes == count:
         return count, classes
-    names = [classes] if isinstance(classes, str) else list(classes.names if isinstance(classes, LabelSet) else classes)
+    listed = classes.names if isinstance(classes, LabelSet) else classes
+    names = [listed] if isinstance(listed, str) else list(listed)  # type: ignore[arg-type]
     names = ["background", *names] if labels == "sigmoid" and len(names) == 1 else names
     if len(names) != count:
         raise UserError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fcn.core.errors import UserError
 from fcn.core.names import first_line
 from fcn.models.card import Scores, renewed
-from fcn.models.pretrained_folder import CARD, CONFIG, WEIGHTS, is_model_folder, located, read_config, read_folder, write_folder
+from fcn.models.pretrained_folder import CARD, CONFIG, WEIGHTS, card_text, is_model_folder, located, read_config, read_folder, write_folder
 from fcn.models.weight_files import labelled_state
 
 if TYPE_CHECKING:
@@ -108,12 +108,18 @@ def upload(state: dict[str, Any], repo: str, *, scores: Scores, private: bool | 
         api = HfApi()
         try:
             address = str(api.create_repo(repo, private=private, exist_ok=True))
+            if api.file_exists(repo, CONFIG):
+                read_config(Path(cast(str, hf_hub_download(repo, CONFIG))), f"{SCHEME}{repo}")
+            elif api.file_exists(repo, WEIGHTS):
+                raise UserError(f"{SCHEME}{repo} holds a {WEIGHTS} of another library; give a repository that is new")
             if api.file_exists(repo, CARD):
-                old = Path(cast(str, hf_hub_download(repo, CARD))).read_text(encoding="utf-8")
+                old = card_text(Path(cast(str, hf_hub_download(repo, CARD))), f"the card of {SCHEME}{repo}")
                 new = (folder / CARD).read_text(encoding="utf-8")
                 (folder / CARD).write_text(renewed(old, new, f"the card of {SCHEME}{repo}"), encoding="utf-8")
             files = [CommitOperationAdd(name, folder / name) for name in (WEIGHTS, CONFIG, CARD)]
             api.create_commit(repo, files, commit_message=message)
+        except UserError:
+            raise
         except Exception as error:  # a network raises whatever its client meets
             raise refused(f"{SCHEME}{repo}", error) from error
         return address

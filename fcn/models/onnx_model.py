@@ -64,6 +64,7 @@ class Session(nn.Module):
         if self.tile is not None and (height, width) != (self.tile, self.tile):
             windows = f"use {said('inference', 'windows')} with {said('inference.size', self.tile)}"
             mend = windows if min(height, width) >= self.tile else "give a larger image"
+            mend = "export it without labels" if self.gives == "labels" else mend  # which cannot be blended
             raise UserError(
                 f"{self.path} takes images of {self.tile}x{self.tile} pixels alone, and this one has {width}x{height}; "
                 f"{mend}, or export it without tile"

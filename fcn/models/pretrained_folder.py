@@ -32,7 +32,8 @@ LARGEST_CONFIG = 10_000_000  # bytes; what is written has some thousands
 OF_THE_MACHINE = ("output", "resume", "device", "workers", "tracker")  # words of a call that say nothing of the training
 OF_THE_FILES = ("root",)  # settings of a data set that say where its files are
 QUOTED = re.compile(r"'([\w.,/~@:+=-]*)'")  # a value in quotes that it can do without
-PATH = re.compile(r"(/|~|\.\.[/\\]|[A-Za-z]:[/\\])")
+PATH = re.compile(r"(file:/|/|~|\.\.[/\\]|[A-Za-z]:[/\\])")
+IN_LIST = re.compile(r"[^\[\],]+")  # an item
 
 
 def write_folder(state: Mapping[str, Any], folder: str | PathLike[str], *, scores: Scores = None, name: str | None = None) -> None:
@@ -54,14 +55,22 @@ def write_folder(state: Mapping[str, Any], folder: str | PathLike[str], *, score
     found = checked_scores(scores, entries["labels"]["names"])
     parameters = sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point())
     told = card(entries, found, parameters=parameters, title=name or folder.absolute().name, origin=f"hf://{name}" if name else None)
+    if (folder / CARD).exists():
+        told = renewed(card_text(folder / CARD, str(folder / CARD)), told, str(folder / CARD))
     with written(folder / WEIGHTS) as temporary:
         save_tensors(weights, temporary)
-    if (folder / CARD).exists():
-        told = renewed((folder / CARD).read_text(encoding="utf-8"), told, str(folder / CARD))
     with written(folder / CARD) as temporary:
         temporary.write_text(told, encoding="utf-8")
     with written(folder / CONFIG) as temporary:  # last: with the weights of another model its digest does not agree
         temporary.write_text(text, encoding="utf-8")
+
+
+def card_text(path: Path, said: str) -> str:
+    """The text of a card. Raises UserError where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{said} is no UTF-8 text, so that what is yours in it cannot be kept; save it as UTF-8, or move it") from error
 
 
 def read_folder(folder: str | PathLike[str], origin: str | None = None) -> dict[str, Any]:
@@ -146,7 +155,15 @@ def public_word(word: str) -> str:
     value = inside[1] if inside else value
     if key.rpartition(".")[2] in OF_THE_FILES:
         return f"{key}=DIR"
-    return f"{key}={Path(value).name}" if is_path(value) else f"{key}={value}"
+    if value.startswith("[") and value.endswith("]"):
+        return f"{key}={IN_LIST.sub(lambda item: public_value(item[0]), value)}"
+    return f"{key}={public_value(value)}"
+
+
+def public_value(value: str) -> str:
+    """A value with only the name of a file that it gives by its whole path, in quotes or not."""
+    bare = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    return Path(bare).name if is_path(bare.strip()) else value
 
 
 def is_path(value: Any) -> bool:

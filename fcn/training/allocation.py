@@ -1,7 +1,7 @@
 """Memory that is freed in a training step stays with the process for the next one.
 
 glibc maps each block of 32 MiB and more anew, and gives it back when it is freed. A step on a CPU makes hundreds of such tensors, and
-spends up to a third of its time on the pages of new maps. So while a training runs, blocks come from the heap, whose top is kept.
+spends up to a fifth of its time on the pages of new maps. So while a training runs, blocks come from the heap, whose top is kept.
 """
 
 import ctypes

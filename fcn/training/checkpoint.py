@@ -24,6 +24,7 @@ from fcn.models.any import Wrapped, wrap
 from fcn.models.hub import is_hub, read_shared
 from fcn.models.onnx_model import is_onnx, read_onnx
 from fcn.models.pretrained import fit_state_dict
+from fcn.models.pretrained_folder import CONFIG, WEIGHTS
 from fcn.models.segmenter import Segmenter, assemble
 from fcn.models.spec import ModelSpec, is_wrap_spec
 from fcn.models.weight_files import (
@@ -63,6 +64,8 @@ def read_checkpoint(path: str | PathLike[str], network: nn.Module | None = None)
         raise FileNotFoundError(f"there is no checkpoint {path}; give the best.pt or last.pt of a run")
     if path.suffix == ".pt2":
         raise UserError(f"{path} is a program of torch.export, for torch.export.load; give a checkpoint, or an ONNX file of fcn export")
+    if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
+        raise UserError(f"{path} is a part of the model in {path.parent}; give that folder")
     state = read_archive(path, "checkpoint")
     if is_checkpoint(state):
         check_checkpoint(state, path)
@@ -99,8 +102,16 @@ def model_from_state(state: dict[str, Any], origin: str = "the checkpoint", netw
     model = rewrapped(state, origin, network) if is_wrap_spec(state["spec"]) else assembled(state, origin, network)
     fit_state_dict(model, state["weights"], origin)
     model.labels = labels_of(state["labels"])
-    model.record = record_of(state)
+    model.record = record_of(as_it_is_here(model, state))
     return model.eval()
+
+
+def as_it_is_here(model: Segmenter, state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint whose tensors became another type when a model took them: with those, by which later changes are told."""
+    own = model.state_dict()
+    if all(own[name].dtype == tensor.dtype for name, tensor in state["weights"].items()):
+        return state
+    return {**{key: value for key, value in state.items() if key != "digest"}, "weights": own}
 
 
 def assembled(state: dict[str, Any], origin: str, network: nn.Module | None) -> Segmenter:

@@ -61,8 +61,10 @@ def place(model: Network, accelerator: Accelerator, *, channels_last: bool = Tru
 
 
 class Float32Conv2d(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under bf16 autocast: on CPUs its backward pass is slower in bf16."""
+    """A depthwise convolution that is trained in float32 under bf16 autocast: on CPUs its backward pass is slower in bf16."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.training:  # as a network that was never trained here, which can be exported
+            return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())

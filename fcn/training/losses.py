@@ -145,7 +145,7 @@ class HardExamples(nn.Module):
 
 @register("loss", "dice")
 def dice() -> Term:
-    """One minus the soft Dice coefficient, averaged over the classes that occur."""
+    """One minus the soft Dice coefficient, averaged over all classes; one that does not occur counts 0."""
     from segmentation_models_pytorch.losses import DiceLoss
 
     return without_void(DiceLoss)
@@ -153,7 +153,7 @@ def dice() -> Term:
 
 @register("loss", "focal")
 def focal() -> Term:
-    """Focal loss: cross entropy in which pixels with a confident, right prediction count less."""
+    """Focal loss of each class against the rest (by sigmoid), summed over the classes: pixels that are surely right count less."""
     from segmentation_models_pytorch.losses import FocalLoss
 
     return without_void(FocalLoss)

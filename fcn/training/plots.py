@@ -8,6 +8,9 @@ from torch import Tensor
 
 from fcn.core.files import written
 
+LARGEST = 40.0  # side of the picture of a confusion matrix, inches
+NAMED = 150  # classes, up to which it names them
+
 
 def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     """The loss and the rate of training, the scores of validation; ``lines`` as ``metrics.jsonl`` holds them."""
@@ -42,12 +45,13 @@ def draw_confusion(matrix: Tensor, names: Sequence[str], path: Path) -> None:
     from matplotlib.figure import Figure
 
     shares = (100 * matrix.double() / matrix.sum(1, keepdim=True)).numpy()
-    side = max(4.5, 0.42 * len(names) + 2.5)
+    side = min(LARGEST, max(4.5, 0.42 * len(names) + 2.5))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true", title="confusion, % of the true class")
     if len(names) <= 40:
         for row in range(len(names)):

@@ -136,7 +136,7 @@ def run_training(
                 raise not_finite(f"the loss became {value}", state.step)
             bar.update(value, rate)
             epoch, into = divmod(state.step, plan.steps_per_epoch)
-            if records is not None and bar.due():
+            if records is not None and (bar.due() or state.step == plan.steps):
                 records.add("train", step=state.step, epoch=state.step / plan.steps_per_epoch, **bar.take())
             if main and hooks.on_step is not None:
                 hooks.on_step(Step(state.step, state.step / plan.steps_per_epoch, value, rate))

@@ -25,6 +25,14 @@ def put(root: Path, values: np.ndarray, classes: str | None = CLASSES, **options
 
 
 class TestValues:
+    def test_gray_in_three_bands_is_read_by_value_whatever_the_classes_colours(self, tmp_path: Path) -> None:
+        """64 and 128 are grays of VOC's palette as well."""
+        values = np.array([[0, 64], [128, 149]], np.uint8)
+        classes = "\n".join(f"c{index}" for index in range(150)) + "\n"
+        for low in (values, np.where(values == 149, 0, values)):
+            put(tmp_path / str(low.max()), np.repeat(low[..., None], 3, 2), classes)
+            assert (folder("val", root=tmp_path / str(low.max())).truth(0).numpy() == low).all()
+
     def test_gaps_and_void_by_name(self, tmp_path: Path) -> None:
         raw = np.select([MAP == 1, MAP == 2, MAP == VOID], [70, 9, 13], 4)
         put(tmp_path, raw, classes=None)

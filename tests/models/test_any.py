@@ -373,3 +373,20 @@ def test_wrapped_is_a_segmenter_with_labels_of_any_set():
     assert isinstance(model, Wrapped)
     assert model.labels is None
     model.labels = LabelSet(("a", "b", "c"))
+
+
+def test_coarse_probabilities_are_interpolated_as_the_label_map_interpolates_them():
+    """Before the logarithm: forward, and so the loss and an exported file, name the classes of fcn.predict."""
+    model = wrap(net(ending=lambda scores, image: scores.softmax(1)))
+    assert model.stride > 1
+    image = picture()
+    with torch.no_grad():
+        labels = model(model.normalize(image[None])).argmax(1)[0]
+    assert torch.equal(labels, create_strategy("whole")(model.eval(), image).long())
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), torch.tensor(0.5), np.float64(0.5)])
+def test_numbers_of_other_libraries(number):
+    model = fcn.wrap(net(), mean=number, std=number, classes=np.int64(3))
+    assert model.spec.num_classes == 3
+    assert torch.equal(model.mean, fcn.wrap(net(), mean=0.5, std=0.5).mean)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 import fcn
@@ -32,3 +33,14 @@ def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(BUILTIN).mkdir()
     assert located(BUILTIN) == BUILTIN
+
+
+def test_its_record_goes_with_it(tmp_path):
+    """Though its tensors are of half precision in the file."""
+    model = fcn.load(BUILTIN)
+    model.save_pretrained(tmp_path / "same")
+    assert "mIoU" in (tmp_path / "same" / "README.md").read_text()
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    model.save_pretrained(tmp_path / "other")
+    assert "mIoU" not in (tmp_path / "other" / "README.md").read_text()

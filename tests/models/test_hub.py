@@ -162,6 +162,14 @@ class TestRefusals:
         with pytest.raises(UserError, match=r"hf://user/empty holds no model of fcn: it has no config\.json"):
             fcn.load("hf://user/empty")
 
+    def test_a_repository_of_another_library_is_not_written_over(self, hub, model):
+        hub.offer("user/name", config__json=b'{"model_type": "bert"}', model__safetensors=b"large")
+        with pytest.raises(UserError, match=r"hf://user/name holds no model of fcn: its config\.json is of another library"):
+            model.push_to_hub("user/name")
+        hub.offer("user/bare", model__safetensors=b"large")
+        with pytest.raises(UserError, match=r"hf://user/bare holds a model\.safetensors of another library"):
+            model.push_to_hub("user/bare")
+
     def test_only_the_two_files_are_fetched_and_no_code_runs(self, hub, model, monkeypatch, tmp_path):
         """A repository may hold code and name modules and other repositories: none of it is fetched or imported."""
         model.push_to_hub("user/name")

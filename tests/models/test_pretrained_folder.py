@@ -111,6 +111,18 @@ class TestRoundTrip:
         with pytest.raises(UserError, match=r"is damaged.*its tensors are not those that were written"):
             fcn.load(folder)
 
+    def test_a_card_that_is_no_text_is_told_before_anything_is_replaced(self, folder):
+        before = (folder / "model.safetensors").read_bytes()
+        (folder / "README.md").write_bytes("für mich".encode("latin-1"))
+        torch.manual_seed(1)
+        with pytest.raises(UserError, match=r"README.md is no UTF-8 text"):
+            small().save_pretrained(folder)
+        assert (folder / "model.safetensors").read_bytes() == before
+
+    def test_the_file_of_weights_alone_names_its_folder(self, folder):
+        with pytest.raises(UserError, match=r"model.safetensors is a part of the model in .*; give that folder"):
+            fcn.load(folder / "model.safetensors")
+
 
 class TestRecord:
     def test_a_checkpoint_of_a_training_keeps_its_record(self, tiny_run, tmp_path):
@@ -155,6 +167,10 @@ class TestRecord:
             "epochs=3",
             "output=/home/me/out",
             "augment.scale=[0.5,2.0]",
+            "resume='/home/me/a run'",
+            "backbone.weights='/home/me/my runs/w (1).pt'",
+            "plugins=['/home/me/a b/parts.py',mine]",
+            "model.weights=file:///home/me/x.pt",
         ]
         data = {"name": "folder", "root": "/home/me/secret", "val": "val", "classes": "/home/me/names.txt", "download": False}
         write_folder(model_state(small(), LABELS, command=words, data=data, miou=math.nan), tmp_path)

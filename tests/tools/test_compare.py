@@ -186,6 +186,18 @@ def test_a_comparison_can_be_added_to_and_not_taken_from(course, tmp_path, capsy
     assert (folder / "cells" / "bilinear-0" / "result.json").stat().st_mtime_ns == before
 
 
+def test_a_way_of_scoring_that_was_added_later_is_not_left_out_in_silence(course, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(course[0], folder)
+    file = folder / "cells" / "bilinear-0" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "scored": {}}))  # as if bilinear was added
+    assert run(["compare", f"resume={folder}"]) == 1
+    assert (
+        "bilinear: added when its training was scored already; remove"
+        in json.loads((folder / "compare.json").read_text())["failed"]["bilinear-0"]
+    )
+
+
 def unequal(folder, cell):
     """Let a cell have begun with another order of the samples; returns what its file held."""
     file = folder / "cells" / cell / "start.json"

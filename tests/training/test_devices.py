@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import fcn
 from fcn.training.devices import Float32Conv2d, create_accelerator, place
 
 
@@ -52,3 +53,11 @@ def test_placing_changes_formats_and_neither_names_nor_values():
 def test_in_float32_nothing_is_changed():
     network = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8))
     assert type(place(network, create_accelerator("cpu", "fp32"))[0]) is nn.Conv2d
+
+
+def test_a_network_that_was_trained_in_bf16_is_streamed_as_before():
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.Conv2d(6, 2, 1))
+    model = place(fcn.wrap(network, mean=0.5, std=0.25, classes=["a", "b"]), create_accelerator("cpu", "bf16"))
+    assert type(network[1]) is Float32Conv2d
+    image = torch.randint(0, 256, (40, 30, 3), dtype=torch.uint8).numpy()
+    assert (fcn.predict(model, image, strategy="stream", band=8) == fcn.predict(model, image, strategy="whole")).all()

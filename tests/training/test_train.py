@@ -1,6 +1,7 @@
 """Training: what a run leaves behind, going on where it was cut, and several processes as one."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -16,6 +17,7 @@ from fcn.core.labels import VOID, LabelSet
 from fcn.data.shapes import shapes
 from fcn.models.segmenter import create_model
 from fcn.models.weight_files import model_state
+from fcn.tools.train.resume import read_last
 from fcn.training.batches import Augmented, Plan
 from fcn.training.checkpoint import load, model_from_state, read_checkpoint, save_checkpoint
 from fcn.training.devices import create_accelerator
@@ -169,13 +171,13 @@ class TestResume:
         (copied / "metrics.jsonl").unlink()
         assert run(["train", f"resume={copied}"]) == 0  # as a run that was cut before it began
 
-    def test_a_damaged_best_checkpoint_is_told_and_a_missing_one_replaced(self, copied, capsys, caplog):
+    def test_a_damaged_best_checkpoint_is_told_and_a_missing_one_replaced_if_epochs_are_to_come(self, copied, capsys):
         (copied / "best.pt").write_bytes(b"PK nonsense")
         assert "best.pt cannot be read as a checkpoint" in self.refused(copied, capsys)
         (copied / "best.pt").unlink()
-        (copied / "metrics.jsonl").unlink()
-        assert run(["train", f"resume={copied}"]) == 0
-        assert "best.pt is missing; the best of the epochs to come takes its place" in capsys.readouterr().err
+        assert f"{copied} is finished and its best.pt is gone; last.pt holds the weights of the last step" in self.refused(copied, capsys)
+        state = read_last(copied)
+        assert (state["training"]["best"], state["training"]["stale"]) == (-math.inf, 0)
 
     @pytest.mark.parametrize(
         ("setting", "other", "reason"),

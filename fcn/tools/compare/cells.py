@@ -159,6 +159,12 @@ def read_results(folder: Path, comparison: Comparison) -> tuple[dict[str, dict[s
                 continue
             known[name] = start
             shared = {key: value for key, value in saved.items() if key != "scored"}
+            later = [variant for variant in comparison.trainings[saved["training"]] if variant not in saved["scored"]]
+            if later:
+                failed[name] = (
+                    f"{', '.join(later)}: added when its training was scored already; remove {cell} to train and score it again, "
+                    f"or start a comparison of its own"
+                )
             for variant, scored in saved["scored"].items():
                 cost = {**saved["cost"], "latency_seconds": scored["latency_seconds"]}
                 results[f"{variant}-{saved['seed']}"] = {

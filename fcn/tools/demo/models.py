@@ -71,4 +71,6 @@ class Models:
         model = load(name, device=self.device)
         if model.labels is None:
             raise UserError(f"{name} does not say what its classes are; give another model")
+        if getattr(model, "gives", "") == "labels":
+            raise UserError(f"{name} gives labels, and the page shows confidence too; choose a model that was exported without labels=true")
         return model

@@ -23,7 +23,7 @@ def metadata(model: Segmenter, gives: Gives, tile: int | None) -> dict[str, str]
     """The entries of a file's metadata: names and JSON."""
     assert model.labels is not None
     names, colors = list(model.labels.names), [list(color) for color in model.labels.colors]
-    mean, std = ([round(float(value) * 255, 6) for value in values.flatten()] for values in (model.mean, model.std))
+    mean, std = ([float(f"{float(value) * 255:.7g}") for value in values.flatten()] for values in (model.mean, model.std))
     field = field_of(model)
     content: dict[str, Any] = {
         "fcn": {

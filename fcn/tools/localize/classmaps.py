@@ -102,8 +102,11 @@ class ClassMaps:
 
 
 def class_index(names: Sequence[str], name: str | int) -> int:
-    """The number of a class, by its name, one of its names, or its number. Raises UserError, with the closest names, if there is none."""
-    if isinstance(name, int) or name.isdecimal():
+    """The number of a class, by its name, one of its names, or, where no class is called so, its number.
+
+    Raises UserError, with the closest names, if there is none.
+    """
+    if not isinstance(name, str) or (name.isdecimal() and name not in names):
         if not 0 <= int(name) < len(names):
             raise UserError(f"there is no class {name}; the classes are 0 to {len(names) - 1}")
         return int(name)

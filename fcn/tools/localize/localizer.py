@@ -89,6 +89,10 @@ class Localizer:
                 warnings.warn(each.message, stacklevel=2)
         if field.graph.input_shape[1] != 3:
             raise UserError(f"{_name(classifier)} takes images of {field.graph.input_shape[1]} channels, and photographs have 3")
+        if field.node.shape[1] < 2:
+            raise UserError(f"{_name(classifier)} gives one score, and maps compare classes; give a classifier with a score for each class")
+        if field.node.op.strip("_") == "softmax":
+            raise UserError(f"{_name(classifier)} ends in a softmax, and maps are made of scores; leave its last layer out")
         own = max(stride or 1 for stride in field.stride)
         if int(own) != own or len(set(field.stride)) != 1:
             raise UserError(f"{_name(classifier)} has no cells at whole steps (one every {own} pixels), which cannot be placed on an image")

@@ -104,7 +104,7 @@ def classifier_of(config: LocalizeConfig) -> "Classifier":
 def names_in(path: str) -> list[str]:
     """The names in a file, one a line; empty lines at the end do not count. Raises UserError for a file that is no text."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").rstrip().splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"names={path} is no text; give a file with the name of each class, one a line") from error
     if not lines or not all(line.strip() for line in lines):

@@ -55,7 +55,7 @@ def draw(photograph: Picture, found: Localized, classes: Sequence[int], name: st
             if panel is None:
                 axis.set_axis_off()
                 continue
-            axis.set_title(panel[0], fontsize=10)
+            axis.set_title(panel[0], fontsize=10, parse_math=False)
             axis.imshow(panel[1], interpolation="nearest")
     if len(ways) == 2:
         axes[0, 1].set_ylabel("one pass", fontsize=11)
@@ -64,12 +64,14 @@ def draw(photograph: Picture, found: Localized, classes: Sequence[int], name: st
     marks = [Patch(color=color, label=found.maps.names[index]) for index, color in zip(winners, COLORS, strict=False)]
     if len(np.unique(found.maps.winner)) > len(winners):
         marks.append(Patch(color=OTHERS, label="another class"))
-    figure.legend(handles=marks, loc="outside lower center", ncols=min(len(marks), 5), frameon=False, fontsize=9)
+    legend = figure.legend(handles=marks, loc="outside lower center", ncols=min(len(marks), 5), frameon=False, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     for label, table, most in (("probability", HEAT, top), ("margin", MARGIN, 1.0)):
         bar = figure.colorbar(ScalarMappable(Normalize(0, most), table), ax=axes, fraction=0.02, pad=0.01, aspect=30)
         bar.set_label(label, fontsize=9)
         bar.ax.tick_params(labelsize=8)
-    figure.suptitle(name, fontsize=11)
+    figure.suptitle(name, fontsize=11, parse_math=False)
     return figure
 
 

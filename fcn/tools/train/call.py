@@ -235,9 +235,9 @@ def check_same(model: Segmenter, training: Split, settings: Mapping[str, Any], s
     """Raises UserError where a checkpoint is of another model, of other classes or of other settings than those that are given."""
     assert model.spec is not None
     changed = [
-        f"{key}={value!r} (now {plain(getattr(model.spec, key))!r})"
+        f"{key}={value!r} (now {plain(getattr(model.spec, key, None))!r})"
         for key, value in state["spec"].items()
-        if plain(value) != plain(getattr(model.spec, key))
+        if plain(value) != plain(getattr(model.spec, key, None))
     ]
     if state["labels"]["names"] != list(training.labels.names):
         changed.append(f"the classes {', '.join(state['labels']['names'])} (now {', '.join(training.labels.names)})")

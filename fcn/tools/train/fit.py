@@ -85,6 +85,8 @@ def fit(
     state = State(model, optimizer, moving_average(model, config.ema) if config.ema else None)
     if resumed:
         state.restore(resumed, plan, f"{config.resume}/last.pt")
+        if state.step == plan.steps and not Path(str(config.resume), "best.pt").is_file():
+            raise UserError(f"{config.resume} is finished and its best.pt is gone; last.pt holds the weights of the last step: give that")
     folder = run_folder(config, accelerator, settings)
     assert model.spec is not None
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -45,6 +45,7 @@ def read_last(folder: Path) -> dict[str, Any] | None:
         else:
             log.warning("%s is missing; the best of the epochs to come takes its place", best)
             training["best"] = -math.inf
+            training["stale"] = 0
     return state
 
 

@@ -107,3 +107,11 @@ def test_several_processes_are_refused(photographs, tmp_path, monkeypatch, capsy
     assert run(["localize", *WORDS, f"input={photographs}", f"output={tmp_path / 'out'}"]) == 1
     assert "fcn localize runs in one process and cannot share its work; start it without torchrun" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_names_with_dollars_and_a_byte_order_mark(photographs, tmp_path):
+    (photographs / "dark.png").rename(photographs / "a$x_$.png")
+    (photographs / "names.txt").write_text("night$^$\nday\n", encoding="utf-8-sig")
+    words = [f"input={photographs}", f"names={photographs / 'names.txt'}", "classes=[day]", f"output={tmp_path / 'maps'}"]
+    assert run(["localize", *WORDS, *words]) == 0
+    assert (tmp_path / "maps" / "a$x_$.jpg").is_file()

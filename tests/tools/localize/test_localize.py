@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import fcn
+from fcn.core.errors import UserError
 from fcn.graph import read_graph
 from fcn.inference import cells
 from fcn.inference.memory import pass_through
@@ -188,3 +189,20 @@ def test_maps_that_do_not_fit_into_memory_are_refused_before_anything_runs():
     image = torch.zeros(1, dtype=torch.uint8).expand(3, 2**20, 2**20)
     with pytest.raises(fcn.UserError, match=r"68,719,476,736 cells of 5 classes need 3840\.0 GiB .* give a larger output_stride"):
         localizer(padded())(image)
+
+
+def test_names_that_are_numbers_are_names_first():
+    maps = ClassMaps(np.zeros((12, 1, 1), np.float32), tuple(sorted(map(str, range(12)))), np.zeros(1), np.zeros(1), (1, 1), None)
+    assert [maps.index(name) for name in ("10", "2", 10, np.int64(3))] == [2, 4, 10, 3]
+    with pytest.raises(UserError, match="there is no class 12; the classes are 0 to 11"):
+        maps.index("12")
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"), [(nn.Linear(8, 1), "gives one score"), (nn.Sequential(nn.Linear(8, 5), nn.Softmax(1)), "ends in a softmax")]
+)
+def test_scores_that_maps_cannot_be_made_of(ending, reason):
+    network = padded()
+    network[-1] = ending
+    with pytest.raises(UserError, match=reason):
+        fcn.localize(network.eval(), photograph(), **PLAIN)
