@@ -60,6 +60,7 @@ def test_the_benchmark_of_sizes(capsys):
     assert re.search(r"^3 sizes take [\d.]+ of the time of one size$", capsys.readouterr().out, re.M)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_rasters(capsys):
     script("benchmark_raster")(["--backbone", "compact", "--side", "700", "--reference", "600", "--memory", "0.05"])
     printed = capsys.readouterr().out

@@ -58,7 +58,7 @@ class ZarrRaster(Raster):
         if "c" not in kept:
             values, kept = np.broadcast_to(values, (self.channels, *values.shape)), ["c", *kept]
         values = values.transpose([kept.index(axis) for axis in "cyx"])
-        return torch.from_numpy(np.ascontiguousarray(values, self.dtype))
+        return torch.from_numpy(np.require(values, self.dtype, ["C", "W"]))
 
     def missing_blocks(self) -> tuple[int, int]:
         """A chunk that holds nothing but the fill value need not be stored: what is missing may be meant so."""

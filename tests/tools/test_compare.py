@@ -233,6 +233,7 @@ def test_a_training_that_does_not_start_equal_does_not_start(course, tmp_path, c
     assert not (cell / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_of_a_model_and_a_way_of_scoring(tmp_path, one_thread, monkeypatch):
     """Two trainings serve four variants; their decoders cannot start equal, and all else does."""
     folder, trained = tmp_path / "run", []
@@ -301,6 +302,7 @@ def test_trainings_at_the_same_time_are_noticed_on_one_machine_only():
     assert not at_once({"first": first, "beside": beside | {"host": "b"}})
 
 
+@pytest.mark.slow
 def test_quick_is_a_small_budget_that_words_of_the_call_outdo():
     config = compose("compare", ["quick=true"])
     settings = config.settings

@@ -47,7 +47,8 @@ def backbone_of(model):
 
 
 @pytest.mark.parametrize(
-    "model", [pytest.param(model, marks=pytest.mark.slow) if model in {*DOUBLING, "deeplabv3"} else model for model in MODELS]
+    "model",
+    [pytest.param(model, marks=pytest.mark.slow) if model in {*DOUBLING, "deeplabv3", "deeplabv3plus"} else model for model in MODELS],
 )
 def test_every_model(model):
     network = built(model, "compact" if model in {"fcn", "fcn8s", "unet"} else backbone_of(model))

@@ -176,6 +176,7 @@ def test_settings_out_of_range(wrong, capsys):
     assert f"inference.{wrong.replace('memory=0', 'memory=0.0')} is not allowed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_scores_alike(tiny_run, tmp_path):
     """The same confusion matrix by bands as in one pass; labels may differ where two classes are as good as equal."""
     found = {}

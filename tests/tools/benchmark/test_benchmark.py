@@ -143,6 +143,7 @@ def test_a_command_without_anything_to_measure_is_refused(capsys):
     assert "there is nothing to measure" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_stream_is_the_whole_and_windows_are_not():
     spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
     section = strategy_rows(Subject(spec), strategies=["whole", "stream", "windows"], sizes=[260], window=128, turns=1, **PLAIN)

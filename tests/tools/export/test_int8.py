@@ -129,6 +129,7 @@ def test_a_model_with_nothing_to_round_is_answered(splits, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_data_that_the_checkpoint_names(splits, tmp_path, capsys, monkeypatch):
     torch.manual_seed(0)
     model = fcn.create_model("fcn8s", backbone="compact", classes=splits[0].labels).eval()
