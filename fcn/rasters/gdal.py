@@ -1,5 +1,6 @@
 """GeoTIFF, COG, JPEG 2000, VRT and all else that GDAL reads, by rasterio."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -159,5 +160,6 @@ def files_of(rasterio: Any, path: str, file: Any, level: int | None) -> list[str
 def environment() -> Iterator[Any]:
     """rasterio, with a small cache of GDAL's own."""
     rasterio: Any = import_module("rasterio")
+    logging.getLogger("rasterio._err").setLevel(logging.CRITICAL)  # what goes wrong is raised as well, and told once
     with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS="1"):
         yield rasterio
