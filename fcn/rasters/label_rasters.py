@@ -135,7 +135,11 @@ def whole_labels(path: str, masks: Masks, changed: int) -> Tensor:
 def open_values(path: str) -> tuple[Raster, np.ndarray | None]:
     """A label raster, its one band of values or its three of colours, and the colours of values, uint8 (count, 3), if it has any."""
     if path.lower().rstrip("/").endswith((".zarr", ".zarr.zip")):
-        return open_raster(path, bands=[1]), None
+        found = open_raster(path)
+        if found.channels > 1:
+            found.close()
+            raise UserError(f"{path} has {found.channels} bands; a label raster has one")
+        return found, None
     needs("rasterio", f"reading the label raster {path}")
     raster = GdalRaster(path, bands=[1])
     try:
@@ -147,7 +151,10 @@ def open_values(path: str) -> tuple[Raster, np.ndarray | None]:
             )
         if stored.get("MINISWHITE") == "YES":
             raise UserError(f"{path} is stored with white as 0, so what its values mean is not certain; save it with black as 0")
-        if file.count >= 3 and set(file.dtypes[:3]) == {"uint8"}:
+        bands = [kind.name for kind in file.colorinterp if kind.name != "alpha"]
+        if len(bands) > 1 and (len(bands) != 3 or set(file.dtypes[:3]) != {"uint8"}):
+            raise UserError(f"{path} has {len(bands)} bands; a label raster has one of class indices, or three of colours in 8 bits")
+        if len(bands) == 3:
             raster.close()
             return GdalRaster(path, bands=[1, 2, 3]), None
         if file.colorinterp[0].name != "palette":

@@ -225,6 +225,13 @@ class TestLabelRasters:
         with pytest.raises(fcn.UserError, match=reason):
             split_of(tmp_path)
 
+    @pytest.mark.parametrize(("count", "dtype"), [(2, "uint8"), (3, "uint16"), (5, "uint8")])
+    def test_bands_that_mean_nothing_are_refused(self, tmp_path, count, dtype):
+        scene(tmp_path, "a", 60, 50)
+        save(tmp_path / "masks/a.tif", np.zeros((count, 60, 50), dtype))
+        with pytest.raises(fcn.UserError, match=f"has {count} bands; a label raster has one"):
+            split_of(tmp_path)
+
     def test_a_zarr_by_a_list_of_two_paths(self, tmp_path):
         image, labels = scene(tmp_path, "a", 60, 50)
         zarr.open(tmp_path / "s.zarr", mode="w", shape=image.shape, chunks=(3, 40, 40), dtype="u1")[...] = image
