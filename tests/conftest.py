@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from fcn.cli.main import run
@@ -23,6 +24,16 @@ TINY = (
 
 
 gc.set_threshold(5_000, 20, 20)  # networks that are read as graphs are many small objects, of which few are garbage: 3 % of the time
+
+
+GROWTH = 2**30  # bytes that a process may grow by before it looks for garbage: a graph in a cycle holds its network's weights
+_held = [psutil.Process().memory_info().rss]
+
+
+def pytest_runtest_teardown() -> None:
+    if psutil.Process().memory_info().rss > _held[0] + GROWTH:
+        gc.collect()
+        _held[0] = psutil.Process().memory_info().rss
 
 
 @pytest.fixture(scope="session")

@@ -60,8 +60,8 @@ def named_classes(values: Mapping[int, Any], labels: LabelSet | None = None) -> 
                 f"give names, as {spelled({0: 'background', 255: 'thing'})}"
             )
         labels = _labels(names, {}, f"{said('data.values', dict(words))}")
-    meaning = {"void": labels.void} | {str(index): index for index in range(labels.num_classes)}
-    meaning |= {name: index for index, name in enumerate(labels.names)}
+    meaning = {str(index): index for index in range(labels.num_classes)} | {name: index for index, name in enumerate(labels.names)}
+    meaning["void"] = labels.void  # also where a class has that name
     for raw, word in words.items():
         if word not in meaning:
             raise UserError(
@@ -80,8 +80,9 @@ def _plain(path: Path) -> Classes:
     return Classes(labels, None, labels.colors != voc_colors(labels.num_classes), str(path))
 
 
-def _labelme(path: Path) -> Classes:
-    """``class_names.txt`` of labelme2voc: a name a line, ``_background_`` first, ``__ignore__`` before it or not at all."""
+def labelme_list(path: Path) -> Classes:
+    """``class_names.txt`` of labelme2voc, and labelme's ``labels.txt``: a name a line, ``_background_`` first, ``__ignore__`` before it or
+    not at all."""
     names = [line for line in _lines(path) if line != "__ignore__"]
     return Classes(_labels(names, {}, str(path)), None, False, str(path))
 
@@ -154,7 +155,7 @@ def _nnunet(path: Path) -> Classes:
 
 READERS: dict[str, Callable[[Path], Classes]] = {
     "classes.txt": _plain,
-    "class_names.txt": _labelme,
+    "class_names.txt": labelme_list,
     "labelmap.txt": _cvat,
     "label_colors.txt": _camvid,
     "class_dict.csv": _color_table,

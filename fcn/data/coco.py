@@ -19,7 +19,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import listed, shown
 from fcn.data.classlists import read_json
-from fcn.data.drawn import Annotations, Drawing, Sample, layered
+from fcn.data.drawn import Annotations, Drawing, Sample, background_first, layered
 
 _SPLIT = re.compile(r"(?:instances_)?(train|val|valid|test|trainval)(?:20\d\d)?", re.IGNORECASE)
 _NEED = ("images", "annotations", "categories")
@@ -65,10 +65,8 @@ def read_coco(path: Path, root: Path) -> Drawing:
             objects.setdefault(int(each["image_id"]), []).append(each)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not in COCO's form: an entry lacks {shown(error)}") from None
-    names = [name for _, name in categories]
-    first = [] if "background" in names else ["background"]
     try:
-        labels = LabelSet((*first, *names))
+        labels = LabelSet(background_first(name for _, name in categories))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     classes = {number: labels.names.index(name) for number, name in categories}

@@ -23,8 +23,9 @@ from fcn.core.progress import Progress
 from fcn.data.pairs import Pair
 from fcn.data.pictures import save_labels
 
-FORM = 1  # changes when the same annotations are drawn in another way
+FORM = 2  # changes when the same annotations are drawn in another way
 _INDEX = "index.json"
+_BACKGROUND = ("background", "_background_")
 
 
 class Sample(NamedTuple):
@@ -133,6 +134,18 @@ def layered(height: int, width: int, regions: Iterable[tuple[int, np.ndarray]]) 
     for index, region in sorted(regions, key=lambda one: -int(one[1].sum())):
         labels[region] = index
     return labels
+
+
+def background_of(names: Iterable[str]) -> str | None:
+    """The name among these that says what no annotation covers."""
+    return next((name for name in names if name.lower() in _BACKGROUND), None)
+
+
+def background_first(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes, the background first, whether it is among them or not: what no annotation covers is class 0."""
+    names = list(names)
+    first = background_of(names) or _BACKGROUND[0]
+    return first, *(name for name in names if name != first)
 
 
 def class_index(labels: LabelSet, name: str, source: Path) -> int:

@@ -125,13 +125,13 @@ def _folder(
 ) -> Pairs:
     """The pairs of a split, whatever layout they lie in. The arguments are those of ``folder``."""
     layout = layout_of(root, image_pattern, mask_pattern)
-    annotated = find_annotated(root, layout) if image_pattern is None and mask_pattern is None else None
+    annotated = find_annotated(root, layout, classes) if image_pattern is None and mask_pattern is None else None
     if annotated is not None:
-        if values is not None or reduce_zero_label:
-            raise UserError(
-                f"{root} has annotations of {annotated.kind}, not masks: "
-                f"leave out {said('data.values')} and {said('data.reduce_zero_label')}"
-            )
+        given = {"values": values, "reduce_zero_label": reduce_zero_label, "unknown": unknown != "error", "classes": classes}
+        if annotated.kind == "labelme":
+            del given["classes"]
+        if useless := [said(f"data.{name}") for name, value in given.items() if value]:
+            raise UserError(f"{root} has annotations of {annotated.kind}, not masks: leave out {' and '.join(useless)}")
         return _annotated(annotated, root, split, val_fraction)
     found = find_pairs(root, split, layout, val_fraction, classes, values, reduce_zero_label)
     if found.may_be_binary(unknown) and is_binary(_all_masks(found.layout, root, found.pairs)):
@@ -165,11 +165,12 @@ def find_pairs(
     return Found(pairs, known, layout, notes)
 
 
-def find_annotated(root: Path, layout: Layout | None) -> Annotations | None:
-    """Annotations that are to be drawn. Masks with a layout count for more, but for Label Studio's, of which several belong to an image."""
+def find_annotated(root: Path, layout: Layout | None, classes: str | None = None) -> Annotations | None:
+    """Annotations that are to be drawn. Masks with a layout count for more, but for Label Studio's, of which several belong to an image.
+    classes: name of a list of classes."""
     found = find_label_studio(root)
     if found is None and layout is None:
-        found = find_coco(root) or find_labelme(root)
+        found = find_coco(root) or find_labelme(root, classes)
     return found
 
 

@@ -31,11 +31,12 @@ class Raw(NamedTuple):
     """What the file of a label map holds.
 
     values: ``(H, W)``, uint8, or int32 where values above 255 were asked for; or colours uint8 ``(H, W, 3)`` in RGB. palette: the colours
-    of the values, uint8 ``(count, 3)``, if the file has any.
+    of the values, uint8 ``(count, 3)``, if the file has any. white: the value that is shown as white, of a gray picture of up to 8 bits.
     """
 
     values: Tensor
     palette: np.ndarray | None = None
+    white: int | None = None
 
 
 def read_labels(path: str | PathLike[str]) -> Tensor:
@@ -79,13 +80,14 @@ def _read(path: str | PathLike[str], *, colors: bool, largest: int = VOID) -> Ra
         decode(picture, path, count=True)
         if picture.mode in _COLORS:
             return Raw(torch.from_numpy(np.array(picture.convert("RGB"))))
-        values = np.array(picture)
+        values, mode = np.array(picture), picture.mode
         palette = _palette(picture)
         if picture.format == "GIF" and picture.mode == "P" and _renumbered(picture, values):
             raise UserError(f"{path} is a GIF of colours, and programs number the colours of a GIF anew: convert the original to PNG")
     if layout.startswith(("L;2", "L;4")):
         values = values // (85 if layout.startswith("L;2") else 17)  # Pillow stretches gray of few bits to 0..255
-    return Raw(indices(values, path, largest, top), palette)
+    white = {"1": 1, "L": {"L;2": 3, "L;4": 15}.get(layout[:3], VOID)}.get(mode)
+    return Raw(indices(values, path, largest, top), palette, white)
 
 
 def indices(values: np.ndarray, path: str | PathLike[str], largest: int, top: int = WIDE_VOID) -> Tensor:

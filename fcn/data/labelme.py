@@ -1,6 +1,7 @@
 """labelme's JSON: one file an image, with polygons and other shapes, drawn as labelme's own tools draw them; later shapes cover earlier.
 
-The classes are ``background`` and the labels that occur, in the order of the alphabet; or those of a list in the folder.
+The classes are ``background`` and the labels that occur, in the order of the alphabet; or those of a list: ``data.classes``, or one in the
+folder, such as labelme's own ``labels.txt``. What no shape covers is the background.
 """
 
 import base64
@@ -16,42 +17,43 @@ from PIL import Image, ImageDraw
 
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
-from fcn.core.names import shown
-from fcn.data.classlists import class_lists, find_classes, read_json
-from fcn.data.drawn import Annotations, Drawing, Sample, class_index
+from fcn.core.names import said, shown
+from fcn.data.classlists import class_lists, find_classes, labelme_list, read_json
+from fcn.data.drawn import Annotations, Drawing, Sample, background_first, background_of, class_index
 from fcn.data.layouts import IMAGES, folders, is_picture, visible
 
+LIST = "labels.txt"  # labelme's own list of classes
 _LINE, _POINT = 10, 5  # width of a line and radius of a point, pixels; labelme's own
-_BACKGROUND = ("background", "_background_")
 
 
-def find_labelme(root: Path) -> Annotations | None:
-    """labelme's files beside their images: in the folder, in its folder of images, or in a folder for each split."""
+def find_labelme(root: Path, classes: str | None = None) -> Annotations | None:
+    """labelme's files beside their images: in the folder, in its folder of images, or in a folder for each split. classes: name of the list
+    of classes in the folder; None: the first known one, if there is any."""
     for base in (root, folders(root, IMAGES)):
         if base is not None and (files := _files(base)):
-            return Annotations("labelme", {"": (_sources(root, files), partial(read_labelme, root, files, files))})
+            return Annotations("labelme", {"": (_sources(root, classes, files), partial(read_labelme, root, files, files, classes))})
     splits = {base.name: files for base in visible(root) if base.is_dir() and (files := _files(base))}
     if not splits:
         return None
     every = [path for files in splits.values() for path in files]
     return Annotations(
-        "labelme", {name: (_sources(root, every), partial(read_labelme, root, files, every)) for name, files in splits.items()}
+        "labelme",
+        {name: (_sources(root, classes, every), partial(read_labelme, root, files, every, classes)) for name, files in splits.items()},
     )
 
 
-def read_labelme(root: Path, files: list[Path], every: list[Path]) -> Drawing:
-    """The samples of ``files``, with the classes of ``every`` file of the set. Raises UserError, naming the file."""
-    listed = find_classes(root)
-    if listed is None and (root / "labels.txt").is_file():
-        listed = find_classes(root, "labels.txt")
+def read_labelme(root: Path, files: list[Path], every: list[Path], classes: str | None = None) -> Drawing:
+    """The samples of ``files``, with the classes of ``every`` file of the set. Raises UserError, naming the file, and FileNotFoundError for
+    a list of ``classes`` that is missing."""
+    own = classes == LIST or (classes is None and next(class_lists(root), None) is None and (root / LIST).is_file())
+    listed = labelme_list(root / LIST) if own else find_classes(root, classes)
     contents = {path: read_json(path) for path in dict.fromkeys([*every, *files])}
     if listed is not None:
         labels = listed.labels
     else:
         names = {str(shape.get("label")) for path, content in contents.items() for shape in _shapes(content, path)}
-        first = next((name for name in _BACKGROUND if name in names), "background")
         try:
-            labels = LabelSet((first, *sorted(names - {first, "__ignore__"})))
+            labels = LabelSet(background_first(sorted(names - {"__ignore__"})))
         except UserError as error:
             raise UserError(f"the labels in {files[0].parent}: {error}") from None
     return Drawing(
@@ -60,12 +62,13 @@ def read_labelme(root: Path, files: list[Path], every: list[Path]) -> Drawing:
 
 
 def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.ndarray:
-    """The label map of one file, integers ``(H, W)``."""
+    """The label map of one file, integers ``(H, W)``. Raises UserError where a pixel lies in no shape and no class is the background."""
+    fill = background_of(labels.names)
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if not (isinstance(height, int) and isinstance(width, int)):
         with Image.open(_image(path, content)) as picture:
             width, height = picture.size
-    page = Image.new("L" if labels.dtype == "uint8" else "I", (width, height))
+    page = Image.new("I", (width, height), -1 if fill is None else labels.names.index(fill))
     pen = ImageDraw.Draw(page)
     for shape in _shapes(content, path):
         index = class_index(labels, str(shape.get("label")), path)
@@ -80,7 +83,13 @@ def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.nda
             raise UserError(
                 f"{path} has a shape of the kind '{kind}' that cannot be drawn ({shown(error)}): draw it as a polygon"
             ) from None
-    return np.array(page)
+    drawn = np.array(page)
+    if (drawn < 0).any():
+        raise UserError(
+            f"{100 * (drawn < 0).mean():.1f} % of the pixels of {path} lie in no shape, and none of the classes "
+            f"{', '.join(labels.names[:12])} is called 'background': put that into the list of classes"
+        )
+    return drawn
 
 
 def _polygon(pen: ImageDraw.ImageDraw, points: list[tuple[float, float]], index: int) -> None:
@@ -156,6 +165,10 @@ def _is_labelme(path: Path) -> bool:
     return b'"shapes"' in head and (b'"version"' in head or b'"flags"' in head or b'"imagePath"' in head)
 
 
-def _sources(root: Path, files: list[Path]) -> list[Path]:
-    """All that a drawing depends on: the annotations, and the list of classes."""
-    return [*files, *class_lists(root), *([root / "labels.txt"] if (root / "labels.txt").is_file() else [])]
+def _sources(root: Path, classes: str | None, files: list[Path]) -> list[Path]:
+    """All that a drawing depends on: the annotations, and the list of classes. Raises FileNotFoundError for a named one that is missing."""
+    if classes is not None:
+        if not (root / classes).is_file():
+            raise FileNotFoundError(f"there is no list of classes {root / classes}: correct {said('data.classes')}, or leave it out")
+        return [*files, root / classes]
+    return [*files, *class_lists(root), *([root / LIST] if (root / LIST).is_file() else [])]

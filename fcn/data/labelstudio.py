@@ -16,7 +16,7 @@ import numpy as np
 from fcn.core.errors import UserError
 from fcn.core.labels import LabelSet
 from fcn.core.names import listed
-from fcn.data.drawn import Annotations, Drawing, Sample, layered
+from fcn.data.drawn import Annotations, Drawing, Sample, background_first, layered
 from fcn.data.labelmaps import read_labels
 from fcn.data.layouts import is_picture, visible
 from fcn.data.pairs import read_text
@@ -37,7 +37,8 @@ def find_label_studio(root: Path) -> Annotations | None:
 
 
 def read_label_studio(root: Path, files: list[Path], exports: list[Path]) -> Drawing:
-    """The classes and samples. Raises FileNotFoundError for tasks without an image, UserError for tasks that were annotated twice."""
+    """The classes and samples. Raises FileNotFoundError for tasks without an image, UserError for tasks that were annotated twice, or whose
+    image may be one of several."""
     tasks: dict[int, list[tuple[str, str, Path]]] = {}
     for path in files:
         match = _NAME.fullmatch(path.stem)
@@ -48,7 +49,7 @@ def read_label_studio(root: Path, files: list[Path], exports: list[Path]) -> Dra
         raise UserError(
             f"the task {twice[0]} in {files[0].parent} has several annotations: keep the masks of one ({len(twice)} such tasks)"
         )
-    labels = LabelSet(("background", *sorted({label for masks in tasks.values() for _, label, _ in masks} - {"background"})))
+    labels = LabelSet(background_first(sorted({label for masks in tasks.values() for _, label, _ in masks})))
     pictures = _pictures(root, set(files))
     named = _named(exports)
     images = {task: image for task in tasks if (image := _image(task, pictures, named)) is not None}
@@ -58,9 +59,9 @@ def read_label_studio(root: Path, files: list[Path], exports: list[Path]) -> Dra
             f"{root}: there is no image for the tasks {listed(missing, _SHOWN)}: put Label Studio's JSON export there, which names them, "
             "and the images"
         )
-    return Drawing(
-        labels, [Sample(images[task].stem, images[task], partial(_draw, labels, masks)) for task, masks in sorted(tasks.items())]
-    )
+    short = len({image.stem for image in images.values()}) == len(images)
+    names = {task: image.stem if short else image.relative_to(root).with_suffix("").as_posix() for task, image in images.items()}
+    return Drawing(labels, [Sample(names[task], images[task], partial(_draw, labels, masks)) for task, masks in sorted(tasks.items())])
 
 
 def _draw(labels: LabelSet, masks: list[tuple[str, str, Path]]) -> np.ndarray:
@@ -74,14 +75,14 @@ def _draw(labels: LabelSet, masks: list[tuple[str, str, Path]]) -> np.ndarray:
     return layered(height, width, regions)
 
 
-def _pictures(root: Path, masks: set[Path]) -> dict[str, Path]:
-    """The pictures in a folder and those below, by name."""
+def _pictures(root: Path, masks: set[Path]) -> list[Path]:
+    """The pictures in a folder and those below."""
     bases = (root, *(path for path in visible(root) if path.is_dir()))
-    return {path.name: path for base in bases for path in visible(base) if is_picture(path) and path not in masks}
+    return [path for base in bases for path in visible(base) if is_picture(path) and path not in masks]
 
 
 def _named(exports: list[Path]) -> dict[int, str]:
-    """The file name of each task's image, as the exports say."""
+    """The path of each task's image, as the exports say."""
     named: dict[int, str] = {}
     for path in exports:
         try:
@@ -92,13 +93,23 @@ def _named(exports: list[Path]) -> dict[int, str]:
             data = task.get("data", task)  # the short export has the image at the top
             word = data.get("image") or next((value for value in data.values() if isinstance(value, str)), None)
             if isinstance(word, str) and isinstance(task.get("id"), int):
-                url = urlsplit(unquote(word))
-                named[task["id"]] = (url.query.partition("d=")[2] or url.path).replace("\\", "/").rpartition("/")[2]
+                url = urlsplit(word)
+                named[task["id"]] = unquote(url.query.partition("d=")[2] or url.path).replace("\\", "/")
     return named
 
 
-def _image(task: int, pictures: dict[str, Path], named: dict[int, str]) -> Path | None:
-    name = named.get(task)
-    if name is not None:
-        return pictures.get(name) or pictures.get(_HASH.sub("", name, count=1))
-    return next((path for path in pictures.values() if path.stem in (str(task), f"task-{task}")), None)
+def _image(task: int, pictures: list[Path], named: dict[int, str]) -> Path | None:
+    """The picture of a task. Raises UserError where several have its name and the folders of the export do not tell them apart."""
+    if task not in named:
+        return next((path for path in pictures if path.stem in (str(task), f"task-{task}")), None)
+    *folders, name = named[task].split("/")
+    original = _HASH.sub("", name, count=1)
+    found = [path for path in pictures if path.name == name] or [path for path in pictures if path.name == original]
+    if len(found) > 1:
+        alike, found = found, [path for path in found if path.parent.name in folders[-1:]]
+        if len(found) != 1:
+            raise UserError(
+                f"the export names '{named[task]}' as the image of task {task}, and {' and '.join(map(str, alike[:2]))} are called so: "
+                "put the images into folders of the names that the export has"
+            )
+    return found[0] if found else None

@@ -2,7 +2,8 @@
 
 A mask of gray values or palette indices is read by its values. A mask in RGB is read by the colours of the classes. If the classes have no
 colours and the mask is gray, its gray values are read: a binary mask in black and white, saved in RGB. A palette mask whose
-colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save.
+colours are those of the classes, at other indices, is read by its colours too: programs number palettes anew when they save. So is a gray
+mask whose values are the classes' gray colours and no indices; where they may be both, it is refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -74,7 +75,39 @@ class Masks:
         if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):
             say_once("palette", f"{path} has the colours of the classes at other indices: its colours are read, here and in other masks")
             return self.of_colors(raw.palette[raw.values.numpy()], path)
+        if self.colored and self.plain and raw.white is not None and self._shows_colors(raw, path):
+            shades = raw.values.numpy() * (VOID // raw.white)
+            return self.of_colors(np.stack([shades] * 3, -1), path)
         return self.of_values(raw.values, path)
+
+    def _shows_colors(self, raw: Raw, path: str) -> bool:
+        """Whether the values of a gray mask are shades of gray that classes have as colours. Raises UserError where they may be indices of
+        other classes as well: a program may have saved a mask of black and white in gray."""
+        assert raw.white is not None
+        used = np.flatnonzero(np.bincount(raw.values.numpy().ravel(), minlength=256))
+        try:
+            known, indices = _color_table(self.labels, self.source)
+        except UserError:  # two classes of one colour
+            return False
+        codes = used * (VOID // raw.white) * 0x010101
+        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        if not (known[places] == codes).all():
+            return False
+        by_value = np.array([self.values.get(int(value), -1) for value in used])
+        if (by_value < 0).any() or (indices[places] == by_value).all():
+            return True
+        place = int((indices[places] != by_value).argmax())
+        number, color = (
+            "void" if index == self.labels.void else f"'{self.labels.names[index]}'" for index in (by_value[place], indices[places][place])
+        )
+        raise UserError(
+            f"{path} is gray and holds {used[place]}, which is {number} by its number and {color} by its colour: save it in RGB if its "
+            f"colours count, or give {said('data.values', self._numbers())} if its numbers do"
+        )
+
+    def _numbers(self) -> dict[int, str]:
+        """The classes by their numbers, as ``data.values`` takes them."""
+        return {**dict(enumerate(self.labels.names)), self.labels.void: "void"}
 
     def _gray(self, colors: Tensor) -> bool:
         """Whether a mask in RGB holds gray values, three times each: those of classes and void, or others than the classes' colours."""
@@ -130,9 +163,10 @@ class Masks:
         )
 
     def _renumbered(self, raw: Raw) -> bool:
-        """Whether the colours of a palette picture are all classes', but not at the classes' own indices."""
+        """Whether colours of a palette picture are classes', but not at the classes' own indices: of more pixels than have unknown ones."""
         assert raw.palette is not None
-        used = np.flatnonzero(np.bincount(raw.values.numpy().ravel(), minlength=256))
+        counts = np.bincount(raw.values.numpy().ravel(), minlength=256)
+        used = np.flatnonzero(counts)
         if used[-1] >= len(raw.palette) or len(np.unique(_codes(raw.palette[used]))) < len(used):
             return False  # a palette that tells nothing apart
         try:
@@ -141,7 +175,8 @@ class Masks:
             return False
         codes = _codes(raw.palette[used])
         places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        return bool((known[places] == codes).all() and (indices[places] != used).any())
+        is_known = known[places] == codes
+        return bool(counts[used[is_known & (indices[places] != used)]].sum() > counts[used[~is_known]].sum())
 
     def _guess(self, raw: Tensor) -> str:
         """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""

@@ -7,6 +7,7 @@ import torch
 from torch import fx
 from torch._ops import OpOverloadPacket
 
+OPERATORS = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor"}  # of Python, that have a name besides
 FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
 SHAPE_ONLY = (*FILLED, "rand_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")  # these read no cell of their source
 
@@ -21,7 +22,10 @@ def _name_of(target: Any) -> str:
     if not isinstance(target, torch._ops.OpOverload):
         return getattr(target, "__name__", str(target))
     name = target._schema.name
-    return name.removeprefix("aten::").rstrip("_") if name.startswith("aten::") else name
+    if not name.startswith("aten::"):
+        return name
+    name = name.removeprefix("aten::")
+    return OPERATORS.get(name) or (name if name.endswith("__") else name.rstrip("_"))
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:

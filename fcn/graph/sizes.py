@@ -53,10 +53,14 @@ class OpenGraph:
     recipes: dict[fx.Node, Recipe]
     plain: bool
 
+    def covers(self, *sizes: int) -> bool:
+        """Whether the network is known to do the same at these sizes."""
+        inside = all(low <= size <= high for size, (low, high) in zip(sizes, self.ranges, strict=True))
+        return inside and self.holds(*sizes)
+
     def at(self, *sizes: int) -> Graph | None:
         """The graph for an image of these sizes; None where it is not known to be the same."""
-        inside = all(low <= size <= high for size, (low, high) in zip(sizes, self.ranges, strict=True))
-        if not inside or not self.holds(*sizes):
+        if not self.covers(*sizes):
             return None
         return walk(_bound(self.trace, self.recipes, self.numbers(*sizes)), (*self.shape[:2], *sizes))
 

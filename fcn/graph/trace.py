@@ -85,7 +85,7 @@ def cause_of(error: Exception, network: nn.Module) -> tuple[str, str]:
         layer, code = _place_of(error, network)
     reason = shown(first_line(error), 160)
     if "data-dependent" in str(error).lower():
-        reason = "a branch or a number depends on values of the image; compute it with tensors instead, as by torch.where"
+        reason = "a branch or a number depends on values of the image or of a weight; compute it with tensors instead, as by torch.where"
     where = f"layer '{layer}'" if layer else type(network).__name__
     return layer, f"{where}{f', `{shown(code, 80)}`' if code else ''}: {reason}"
 

@@ -104,7 +104,9 @@ def label_map(
         full, scales = (int(size[0]), int(size[1])), (rows / size[0], columns / size[1])
     else:
         assert factor is not None
-        full, scales = (math.floor(rows * factor), math.floor(columns * factor)), (1 / factor, 1 / factor)
+        full = math.floor(rows * factor), math.floor(columns * factor)
+        down, across = (1.0 if before == after else 1 / factor for before, after in zip((rows, columns), full, strict=True))
+        scales = down, across  # an axis whose size stays is copied
     height, width = full if crop is None else (int(crop[0]), int(crop[1]))
     if not (1 <= height <= full[0] and 1 <= width <= full[1]):
         raise UserError(f"a label map of {height}x{width} pixels is asked for; these scores give up to {full[0]}x{full[1]}")

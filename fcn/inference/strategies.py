@@ -37,10 +37,10 @@ from fcn.models.segmenter import Segmenter
 log = logging.getLogger(__name__)
 
 
-SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory, nor a stream for its speed
-SMALL_OF_MANY = 2**19  # pixels, where the network is looked at once for many images
+SMALL = 2**20  # pixels; a smaller image is not worth an estimate of its memory
+SMALL_OF_MANY = 2**18  # pixels, where the network is looked at once for many images
 LARGE = 2**22  # pixels, from which on a stream of several passes can be faster than one pass over the image
-LIGHT = 15  # multiply-adds for each byte, below which it is: the time of one pass is then the memory's
+LIGHT = 15  # multiply-adds for each byte, below which streams pay sooner: the time of one pass is then the memory's
 SIDES = range(512, 127, -32)  # pixels, of the windows that are taken where nothing else fits
 BATCH = 8  # of these, at most
 
@@ -111,11 +111,15 @@ def auto(
 
 
 def streams_faster(found: Pass | None, pixels: int) -> bool:
-    """Whether a stream over a large image is faster on a CPU than one pass: its bands stay in the cache.
+    """Whether a stream over an image is faster on a CPU than one pass: its bands stay in the cache.
 
-    A network with global pooling is computed twice in a stream. That is faster where the network computes little for each byte.
+    That pays for smaller images where the network computes little for each byte. A network with global pooling is computed twice in a
+    stream.
     """
-    return found is not None and (found.at_once or (pixels >= LARGE and found.intensity < LIGHT))
+    if found is None:
+        return False
+    light = found.intensity < LIGHT
+    return pixels >= (SMALL_OF_MANY if light else SMALL) if found.at_once else light and pixels >= LARGE
 
 
 def one_pass_if_room(model: Segmenter, image: Image) -> Scores | None:
@@ -163,11 +167,13 @@ class Scoring(Protocol):
 class Strategy:
     """A way through the network, its options filled in: a function from an image to its labels.
 
-    scoring: computes the scores. augmented: whether they are a mean over several views of the image.
+    scoring: computes the scores. augmented: whether they are a mean over several views of the image. alone: whether it may be asked for one
+    image at a time only: its memory is limited, or it is not this toolkit's.
     """
 
     scoring: Scoring
     augmented: bool = False
+    alone: bool = False
 
     @torch.inference_mode()
     def __call__(self, model: Segmenter | Network, image: Image, *, confidence: Tensor | None = None, progress: bool = False) -> Tensor:
@@ -179,7 +185,9 @@ class Strategy:
 
 def create_strategy(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Strategy:
     """The strategy of that name. Raises UserError for unknown names and options."""
-    return Strategy(create_scoring(name, flip=flip, scales=scales, **options), is_augmented(flip, scales))
+    scoring = create_scoring(name, flip=flip, scales=scales, **options)
+    ours = find("inference", name).module.startswith("fcn.")
+    return Strategy(scoring, is_augmented(flip, scales), alone=not ours or options.get("memory") is not None)
 
 
 def create_scoring(name: str, *, flip: bool = False, scales: Sequence[float] = (1.0,), **options: Any) -> Scoring:

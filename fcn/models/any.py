@@ -128,7 +128,11 @@ class Wrapped(Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) to logits (N, num_classes, H, W); of probabilities these are the logarithms."""
-        scores = to_image_size(self.scores(images), self.stride, *images.shape[-2:])  # as a label map interpolates: before the logarithm
+        try:
+            scores = self.scores(images)
+        except Exception as error:
+            raise self._explained(error, images) from error
+        scores = to_image_size(scores, self.stride, *images.shape[-2:])  # as a label map interpolates: before the logarithm
         return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self.probabilities else scores
 
 
@@ -142,7 +146,7 @@ def wrap(
     classes: int | Sequence[str] | LabelSet | None = None,
     output: Output = None,
     divisor: int | None = None,
-    labels: Literal["argmax", "sigmoid"] = "argmax",
+    labels: Literal["argmax", "sigmoid", "probability"] = "argmax",
 ) -> Wrapped:
     """Anybody's network as a model, for every function that takes one: ``fcn.predict``, ``fcn.evaluate``, ``fcn.save`` and the others.
 
@@ -160,15 +164,16 @@ def wrap(
     output: which of the network's outputs are the scores: a key, an attribute or an index. None: the tensor itself, "out" of a dict,
         "logits" of an object, the first map of a tuple.
     divisor: number that the sides of an image must be multiples of; other images are padded. None: found by trying.
-    labels: "argmax", the class of the highest score, or "sigmoid", for one channel: class 1 where the sigmoid is above 1/2, else class 0.
+    labels: "argmax", the class of the highest score. For one channel "sigmoid", class 1 where the sigmoid is above 1/2, else class 0; or
+        "probability", class 1 where the channel itself is above 1/2. A sigmoid that the network ends in counts for both.
 
     Returns the model, in the mode that the network is in. It pads the image, runs the network once, and crops the scores.
 
     Raises UserError where the network gives no such scores, and where the numbers do not fit it.
     """
     network = unwrapped(network)
-    if labels not in ("argmax", "sigmoid"):
-        raise UserError(f"labels={labels!r} is not allowed; it is 'argmax' or 'sigmoid'")
+    if labels not in ("argmax", "sigmoid", "probability"):
+        raise UserError(f"labels={labels!r} is not allowed; it is 'argmax', 'sigmoid' or 'probability'")
     if divisor is not None and (isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1):
         raise UserError(f"divisor={divisor!r} is not allowed; it is a whole number of 1 or more, or None")
     means, deviations = channels_of(network, mean, std, scale)
@@ -181,7 +186,12 @@ def wrap(
     if found.others:
         given = f"{type(network).__name__} gives {found.others + 1} maps"
         log.warning("%s; the first is taken for the scores: output=INDEX or output=NAME takes another", given)
-    probabilities = found.ending == ("sigmoid" if labels == "sigmoid" else "softmax")
+    if labels == "sigmoid" and found.ending != "sigmoid" and looks_like_probability(network, len(means), output, found.divisor):
+        raise UserError(
+            f"{type(network).__name__} gives numbers between 0 and 1: give labels='probability' if they are probabilities; "
+            "if they are logits, end the network in torch.sigmoid"
+        )
+    probabilities = labels == "probability" or found.ending == ("softmax" if labels == "argmax" else "sigmoid")
     spec = WrapSpec(type(network).__name__, count, output, found.divisor, found.stride, labels, images.plain())
     to_unit = 1 / (255 * scale)
     wrapped = Wrapped(
@@ -295,11 +305,24 @@ def looked_at(network: nn.Module, output: Output, image: Tensor, divisor: int, s
     with torch.device(image.device):
         given = network(image)
         scores, _, seen = run(network, lambda outputs: picked(outputs, output), image, None)
-        for number in range(seen.calls, 0, -1):
+        for number in range(seen.calls, 0, -1) if stride == 1 else ():  # one to fewer pixels than the image has is not the last
             before, cell, met = run(network, lambda outputs: picked(outputs, output), image, number)
             if cell is not None:
                 return Fit(scores.shape[1], divisor, stride, number, met.probabilities.get(id(before)), others(given, output))
     return Fit(scores.shape[1], divisor, stride, None, seen.probabilities.get(id(scores)), others(given, output))
+
+
+def looks_like_probability(network: nn.Module, in_channels: int, output: Output, divisor: int) -> bool:
+    """Whether all that a network gives for an image of noise lies between 0 and 1, and is not the same everywhere."""
+    side = divisor * -(-SMALLEST // divisor)
+    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+    if device.type == "meta":
+        return False
+    image = torch.randn(1, in_channels, side, side, generator=torch.Generator().manual_seed(0)).to(device, float_type(network))
+    with evaluating(network), torch.no_grad():
+        found = picked(network(image), output)
+    low, high = float(found.min()), float(found.max())
+    return 0 <= low < high <= 1
 
 
 def picked(given: Any, output: Output) -> Tensor:
@@ -373,11 +396,11 @@ def channels_of(
 
 def class_names(name: str, found: Fit, classes: int | Sequence[str] | LabelSet | None, labels: str) -> tuple[int, LabelSet | None]:
     """The number of classes, and their names where they are given. Raises UserError where they do not fit the scores."""
-    if labels == "sigmoid" and found.channels > 1:
-        raise UserError(f"labels='sigmoid' is for one channel, and {name} gives {found.channels}; use labels='argmax'")
+    if labels != "argmax" and found.channels > 1:
+        raise UserError(f"labels='{labels}' is for one channel, and {name} gives {found.channels}; use labels='argmax'")
     if labels == "argmax" and found.channels == 1:
         raise UserError(f"{name} gives one channel, of which the arg-max is class 0 everywhere; a binary mask is labels='sigmoid'")
-    count = 2 if labels == "sigmoid" else found.channels
+    count = found.channels if labels == "argmax" else 2
     if count > MOST_CLASSES:
         raise UserError(f"{name} gives {count} channels; a label map has up to {MOST_CLASSES} classes")
     if classes is None or isinstance(classes, Integral):
@@ -388,7 +411,7 @@ def class_names(name: str, found: Fit, classes: int | Sequence[str] | LabelSet |
         return count, classes
     listed = classes.names if isinstance(classes, LabelSet) else classes
     names = [listed] if isinstance(listed, str) else list(listed)  # type: ignore[arg-type]
-    names = ["background", *names] if labels == "sigmoid" and len(names) == 1 else names
+    names = ["background", *names] if labels != "argmax" and len(names) == 1 else names
     if len(names) != count:
         raise UserError(
             f"{len(names)} classes are named ({', '.join(names[:5])}) and {name} gives {count}; name each, in the order of the scores"

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from fcn.models.segmenter import Cell
 
+KEEPING = ("clamp", "clamp_", "clip", "to", "float", "double", "half", "bfloat16", "contiguous", "clone", "detach", "squeeze", "unsqueeze")
 LOOKS = ("size", "dim", "stride", "is_floating_point", "__get__")  # at a tensor, not into it
 
 
@@ -70,7 +71,7 @@ class TakenOff(TorchFunctionMode):
                 raise UsedError
             return result
         result = func(*args, **kwargs)
-        kind = kind_of(name, args, kwargs) or (self.seen.probabilities.get(id(first)) if name == "__getitem__" else None)
+        kind = kind_of(name, args, kwargs) or (self.seen.probabilities.get(id(first)) if keeps(name, args, kwargs) else None)
         if kind is not None:
             self.seen.probabilities[id(result)] = kind
             self.seen.alive.append(result)
@@ -95,7 +96,14 @@ def kind_of(name: str, args: Any, kwargs: Any) -> str | None:
     """ "sigmoid" or, over channels, "softmax"; None for any other call."""
     if name == "softmax" and (args[1] if len(args) > 1 else kwargs.get("dim")) in (1, -3):
         return name
-    return "sigmoid" if name in ("sigmoid", "sigmoid_") else None
+    return "sigmoid" if name in ("sigmoid", "sigmoid_", "hardsigmoid") else None
+
+
+def keeps(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a call makes probabilities of probabilities: it picks, copies or cuts them, or takes means of neighbours."""
+    if name == "interpolate":
+        return (args[3] if len(args) > 3 else kwargs.get("mode", "nearest")) != "bicubic"
+    return name == "__getitem__" or name in KEEPING
 
 
 def bilinear(

@@ -13,6 +13,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import void_index
 from fcn.core.progress import Progress
 from fcn.data.split import Split
+from fcn.inference.at_once import SMALL, images_at_once, in_order
 from fcn.inference.blocks import strategy_blocks
 from fcn.inference.strategies import Strategy
 from fcn.inference.windows import Network
@@ -56,11 +57,16 @@ def scored_images(
     """These samples of a split. workers: processes that read. title: of the progress. confidence: whether it comes with them."""
     classes = split.labels.num_classes
     shown = Progress(title, len(indices), "images", shown=progress).over(delivered(scoring_loader(split, indices, workers=workers)))
-    for index, (image, labels) in zip(indices, shown, strict=True):
+
+    def scored(found: tuple[int, tuple[Tensor, Tensor]]) -> Scored:
+        index, (image, labels) = found
         sure = torch.empty(image.shape[-2:], dtype=torch.uint8) if confidence else None
         prediction = strategy(model, image) if sure is None else strategy(model, image, confidence=sure)
         check_values(labels, prediction, classes, str(split.names[index]))
-        yield Scored(index, image, labels, prediction, confusion_matrix(labels, prediction, classes), sure)
+        return Scored(index, image, labels, prediction, confusion_matrix(labels, prediction, classes), sure)
+
+    samples, at_once = zip(indices, shown, strict=True), images_at_once(model, strategy, len(indices))
+    return in_order(samples, scored, small=lambda found: found[1][1].numel() <= SMALL, at_once=at_once)
 
 
 def scored_scenes(

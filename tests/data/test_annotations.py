@@ -146,6 +146,26 @@ class TestCoco:
             folder("train", root=tmp_path)
         assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
 
+    @pytest.mark.parametrize("name", ["background", "_background_", "Background"])
+    def test_what_no_object_covers_is_the_background_wherever_that_is_listed(self, tmp_path: Path, name: str) -> None:
+        image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
+        file = tmp_path / "train" / "_annotations.coco.json"
+        coco(file, ["a.jpg"])
+        content = json.loads(file.read_text())
+        content["categories"].append({"id": 20, "name": name})
+        file.write_text(json.dumps(content))
+        split = folder("train", root=tmp_path)
+        assert split.labels.names == (name, "car", "dog")
+        assert np.array_equal(split[0][1].numpy(), EXPECTED)
+
+    @pytest.mark.parametrize("option", [{"classes": "mine.txt"}, {"unknown": "void"}])
+    def test_settings_of_masks_are_refused(self, tmp_path: Path, option: dict) -> None:
+        image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
+        coco(tmp_path / "train" / "_annotations.coco.json", ["a.jpg"])
+        text(tmp_path / "mine.txt", "background\ncar\ndog\n")
+        with pytest.raises(UserError, match=f"has annotations of coco, not masks: leave out {next(iter(option))}"):
+            folder("train", root=tmp_path, **option)
+
     def test_values_mean_nothing(self, tmp_path: Path) -> None:
         image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
         coco(tmp_path / "train" / "_annotations.coco.json", ["a.jpg"])
@@ -200,6 +220,38 @@ class TestLabelme:
         with pytest.raises(UserError, match="has the label 'car', which the list of classes does not have"):
             folder("train", root=tmp_path)
 
+    def test_labelmes_own_list_begins_with_what_is_ignored(self, tmp_path: Path) -> None:
+        image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
+        labelme(tmp_path / "train" / "a.json", [CAR, DOG | {"label": "__ignore__"}])
+        text(tmp_path / "labels.txt", "__ignore__\n_background_\ndog\ncar\n")
+        split = folder("train", root=tmp_path)
+        assert split.labels.names == ("_background_", "dog", "car")
+        assert split[0][1].unique().tolist() == [0, 2, VOID]
+
+    def test_the_list_that_is_named(self, tmp_path: Path) -> None:
+        image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
+        labelme(tmp_path / "train" / "a.json", [CAR])
+        text(tmp_path / "classes.txt", "background\ncar\n")
+        text(tmp_path / "mine.txt", "dog\ncar\nbackground\n")
+        split = folder("train", root=tmp_path, classes="mine.txt")
+        assert split.labels.names == ("dog", "car", "background")
+        assert split[0][1].unique().tolist() == [1, 2]  # what no shape covers is the background, wherever it is listed
+        assert folder("train", root=tmp_path).labels.names == ("background", "car")
+        with pytest.raises(FileNotFoundError, match=r"there is no list of classes .*missing\.txt: correct classes"):
+            folder("train", root=tmp_path, classes="missing.txt")
+
+    def test_without_a_background_all_has_to_be_covered(self, tmp_path: Path) -> None:
+        image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
+        labelme(tmp_path / "train" / "a.json", [CAR])
+        text(tmp_path / "classes.txt", "road\ncar\n")
+        with pytest.raises(
+            UserError, match=r"75\.0 % of the pixels of .*a\.json lie in no shape, and none of the classes road, car is called"
+        ):
+            folder("train", root=tmp_path)
+        everything = {"label": "road", "points": [[0, 0], [WIDTH, HEIGHT]], "shape_type": "rectangle"}
+        labelme(tmp_path / "train" / "a.json", [everything, CAR])
+        assert folder("train", root=tmp_path)[0][1].unique().tolist() == [0, 1]
+
     def test_shapes(self, tmp_path: Path) -> None:
         labels = LabelSet(("background", "car"))
 
@@ -252,6 +304,23 @@ class TestLabelStudio:
         assert [pair.name for pair in pairs] == ["street", "yard"]
         expected = np.where(box(3, 3, 6, 6), 1, np.where(box(2, 2, 8, 10), 2, 0))
         assert all(np.array_equal(np.array(Image.open(pair.labels)), expected) for pair in pairs)
+
+    def test_images_of_one_name_are_told_apart_by_the_folders_of_the_export(self, tmp_path: Path) -> None:
+        self.fill(tmp_path)
+        (tmp_path / "images" / "street.jpg").unlink()
+        image(tmp_path / "x" / "p #1.jpg", (WIDTH, HEIGHT))
+        image(tmp_path / "images" / "p #1.jpg", (WIDTH, HEIGHT))
+        tasks = [
+            {"id": 3, "data": {"image": "/data/local-files/?d=photos/x/p%20%231.jpg"}},
+            {"id": 5, "data": {"image": "/data/local-files/?d=photos/images/p%20%231.jpg"}},
+        ]
+        text(tmp_path / "export.json", json.dumps(tasks))
+        assert [pair.name for pair in self.pairs(tmp_path)] == ["images/p #1", "x/p #1"]
+        assert [Path(pair.image).parent.name for pair in self.pairs(tmp_path)] == ["images", "x"]
+        tasks[0]["data"]["image"] = "/data/upload/1/0a1b2c3d-p%20%231.jpg"
+        text(tmp_path / "export.json", json.dumps(tasks))
+        with pytest.raises(UserError, match=r"as the image of task 3, and .*p #1.jpg and .*p #1.jpg are called so"):
+            folder("train", root=tmp_path)
 
     def test_images_by_the_number_of_the_task(self, tmp_path: Path) -> None:
         self.fill(tmp_path)

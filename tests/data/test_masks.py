@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn.core.errors import UserError
 from fcn.core.labels import VOID
@@ -43,6 +44,11 @@ class TestValues:
     def test_classes_of_the_list_by_name_and_index(self, tmp_path: Path) -> None:
         put(tmp_path, np.select([MAP == 1, MAP == 2, MAP == VOID], [70, 9, 255], 4))
         check(folder("train", root=tmp_path, values={4: "0", 70: "road", 9: "car"}), "a b")
+
+    def test_void_is_void_also_where_a_class_has_that_name(self, tmp_path: Path) -> None:
+        put(tmp_path, np.array([[0, 1, 2, 2]]), "void\nroad\ncar\n")
+        found = folder("train", root=tmp_path, values={0: "void", 1: "road", 2: "car"})
+        check(found, "a b", np.array([[VOID, 1, 2, 2]], np.uint8))
 
     def test_several_values_of_one_class(self, tmp_path: Path) -> None:
         put(tmp_path, np.array([[0, 1, 2, 3]]), classes=None)
@@ -167,6 +173,45 @@ class TestColours:
         put(tmp_path, np.select([MAP == 2, MAP == 1, MAP == VOID], [0, 1, 2], 3), palette=palette)
         with pytest.warns(UserWarning, match="colours of the classes at other indices"):
             check(folder("train", root=tmp_path), "a b")
+
+    def test_a_palette_numbered_anew_with_a_stray_colour_is_not_read_by_its_indices(self, tmp_path: Path) -> None:
+        """One blurred pixel must not change the meaning of all others."""
+        palette = [*COLORS[2], *COLORS[1], *COLORS[0], 9, 9, 9] + [7] * 756
+        values = np.select([MAP == 2, MAP == 1], [0, 1], 2)
+        values[0, 0] = 3
+        put(tmp_path, values, "ground #010203\nroad #ff0000\ncar #0080ff\ntree #00ff00\n", palette=palette)
+        with pytest.raises(UserError, match="the colour #090909"):
+            folder("train", root=tmp_path)[0]
+        expected = np.where(MAP == VOID, 0, MAP)
+        expected[0, 0] = VOID
+        check(folder("train", root=tmp_path, unknown="void"), "a b", expected)
+
+    def test_indices_with_a_palette_of_other_colours_stay_indices(self, tmp_path: Path) -> None:
+        """One of whose colours happens to be another class's."""
+        palette = [7, 7, 7, *COLORS[2], 8, 8, 8] + [9] * 759
+        put(tmp_path, np.where(MAP == VOID, 0, MAP), palette=palette)
+        check(folder("train", root=tmp_path), "a b", np.where(MAP == VOID, 0, MAP))
+
+    def test_gray_colours_of_classes_are_read_in_gray_too(self, tmp_path: Path) -> None:
+        shades = np.select([MAP == 1, MAP == 2], [128, 200], 0)
+        put(tmp_path, shades, "ground #000000\nroad #808080\ncar #c8c8c8\n")
+        check(folder("train", root=tmp_path), "a b", np.where(MAP == VOID, 0, MAP))
+
+    @pytest.mark.parametrize(
+        ("bits", "number"), [(8, "holds 255, which is void by its number"), (1, "holds 1, which is 'car' by its number")]
+    )
+    def test_gray_that_may_mean_indices_or_colours_is_refused(self, tmp_path: Path, bits: int, number: str) -> None:
+        classes = "road #000000\ncar #ff0000\nlane #ffffff\n"
+        put(tmp_path, BINARY, classes)
+        if bits == 1:
+            for path in tmp_path.glob("*/masks/*.png"):
+                Image.fromarray(BINARY).convert("1").save(path)
+        with pytest.raises(UserError, match=f"{number} and 'lane' by its colour: save it in RGB .* or give values="):
+            folder("train", root=tmp_path)[0]
+        values = {0: "road", 1: "car", 2: "lane", 255: "void"}
+        check(folder("train", root=tmp_path, values=values), "a b", BINARY if bits == 8 else BINARY // 255)
+        put(tmp_path, np.repeat(BINARY[..., None], 3, 2), classes)
+        check(folder("train", root=tmp_path), "a b", np.where(BINARY, 2, 0))
 
     @pytest.mark.parametrize("palette", [[0] * 768, [value for index in range(256) for value in (index, index, index)]])
     def test_palette_that_tells_nothing_is_read_by_its_indices(self, tmp_path: Path, palette: list[int]) -> None:

@@ -163,7 +163,10 @@ def test_a_network_that_does_something_else_at_another_size_is_read_for_each_siz
 
 REFUSED = {
     "branch": (lambda layers, x: x if x.mean() > 0 else -x, r"layer 'block', `.*`: a branch or a number depends on values of the image"),
-    "number": (lambda layers, x: x / x.mean().item(), "a branch or a number depends on values of the image; compute it with tensors"),
+    "number": (
+        lambda layers, x: x / x.mean().item(),
+        "a branch or a number depends on values of the image or of a weight; compute it with tensors",
+    ),
     "size": (
         lambda layers, x: F.interpolate(x, size=(int(x.abs().mean() * 0 + 7), 9)),
         "a branch or a number depends on values of the image",

@@ -52,6 +52,15 @@ def test_labels_are_those_of_interpolation_and_arg_max(classes, height, width, f
     assert_same(labels, full)
 
 
+def test_an_axis_whose_size_stays_is_copied():
+    scores = torch.randn(5, 11, 3, generator=torch.Generator().manual_seed(0))
+    full = F.interpolate(scores[None], scale_factor=1.2, mode="bilinear")
+    labels, sure = label_map(scores, factor=1.2, confidence=True)
+    assert labels.shape == (13, 3)
+    assert torch.equal(labels.long(), full[0].argmax(0))
+    assert (sure - 255 * full.softmax(1).amax(1)[0]).abs().max() < 1
+
+
 @pytest.mark.parametrize("factor", [2.0, 8.0, 2.37])
 def test_every_pixel_interpolated_as_a_gpu_does_it(factor, monkeypatch):
     monkeypatch.setattr("fcn.inference.labelmap.is_dense", lambda scores, grid: True)

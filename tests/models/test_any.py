@@ -183,6 +183,50 @@ def test_the_divisor_is_found_by_trying(needed, found):
         assert torch.equal(create_strategy(name, **options)(model, picture()).long(), logits.argmax(0)), name
 
 
+SHARES = {  # by which one channel becomes a probability, and the word for it
+    "sigmoid": (torch.sigmoid, "sigmoid"),
+    "cut off": (lambda x: torch.sigmoid(x).clamp(1e-6, 1 - 1e-6), "sigmoid"),
+    "of another type": (lambda x: torch.sigmoid(x).float().double(), "sigmoid"),
+    "straight": (F.hardsigmoid, "sigmoid"),
+    "nearest neighbours": (lambda x: F.interpolate(torch.sigmoid(x), scale_factor=1.0), "sigmoid"),
+    "a mean of two": (lambda x: (torch.sigmoid(x) + torch.sigmoid(x + 1)) / 2, "probability"),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_probabilities_are_above_a_half_whatever_is_done_to_them(name):
+    activation, word = SHARES[name]
+    network = net(1, stride=1, ending=lambda scores, image: activation(scores))
+    if word == "probability":
+        with pytest.raises(ValueError, match="Network gives numbers between 0 and 1: give labels='probability' if they are probabilities"):
+            wrap(network, labels="sigmoid")
+    with torch.no_grad():
+        share = network(normalised(picture())[None])[0, 0]
+    for labels in (word, "probability"):
+        model = wrap(network, labels=labels).eval()
+        for strategy, options in STRATEGIES[:2]:
+            assert torch.equal(create_strategy(strategy, **options)(model, picture()).bool(), share > 0.5)
+    assert 0.1 < (share > 0.5).float().mean() < 0.9
+
+
+@pytest.mark.parametrize("strategy", ["whole", "windows", "auto"])
+def test_an_image_that_is_too_small_for_the_network(strategy):
+    model = wrap(nn.Conv2d(3, 5, 9, padding=4, padding_mode="reflect").double())
+    with pytest.raises(UserError, match=r"Conv2d cannot be run on an image of 60x3 pixels \(.*\); give a larger image"):
+        create_strategy(strategy)(model, picture(3, 60))
+
+
+def test_scores_that_are_interpolated_to_a_part_of_the_image():
+    """The network's last interpolation is not the last one that the labels need."""
+    network = net(3, stride=4, ending=lambda scores, image: F.interpolate(scores, scale_factor=2, mode="bilinear"))
+    model = wrap(network).eval()
+    image = picture()[:, :32, :56]
+    with torch.no_grad():
+        expected = F.interpolate(network(normalised(image)[None]), scale_factor=2, mode="bilinear")[0].argmax(0)
+    for name, options in STRATEGIES[:3]:
+        assert torch.equal(create_strategy(name, **options)(model, image).long(), expected), name
+
+
 @pytest.mark.parametrize("activation", [lambda x: x, torch.sigmoid])
 @pytest.mark.parametrize("first", [True, False], ids=["activation first", "interpolation first"])
 def test_one_channel_is_a_binary_mask(activation, first):
@@ -331,7 +375,11 @@ def linear():
     [
         (lambda: net(1, ending=to_image), {}, "gives one channel, of which the arg-max is class 0 everywhere; .*labels='sigmoid'"),
         (lambda: net(3, ending=to_image), {"labels": "sigmoid"}, "labels='sigmoid' is for one channel, and Network gives 3"),
-        (lambda: net(ending=to_image), {"labels": "softmax"}, "labels='softmax' is not allowed; it is 'argmax' or 'sigmoid'"),
+        (
+            lambda: net(ending=to_image),
+            {"labels": "softmax"},
+            "labels='softmax' is not allowed; it is 'argmax', 'sigmoid' or 'probability'",
+        ),
         (lambda: net(ending=to_image), {"classes": ["a", "b"]}, r"2 classes are named \(a, b\) and Network gives 3"),
         (lambda: net(ending=to_image), {"classes": 4}, "classes=4 does not fit Network, which gives 3"),
         (lambda: net(ending=to_image), {"divisor": 0}, "divisor=0 is not allowed"),

@@ -3,6 +3,7 @@
 ``block(call) -> Rule``. Here are the words that such functions share.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -136,15 +137,16 @@ def layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
-def padded(x: Tensor, cuts: Cuts, value: float) -> tuple[Tensor, tuple[int, int]]:
+def padded(x: Tensor, cuts: Cuts, value: float, most: tuple[float, float] = (math.inf, math.inf)) -> tuple[Tensor, tuple[int, int]]:
     """``x`` with what it needs beyond the image's borders, as far as the operation's own symmetric padding, the second result, cannot
-    supply it. Cells that this padding adds on a side without a border come last, and ``trimmed`` drops them."""
+    supply it. Cells that this padding adds on a side without a border come last, and ``trimmed`` drops them. most: the largest padding that
+    the operation takes."""
     own, added = [], []
-    for cut in cuts:
+    for cut, largest in zip(cuts, most, strict=True):
         assert isinstance(cut.map, Window)
         before, after = cut.beyond
         count = (cut.high - cut.low + 2 * before - cut.map.reach) // cut.map.stride + 1
-        if count >= cut.cells and 2 * before <= cut.map.reach:
+        if count >= cut.cells and 2 * before <= cut.map.reach and before <= largest:
             own.append(before)
             added.append((0, 0))
         else:

@@ -54,6 +54,21 @@ def select_block(call: BlockCall) -> Rule:
     return bound(call) if call.axis_at(dim) is None else Rule(lambda blocks, cuts: blocks[0].squeeze(dim), fresh=False)
 
 
+def chosen(call: Call) -> Result:
+    """Cells picked by their numbers, along one dimension that is no axis of the image, as channels in another order."""
+    value = call.need("self")
+    given = call.get("indices") if call.op == "index" else [*[None] * value.dim(call.get("dim")), call.get("index")]
+    places = [place for place, index in enumerate(given) if index is not None]
+    if len(places) != 1 or axes_of(value.layout[places[0]]):
+        raise NoLayoutError("it picks rows or columns by their numbers")
+    if given[places[0]] in call.values:
+        raise NoLayoutError("the numbers by which it picks depend on the image")
+    if len(call.shape) != len(value.layout):
+        raise NoLayoutError("it picks by a table of numbers of several dimensions")
+    layout = (*value.layout[: places[0]], plain(call.shape[places[0]]), *value.layout[places[0] + 1 :])
+    return Result(layout, [(value, value.maps)], "layout")
+
+
 def split(call: Call) -> Result:
     value = call.need("self")
     position, start, parts = value.dim(call.get("dim", default=0)), 0, []
@@ -278,7 +293,7 @@ def repeat_interleave_block(call: BlockCall) -> Rule:
 
 def roll(call: Call) -> Result:
     value = call.need("self")
-    axes = {axis for dim in call.get("dims", default=range(len(value.shape))) for axis in axes_of(value.layout[value.dim(dim)])}
+    axes = {axis for dim in call.get("dims") or range(len(value.shape)) for axis in axes_of(value.layout[value.dim(dim)])}
     return over_space(call, value, axes, "shifts the image around its borders", "shift")
 
 
@@ -304,6 +319,7 @@ replace(MOVED, maps=expand, block=expand_block, moves=True, alias=True).named("e
 replace(MOVED, maps=repeat, block=repeat_block, scope="grid").named("repeat", "tile")
 replace(MOVED, maps=repeat_interleave, block=repeat_interleave_block, scope="grid").named("repeat_interleave")
 CROP.named("slice", "narrow")
+replace(MOVED, maps=chosen).named("index", "index_select")
 replace(CROP, maps=select, block=select_block, moves=False).named("select")
 replace(MOVED, maps=split, block=None, cuts=True, alias=True).named(
     *("chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk")

@@ -56,7 +56,7 @@ def rescaling(call: BlockCall) -> Rule:
 
     def run(blocks: Blocks, cuts: Sequence[Cuts], out: Tensor | None = None) -> Tensor:
         x, factors = blocks
-        scale, shift = factors.view(2, 1, -1, 1, 1)
+        scale, shift = factors[..., None, None]
         y = torch.addcmul(shift, x, scale, out=out)
         # On a GPU autocast leaves group norm, and it alone, in float32.
         return y.to(torch.group_norm(x.new_zeros(1, 1, 1, 1), 1).dtype if "group_norm" in call.node.op else x.dtype)

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fcn.core.errors import NotStreamable
+from fcn.graph.aten import arguments
 from fcn.graph.axis import AxisMap, Border, Window
+from fcn.graph.nodes import Node
 from fcn.graph.ops.blocks import BlockCall, Blocks, Cut, Cuts, Rule, layout, part
 from fcn.graph.ops.maps import Call, Result, on_grid
 from fcn.graph.ops.table import Operation
@@ -78,6 +80,12 @@ def bordered(x: Tensor, dims: tuple[int | None, ...], cuts: Cuts) -> Tensor:
 def standing(cut: Cut) -> NDArray[np.int64]:
     """The cell of the source that stands in each place asked for."""
     return cut.map.clip(cut.map.taps(np.arange(cut.first, cut.end)))[:, 0]
+
+
+def pads_others(node: Node) -> bool:
+    """Whether a padding has amounts for dimensions that are no axes of the image."""
+    amounts = arguments(node.fx).get("pad") or ()
+    return any(amount and len(node.shape) - 1 - place // 2 not in node.dims for place, amount in enumerate(amounts))
 
 
 PAD = Operation(maps=pad, linear="all")

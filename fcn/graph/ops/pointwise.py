@@ -63,9 +63,10 @@ COPY = replace(NUMBER, linear="all", moves=True)
 WRITER = replace(NUMBER, into=True)
 
 NUMBER.named(
-    *("copy", "native_dropout", "masked_fill", "where", "prelu", "_prelu_kernel"),
+    *("copy", "native_dropout", "masked_fill", "where", "_prelu_kernel"),
     *("abs", "celu", "log_sigmoid", "relu6", "square"),
 )
+replace(NUMBER, block=lambda call: bound(call, grids={})).named("prelu")  # its weights are one for each channel, in no other place
 WRITER.named("clamp", "clamp_min", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "sigmoid", "silu", "tanh")
 replace(WRITER, into=relu_into).named("relu")
 replace(WRITER, linear="all").named("add", "sub")

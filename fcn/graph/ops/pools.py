@@ -39,7 +39,7 @@ def max_block(call: BlockCall) -> Rule:
     kernel, stride, dilation = ([getattr(axis, name) for axis in call.node.maps] for name in ("kernel", "stride", "dilation"))
 
     def run(blocks: Blocks, cuts: Sequence[Cuts]) -> Tensor:
-        x, padding = padded(blocks[0], cuts[0], float("-inf"))
+        x, padding = padded(blocks[0], cuts[0], float("-inf"), (kernel[0] // 2, kernel[1] // 2))
         return trimmed(F.max_pool2d(x, kernel, stride, padding, dilation), cuts[0])
 
     return Rule(run, pads=True)

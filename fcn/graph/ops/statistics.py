@@ -29,6 +29,15 @@ def exact(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
+def type_of_result(call: BlockCall, block: Tensor) -> torch.dtype:
+    """The type that an operation gives for a block of this type: that of the block, which autocast may have changed, unless the operation
+    itself changes it, as a sum of truth values does."""
+    made = call.node.fx.meta["val"]
+    found: torch.dtype = (made[0] if isinstance(made, (list, tuple)) else made).dtype
+    asked = call.get("dtype") is not None
+    return block.dtype if block.is_floating_point() and found.is_floating_point and not asked else found
+
+
 STARTS = {"max": float("-inf"), "min": float("inf"), "logsumexp": float("-inf")}  # of how a pool adds up; 0 for the others
 
 
@@ -39,7 +48,7 @@ class Pool:
     """
 
     def __init__(self, call: BlockCall, how: str) -> None:
-        self.how, self.shape, self.dims = how, call.node.shape, call.source.dims
+        self.call, self.how, self.shape, self.dims = call, how, call.node.shape, call.source.dims
         self.source_shape = list(call.source.shape)
         self.bins = [bins(axis) for axis in call.node.maps]
         for dim, found in zip(self.dims, self.bins, strict=True):
@@ -54,7 +63,7 @@ class Pool:
     def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
         if self.total is None:
             self.total = torch.full(self.source_shape, STARTS.get(self.how, 0.0), dtype=exact(block), device=block.device)
-            self.dtype = block.dtype
+            self.dtype = type_of_result(self.call, block)
         for row in overlapping(self.bins[0], rows):
             for column in overlapping(self.bins[1], columns):
                 x, goal = block, self.total
@@ -181,12 +190,14 @@ class LogSum:
 
 
 class Moments:
-    """Mean and variance per group of channels. Returns (2, C): the scale and shift per channel that the norm amounts to. They are float32,
-    or float64 if the map is, as in torch's norms."""
+    """Mean and variance per group of channels. Returns (2, N, C): the scale and shift per channel that the norm amounts to. They are
+    float32, or float64 if the map is, as in torch's norms. N: what the batch has become, where channels were folded into it; else 1."""
 
     def __init__(self, call: BlockCall) -> None:
-        channels = call.source.shape[1]
+        self.batch, channels = call.source.shape[:2]
         op = call.node.op
+        if "batch_norm" in op and self.batch > 1:
+            raise NotStreamable("channels were folded into the batch, of which it takes the statistics together")
         self.groups = int(call.get("num_groups", "group")) if "group_norm" in op else channels
         self.weight, self.bias = call.tensor("weight"), call.tensor("bias")
         self.epsilon, self.channels = float(call.get("eps")), channels
@@ -195,7 +206,7 @@ class Moments:
         self.dtype = torch.float32
 
     def add(self, block: Tensor, rows: Interval, columns: Interval) -> None:
-        x = block.reshape(self.groups, self.channels // self.groups, *block.shape[2:])
+        x = block.reshape(self.batch * self.groups, self.channels // self.groups, *block.shape[2:])
         mean = x.mean((1, 2, 3), keepdim=True, dtype=exact(x))
         spread = ((x.to(mean.dtype) - mean) ** 2).sum((1, 2, 3))
         mean, count = mean.flatten(), x[0].numel()
@@ -210,9 +221,9 @@ class Moments:
         self.count = total
 
     def result(self) -> Tensor:
-        each = self.channels // self.groups
-        scale = torch.rsqrt(self.spread / self.count + self.epsilon).repeat_interleave(each)
+        each, shape = self.channels // self.groups, (self.batch, self.channels)
+        scale = torch.rsqrt(self.spread / self.count + self.epsilon).repeat_interleave(each).view(shape)
         if self.weight is not None:
             scale = scale * self.weight
-        shift = -self.mean.repeat_interleave(each) * scale
+        shift = -self.mean.repeat_interleave(each).view(shape) * scale
         return torch.stack([scale, shift if self.bias is None else shift + self.bias]).to(self.dtype)

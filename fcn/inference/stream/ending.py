@@ -10,6 +10,7 @@ from fcn.graph import Graph, Node
 from fcn.graph.aten import may_write
 from fcn.graph.axis import AxisMap, Resize, Window
 from fcn.graph.ops import facets
+from fcn.graph.ops.pads import pads_others
 from fcn.models.segmenter import Cell
 
 
@@ -34,7 +35,7 @@ def before_last_resize(graph: Graph) -> tuple[Graph, Cell | None]:
 
 def is_passing(graph: Graph, node: Node) -> bool:
     """Whether a node, which nobody but the next one reads, hands on its source or the top left of it."""
-    if len(node.edges) != 1 or len(node.fx.users) != 1 or not facets(node.fx).moves:
+    if len(node.edges) != 1 or len(node.fx.users) != 1 or not facets(node.fx).moves or pads_others(node):
         return False
     source = graph.node(node.edges[0].source)
     if source.shape[:2] != node.shape[:2] or source.dims != node.dims or source.fx.meta["val"].dtype != node.fx.meta["val"].dtype:

@@ -34,25 +34,36 @@ Size = tuple[int, int]
 
 @dataclass
 class Programs:
-    """The programs of a network as it is. dtype: the one that autocast computes convolutions in."""
+    """The programs of a network as it is. dtype: the one that autocast computes convolutions in. looked: the size of image at which the
+    network is looked at again, to see whether it is still the same."""
 
     dtype: torch.dtype | None
+    looked: Size
     found: dict[Size, Prepared] = field(default_factory=dict)
     opened: list[OpenGraph] = field(default_factory=list)
     since: Period | None = None  # in which ``opened`` was found
     closed: bool = False  # whether no graph of it can be left open
     folded: Folded = field(default_factory=Folded)
 
+    def covers(self, size: Size) -> bool:
+        """Whether a look at the network at ``looked`` says that it does the same as before at ``size``: it does not decide by the size."""
+        return size == self.looked or any(each.plain and each.covers(*size) for each in self.opened)
+
     def at(self, network: nn.Module, size: Size) -> Prepared:
-        """The program for images of ``size``. Raises NotStreamable as ``prepare``."""
+        """The program for images of a size that is covered, kept for the next of them. Raises NotStreamable as ``prepare``."""
         prepared = self.found.pop(size, None)
         if prepared is None:
-            with reading(network) as read, uncollected():
-                prepared = self._made(network, read, size)
+            with reading(network) as read:
+                prepared = self.made(network, read, size)
             while len(self.found) >= KEPT:
                 self.found.pop(next(iter(self.found)))
         self.found[size] = prepared
         return prepared
+
+    def made(self, network: nn.Module, read: Callable[[], nn.Module], size: Size) -> Prepared:
+        """The program for images of ``size``."""
+        with uncollected():
+            return self._made(network, read, size)
 
     def _made(self, network: nn.Module, read: Callable[[], nn.Module], size: Size) -> Prepared:
         try:
@@ -60,7 +71,7 @@ class Programs:
         except (UnknownOperationError, NotExportedError) as error:
             raise in_its_names(error, network, f"{said('inference', 'stream')} is not possible: ") from error
         cell = None
-        if isinstance(network, Segmenter):
+        if isinstance(network, Segmenter) and network.stride == 1:
             graph, cell = before_last_resize(graph)
         try:
             return Prepared(compile_graph(graph, dtype=self.dtype, folded=self.folded), cell)
@@ -75,7 +86,7 @@ class Programs:
             if (graph := each.at(*size)) is not None:
                 return graph
         network = read()
-        many = bool(self.found) or (period is not None and period.many)
+        many = size != self.looked or (period is not None and period.many)
         if many and not self.closed and len(self.opened) < BRANCHES and len(usable) == len(self.opened):
             opened = open_graph(network, size)
             self.closed = opened is None
@@ -87,6 +98,7 @@ class Programs:
 
 
 programs: Kept[Programs] = Kept(TYPES, weights=True)
+others: Kept[Prepared] = Kept(KEPT, weights=True)  # for sizes that those do not cover: the network is looked at again at each
 
 
 @one_at_a_time
@@ -100,9 +112,20 @@ def prepare(network: nn.Module, height: int, width: int) -> Prepared:
     device = next((tensor.device.type for tensor in chain(network.parameters(), network.buffers())), "cpu")
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
-    def make(read: Callable[[], nn.Module]) -> tuple[Programs, ImageSpec]:
-        made = Programs(dtype)
-        program = made.at(network, (height, width)).program
-        return made, ImageSpec(program.input.shape, program.like.dtype, program.like.device)
+    size = height, width
 
-    return programs.get(network, dtype, make).at(network, (height, width))
+    def make(_: Callable[[], nn.Module]) -> tuple[Programs, ImageSpec]:
+        made = Programs(dtype, size)
+        return made, image_of(made.at(network, size))
+
+    def make_other(read: Callable[[], nn.Module]) -> tuple[Prepared, ImageSpec]:
+        prepared = known.made(network, read, size)
+        return prepared, image_of(prepared)
+
+    known = programs.get(network, dtype, make)
+    return known.at(network, size) if known.covers(size) else others.get(network, (dtype, size), make_other)
+
+
+def image_of(prepared: Prepared) -> ImageSpec:
+    program = prepared.program
+    return ImageSpec(program.input.shape, program.like.dtype, program.like.device)

@@ -23,6 +23,7 @@ from fcn.graph.ops import facets, missing, read_later
 from fcn.graph.ops.blocks import BlockCall, Cuts, Folded, Rule, part
 from fcn.graph.ops.itself import bound
 from fcn.graph.ops.layouts import part_block, view_block
+from fcn.graph.ops.pads import pads_others
 from fcn.graph.ops.statistics import Gather
 from fcn.inference.stream.arrangement import cellwise, is_turned, kept, turned
 
@@ -199,7 +200,7 @@ class _Compiler:
         """Whether the operation hands its source on: a crop, a reshape or a cast to the shape and the type that it has already."""
         source = self.graph.node(node.edges[0].source)
         same = node.shape == source.shape and all(axis.is_identity for axis in node.maps)
-        if not facets(node.fx).moves or not same:
+        if not facets(node.fx).moves or not same or pads_others(node):
             return False
         before, after = (found[0] if isinstance(found, (list, tuple)) else found for found in (source.fx.meta["val"], node.fx.meta["val"]))
         return bool(before.dtype == after.dtype and before.device == after.device)

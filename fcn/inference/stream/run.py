@@ -86,6 +86,11 @@ class Run:
                 if name not in self.keeps:
                     self.blocks.pop(name, None)
 
+    def holds(self, block: Tensor) -> bool:
+        """Whether the memory of a block is written to again: that of rows which stay, of which the block may be a view."""
+        place = block.untyped_storage().data_ptr()
+        return any(buffer.memory.untyped_storage().data_ptr() == place for buffer in self.buffers.values())
+
     def _compute(self, instruction: Instruction, step: int, first: int, end: int, image: Source) -> None:
         left, right = self.columns[instruction.name]
         if instruction.reads:

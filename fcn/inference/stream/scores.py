@@ -80,6 +80,8 @@ class Prepared:
         strips: columns of the scores."""
         program, total = self.program, 0.0
         known = set(program.statistics) | program.small
+        if program.output in program.small:
+            return 1.0
         instructions, _ = self.plan([program.output], known, 1)
         for strip in strips:
             columns = cells(instructions, {program.output: strip}, known, axis=1)
@@ -165,7 +167,7 @@ def score_bands(
     instructions, plan = prepared.plan([program.output], known.values, band, rows)
     run = Run(instructions, plan, {program.output: columns}, known.values, known.dims, program.like)
     for _, (first, _), block in run.steps(image):
-        yield first, block.clone() if program.output in run.keeps else block
+        yield first, block.clone() if run.holds(block) else block
 
 
 def share(cells: int, index: int, count: int) -> Interval:

@@ -195,10 +195,10 @@ def _warn_of_pixels(head: Head, name: str) -> None:
     if head.flattened:
         warnings.warn(
             f"{name} has no single cells to classify, for {head.flattened[0]} reads a flattened window; "
-            "with dense='pixel' each cell of the result is such a window, as with dense='window'",
+            "with dense='pixel' each cell of the result is such a window, as with dense='window', unless one axis of it is pooled",
             stacklevel=3,
         )
-    elif head.curved:
+    if head.curved:
         warnings.warn(
             f"{head.curved[0]} of {name} is not linear in what is pooled, so the mean of the cells is not exactly the classifier's result",
             stacklevel=3,

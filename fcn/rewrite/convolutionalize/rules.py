@@ -95,6 +95,8 @@ def pool_layer(head: Head, node: fx.Node) -> HeadTensor:
         raise NotConvertible("it pools something else than rows and columns")
     if name in POOLS and not covers(head.network, head.facts, node, x.cells):
         raise NotConvertible("it pools only a part of the window")
+    if name in POOLS and divides_otherwise(head.network, node, x.cells):
+        raise NotConvertible("its divisor_override is not the number of cells in its window; leave that out")
     goal = (shape[2], shape[3])
     pooled = pool(head, node, x, goal, nn.MaxPool2d if "max" in name.lower() else nn.AvgPool2d)
     return replace(pooled, layout=("n", "c", "h" if goal[0] > 1 else "", "w" if goal[1] > 1 else ""))
@@ -131,15 +133,21 @@ def pool(head: Head, node: fx.Node, x: HeadTensor, goal: tuple[int, int], kind: 
 
 def covers(network: fx.GraphModule, facts: dict[fx.Node, Facts], node: fx.Node, cells: tuple[int, int]) -> bool:
     """Whether this pool of a fixed kernel takes all of a window of ``cells`` together."""
-    kernel: Any
-    padding: Any
-    if node.op == "call_module":
-        layer = network.get_submodule(str(node.target))
-        kernel, padding = layer.kernel_size, layer.padding
-    else:
-        given = arguments(node, ("input", "kernel_size", "stride", "padding"))
-        kernel, padding = (fx.node.map_arg(given.get(name, 0), lambda source: facts[source].value) for name in ("kernel_size", "padding"))
+    given = pool_settings(network, node)
+    kernel, padding = (fx.node.map_arg(given.get(name, 0), lambda source: facts[source].value) for name in ("kernel_size", "padding"))
     return pair(kernel) == cells and pair(padding) == (0, 0)
+
+
+def divides_otherwise(network: fx.GraphModule, node: fx.Node, cells: tuple[int, int]) -> bool:
+    """Whether what this average pool gives over ``cells`` is not their mean."""
+    return pool_settings(network, node).get("divisor_override") not in (None, cells[0] * cells[1])
+
+
+def pool_settings(network: fx.GraphModule, node: fx.Node) -> dict[str, Any]:
+    if node.op == "call_module":
+        return vars(network.get_submodule(str(node.target)))
+    names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    return arguments(node, names[:4] if "max" in names_of(network, node)[0] else names)
 
 
 # layers

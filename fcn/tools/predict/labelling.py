@@ -15,11 +15,12 @@ from fcn.data.images import Shown
 from fcn.data.pictures import save_gray, save_labels, save_overlay
 from fcn.data.stored import open_as, pixels_of
 from fcn.data.visible import visible
+from fcn.inference import at_once
 from fcn.inference.memory import ran_out
 from fcn.inference.strategies import Strategy
 from fcn.models.segmenter import Segmenter
 from fcn.rasters.polygons import save_polygons
-from fcn.tools.predict.pipeline import side_by_side
+from fcn.tools.predict.pipeline import Apart, Skipped, side_by_side
 from fcn.tools.predict.plan import Image
 
 ROOM = 3 * 2**25  # bytes of images that are held at once, beside one that is larger
@@ -50,19 +51,27 @@ class Labelling:
         self.model, self.strategy, self.accelerator = model, strategy, accelerator
         self.label_set, self.folder, self.alpha, self.progress = model.labels, folder, alpha, progress
 
-    def __call__(self, images: Iterable[Image]) -> Iterator[bool]:
-        """For each image, in order, whether it could be read and labelled; one that could not is named."""
+    def __call__(self, images: Iterable[Image], expected: int) -> Iterator[bool]:
+        """For each image, in order, whether it could be read and labelled; one that could not is named. expected: about how many come."""
         threads = min(THREADS, max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-        return side_by_side(
+        pixel = self.model.images.pixel_bytes
+        count = at_once.images_at_once(self.model, self.strategy, expected)
+        outcomes = side_by_side(
             images,
-            size=lambda image: pixels_of(image.path, self.model.images) * self.model.images.pixel_bytes,
+            size=lambda image: pixels_of(image.path, self.model.images) * pixel,
             read=self.read,
             compute=self.compute,
             write=self.write,
             threads=threads,
             ahead=1 + threads,
             room=ROOM,
+            apart=Apart(at_once.SMALL * pixel, count, at_once.one_thread) if count > 1 else None,
         )
+        with at_once.own_threads():
+            for skipped in outcomes:
+                if skipped is not None:
+                    tell(skipped.reason)
+                yield skipped is None
 
     def read(self, image: Image) -> Tensor | Shown | Exception:
         """The picture, or why it cannot be read."""
@@ -73,7 +82,7 @@ class Labelling:
         except Exception as error:
             return skippable(error)
 
-    def compute(self, image: Image, picture: Tensor | Shown | Exception) -> Labelled | None:
+    def compute(self, image: Image, picture: Tensor | Shown | Exception) -> Labelled | Skipped:
         try:
             if isinstance(picture, Exception):
                 raise picture
@@ -83,8 +92,7 @@ class Labelling:
             return Labelled(picture, labels, sure)
         except Exception as error:
             reason = " ".join(str(skippable(error)).split()) or type(error).__name__
-            tell(f"skipped: {reason}" if image.path in reason else f"skipped {image.path}: {reason}")
-            return None
+            return Skipped(f"skipped: {reason}" if image.path in reason else f"skipped {image.path}: {reason}")
 
     def write(self, image: Image, found: Labelled) -> None:
         files = {kind: self.folder / name for kind, name in image.results.items()}

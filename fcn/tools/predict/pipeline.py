@@ -1,7 +1,7 @@
 """Reading, computing and writing side by side.
 
-While the calling thread computes, other threads read the next items and write the last results. The calling thread alone hands out work
-and takes it back, in the order of the items. So an error is met in that order too, and what is held in memory is bounded.
+While some items are computed, other threads read the next ones and write the last results. The calling thread alone hands out work and
+takes it back, in the order of the items. So an error is met in that order too, and what is held in memory is bounded.
 """
 
 from collections import deque
@@ -22,35 +22,74 @@ class Coming(NamedTuple, Generic[T, A]):
     read: "Future[A]"
 
 
+class Skipped(NamedTuple):
+    """Why nothing is computed of an item."""
+
+    reason: str
+
+
+class Apart(NamedTuple):
+    """Small items are computed in threads of their own, several at once; the others by the calling thread.
+
+    size: up to which an item is small.
+    threads: number of these threads.
+    begin: called in each of them first.
+    """
+
+    size: int
+    threads: int
+    begin: Callable[[], None]
+
+
+Going = Future["Skipped | Future[None]"]  # what an item's computing gives: its writing
+
+
 def side_by_side(
     items: Iterable[T],
     *,
     size: Callable[[T], int],
     read: Callable[[T], A],
-    compute: Callable[[T, A], B | None],
+    compute: Callable[[T, A], B | Skipped],
     write: Callable[[T, B], None],
     threads: int,
     ahead: int,
     room: int,
-) -> Iterator[bool]:
-    """For each item, in order, whether something was computed and written.
+    apart: Apart | None = None,
+) -> Iterator[Skipped | None]:
+    """For each item, in order, None when it was computed and written, or why it was not.
 
     size: what an item takes of the room, asked before it is read.
     read: called in a thread.
-    compute: called here with an item and what was read of it; returns None for what is not written.
+    compute: called with an item and what was read of it.
     write: called in a thread with an item and its result.
     threads: number of threads that read and write.
     ahead: largest number of items that are read before they are computed, and of results that wait to be written.
     room: sum of the sizes that are held at once, from the reading to the end of the writing. An item that is larger is held alone.
+    apart: what is computed in threads of its own; default: nothing.
 
     What one of the functions raises is raised here, after what the threads were doing.
     """
     pool = ThreadPoolExecutor(threads)
+    computing = ThreadPoolExecutor(apart.threads, initializer=apart.begin) if apart else None
     coming: deque[Coming[T, A]] = deque()
-    going: deque[tuple[int, Future[None] | None]] = deque()  # the size, and the writing if there is one
+    going: deque[tuple[int, Going]] = deque()
+    most = ahead + (apart.threads if apart else 0)
     sized = ((item, size(item)) for item in items)
     following = next(sized, None)
     held = 0
+
+    def finish(item: T, reading: "Future[A]") -> "Skipped | Future[None]":
+        """Nothing of what was read or computed is kept here."""
+        result = compute(item, reading.result())
+        return result if isinstance(result, Skipped) else pool.submit(write, item, result)
+
+    def started(item: T, taken: int, reading: "Future[A]") -> Going:
+        if computing is not None and apart is not None and taken <= apart.size:
+            return computing.submit(finish, item, reading)
+        done: Going = Future()
+        done.set_result(finish(item, reading))
+        return done
+
     try:
         while coming or going or following is not None:
             while following is not None and len(coming) < ahead and (held + following[1] <= room or not (coming or going)):
@@ -58,20 +97,24 @@ def side_by_side(
                 coming.append(Coming(*following, pool.submit(read, following[0])))
                 following = next(sized, None)
             if coming:
-                going.append(_computed(coming.popleft(), compute, write, pool))
-            while going and (not coming or len(going) > ahead or going[0][1] is None or going[0][1].done()):
-                freed, writing = going.popleft()
-                if writing is not None:
+                item, taken, reading = coming.popleft()
+                going.append((taken, started(item, taken, reading)))
+                del item, reading
+            while going and (not coming or len(going) > most or _is_done(going[0][1])):
+                freed, computed = going.popleft()
+                writing = computed.result()
+                if isinstance(writing, Future):
                     writing.result()
                 held -= freed
-                yield writing is not None
+                yield writing if isinstance(writing, Skipped) else None
     finally:
-        pool.shutdown(cancel_futures=True)
+        for each in (computing, pool):
+            if each is not None:
+                each.shutdown(cancel_futures=True)
 
 
-def _computed(
-    coming: Coming[T, A], compute: Callable[[T, A], B | None], write: Callable[[T, B], None], pool: ThreadPoolExecutor
-) -> tuple[int, "Future[None] | None"]:
-    """Compute something of what was read, and have it written. Nothing of it is kept here."""
-    result = compute(coming.item, coming.read.result())
-    return coming.size, None if result is None else pool.submit(write, coming.item, result)
+def _is_done(computed: Going) -> bool:
+    if not computed.done() or computed.exception() is not None:
+        return computed.done()
+    writing = computed.result()
+    return isinstance(writing, Skipped) or writing.done()

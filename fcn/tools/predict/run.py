@@ -87,7 +87,7 @@ def label_images(config: PredictConfig, accelerator: "Accelerator", shares: Shar
     start = time.monotonic()
     shown = Progress("labelling", len(waiting), "images", shown=shares.main and work["images"] > 1)
     with unchanged(model, many=len(waiting) > 1), shown:
-        for done in label(mine()):
+        for done in label(mine(), len(waiting) // shares.processes):
             labelled += done
             shown.update(taken.popleft() + 1 - shown.done)  # the others take the numbers between
         for number in chain(taken, numbers):

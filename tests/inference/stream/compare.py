@@ -21,15 +21,16 @@ def streamed(network, image, *, band, strips=1):
         asked.append((first, end))
         return image[:, :, first:end, left:right]
 
-    canvas = torch.full(output.shape, float("nan"), dtype=image.dtype)
+    canvas, found = torch.full(output.shape, float("nan"), dtype=image.dtype), []
     with torch.inference_mode():
         known = gather(prepared, rows, band=band, strips=count)
         for index in range(count):
             left, right = share(output.sizes[1], index, count)
-            for first, scores in score_bands(prepared, rows, known, band=band, columns=(left, right)):
-                goal = canvas[..., first : first + scores.shape[-2], left : left + scores.shape[-1]]
-                assert goal.isnan().all(), "a row of scores is given twice"
-                goal.copy_(scores)
+            found += [(left, *each) for each in score_bands(prepared, rows, known, band=band, columns=(left, right))]
+    for left, first, scores in found:  # when all are there: a band is not written to by those after it
+        goal = canvas[..., first : first + scores.shape[-2], left : left + scores.shape[-1]]
+        assert goal.isnan().all(), "a row of scores is given twice"
+        goal.copy_(scores)
     assert asked == sorted(asked) or count > 1 or prepared.passes > 1
     return canvas
 

@@ -51,6 +51,17 @@ class Skip(nn.Module):
         return y + x if self.join == "add" else torch.cat([x, y], 1)
 
 
+class InBatch(nn.Module):
+    """Groups of channels as images of the batch, as EMA's attention has them."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.reshape(2, C // 2, *x.shape[2:])).reshape(1, C, *x.shape[2:])
+
+
 class Pyramid(nn.Module):
     """Pooled into bins, resized to the map and joined to it, as in PSPNet."""
 
@@ -268,6 +279,14 @@ LAYERS = {
     "windows laid out": (lambda: lambda x: F.unfold(x, 3, padding=1).view(x.shape[0], C, 9, *x.shape[2:]).amax(2), C),
     "convolution by unfold": (lambda: by_unfold, 1),
     "sum over columns": (lambda: lambda x: x.cumsum(3)[..., 1:], C),
+    "channels moved by a pad": (lambda: lambda x: F.pad(x, (0, 0, 0, 0, 1, -1)), C),
+    "channels in another order": (lambda: lambda x: x[:, [2, 0, 1, 1]].index_select(1, torch.tensor([3, 0, 2])), 3),
+    "cells counted": (lambda: lambda x: x * ((x > 0).sum((2, 3), keepdim=True) + (x > 1).sum(dim=(1, 2, 3)).view(1, 1, 1, 1)), C),
+    "means of another type": (lambda: lambda x: x + x.mean((2, 3), keepdim=True, dtype=torch.float32), C),
+    "truth values": (lambda: lambda x: x * ((x > 0) & (x < 1) | (x < -1) ^ (x < -2)), C),
+    "groups in the batch, group norm": (lambda: InBatch(nn.GroupNorm(2, 2)), C),
+    "groups in the batch, instance norm": (lambda: InBatch(nn.InstanceNorm2d(2, affine=True)), C),
+    "dilated pool with padding": (lambda: nn.MaxPool2d(3, 2, padding=1, dilation=2), C),
     "in place, read twice": (lambda: lambda x: torch.cat([x.relu_(), x.mul_(2), x], 1), 3 * C),
 }  # fmt: skip
 
@@ -280,6 +299,48 @@ def test_a_nearest_resize_that_rounds(options, mode, band):
     network = nn.Sequential(nn.Conv2d(3, CHANNELS, 1), nn.Upsample(**options, mode=mode)).eval().to(memory_format=torch.channels_last)
     image = torch.randn(1, 3, 4, 9, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
     assert differs(network, image, band=band, strips=2) < 1e-6
+
+
+class Valid(nn.Module):
+    """As the first U-Net: padded before, convolved without padding, and cut to the size of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.Upsample(scale_factor=2))
+        self.last = nn.Conv2d(4, 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.last(self.body(F.pad(x, (12,) * 4, mode="reflect")))
+        top, left = (y.shape[2] - x.shape[2]) // 2, (y.shape[3] - x.shape[3]) // 2
+        return y[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+
+
+@pytest.mark.parametrize("band", [1, 4, 8, 17])
+@pytest.mark.parametrize("strips", [1, 2])
+def test_a_network_that_ends_in_a_crop(band, strips):
+    """Its bands are views of memory in which rows stay."""
+    image = torch.randn(1, 3, 60, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert differs(lively(Valid()), image, band=band, strips=strips) < 1e-12
+
+
+def test_a_weight_for_each_channel_of_as_many_as_there_are_columns():
+    network = lively(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.PReLU(16), nn.Conv2d(16, 4, 1)))
+    image = torch.randn(1, 3, 9, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert differs(network, image, band=4, strips=3) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.roll(2), "shifts the image around its borders"),
+        (InBatch(nn.BatchNorm2d(2, track_running_stats=False)), "of which it takes the statistics together"),
+        (lambda x: x[:, :, [0, 2, 1]], "it picks rows or columns by their numbers"),
+    ],
+)
+def test_is_refused(function, message):
+    image = torch.randn(1, 3, 9, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=message):
+        streamed(lively(Do(function)), image, band=4)
 
 
 SIZES = [(1, 1), (1, 5), (2, 16), (3, 1), (5, 12), (8, 2), (12, 8), (12, 16), (16, 3)]

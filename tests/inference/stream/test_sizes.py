@@ -39,6 +39,19 @@ def test_a_decision_that_is_changed_shows_at_the_size_that_it_is_about():
     assert not wrong(network, (59, 70))
 
 
+@pytest.mark.parametrize(("size", "limit"), [((30, 40), 20), ((50, 70), 60)])
+def test_a_decision_that_is_changed_shows_at_a_size_that_was_met_before(size, limit, exports):
+    """The network does the same as before at the size that came first."""
+    network = lively(Branches())
+    assert not any(wrong(network, each) for each in ((64, 70), size))
+    before = prepare(network, *size)
+    assert prepare(network, *size) is before
+    count = len(exports)
+    network.limit = limit
+    assert not wrong(network, size)
+    assert len(exports) > count
+
+
 def test_folded_weights_are_those_of_every_size_until_they_change(exports):
     network = lively(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
     assert not any(wrong(network, size) for size in SIZES)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fcn.tools.predict.pipeline import side_by_side
+from fcn.tools.predict.pipeline import Apart, Skipped, side_by_side
 
 
 def run(count, **given):
@@ -33,7 +33,7 @@ def test_everything_once_and_computed_in_order(threads, ahead, room):
         return 10 * value
 
     said, written = run(17, compute=compute, threads=threads, ahead=ahead, room=room)
-    assert said == [True] * 17
+    assert said == [None] * 17
     assert computed == list(range(17))
     assert sorted(written) == [(item, 10 * item) for item in range(17)]
 
@@ -48,11 +48,12 @@ def test_reading_and_writing_go_on_while_something_is_computed():
         return 0
 
     said, _ = run(3, read=lambda item: read[item].set(), compute=compute, write=lambda *_: written.set())
-    assert said == [True] * 3
+    assert said == [None] * 3
 
 
+@pytest.mark.parametrize("apart", [None, Apart(1, 3, int)])
 @pytest.mark.parametrize(("room", "most"), [(0, 1), (4, 4), (7, 7)])
-def test_what_is_held_is_bounded(room, most):
+def test_what_is_held_is_bounded(room, most, apart):
     lock, held, seen = threading.Lock(), set(), []
 
     def read(item):
@@ -65,7 +66,7 @@ def test_what_is_held_is_bounded(room, most):
         with lock:
             held.discard(item)
 
-    run(40, read=read, write=write, ahead=50, room=room)
+    run(40, read=read, write=write, ahead=50, room=room, apart=apart)
     assert max(seen) <= most
 
 
@@ -82,24 +83,44 @@ def test_a_large_item_is_held_alone():
     assert all(alone)
 
 
-def test_what_has_no_result_is_not_written():
-    said, written = run(5, compute=lambda item, value: None if item in (1, 4) else 7)
-    assert said == [True, False, True, True, False]
+@pytest.mark.parametrize("apart", [None, Apart(1, 3, int)])
+def test_what_has_no_result_is_not_written(apart):
+    said, written = run(5, compute=lambda item, value: Skipped(f"no {item}") if item in (1, 4) else 7, apart=apart)
+    assert said == [None, ("no 1",), None, None, ("no 4",)]
     assert sorted(item for item, _ in written) == [0, 2, 3]
 
 
+def test_small_items_are_computed_at_once_and_others_here():
+    """Three small ones wait for each other, else this would not end; what is larger is computed by the calling thread."""
+    together, here, begun = threading.Barrier(3, timeout=20), {}, []
+
+    def compute(item, value):
+        here[item] = threading.current_thread() is threading.main_thread()
+        if not here[item]:
+            together.wait()
+        return 10 * value
+
+    apart = Apart(1, 3, lambda: begun.append(threading.get_ident()))
+    said, written = run(14, size=lambda item: 9 if item % 7 == 3 else 1, compute=compute, apart=apart)
+    assert said == [None] * 14
+    assert sorted(written) == [(item, 10 * item) for item in range(14)]
+    assert [item for item in here if here[item]] == [3, 10]
+    assert len(set(begun)) == 3
+
+
+@pytest.mark.parametrize("apart", [None, Apart(1, 3, int)])
 @pytest.mark.parametrize("where", ["read", "compute", "write"])
-def test_an_error_in_the_middle_ends_it_after_what_was_before(where):
+def test_an_error_in_the_middle_ends_it_after_what_was_before(where, apart):
     def broken(item, *_):
         if item == 4:
             raise OSError("the disk is full")
         return 0
 
     written = []
-    given = {"write": lambda item, _: written.append(item)} | {where: broken}
+    given = {"write": lambda item, _: written.append(item), "apart": apart} | {where: broken}
     with pytest.raises(OSError, match="the disk is full"):
         run(100, **given)
-    assert set(written) <= set(range(4 if where != "write" else 12))
+    assert set(written) <= set(range(4 if where != "write" and apart is None else 15))
 
 
 def test_of_several_errors_the_first_item_s_is_met():

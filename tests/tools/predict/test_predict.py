@@ -6,13 +6,18 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fcn.cli.main import run
+from fcn.inference import at_once
+from fcn.inference.strategies import Strategy
 from fcn.tools.predict import labelling
 from fcn.tools.predict.inputs import input_images, passed_over
 from tests.two_processes import TWO_PROCESSES, by_torchrun, forked, torchrun
@@ -79,6 +84,29 @@ class TestPredict:
             for image, labels in (("a/x.png", "a/x.png"), ("b/x.png", "b/x_png.png"), ("b/x.jpg", "b/x_jpg.png"))
         } | {str(photos / name): name for name in ("b/c/y.png", "z.png")}
         assert [entry["overlay"] for entry in files if entry["labels"] == "b/x_jpg.png"] == ["b/x_jpg_overlay.jpg"]
+
+    def test_small_pictures_are_labelled_at_once_and_alike(self, tiny_run, photos, tmp_path, monkeypatch, capsys):
+        """Two pictures that wait for each other are labelled by two threads; the files are those of one after the other."""
+        (photos / "broken.png").write_bytes(b"no picture")
+        picture(photos / "large.png", size=(40, 40))
+        monkeypatch.setattr(at_once, "SMALL", 1000)
+        for threads, out in ((1, "one"), (2, "two")):
+            monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+            monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+            together, label, sizes = Barrier(2, timeout=20), Strategy.__call__, []
+
+            def labelled(*given, threads=threads, together=together, label=label, sizes=sizes, **words):
+                if threading.current_thread() is not threading.main_thread() and len(sizes) < 4:
+                    together.wait()
+                    sizes.append(given[2].shape[-1])
+                return label(*given, **words)
+
+            monkeypatch.setattr(Strategy, "__call__", labelled)
+            assert run(["predict", *self.words(tiny_run, photos), f"output={tmp_path / out}"]) == 1
+            monkeypatch.setattr(Strategy, "__call__", label)
+            assert len(sizes) == (4 if threads == 2 else 0)
+            assert "6 of 7 images labelled" in capsys.readouterr().out
+        assert results(tmp_path / "one") == results(tmp_path / "two")
 
     def test_a_run_that_was_cut_goes_on_and_ends_as_one_that_was_not(self, tiny_run, photos, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
