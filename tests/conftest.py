@@ -30,7 +30,7 @@ GROWTH = 2**30  # bytes that a process may grow by before it looks for garbage: 
 _held = [psutil.Process().memory_info().rss]
 
 
-def pytest_runtest_teardown() -> None:
+def pytest_runtest_logfinish() -> None:
     if psutil.Process().memory_info().rss > _held[0] + GROWTH:
         gc.collect()
         _held[0] = psutil.Process().memory_info().rss

@@ -180,9 +180,12 @@ def _recipe(value: Any, formulas: dict[sympy.Expr, int]) -> Recipe | None:
 
 
 def _bound(trace: Trace, recipes: dict[fx.Node, Recipe], numbers: Numbers) -> Trace:
-    """A copy of the graph with numbers in the place of symbols."""
+    """A copy of the graph with numbers in the place of symbols, without what nobody reads of the network's tensors."""
     graph, new = fx.Graph(), dict[fx.Node, Any]()
+    shown = {trace.image, *trace.outputs.values()}
     for node in trace.graph.nodes:
+        if node.op == "placeholder" and not node.users and node not in shown:
+            continue
         recipe = recipes.get(node)
         if recipe is not None and not isinstance(node.meta["val"], (Tensor, list, tuple)):
             new[node] = recipe(numbers)
