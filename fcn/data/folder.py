@@ -25,7 +25,7 @@ from fcn.data.drawn import Annotations, drawn
 from fcn.data.labelme import find_labelme
 from fcn.data.labelstudio import find_label_studio
 from fcn.data.layouts import Layout, find_layout, lines_of, two_paths
-from fcn.data.masks import Masks, is_binary
+from fcn.data.masks import Masks, gray_is_number, is_binary
 from fcn.data.matching import files_of, matched
 from fcn.data.pairs import Files, Pair, Pairs, files_by_stem, pair_up, read_list
 from fcn.data.settings import ClassFile, ImagePattern, MaskPattern, ReduceZeroLabel, Root, Unknown, ValFraction, Values
@@ -93,9 +93,10 @@ class Found(NamedTuple):
     layout: Layout
     notes: list[str]
 
-    def masks(self, unknown: Literal["error", "void"]) -> Masks:
+    def masks(self, unknown: Literal["error", "void"], *, numbers: bool = False) -> Masks:
+        """What reads the masks. numbers: see ``gray_is_number``."""
         known = self.classes
-        return Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source)
+        return Masks(known.labels, known.values, colored=known.colored, unknown=unknown, source=known.source, gray_is_number=numbers)
 
     def may_be_binary(self, unknown: Literal["error", "void"]) -> bool:
         """Whether 255 in the masks can mean the second of two classes, in place of void."""
@@ -136,7 +137,8 @@ def _folder(
     found = find_pairs(root, split, layout, val_fraction, classes, values, reduce_zero_label)
     if found.may_be_binary(unknown) and is_binary(_all_masks(found.layout, root, found.pairs)):
         found = found.as_binary(root)
-    return Pairs(found.pairs, found.classes.labels, masks=found.masks(unknown), notes=found.notes)
+    numbers = found.classes.colored and gray_is_number(_all_masks(found.layout, root, found.pairs), found.classes.labels)
+    return Pairs(found.pairs, found.classes.labels, masks=found.masks(unknown, numbers=numbers), notes=found.notes)
 
 
 def layout_of(root: Path, image_pattern: str | None, mask_pattern: str | None) -> Layout | None:

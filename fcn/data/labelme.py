@@ -21,8 +21,10 @@ from fcn.core.names import said, shown
 from fcn.data.classlists import class_lists, find_classes, labelme_list, read_json
 from fcn.data.drawn import Annotations, Drawing, Sample, background_first, background_of, class_index
 from fcn.data.layouts import IMAGES, folders, is_picture, visible
+from fcn.data.pairs import read_text
 
 LIST = "labels.txt"  # labelme's own list of classes
+GAPS = 0.05  # share of pixels that may lie between shapes which cover all of an image
 _LINE, _POINT = 10, 5  # width of a line and radius of a point, pixels; labelme's own
 
 
@@ -46,7 +48,7 @@ def read_labelme(root: Path, files: list[Path], every: list[Path], classes: str 
     """The samples of ``files``, with the classes of ``every`` file of the set. Raises UserError, naming the file, and FileNotFoundError for
     a list of ``classes`` that is missing."""
     own = classes == LIST or (classes is None and next(class_lists(root), None) is None and (root / LIST).is_file())
-    listed = labelme_list(root / LIST) if own else find_classes(root, classes)
+    listed = labelme_list(root / LIST) if own and "__ignore__" in read_text(root / LIST) else find_classes(root, LIST if own else classes)
     contents = {path: read_json(path) for path in dict.fromkeys([*every, *files])}
     if listed is not None:
         labels = listed.labels
@@ -62,7 +64,8 @@ def read_labelme(root: Path, files: list[Path], every: list[Path], classes: str 
 
 
 def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.ndarray:
-    """The label map of one file, integers ``(H, W)``. Raises UserError where a pixel lies in no shape and no class is the background."""
+    """The label map of one file, integers ``(H, W)``. What lies in no shape is the background; where no class is that, gaps between shapes
+    are void. Raises UserError where these are more than gaps."""
     fill = background_of(labels.names)
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if not (isinstance(height, int) and isinstance(width, int)):
@@ -84,12 +87,12 @@ def draw_shapes(content: dict[str, Any], labels: LabelSet, path: Path) -> np.nda
                 f"{path} has a shape of the kind '{kind}' that cannot be drawn ({shown(error)}): draw it as a polygon"
             ) from None
     drawn = np.array(page)
-    if (drawn < 0).any():
+    if (share := float((drawn < 0).mean())) > GAPS:
         raise UserError(
-            f"{100 * (drawn < 0).mean():.1f} % of the pixels of {path} lie in no shape, and none of the classes "
-            f"{', '.join(labels.names[:12])} is called 'background': put that into the list of classes"
+            f"{100 * share:.1f} % of the pixels of {path} lie in no shape, and none of the classes {', '.join(labels.names[:12])} "
+            "is called 'background': put that into the list of classes"
         )
-    return drawn
+    return np.where(drawn < 0, labels.void, drawn)
 
 
 def _polygon(pen: ImageDraw.ImageDraw, points: list[tuple[float, float]], index: int) -> None:

@@ -6,6 +6,7 @@ classes are ``background`` and the labels in the order of the alphabet. Where la
 
 import json
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,10 @@ def read_label_studio(root: Path, files: list[Path], exports: list[Path]) -> Dra
             f"{root}: there is no image for the tasks {listed(missing, _SHOWN)}: put Label Studio's JSON export there, which names them, "
             "and the images"
         )
-    short = len({image.stem for image in images.values()}) == len(images)
-    names = {task: image.stem if short else image.relative_to(root).with_suffix("").as_posix() for task, image in images.items()}
+    count = Counter(image.stem for image in set(images.values()))  # where one name is for several, the folder is a part of it
+    alike = {task: image for task, image in images.items() if count[image.stem] > 1}
+    names = {task: image.stem for task, image in images.items()}
+    names |= {task: image.relative_to(root).with_suffix("").as_posix() for task, image in alike.items()}
     return Drawing(labels, [Sample(names[task], images[task], partial(_draw, labels, masks)) for task, masks in sorted(tasks.items())])
 
 

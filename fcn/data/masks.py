@@ -33,6 +33,7 @@ class Masks:
     colored: whether the classes' colours are those of the masks, and no mere palette for pictures.
     unknown: what to do with a value or colour that is no class's: "error", or "void" to take it for void.
     source: where the classes are from, for messages.
+    gray_is_number: whether gray masks hold numbers of classes, whatever their colours; see ``gray_is_number``.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Masks:
         colored: bool = False,
         unknown: str = "error",
         source: str = "the list of classes",
+        gray_is_number: bool = False,
     ) -> None:
         identity = {index: index for index in (*range(labels.num_classes), labels.void)}
         self.plain = values is None
@@ -53,6 +55,7 @@ class Masks:
                 f"raw values 0 to {WIDE_VOID} map to classes 0 to {labels.num_classes - 1} or {labels.void}; given {dict(values)}"
             )
         self.labels, self.colored, self.unknown, self.source = labels, colored, unknown, source
+        self.gray_is_number = gray_is_number
         self.values = dict(values)
         self.largest = VOID if max(values, default=0) <= VOID else WIDE_VOID  # that a file may hold
         narrow = self.largest == VOID and labels.dtype == "uint8"
@@ -72,10 +75,10 @@ class Masks:
         """What a file holds, values or colours, to class indices. path: for messages."""
         if raw.values.ndim == 3:
             return self.of_values(raw.values[..., 0], path) if self._gray(raw.values) else self.of_colors(raw.values.numpy(), path)
-        if self.colored and self.plain and raw.palette is not None and self._renumbered(raw):
+        if self.colored and self.plain and raw.palette is not None and self._renumbered(raw, path):
             say_once("palette", f"{path} has the colours of the classes at other indices: its colours are read, here and in other masks")
             return self.of_colors(raw.palette[raw.values.numpy()], path)
-        if self.colored and self.plain and raw.white is not None and self._shows_colors(raw, path):
+        if self.colored and self.plain and raw.white is not None and not self.gray_is_number and self._shows_colors(raw, path):
             shades = raw.values.numpy() * (VOID // raw.white)
             return self.of_colors(np.stack([shades] * 3, -1), path)
         return self.of_values(raw.values, path)
@@ -162,8 +165,9 @@ class Masks:
             f"{listed(colored, _SHOWN)}: {mend}"
         )
 
-    def _renumbered(self, raw: Raw) -> bool:
-        """Whether colours of a palette picture are classes', but not at the classes' own indices: of more pixels than have unknown ones."""
+    def _renumbered(self, raw: Raw, path: str) -> bool:
+        """Whether the colours of a palette picture are classes', but not at the classes' own indices. Raises UserError where some are, and
+        some are no class's, and the indices may be meant as well: another palette may share colours with the classes by chance."""
         assert raw.palette is not None
         counts = np.bincount(raw.values.numpy().ravel(), minlength=256)
         used = np.flatnonzero(counts)
@@ -176,7 +180,16 @@ class Masks:
         codes = _codes(raw.palette[used])
         places = np.searchsorted(known, codes).clip(max=len(known) - 1)
         is_known = known[places] == codes
-        return bool(counts[used[is_known & (indices[places] != used)]].sum() > counts[used[~is_known]].sum())
+        moved, strange = used[is_known & (indices[places] != used)], used[~is_known]
+        if not strange.size or counts[moved].sum() <= counts[strange].sum():
+            return bool(moved.size and not strange.size)
+        if all(int(value) in self.values for value in used):
+            raise UserError(
+                f"{path} has colours of classes at other indices, as {hexed(raw.palette[moved[0]])} at {moved[0]}, and the colour "
+                f"{hexed(raw.palette[strange[0]])} that no class has: save it in RGB if its colours count, or give "
+                f"{said('data.values', self._numbers())} if its numbers do"
+            )
+        return True
 
     def _guess(self, raw: Tensor) -> str:
         """What a label map with a strange value looks like, where it looks like something that is met often; else nothing."""
@@ -248,8 +261,26 @@ def _color_table(labels: LabelSet, source: str) -> tuple[np.ndarray, np.ndarray]
     return codes[order], np.array(list(table.values()), labels.dtype)[order]
 
 
+def gray_is_number(paths: list[str], labels: LabelSet) -> bool:
+    """Whether a gray mask of a set holds a number of a class that is no class's shade of gray: then gray masks hold numbers, and none of
+    them is a picture of black and white. They are looked at only where classes have shades of gray. A damaged one says nothing."""
+    shades = {red for red, green, blue in labels.colors if red == green == blue}
+    others = 0
+    for path in Random(0).sample(paths, min(_LOOKED, len(paths))) if shades else ():
+        try:
+            raw = read_raw(path)
+        except (UserError, OSError):
+            continue
+        others += raw.white is None
+        if raw.white == VOID and any(value < labels.num_classes and value not in shades for value in raw.values.unique().tolist()):
+            return True
+        if others == _ENOUGH:
+            break
+    return False
+
+
 def is_binary(paths: list[str]) -> bool:
-    """Whether masks hold 0 and 255 and nothing else: a binary mask as most tools write it. One that cannot be read says nothing."""
+    """Whether masks hold 0 and 255 and nothing else: a binary mask as most tools write it. A damaged one says nothing."""
     white = 0
     for path in Random(0).sample(paths, min(_LOOKED, len(paths))):
         try:

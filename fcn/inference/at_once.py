@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ from fcn.inference.strategies import Strategy
 from fcn.models.onnx_model import OnnxModel
 
 SMALL = 2**19  # pixels of an image that is labelled by one thread, at most
+PIXELS = 2**22  # of all images that are labelled at once
+MOST = 16  # images at once
 STATELESS = ("fcn", "torch", "torchvision", "timm", "segmentation_models_pytorch")  # their layers keep nothing in evaluation mode
 
 T = TypeVar("T")
@@ -24,7 +26,7 @@ R = TypeVar("R")
 
 
 def images_at_once(model: object, strategy: object, count: int) -> int:
-    """How many small images of ``count`` are labelled at once: on a CPU, as many as torch has threads here.
+    """How many small images of ``count`` are labelled at once: on a CPU, as many as torch has threads here, up to ``MOST``.
 
     One where there are fewer images, where the network or the strategy may keep something between images, and where the memory is limited
     by a setting.
@@ -35,7 +37,12 @@ def images_at_once(model: object, strategy: object, count: int) -> int:
     if not isinstance(model, nn.Module) or not keeps_nothing(model):
         return 1
     on_cpu = all(tensor.device.type == "cpu" for tensor in (*model.parameters(), *model.buffers()))
-    return threads if on_cpu else 1
+    return min(threads, MOST) if on_cpu else 1
+
+
+def small_pixels(at_once: int) -> int:
+    """Pixels up to which an image is small, where so many are labelled at once."""
+    return min(SMALL, PIXELS // at_once)
 
 
 def keeps_nothing(network: nn.Module) -> bool:
@@ -81,18 +88,35 @@ def in_order(items: Iterable[T], compute: Callable[[T], R], *, small: Callable[[
     going: deque[Future[R]] = deque()
     with own_threads(), ThreadPoolExecutor(at_once, initializer=one_thread) as pool:
         try:
-            for item in items:
+            for item in coming(items):
+                if isinstance(item, Failed) or not small(item):
+                    while going:
+                        yield going.popleft().result()
+                if isinstance(item, Failed):
+                    raise item.error
                 if small(item):
                     going.append(pool.submit(apart, item))
                 else:
-                    going.append(Future())
-                    going[-1].set_result(compute(item))
-                while len(going) > 2 * at_once:
+                    yield compute(item)
+                while going and (len(going) > 2 * at_once or going[0].done()):
                     yield going.popleft().result()
             while going:
                 yield going.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+class Failed(NamedTuple):
+    """That the next item could not be had."""
+
+    error: Exception
+
+
+def coming(items: Iterable[T]) -> Iterator[T | Failed]:
+    try:
+        yield from items
+    except Exception as error:
+        yield Failed(error)
 
 
 def _autocast() -> Callable[[], AbstractContextManager[object]]:

@@ -20,6 +20,7 @@ from fcn.core.registry import register
 from fcn.core.settings import at_least, share
 from fcn.inference.halo import cropped, measure
 from fcn.inference.scores import Image, Scores
+from fcn.models.any import Wrapped
 from fcn.models.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,17 @@ def windows(
 
 def segmenting(model: Segmenter) -> Network:
     """From windows of an image to scores of their size."""
-    return lambda cut: model(model.normalize(cut))
+
+    def compute(cut: Tensor) -> Tensor:
+        given = model.normalize(cut)
+        try:
+            return model(given)
+        except Exception as error:
+            if isinstance(model, Wrapped):
+                raise model.explained(error, given) from error
+            raise
+
+    return compute
 
 
 @torch.inference_mode()

@@ -108,12 +108,13 @@ class Wrapped(Segmenter):
         try:
             scores, cell, _ = run(self.backbone.network, lambda given: picked(given, self.spec.output), padded, self.last)
         except Exception as error:
-            raise self._explained(error, padded) from error
+            raise self.explained(error, padded) from error
         return self.finished(scores), cell or self.cell(*images.shape[-2:])
 
-    def _explained(self, error: Exception, images: Tensor) -> Exception:
-        """What the network's own code raised for a size of image that it cannot take, as a sentence; a lack of memory as it is."""
-        if isinstance(error, UserError | MemoryError) or "memory" in str(error).lower():
+    def explained(self, error: Exception, images: Tensor) -> Exception:
+        """What torch raised for a size of image that the network cannot take, as a sentence; a lack of memory, or what its own code raised
+        otherwise, as it is."""
+        if not isinstance(error, RuntimeError | ValueError) or isinstance(error, UserError) or "memory" in str(error).lower():
             return error
         height, width = images.shape[-2:]
         advice = "a larger image" if min(height, width) < SMALLEST else "wrap the divisor that its images need"
@@ -128,11 +129,7 @@ class Wrapped(Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, W) to logits (N, num_classes, H, W); of probabilities these are the logarithms."""
-        try:
-            scores = self.scores(images)
-        except Exception as error:
-            raise self._explained(error, images) from error
-        scores = to_image_size(scores, self.stride, *images.shape[-2:])  # as a label map interpolates: before the logarithm
+        scores = to_image_size(self.scores(images), self.stride, *images.shape[-2:])  # as a label map interpolates: before the logarithm
         return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self.probabilities else scores
 
 
@@ -171,6 +168,30 @@ def wrap(
 
     Raises UserError where the network gives no such scores, and where the numbers do not fit it.
     """
+    words: dict[str, Any] = {"mean": mean, "std": std, "scale": scale, "dtype": dtype, "classes": classes}
+    model = as_model(network, **words, output=output, divisor=divisor, labels=labels)
+    if labels == "sigmoid" and not model.probabilities and looks_like_probability(model):
+        log.warning(
+            "%s gives numbers between 0 and 1 for an image of noise, and they are taken for logits; if they are probabilities, "
+            "give labels='probability'",
+            model.spec.network,
+        )
+    return model
+
+
+def as_model(
+    network: nn.Module,
+    *,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    scale: float = 1 / 255,
+    dtype: Dtype = "uint8",
+    classes: int | Sequence[str] | LabelSet | None = None,
+    output: Output = None,
+    divisor: int | None = None,
+    labels: str = "argmax",
+) -> Wrapped:
+    """``wrap`` without a look at the numbers that the network gives: its weights may still be random."""
     network = unwrapped(network)
     if labels not in ("argmax", "sigmoid", "probability"):
         raise UserError(f"labels={labels!r} is not allowed; it is 'argmax', 'sigmoid' or 'probability'")
@@ -186,11 +207,6 @@ def wrap(
     if found.others:
         given = f"{type(network).__name__} gives {found.others + 1} maps"
         log.warning("%s; the first is taken for the scores: output=INDEX or output=NAME takes another", given)
-    if labels == "sigmoid" and found.ending != "sigmoid" and looks_like_probability(network, len(means), output, found.divisor):
-        raise UserError(
-            f"{type(network).__name__} gives numbers between 0 and 1: give labels='probability' if they are probabilities; "
-            "if they are logits, end the network in torch.sigmoid"
-        )
     probabilities = labels == "probability" or found.ending == ("softmax" if labels == "argmax" else "sigmoid")
     spec = WrapSpec(type(network).__name__, count, output, found.divisor, found.stride, labels, images.plain())
     to_unit = 1 / (255 * scale)
@@ -312,16 +328,16 @@ def looked_at(network: nn.Module, output: Output, image: Tensor, divisor: int, s
     return Fit(scores.shape[1], divisor, stride, None, seen.probabilities.get(id(scores)), others(given, output))
 
 
-def looks_like_probability(network: nn.Module, in_channels: int, output: Output, divisor: int) -> bool:
+def looks_like_probability(model: Wrapped) -> bool:
     """Whether all that a network gives for an image of noise lies between 0 and 1, and is not the same everywhere."""
-    side = divisor * -(-SMALLEST // divisor)
-    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    if device.type == "meta":
+    side = model.spec.divisor * -(-SMALLEST // model.spec.divisor)
+    image = torch.randn(1, model.in_channels, side, side, generator=torch.Generator().manual_seed(0)).to(model.mean)
+    try:
+        with evaluating(model), torch.no_grad():
+            found = model.read(image)
+        low, high = float(found.min()), float(found.max())
+    except Exception:  # as on a device without data, or in a type that it has no kernels for
         return False
-    image = torch.randn(1, in_channels, side, side, generator=torch.Generator().manual_seed(0)).to(device, float_type(network))
-    with evaluating(network), torch.no_grad():
-        found = picked(network(image), output)
-    low, high = float(found.min()), float(found.max())
     return 0 <= low < high <= 1
 
 

@@ -52,7 +52,7 @@ class Session(nn.Module):
 
     def __init__(self, path: Path, session: Any, facts: Facts) -> None:
         super().__init__()
-        self.path, self.session, self.tile = path, session, facts.tile
+        self.path, self.session, self.tile, self.gives = path, session, facts.tile, facts.gives
         self.mean, self.std = (tuple(value / 255 for value in values) for values in (facts.mean, facts.std))
         self.strides, self.divisor = (1,), facts.divisor
 

@@ -20,7 +20,7 @@ from fcn.core.files import written
 from fcn.core.images import from_plain
 from fcn.core.names import a_type, first_line, said, shown
 from fcn.core.plugins import check_plugins
-from fcn.models.any import Wrapped, wrap
+from fcn.models.any import Wrapped, as_model
 from fcn.models.hub import is_hub, read_shared
 from fcn.models.onnx_model import is_onnx, read_onnx
 from fcn.models.pretrained import fit_state_dict
@@ -140,7 +140,7 @@ def rewrapped(state: dict[str, Any], origin: str, network: nn.Module | None) -> 
     words: dict[str, Any] = {key: spec[key] for key in ("output", "divisor", "labels")}
     images = from_plain(spec.get("images"))
     try:
-        model = wrap(network, mean=mean, std=std, dtype=images.dtype, classes=state["labels"]["names"], **words)
+        model = as_model(network, mean=mean, std=std, dtype=images.dtype, classes=state["labels"]["names"], **words)
     except UserError as error:
         raise UserError(f"the network given for {origin}, which is of a {shown(spec['network'])}, does not fit it: {error}") from error
     if not images.is_rgb:

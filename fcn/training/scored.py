@@ -13,7 +13,7 @@ from fcn.core.errors import UserError
 from fcn.core.labels import void_index
 from fcn.core.progress import Progress
 from fcn.data.split import Split
-from fcn.inference.at_once import SMALL, images_at_once, in_order
+from fcn.inference.at_once import images_at_once, in_order, small_pixels
 from fcn.inference.blocks import strategy_blocks
 from fcn.inference.strategies import Strategy
 from fcn.inference.windows import Network
@@ -66,7 +66,7 @@ def scored_images(
         return Scored(index, image, labels, prediction, confusion_matrix(labels, prediction, classes), sure)
 
     samples, at_once = zip(indices, shown, strict=True), images_at_once(model, strategy, len(indices))
-    return in_order(samples, scored, small=lambda found: found[1][1].numel() <= SMALL, at_once=at_once)
+    return in_order(samples, scored, small=lambda found: found[1][1].numel() <= small_pixels(at_once), at_once=at_once)
 
 
 def scored_scenes(

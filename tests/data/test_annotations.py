@@ -227,6 +227,8 @@ class TestLabelme:
         split = folder("train", root=tmp_path)
         assert split.labels.names == ("_background_", "dog", "car")
         assert split[0][1].unique().tolist() == [0, 2, VOID]
+        text(tmp_path / "labels.txt", "_background_\ndog #00ff00\ncar #804080\n")
+        assert folder("train", root=tmp_path).labels.colors[1:] == ((0, 255, 0), (128, 64, 128))
 
     def test_the_list_that_is_named(self, tmp_path: Path) -> None:
         image(tmp_path / "train" / "a.jpg", (WIDTH, HEIGHT))
@@ -251,6 +253,11 @@ class TestLabelme:
         everything = {"label": "road", "points": [[0, 0], [WIDTH, HEIGHT]], "shape_type": "rectangle"}
         labelme(tmp_path / "train" / "a.json", [everything, CAR])
         assert folder("train", root=tmp_path)[0][1].unique().tolist() == [0, 1]
+        corner = {"label": "road", "points": [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [2, HEIGHT], [0, HEIGHT - 2]], "shape_type": "polygon"}
+        labelme(tmp_path / "train" / "a.json", [corner])
+        found = folder("train", root=tmp_path)[0][1]
+        assert found.unique().tolist() == [0, VOID]
+        assert 0 < (found == VOID).float().mean() < 0.05
 
     def test_shapes(self, tmp_path: Path) -> None:
         labels = LabelSet(("background", "car"))
@@ -317,6 +324,9 @@ class TestLabelStudio:
         text(tmp_path / "export.json", json.dumps(tasks))
         assert [pair.name for pair in self.pairs(tmp_path)] == ["images/p #1", "x/p #1"]
         assert [Path(pair.image).parent.name for pair in self.pairs(tmp_path)] == ["images", "x"]
+        mask(tmp_path / "masks" / "task-8-annotation-9-by-1-tag-car-0.png", box(2, 2, 8, 10) * 255)
+        text(tmp_path / "export.json", json.dumps([*tasks, {"id": 8, "data": {"image": "/data/upload/1/0a1b2c3d-yard.jpg"}}]))
+        assert [pair.name for pair in self.pairs(tmp_path)] == ["images/p #1", "x/p #1", "yard"]  # names of others stay
         tasks[0]["data"]["image"] = "/data/upload/1/0a1b2c3d-p%20%231.jpg"
         text(tmp_path / "export.json", json.dumps(tasks))
         with pytest.raises(UserError, match=r"as the image of task 3, and .*p #1.jpg and .*p #1.jpg are called so"):

@@ -180,8 +180,13 @@ class TestColours:
         values = np.select([MAP == 2, MAP == 1], [0, 1], 2)
         values[0, 0] = 3
         put(tmp_path, values, "ground #010203\nroad #ff0000\ncar #0080ff\ntree #00ff00\n", palette=palette)
-        with pytest.raises(UserError, match="the colour #090909"):
-            folder("train", root=tmp_path)[0]
+        for unknown in ("error", "void"):
+            with pytest.raises(
+                UserError, match=r"#0080ff at 0, and the colour #090909 that no class has: save it in RGB .* or give values="
+            ):
+                folder("train", root=tmp_path, unknown=unknown)[0]
+        values[0, 0] = 9  # no index of a class
+        put(tmp_path, values, "ground #010203\nroad #ff0000\ncar #0080ff\ntree #00ff00\n", palette=palette)
         expected = np.where(MAP == VOID, 0, MAP)
         expected[0, 0] = VOID
         check(folder("train", root=tmp_path, unknown="void"), "a b", expected)
@@ -212,6 +217,12 @@ class TestColours:
         check(folder("train", root=tmp_path, values=values), "a b", BINARY if bits == 8 else BINARY // 255)
         put(tmp_path, np.repeat(BINARY[..., None], 3, 2), classes)
         check(folder("train", root=tmp_path), "a b", np.where(BINARY, 2, 0))
+
+    def test_gray_masks_of_a_set_that_hold_numbers_hold_numbers_all(self, tmp_path: Path) -> None:
+        """One of them holds a number that is no shade of a class, so that 0 and 255 in another one are numbers too."""
+        put(tmp_path, BINARY, "road #000000\ncar #ff0000\nlane #ffffff\n")
+        mask(tmp_path / "val" / "masks" / "c.png", np.where(BINARY, 1, 0))
+        check(folder("train", root=tmp_path), "a b", BINARY)
 
     @pytest.mark.parametrize("palette", [[0] * 768, [value for index in range(256) for value in (index, index, index)]])
     def test_palette_that_tells_nothing_is_read_by_its_indices(self, tmp_path: Path, palette: list[int]) -> None:

@@ -87,7 +87,35 @@ def test_an_error_comes_in_its_turn(at_once):
     found = []
     with pytest.raises(ValueError, match="item 5"):
         found.extend(in_order(range(40), compute, small=lambda _: True, at_once=at_once))  # extends as far as it comes
-    assert at_once == 3 or found == [0, 1, 2, 3, 4]
+    assert found == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("broken", [range(40), (item for item in [*range(9), None] if item is not None or 1 / 0)])
+def test_what_is_raised_here_comes_after_all_that_was_before(broken):
+    """By an item that is computed by the calling thread, or by whoever gives the items."""
+
+    def compute(item):
+        if item == 9:
+            raise ZeroDivisionError
+        return item
+
+    found = []
+    with pytest.raises(ZeroDivisionError):
+        found.extend(in_order(broken, compute, small=lambda item: item != 9, at_once=4))
+    assert found == list(range(9))
+
+
+def test_large_items_are_not_kept():
+    alive, most = [], []
+
+    def compute(item):
+        alive.append(item)
+        most.append(len(alive))
+        return item
+
+    for item in in_order(range(20), compute, small=lambda _: False, at_once=8):
+        alive.remove(item)
+    assert max(most) == 1
 
 
 def test_threads_are_given_back():

@@ -81,12 +81,17 @@ def program_of(network: Exportable, tile: int | None = None) -> ExportedProgram:
     except Exception as error:  # whatever export raises
         raise refusal(plain(cause_of(error, network)[1]), tile) from error
     taken = next(node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
-    closed = [name for axis, name in axes.items() if isinstance(taken.shape[axis], int)]
+    closed = [name for axis, name in axes.items() if not is_open(taken.shape[axis])]
     if closed:
         raise refusal(
             f"its code makes a number of the {closed[0]} of the images, so that a file would hold for one {closed[0]} alone", tile
         )
     return program
+
+
+def is_open(size: int | torch.SymInt) -> bool:
+    """Whether a size is a symbol, and none that was found to be one number."""
+    return isinstance(size, torch.SymInt) and bool(size.node.expr.free_symbols)
 
 
 def refusal(reason: str, tile: int | None = None) -> UserError:

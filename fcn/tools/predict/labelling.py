@@ -65,7 +65,7 @@ class Labelling:
             threads=threads,
             ahead=1 + threads,
             room=ROOM,
-            apart=Apart(at_once.SMALL * pixel, count, at_once.one_thread) if count > 1 else None,
+            apart=Apart(at_once.small_pixels(count) * pixel, count, at_once.one_thread) if count > 1 else None,
         )
         with at_once.own_threads():
             for skipped in outcomes:

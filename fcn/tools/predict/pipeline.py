@@ -98,19 +98,30 @@ def side_by_side(
                 following = next(sized, None)
             if coming:
                 item, taken, reading = coming.popleft()
-                going.append((taken, started(item, taken, reading)))
+                try:
+                    going.append((taken, started(item, taken, reading)))
+                except Exception:
+                    yield from map(_outcome, [computed for _, computed in going])
+                    raise
                 del item, reading
             while going and (not coming or len(going) > most or _is_done(going[0][1])):
                 freed, computed = going.popleft()
-                writing = computed.result()
-                if isinstance(writing, Future):
-                    writing.result()
+                outcome = _outcome(computed)
                 held -= freed
-                yield writing if isinstance(writing, Skipped) else None
+                yield outcome
     finally:
         for each in (computing, pool):
             if each is not None:
                 each.shutdown(cancel_futures=True)
+
+
+def _outcome(computed: Going) -> Skipped | None:
+    """What became of an item, when it is written."""
+    writing = computed.result()
+    if isinstance(writing, Skipped):
+        return writing
+    writing.result()
+    return None
 
 
 def _is_done(computed: Going) -> bool:

@@ -10,6 +10,11 @@ from fcn.tools.predict.pipeline import Apart, Skipped, side_by_side
 def run(count, **given):
     """What is written, item by item, of 0 to ``count - 1``, and what the pipeline says of each."""
     written = []
+    return list(run_lazily(count, written, **given)), written
+
+
+def run_lazily(count, written=None, **given):
+    written = [] if written is None else written
     words = {
         "size": lambda item: 1,
         "read": lambda item: item,
@@ -19,7 +24,7 @@ def run(count, **given):
         "ahead": 3,
         "room": 100,
     } | given
-    return list(side_by_side(range(count), **words)), written
+    return side_by_side(range(count), **words)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
@@ -121,6 +126,18 @@ def test_an_error_in_the_middle_ends_it_after_what_was_before(where, apart):
     with pytest.raises(OSError, match="the disk is full"):
         run(100, **given)
     assert set(written) <= set(range(4 if where != "write" and apart is None else 15))
+
+
+def test_an_error_here_comes_after_what_threads_do_with_items_before():
+    def compute(item, value):
+        if item == 4:
+            raise OSError("the disk is full")
+        return Skipped("no 2") if item == 2 else 0
+
+    outcomes = []
+    with pytest.raises(OSError, match="the disk is full"):
+        outcomes.extend(run_lazily(9, size=lambda item: 9 if item == 4 else 1, compute=compute, apart=Apart(1, 3, int), ahead=6))
+    assert outcomes == [None, None, ("no 2",), None]
 
 
 def test_of_several_errors_the_first_item_s_is_met():
