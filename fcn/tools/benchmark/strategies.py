@@ -34,6 +34,7 @@ from fcn.tools.measure import Maker, Measured, measured
 
 NEAR = 16  # pixels
 CLOSE = 1e-4
+WARM = 1024  # pixels, side of the image that warms up: large enough for ``auto`` to look at the network
 ROWS = 32  # of pixels, whose scores are compared
 OVERLAPS = (0.25, 0.5)
 PEAK = (128, 96, 4)  # channels, side and times of the 3x3 convolutions whose speed stands for the machine's: their maps stay in the cache
@@ -184,7 +185,7 @@ def make(
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             strategy(network, image)
 
-    call(picture[:, :256, :256])
+    call(picture[:, :WARM, :WARM])
     return partial(call, picture)
 
 
