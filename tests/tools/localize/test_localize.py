@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import fcn
 from fcn.core.errors import UserError
 from fcn.graph import read_graph
-from fcn.inference import cells
+from fcn.inference import cells, strategies
 from fcn.inference.memory import pass_through
 from fcn.models.compact import compact
 from fcn.models.trained_classifiers import described
@@ -108,7 +108,8 @@ def test_a_stream_gives_the_scores_of_one_pass(monkeypatch):
     read = lambda images: images.float() / 255  # noqa: E731
     expected = cells.scores_of_cells(network, image, read, found)
     torch.testing.assert_close(expected, network(read(image[None]))[0])
-    monkeypatch.setattr(cells, "SMALL", 0)
+    for module, limit in ((cells, "SMALL"), (strategies, "SMALL_OF_MANY")):  # the network is a light one
+        monkeypatch.setattr(module, limit, 0)
     monkeypatch.setattr(cells, "whole", None)  # nobody calls it
     torch.testing.assert_close(cells.scores_of_cells(network, image, read, found), expected, rtol=1e-4, atol=1e-5)
 
