@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import fcn
 from fcn.core.errors import UserError
 from fcn.inference.strategies import create_strategy
-from fcn.models.any import picked
+from fcn.models.fitting import picked
 from fcn.models.layers import pad_to_multiple
 from tests.inference.networks import BY_HAND, Block, Trunk
 from tests.inference.stream.compare import lively, streamed
