@@ -97,7 +97,7 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture shifted by up to an eighth, mirrored or not, with one erased square of up to half its side. uint8 in and out."""
+    """Each picture shifted by up to an eighth, mirrored or not, with one erased square of about a quarter of its side. uint8 in and out."""
     count, _, height, width = images.shape
     reach = height // 8
     padded = F.pad(images, (reach,) * 4)

@@ -8,7 +8,8 @@ import pytest
 
 from fcn.cli.composing import compose
 
-NAMES = ("data", "weights", "training", "sharing", "export", "localize", "evaluate", "compare", "large-images")
+NAMES = ("data", "weights", "training", "sharing", "export", "localize", "evaluate", "compare", "large-images", "results")
+NAMES += ("from_classifier_to_map",)
 PAGES = [Path(__file__).parent.parent / "docs" / f"{name}.md" for name in NAMES]
 COMMANDS = sorted(
     {
@@ -36,6 +37,8 @@ def test_a_command_is_understood(page: str, line: str) -> None:
         "compare": lambda: settings.compared,
         "large-images": lambda: settings.data.name == "scenes" if command != "predict" else settings.input in ("scene.tif", "sentinel.tif"),
         "evaluate": lambda: settings.checkpoint == "RUN/best.pt",
+        "results": lambda: settings.compared if command == "compare" else "RUN/best.pt" in words[0] or settings.data.name == "camvid",
+        "from_classifier_to_map": lambda: settings.compared if command == "compare" else "outputs/classifier/compact.pt" in line,
         "training": lambda: settings.loss.class_weights == "auto" or settings.augment.focus or settings.augment.transforms,
     }[page]()
 

@@ -81,6 +81,15 @@ def test_settings_of_a_step_leave_its_loss(capsys):
     assert other == ("gradient_checkpointing", plain[1])
 
 
+def test_the_parts_of_a_step_are_all_of_it(capsys):
+    script("profile_step")(["model=fcn4s", "backbone=compact", "crop=32", "batch=2", "steps=1", "device=cpu"])
+    parts, kinds, _ = capsys.readouterr().out.split("\n\n")
+    shares = dict(re.findall(r"^(\w+) +[\d.]+ s +(\d+)%$", parts, re.M))
+    assert set(shares) == {"forward", "loss", "backward", "optimizer", "other"}
+    assert sum(map(int, shares.values())) == pytest.approx(100, abs=3)
+    assert re.search(r"^3x3 convolutions, backward +[\d.]+ s", kinds, re.M)
+
+
 @pytest.mark.slow
 def test_our_training_follows_a_plain_loop(capsys):
     script("compare_loops")(["epochs=1", "seeds=1", "images=4", "size=64", "batch=2"])

@@ -1,4 +1,5 @@
-"""Whole recipes: ``fcn train experiment=NAME`` takes the settings in ``conf/experiment/NAME.yaml``, or in a YAML file of the user's own.
+"""Whole recipes: ``fcn train experiment=NAME``, and ``fcn compare``, take the settings in ``conf/experiment/NAME.yaml``, or in a file of
+the user's own.
 
 A file is a mapping from settings to values, the keys written as on the command line (``optim.lr: 1e-3``). What stands on the command line
 counts more than what stands in the file. Another word for a part also replaces the file's settings of that part, which is said.
@@ -14,6 +15,8 @@ from fcn.core.names import first_line, listed, suggest
 
 log = logging.getLogger(__name__)
 
+WITH_RECIPES = ("train", "compare")  # commands
+
 
 def list_experiments() -> list[str]:
     """The names of the recipes that come with the toolkit."""
@@ -28,7 +31,7 @@ def headline(name: str) -> str:
 def with_experiment(command: str, words: list[str]) -> list[str]:
     """``words`` with ``experiment=`` replaced by the words that it stands for. Raises WrongCallError for what is no recipe."""
     named = [word for word in words if word.partition("=")[0] == "experiment"]
-    if not named or command != "train":
+    if not named or command not in WITH_RECIPES:
         return words
     if len(named) > 1 or "," in named[0]:
         raise WrongCallError(f"{' '.join(named)} names several recipes; give one, and start a run for each")

@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from fcn import tools as schema
-from fcn.cli.experiments import headline, list_experiments
+from fcn.cli.experiments import WITH_RECIPES, headline, list_experiments
 from fcn.core.conf import default_parts
 from fcn.core.registry import find, list_parts
 from fcn.core.settings import REQUIRED, Setting, default_of, inherited_lines
@@ -28,7 +28,7 @@ def command_help(command: str) -> str:
     """All that can be set in a command: its own settings, then those of its parts."""
     kinds = default_parts(command)
     lines = [f"fcn {command}: {schema.COMMANDS[command].SUMMARY}", "", schema.COMMANDS[command].EXAMPLES]
-    if command == "train":
+    if command in WITH_RECIPES:
         lines += ["", "experiment=NAME, a whole recipe; or FILE.yaml, your own:"]
         for name in list_experiments():
             lines += entry(name, None, headline(name), plain=True)

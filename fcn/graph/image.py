@@ -61,6 +61,11 @@ def image_shape(network: nn.Module, sizes: Mapping[int, Sequence[int]], in_chann
     return next((shape for shape in likely if _runs(hollow, shape, dtype)), likely[0])
 
 
+def runs_on(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a network runs on an image of that shape."""
+    return _runs(without_data(network).eval(), shape, float_type(network))
+
+
 def _runs(hollow: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
     try:
         with without_arithmetic():

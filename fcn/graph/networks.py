@@ -182,13 +182,13 @@ def float_type(network: nn.Module) -> torch.dtype:
 
 def _tensors_beside(module: nn.Module) -> list[Tensor]:
     """Those among a module's attributes that are neither parameters nor buffers, in lists and dicts as well."""
-    return [leaf for leaf in _leaves_beside(module) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in leaves_beside(module) if isinstance(leaf, Tensor)]
 
 
 def _idle_handles(module: nn.Module) -> list[RemovableHandle]:
     """Handles of hooks that are gone: among a module's attributes, or those of a plain object that is one, or whose method is a hook
     (timm's ``FeatureHooks``)."""
-    leaves = _leaves_beside(module)
+    leaves = leaves_beside(module)
     objects = [each for each in map(_holder, leaves) if hasattr(each, "__dict__") and not isinstance(each, (Tensor, nn.Module, type))]
     leaves += [inner for each in objects for inner in pytree.tree_leaves(vars(each))]
     handles = [leaf for leaf in leaves if isinstance(leaf, RemovableHandle)]
@@ -202,7 +202,8 @@ def _holder(value: Any) -> Any:
     return value.__self__ if isinstance(value, MethodType) else value
 
 
-def _leaves_beside(module: nn.Module) -> list[Any]:
+def leaves_beside(module: nn.Module) -> list[Any]:
+    """What a module has beside its parameters, buffers and modules, in lists and dicts as well."""
     return pytree.tree_leaves({name: value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")})
 
 

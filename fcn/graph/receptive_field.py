@@ -10,19 +10,22 @@ Pixel ``i`` lies at coordinate ``i``; an image's first pixel has its centre at 0
 Convolutional Neural Networks", Distill 2019).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil, floor, lcm
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
-from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Whole, Window, reads
+from fcn.graph.aten import FILLED, op_name
+from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Resize, Whole, Window, reads
 from fcn.graph.field import Field, PathField, join, through
+
+UNIFORM = (*FILLED, "zeros", "ones", "full", "new_zeros", "new_ones", "new_full")  # the same number at every place
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,17 @@ class ReceptiveField:
     ``layers`` has every operation in order; ``fields["layer4"]`` gives the last operation of a layer; ``interval`` the exact pixels.
     """
 
-    def __init__(self, graph: Graph, *, output: str | None = None, ignore_global: bool = False, pool_as_window: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        output: str | None = None,
+        ignore_global: bool = False,
+        pool_as_window: bool = False,
+        again: Callable[[Sequence[int]], Graph] | None = None,
+    ) -> None:
         self.graph, self.node = graph, _output(graph, output)
-        self._ignore, self._windows = ignore_global, pool_as_window
+        self._given, self._ignore, self._windows, self._again = output, ignore_global, pool_as_window, again
 
     @cached_property
     def layers(self) -> tuple[LayerField, ...]:
@@ -176,8 +187,45 @@ class ReceptiveField:
     def tiles(self) -> tuple[int, int] | None:
         """What tiles of an image need, to give what the whole image gives: pixels on each side, and the step on whose multiples they begin.
 
-        None where the output sees the whole image: no tile is enough.
+        None where the output sees the whole image, its place in it, or its size: no tile is enough. The image's sides have to be
+        multiples of ``sides``.
         """
+        return None if self._tiling is None else self._tiling[:2]
+
+    @property
+    def sides(self) -> int | None:
+        """What the sides of the whole image have to be multiples of, for ``tiles`` to be enough: 1 or the step; None where none are.
+
+        It is the step where at other sizes a map is interpolated, padded or cropped otherwise, or may be: a ``Graph`` has one size.
+        """
+        return None if self._tiling is None else self._tiling[2]
+
+    @cached_property
+    def _tiling(self) -> tuple[int, int, int] | None:
+        """Pixels on each side, the step, and what the image's sides are multiples of: the geometry has to be the same at other sizes."""
+        needed = self._needed()
+        if needed is None or any(map(_knows_its_place, self.graph)):
+            return None
+        pixels, step = needed
+        if self._again is None or self._windows:
+            maps = [axis for node in self.graph for edge in node.edges for axis in edge.maps]
+            return pixels, step, step if any(isinstance(axis, Resize) or (axis.is_local and axis.ratio < 1) for axis in maps) else 1
+        sizes = self.graph.input_shape[2:]
+        if step == 1 or self._is_same([size + (1 if axis % 2 else step - 1) for axis, size in enumerate(sizes)]):
+            return (pixels, step, 1) if self._is_same([2 * size + axis for axis, size in enumerate(sizes)]) else None
+        return (pixels, step, step) if self._is_same([2 * size + axis * step for axis, size in enumerate(sizes)]) else None
+
+    def _is_same(self, sizes: Sequence[int]) -> bool:
+        """Whether the output sees the same of an image of these sizes."""
+        assert self._again is not None
+        try:
+            other = ReceptiveField(self._again(sizes), output=self._given, ignore_global=self._ignore)
+        except UserError:  # which the network cannot take
+            return False
+        return other.output.fields == self.output.fields
+
+    def _needed(self) -> tuple[int, int] | None:
+        """What tiles need by the geometry at this size."""
         sides = []
         for field in self.output.fields:
             if field is None:
@@ -189,7 +237,7 @@ class ReceptiveField:
         return max(sides), lcm(*jumps)
 
     def __str__(self) -> str:
-        return f"{self.output}; {tiles_sentence(self.tiles)}"
+        return f"{self.output}; {tiles_sentence(self.tiles, self.sides)}"
 
     @cached_property
     def _bounds(self) -> dict[str, list[tuple[Cells, Cells, bool]]]:
@@ -237,11 +285,27 @@ class ReceptiveField:
         return tuple(found)
 
 
-def tiles_sentence(tiles: tuple[int, int] | None) -> str:
-    """What tiles of an image need, in words."""
+def _knows_its_place(node: Node) -> bool:
+    """Whether a node joins the image's data with numbers that differ from place to place: coordinates, a grid, a position."""
+    if node.kind not in ("pointwise", "merge", "concat"):
+        return False
+    read = {edge.source for edge in node.edges}
+    for source in node.fx.all_input_nodes:
+        value = source.meta.get("val")
+        if source.name in read or not isinstance(value, Tensor) or op_name(source) in UNIFORM:
+            continue
+        sizes = [value.shape[dim - len(node.shape)] for dim in node.dims if dim is not None and dim - len(node.shape) >= -value.dim()]
+        if any(size > 1 for size in sizes):
+            return True
+    return False
+
+
+def tiles_sentence(tiles: tuple[int, int] | None, sides: int | None = 1) -> str:
+    """What tiles of an image need, in words. sides: what the image's sides have to be multiples of."""
     if tiles is None:
         return "tiles are never exact: they would have to be the whole image"
-    return f"tiles need {tiles[0]} pixel{'' if tiles[0] == 1 else 's'} on each side, at multiples of {tiles[1]}"
+    needed = f"tiles need {tiles[0]} pixel{'' if tiles[0] == 1 else 's'} on each side, at multiples of {tiles[1]}"
+    return needed if sides == 1 else f"{needed}, in an image whose sides are multiples of {sides}"
 
 
 def receptive_field(
@@ -273,7 +337,8 @@ def receptive_field(
     Raises UserError for a layer that does not exist and for an operation that is not understood.
     """
     graph = network if isinstance(network, Graph) else read_graph(network, input_size, in_channels=in_channels)
-    return ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
+    again = None if isinstance(network, Graph) else partial(read_graph, network, in_channels=graph.input_shape[1])
+    return ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window, again=again)
 
 
 def rows_to_keep(graph: Graph, *, axis: int = 0, band: int = 1, output: str | None = None) -> dict[str, int]:

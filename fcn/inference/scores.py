@@ -109,7 +109,10 @@ class Reader:
         down = Axis.over(self.come, cell.down, corners=cell.corners, left=scores.top, ratio=tall / height)
         across = Axis.over(band.shape[2], cell.across, corners=cell.corners, left=scores.left, ratio=wide / width)
         self.grid = Grid(down, across, height, width)
-        self.cell = self.grid.down.starts(height, typed(band[:, :0]))  # that each pixel row lies in
+        columns = typed(band[:, :0])
+        if int(across.starts(width, columns)[-1]) >= across.points:
+            raise UserError(f"the scores end after {across.points * cell.across:g} of the image's {width} columns; they have to cover it")
+        self.cell = self.grid.down.starts(height, columns)  # that each pixel row lies in
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """All pixel rows in parts (first, last) of bounded work."""

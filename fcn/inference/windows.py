@@ -7,7 +7,6 @@ image. Scores are accumulated only for the rows that windows still reach, and yi
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -18,7 +17,7 @@ from fcn.core.images import Range
 from fcn.core.names import a_type
 from fcn.core.registry import register
 from fcn.core.settings import at_least, share
-from fcn.inference.halo import cropped, measure
+from fcn.inference.halo import Pictures, cropped, measure
 from fcn.inference.scores import Image, Scores
 from fcn.models.any import Wrapped
 from fcn.models.segmenter import Segmenter
@@ -81,21 +80,13 @@ def measured(network: Network, image: Image, size: int, divisor: int, ranges: Se
     def compute(cut: Tensor) -> Tensor:
         return checked(network(cut), len(cut), *cut.shape[-2:])
 
-    channels, height, width = image.shape
+    _, height, width = image.shape
     if max(height, width) <= size:
         yield compute(image[:, :][None])[0]
         return
-    halo = measure(partial(on_noise, compute, ranges), channels, divisor, height, width, size)
+    halo = measure(compute, Pictures(image, ranges), divisor, size)
     log.info("windows need %d pixels on each side and begin on multiples of %d (measured)", halo.pixels, halo.step)
     yield from cropped(compute, image, size, halo)
-
-
-def on_noise(compute: Callable[[Tensor], Tensor], ranges: Sequence[Range] | None, noise: Tensor) -> Tensor:
-    """The scores of noise, uint8 (1, C, h, w), stretched to what the values of the channels are."""
-    if ranges is not None:
-        low, high = (torch.tensor([each[end] for each in ranges]).view(-1, 1, 1) for end in (0, 1))
-        noise = low + noise.float() * ((high - low) / 255)
-    return compute(noise)
 
 
 @torch.inference_mode()

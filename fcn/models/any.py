@@ -21,8 +21,8 @@ from fcn.core.errors import UserError
 from fcn.core.images import RGB, Dtype, ImageKind, from_plain
 from fcn.core.labels import MOST_CLASSES, LabelSet
 from fcn.core.names import first_line
-from fcn.graph.image import image_shape
-from fcn.graph.networks import evaluating, float_type, unwrapped
+from fcn.graph.image import image_shape, runs_on
+from fcn.graph.networks import at_rest, float_type, unwrapped
 from fcn.models.fitting import SMALLEST, Fit, Output, fitting, picked
 from fcn.models.last_resize import run
 from fcn.models.layers import pad_to_multiple
@@ -99,10 +99,22 @@ class Wrapped(Segmenter):
     def coarse(self, images: Tensor) -> tuple[Tensor, Cell]:
         padded = pad_to_multiple(images, self.backbone.divisor)
         try:
-            scores, cell, _ = run(self.backbone.network, lambda given: picked(given, self.spec.output), padded, self.last)
+            scores, cell, _ = run(
+                self.backbone.network, lambda given: self.covering(picked(given, self.spec.output), padded), padded, self.last
+            )
         except Exception as error:
             raise self.explained(error, padded) from error
         return self.finished(scores), cell or self.cell(*images.shape[-2:])
+
+    def covering(self, scores: Tensor, images: Tensor) -> Tensor:
+        """The scores, which have to have the cells that the network had when it was wrapped. Raises UserError for others."""
+        (rows, columns), (height, width), stride = scores.shape[-2:], images.shape[-2:], self.spec.stride
+        if (rows * stride, columns * stride) != (height, width):
+            raise UserError(
+                f"{self.spec.network} gives {columns}x{rows} scores for an image of {width}x{height} pixels, and when it was wrapped "
+                f"it gave one for {stride}x{stride} pixels; its scores have to have cells of one size for all images"
+            )
+        return scores
 
     def explained(self, error: Exception, images: Tensor) -> Exception:
         """What torch raised for a size of image that the network cannot take, as a sentence; a lack of memory, or what its own code raised
@@ -217,7 +229,7 @@ def looks_like_probability(model: Wrapped) -> bool:
     side = model.spec.divisor * -(-SMALLEST // model.spec.divisor)
     image = torch.randn(1, model.in_channels, side, side, generator=torch.Generator().manual_seed(0)).to(model.mean)
     try:
-        with evaluating(model), torch.no_grad():
+        with at_rest(model), torch.no_grad():
             found = model.read(image)
         low, high = float(found.min()), float(found.max())
     except Exception:  # as on a device without data, or in a type that it has no kernels for
@@ -234,6 +246,7 @@ def channels_of(
         count = max(len(means), len(deviations))
         if np.ndim(mean) == np.ndim(std) == 0:
             count = image_shape(network, {2: (SMALLEST, SMALLEST)})[1]
+            count = 3 if count == 1 and runs_on(network, (1, 3, SMALLEST, SMALLEST)) else count  # it takes either: images are RGB
         means, deviations = (values * count if len(values) == 1 else values for values in (means, deviations))
     if len(means) != len(deviations) or not means:
         raise UserError(f"mean has {len(means)} numbers and std {len(deviations)}; give one of each for every channel")

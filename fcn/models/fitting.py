@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from fcn.core.errors import UserError
 from fcn.core.names import a_type, first_line
 from fcn.graph.image import image_shape
-from fcn.graph.networks import evaluating, float_type, without_data
+from fcn.graph.networks import at_rest, float_type, without_data
 from fcn.models.last_resize import run
 
 DIVISORS = (1, 2, 4, 8, 16, 32, 64, 128, 3, 5, 6, 7, 10, 12, 14, 20, 24, 28, 40, 48, 56, 96, 112)  # in the order in which they are tried
 SMALLEST = 256  # pixels, the smallest side that is tried
-TRIES = 8  # sizes in a row, so that every rest of a division by 8 is among them
-TRIES_WITH_DATA = 2
+TRIES = (0, 1, 2, 3, 4, 5, 6, 7, 16, 40, 72)  # multiples of a divisor from the smallest side on: all rests of a division by 8, and farther
+# ones, at which a network of large cells has an odd number of them
+TRIES_WITH_DATA = (0, 1, 17, 40)
 
 Output = str | int | None
 
@@ -41,7 +42,7 @@ def fitting(network: nn.Module, in_channels: int, output: Output, divisor: int |
     """Runs the network on images of many sizes, until a divisor is found. Raises UserError where there is none."""
     dtype, device = float_type(network), next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     candidates = DIVISORS if divisor is None else (divisor,)
-    with evaluating(network):
+    with at_rest(network), torch.no_grad():
         try:
             hollow = without_data(network).eval()
             return tried(hollow, in_channels, output, candidates, TRIES, dtype, torch.device("meta"))
@@ -78,18 +79,18 @@ def tried(
     in_channels: int,
     output: Output,
     divisors: Sequence[int],
-    tries: int,
+    tries: Sequence[int],
     dtype: torch.dtype,
     device: torch.device,
 ) -> Fit:
-    """The first of ``divisors`` with which the network runs on ``tries`` sizes and gives whole cells. UserError where there is none."""
+    """The first of ``divisors`` with which the network runs at all ``tries`` and gives whole cells. UserError where there is none."""
     problem = ""
     for divisor in divisors:
         least = -(-SMALLEST // divisor)
-        sides = [divisor * (least + extra) for extra in range(tries)]
+        sides = [divisor * (least + extra) for extra in tries]
         strides = set()
         for place, height in enumerate(sides):
-            width = sides[(place + 3) % tries]
+            width = sides[(place + 3) % len(sides)]
             try:
                 image = torch.zeros(1, in_channels, height, width, dtype=dtype, device=device)
                 with torch.device(device):  # tensors that it makes on its way have no data either
@@ -125,9 +126,9 @@ def looked_at(network: nn.Module, output: Output, image: Tensor, divisor: int, s
         scores, _, seen = run(network, lambda outputs: picked(outputs, output), image, None)
         for number in range(seen.calls, 0, -1) if stride == 1 else ():  # one to fewer pixels than the image has is not the last
             before, cell, met = run(network, lambda outputs: picked(outputs, output), image, number)
-            if cell is not None:
-                return Fit(scores.shape[1], divisor, stride, number, met.probabilities.get(id(before)), others(given, output))
-    return Fit(scores.shape[1], divisor, stride, None, seen.probabilities.get(id(scores)), others(given, output))
+            if cell is not None and not met.is_kept_by(network):
+                return Fit(scores.shape[1], divisor, stride, number, met.ending(before), others(given, output))
+    return Fit(scores.shape[1], divisor, stride, None, seen.ending(scores), others(given, output))
 
 
 def picked(given: Any, output: Output) -> Tensor:

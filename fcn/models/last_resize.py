@@ -3,7 +3,8 @@
 Most segmentation networks end in a bilinear interpolation to the size of the image. A label map is made many times as fast from the scores
 before it. Here that last call of ``F.interpolate`` is not computed. An empty tensor of the right shape stands in for its result. Nothing
 but a crop from the top left may be made of the stand-in before it is returned. Where anything else is done with it, or with the memory of
-the scores before it, the network is run again as it is: the result is right in either case.
+the scores before it, the network is run again as it is: the result is right in either case. Of a network that keeps the result for itself,
+nothing is taken off (``fitting.py``).
 
 ``F.interpolate`` is what ``nn.Upsample``, ``nn.UpsamplingBilinear2d`` and torchvision's resizes call, too.
 """
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from fcn.graph.networks import leaves_beside
 from fcn.models.segmenter import Cell
 
 KEEPING = ("clamp", "clamp_", "clip", "to", "float", "double", "half", "bfloat16", "contiguous", "clone", "detach", "squeeze", "unsqueeze")
@@ -35,14 +37,24 @@ class Seen:
 
     calls: number of bilinear interpolations so far.
     stand_ins: for each tensor that stands in, by its id, the tensor before the interpolation and the cells.
-    probabilities: for each tensor that a sigmoid or a softmax over channels gave, by its id, which of the two.
+    probabilities: for each tensor that a sigmoid or a softmax over channels gave, by its id, which of the two, and how often it had been
+        written to.
     alive: these tensors, so that no id is used again.
     """
 
     calls: int = 0
     stand_ins: dict[int, tuple[Tensor, Cell]] = field(default_factory=dict)
-    probabilities: dict[int, str] = field(default_factory=dict)
+    probabilities: dict[int, tuple[str, int]] = field(default_factory=dict)
     alive: list[Tensor] = field(default_factory=list)
+
+    def ending(self, tensor: Any) -> str | None:
+        """Which of the two made this tensor; None where it holds anything else, or was written over since."""
+        kind, writes = self.probabilities.get(id(tensor), (None, 0))
+        return kind if kind is not None and writes == writes_to(tensor) else None
+
+    def is_kept_by(self, network: nn.Module) -> bool:
+        """Whether a module of the network has a stand-in among its attributes after the run, where its owner will look for the result."""
+        return any(id(leaf) in self.stand_ins for module in network.modules() for leaf in leaves_beside(module))
 
 
 class TakenOff(TorchFunctionMode):
@@ -70,10 +82,11 @@ class TakenOff(TorchFunctionMode):
             if name not in LOOKS or isinstance(result := func(*args, **kwargs), Tensor):
                 raise UsedError
             return result
+        kept = self.seen.ending(first)  # before it is written to
         result = func(*args, **kwargs)
-        kind = kind_of(name, args, kwargs) or (self.seen.probabilities.get(id(first)) if keeps(name, args, kwargs) else None)
+        kind = kind_of(name, args, kwargs) or (kept if keeps(name, args, kwargs) else None)
         if kind is not None:
-            self.seen.probabilities[id(result)] = kind
+            self.seen.probabilities[id(result)] = kind, writes_to(result)
             self.seen.alive.append(result)
         return result
 
@@ -90,6 +103,11 @@ class TakenOff(TorchFunctionMode):
 
 def memory_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def writes_to(tensor: Tensor) -> int:
+    """How often a tensor's memory was written to; 0 always in inference mode, where torch does not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def kind_of(name: str, args: Any, kwargs: Any) -> str | None:

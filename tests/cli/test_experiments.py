@@ -71,6 +71,13 @@ def test_what_is_no_recipe_is_answered_in_one_line(words, text, message, tmp_pat
     assert "\n" not in str(error.value)
 
 
+def test_settings_of_a_recipe_are_compared():
+    recipe = ["experiment=camvid_quick", "data.root=x"]
+    plan = compose("compare", [*recipe, "augment.brightness=[0.3,0.6]", "augment.contrast=${augment.brightness}"])
+    assert [(run.augment.brightness, run.augment.contrast) for run in plan.variants.values()] == [(0.3, 0.3), (0.6, 0.6)]
+    assert all(run.loss.lovasz == 1 and run.augment.scale == [0.75, 2.0] for run in plan.variants.values())
+
+
 def test_other_commands_have_none():
     assert with_experiment("predict", ["experiment=x"]) == ["experiment=x"]
     with pytest.raises(WrongCallError, match="fcn predict has no setting 'experiment'"):

@@ -1,6 +1,7 @@
 """Receptive fields: the numbers of papers and of public tables, worked examples, and real networks against the probe."""
 
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -231,6 +232,53 @@ def test_every_classifier_of_torchvision_is_read(name: str) -> None:
     stride = 16 if "squeezenet" in name else 32
     assert fields.stride == (stride, stride)
     assert not fields.is_global
+
+
+class Ending(nn.Module):
+    """Two strided layers, and an end: a function of their result and the image."""
+
+    def __init__(self, end: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers, self.end = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)), end
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.layers(x), x)
+
+
+def with_places(y: Tensor, x: Tensor) -> Tensor:
+    return y + torch.linspace(-1, 1, y.shape[3])
+
+
+ENDS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int | None]] = {
+    "none": (lambda y, x: y, 1),
+    "by a factor": (lambda y, x: F.interpolate(y, scale_factor=4.0)[..., : x.shape[2], : x.shape[3]], 1),
+    "with a constant": (lambda y, x: y + torch.zeros(y.shape[2:]), 1),
+    "to the image's size": (lambda y, x: F.interpolate(y, x.shape[2:], mode="bilinear"), 4),
+    "with its place": (with_places, None),
+    "to a number of cells": (lambda y, x: F.adaptive_avg_pool2d(y, 56), None),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_the_sides_of_an_image_in_tiles_have_to_be(name: str) -> None:
+    """224 pixels make 56 cells, at which none of these shows that it follows the size."""
+    end, sides = ENDS[name]
+    fields = receptive_field(Ending(end), 224)
+    assert fields.sides == sides
+    assert (fields.tiles is None) == (sides is None)
+    assert ("whose sides are multiples of 4" in str(fields)) == (sides == 4)
+
+
+@pytest.mark.parametrize(("height", "width", "equal"), [(96, 128, True), (97, 131, False)])
+def test_an_image_in_tiles_by_what_is_said(height: int, width: int, equal: bool) -> None:
+    network = Ending(ENDS["to the image's size"][0]).double()
+    halo, step = receptive_field(network).tiles or (0, 0)
+    halo = -(-halo // step) * step
+    image = torch.rand(1, 3, height, width, dtype=torch.float64)
+    with torch.no_grad():
+        whole = network(image)
+        inside = network(image[:, :, 32 - halo : 48 + halo, 32 - halo : 48 + halo])[:, :, halo : halo + 16, halo : halo + 16]
+    assert torch.allclose(inside, whole[:, :, 32:48, 32:48], atol=1e-12) == equal
 
 
 @pytest.mark.parametrize("strided", [1, 2])

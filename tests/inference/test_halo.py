@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import fcn
 from fcn.core.errors import UserError
-from fcn.inference.halo import SMALLEST, Halo, measure, spans
+from fcn.inference.halo import SMALLEST, Halo, Pictures, measure, spans
 from fcn.inference.strategies import create_strategy
 from tests.inference.networks import BLOCKS, Block, PaddedUNet, Trunk
 from tests.inference.stream.compare import lively
@@ -49,7 +49,8 @@ def test_the_halo_is_what_the_formula_says(kernels, reach, step):
         with torch.no_grad():
             return network(cut.double())
 
-    halo = measure(compute, 3, 1, 256, 256, SMALLEST)
+    image = torch.randint(0, 256, (3, 256, 256), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    halo = measure(compute, Pictures(image), 1, SMALLEST)
     assert halo.step == step
     assert reach - step < halo.pixels - step <= reach + step
 
@@ -87,7 +88,7 @@ def test_windows_are_one_pass(make):
 @pytest.mark.parametrize("make", TRUNKS)
 def test_scores_that_follow_the_size_of_the_image_are_refused(make):
     """The last resize is by no whole factor where 4 does not divide the sides."""
-    message = "depend on the size of the whole image; use overlap=0.5, or an image with sides that are multiples of"
+    message = "depend on the whole image or its size; use overlap=0.5, or an image with sides that are multiples of"
     with pytest.raises(UserError, match=message):
         create_strategy("windows", overlap="exact", size=100)(wrapped(make()), picture(200, 133))
 
@@ -111,6 +112,44 @@ def test_a_network_that_pads_to_match_is_one_pass():
 def test_what_windows_cannot_give_is_refused(make, message):
     with pytest.raises(UserError, match=message):
         create_strategy("windows", overlap="exact", size=100)(wrapped(make()), picture(192, 256))
+
+
+def slope():
+    """A picture (3, 260, 300) that becomes brighter from one corner to the other, unlike noise."""
+    places = torch.arange(260)[:, None] + torch.arange(300)
+    return (places * 255 // 560).to(torch.uint8).expand(3, -1, -1)
+
+
+def stretched(windows):
+    """Scores of windows whose values are stretched to 0..1 first."""
+    low, high = windows.float().amin((1, 2, 3), keepdim=True), windows.float().amax((1, 2, 3), keepdim=True)
+    light = F.avg_pool2d((windows - low) / (high - low).clamp_min(1e-6), 31, 1, 15).mean(1, keepdim=True)
+    return torch.cat([0.5 - light, light - 0.5], 1)
+
+
+def of_two_minds(windows):
+    blurred = F.avg_pool2d(windows.float(), 9, 1, 4).mean(1, keepdim=True) - 100
+    scores = torch.cat([blurred, -blurred], 1)
+    return scores if windows.float().mean() > 100 else -scores
+
+
+@pytest.mark.parametrize("network", [stretched, of_two_minds])
+def test_what_noise_does_not_show_the_image_does(network):
+    """Each window of noise has the same mean and the same range as all of it; windows of a photograph have not."""
+    with pytest.raises(UserError, match="overlap='exact' is not possible"):
+        create_strategy("windows", overlap="exact", size=128)(network, slope())
+
+
+def test_a_branch_that_only_bright_places_wake_is_measured():
+    def network(windows):
+        light = windows.float().mean(1, keepdim=True) / 255
+        far = F.relu(F.avg_pool2d(light, 61, 1, 30) - 0.8) * 20
+        near = F.avg_pool2d(light, 9, 1, 4) - 0.5
+        return torch.cat([near - far, 0 * near], 1)
+
+    image = (slope().int() + 90).clamp_max(255).to(torch.uint8)
+    found = create_strategy("windows", overlap="exact", size=100)(network, image)
+    assert torch.equal(found.long(), network(image[None])[0].argmax(0))
 
 
 def test_a_function_of_a_user_is_measured_too():

@@ -183,6 +183,31 @@ def test_the_divisor_is_found_by_trying(needed, found):
         assert torch.equal(create_strategy(name, **options)(model, picture()).long(), logits.argmax(0)), name
 
 
+def test_a_divisor_beyond_the_sizes_that_are_next_to_each_other():
+    """Cells of 16 pixels, of which there have to be an even number: 256 to 263 pixels all give 16."""
+
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Conv2d(3, 8, 16, 16), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
+
+        def forward(self, x):
+            fine = self.first(x)
+            return to_image(self.last(fine + F.interpolate(self.second(F.max_pool2d(fine, 2)), scale_factor=2.0)), x)
+
+    assert wrap(Patches()).spec.divisor == 32
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"), [("whole", "Network gives 210x45 scores for"), ("stream", "end after 210 of the image's 420")]
+)
+def test_scores_whose_cells_become_larger_are_refused(strategy, message):
+    network = net(stride=1, ending=lambda scores, image: F.avg_pool2d(scores, 2) if image.shape[3] > 400 else scores)
+    model = wrap(network).eval()
+    with pytest.raises(UserError, match=message):
+        create_strategy(strategy)(model, picture(90, 420))
+
+
 SHARES = {  # by which one channel becomes a probability, and the word for it
     "sigmoid": (torch.sigmoid, "sigmoid"),
     "cut off": (lambda x: torch.sigmoid(x).clamp(1e-6, 1 - 1e-6), "sigmoid"),
@@ -207,6 +232,52 @@ def test_probabilities_are_above_a_half_whatever_is_done_to_them(name, caplog):
         for strategy, options in STRATEGIES[:2]:
             assert torch.equal(create_strategy(strategy, **options)(model, picture()).bool(), share > 0.5)
     assert 0.1 < (share > 0.5).float().mean() < 0.9
+
+
+def halved(share):
+    share -= 0.5
+    return share
+
+
+def gated(share):
+    share[:, :, ::2] *= -1
+    return share
+
+
+@pytest.mark.parametrize("write", [halved, gated, lambda share: share.log_()])
+def test_what_is_written_over_a_probability_is_none(write):
+    """They count as logits, as they do where the network makes a new tensor."""
+    model = wrap(net(1, stride=1, ending=lambda scores, image: write(torch.sigmoid(scores))), labels="sigmoid").eval()
+    assert not model.probabilities
+    with torch.no_grad():
+        logits = model.backbone.network(normalised(picture())[None])[0, 0]
+    assert torch.equal(create_strategy("whole")(model, picture()).bool(), logits > 0)
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_a_network_is_left_as_it_was(branch):
+    """What it counts and what it keeps, also where it can only be tried with data."""
+
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 1, 4, 4)
+            self.register_buffer("runs", torch.zeros(()))
+
+        def forward(self, x):
+            self.runs += 1
+            sign = -1 if branch and x.mean() > 1e6 else 1
+            self.kept = to_image(sign * self.layer(x), x)
+            return self.kept
+
+    network = Keeping()
+    model = fcn.wrap(network, mean=MEAN, std=STD, labels="sigmoid").eval()
+    assert network.runs == 0
+    assert not hasattr(network, "kept")
+    create_strategy("whole")(model, picture())
+    kept = network.kept
+    with torch.no_grad():
+        assert torch.equal(kept, network(model.normalize(picture()[None])))
 
 
 @pytest.mark.parametrize("strategy", ["whole", "windows", "auto"])
@@ -275,6 +346,19 @@ def test_a_network_of_one_channel_sees_gray():
     assert (seen[0][0, 0] - gray).abs().max() < 1.01 / 255
     assert ((seen[0][0, 0] - gray).abs() < 1e-6).float().mean() > 0.99
     assert np.array_equal(fcn.predict(model, array, strategy="stream"), fcn.predict(model, array, strategy="whole"))
+
+
+def test_a_network_that_takes_gray_or_colour_gets_colour_by_one_number():
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(1, 2, 3, padding=1)
+
+        def forward(self, x):
+            return self.layer(x.mean(1, keepdim=True))
+
+    assert fcn.wrap(Mean(), mean=0.5, std=0.25).in_channels == 3
+    assert fcn.wrap(Mean(), mean=[0.5], std=[0.25]).in_channels == 1
 
 
 def test_predict_takes_a_module_with_its_mean_and_std():

@@ -24,7 +24,7 @@ def subject(config: BenchmarkConfig) -> "Subject":
     from fcn.tools.benchmark.subject import Subject
 
     if config.checkpoint is not None or config.network is not None:
-        found = Subject(None, config.checkpoint, config.network, tuple(config.plugins))
+        found = Subject(None, config.checkpoint, config.network, tuple(config.plugins), config.image)
         if isinstance(found.given(), OnnxModel):  # what cannot be made is refused before anything is measured
             raise UserError(
                 f"checkpoint={config.checkpoint} is an exported file, whose layers cannot be streamed; "
@@ -35,7 +35,7 @@ def subject(config: BenchmarkConfig) -> "Subject":
     model, backbone, upsample = (getattr(config, kind) or part_schema(kind, usual[kind])() for kind in ("model", "backbone", "upsample"))
     spec = model_of(model, backbone, upsample, CLASSES).spec
     assert isinstance(spec, ModelSpec)
-    return Subject(spec)
+    return Subject(spec, picture=config.image)
 
 
 def run(config: BenchmarkConfig) -> int:
@@ -58,6 +58,8 @@ def run(config: BenchmarkConfig) -> int:
     if not (config.networks and cases) and not (config.strategies and config.image_sizes) and config.labelmap_size is None:
         raise UserError("there is nothing to measure: give networks= and strides=, strategies= and image_sizes=, or labelmap_size=")
     chosen = subject(config) if config.strategies and config.image_sizes else None
+    if chosen is not None:
+        chosen.pixels(1)  # what cannot be read is refused before anything is measured
     folder = new_folder("benchmark", config.output)
     where = machine(accelerator)
     print(where, flush=True)

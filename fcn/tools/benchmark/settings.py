@@ -22,6 +22,7 @@ class BenchmarkConfig(CommandConfig):
     windows: number of windows that are timed; the time of all is scaled up from it
     strategies: inference strategies to compare: whole, stream, auto, windows
     image_sizes: sides of the images on which the strategies are compared (pixels)
+    image: picture file that these images show, cut or continued in mirrors to each size; null: noise
     window: side of the blended windows (pixels)
     labelmap_size: side of the label map (pixels), a multiple of 8 from 32 on; null: skip this
     boundary: share of the label map's cells at region boundaries
@@ -33,6 +34,7 @@ class BenchmarkConfig(CommandConfig):
 fcn benchmark networks=[vgg16,vgg16_valid,resnet50] size=1024 strides=[32,16,8] dense_size=256 windows=32
 fcn benchmark networks=[] image_sizes=[512,1024,2048,4096] window=1024 model=fcn8s backbone=mobilenet_v2
 fcn benchmark networks=[] checkpoint=net.pt network=my_module:build   a network of your own
+fcn benchmark networks=[] checkpoint=best.pt image=street.jpg         on what your network was trained for
 fcn benchmark device=cuda precision=bf16"""
 
     model: PartConfig | None = None  # whose strategies are compared; null: that of fcn train
@@ -49,6 +51,7 @@ fcn benchmark device=cuda precision=bf16"""
         default_factory=lambda: ["whole", "stream", "windows"]
     )
     image_sizes: Annotated[list[int], items(at_least(1), least=0)] = field(default_factory=lambda: [512, 1024])
+    image: str | None = None
     window: Annotated[int, at_least(1)] = 512
     labelmap_size: Annotated[int | None, multiple(8, 32)] = 2048
     boundary: Annotated[float, inside(0, 1)] = 0.3

@@ -28,7 +28,7 @@ from fcn.inference.stream import prepare
 from fcn.inference.windows import positions
 from fcn.models.segmenter import Segmenter
 from fcn.tools.benchmark.rows import Row, Section, counted
-from fcn.tools.benchmark.sliding import image, multiply_adds
+from fcn.tools.benchmark.sliding import multiply_adds
 from fcn.tools.benchmark.subject import Subject
 from fcn.tools.measure import Maker, Measured, measured
 
@@ -96,7 +96,7 @@ def strategy_rows(
             found[way].note = f"{1e9 * (found[way].seconds or 0) / size**2:.0f} ns a pixel"
         if len(done) < 2:
             continue
-        picture = pixels(size)
+        picture = subject.pixels(size)
         reference: Result | None = None
         for way in done:
             with torch.autocast(device.type, types[way], enabled=types[way] != torch.float32):
@@ -110,7 +110,8 @@ def strategy_rows(
     return Section(
         "Strategies over image sizes",
         rows,
-        f"{'Random weights; w' if subject.spec else 'W'}indows of {window} pixels, {batch} at a time, Gaussian weights; "
+        f"{'Random weights' if subject.spec else 'Weights as given'}; {subject.picture or 'noise'}; "
+        f"windows of {window} pixels, {batch} at a time, Gaussian weights; "
         f"compared to {first} if there was memory for it. "
         f"Of peak: of the GFLOP/s of {PEAK[0]}-channel 3x3 convolutions in the same turns.",
     )
@@ -176,7 +177,7 @@ def make(
     subject: Subject, size: int, name: str, options: dict[str, Any], device: str, dtype: torch.dtype, channels_last: bool
 ) -> Callable[[], Any]:
     """A strategy on a model and an image, warmed up on a small one: as it is in a run over many images."""
-    network, picture = subject.made(device, channels_last), pixels(size)
+    network, picture = subject.made(device, channels_last), subject.pixels(size)
     strategy = create_strategy(name, **options)
     run = ExitStack()
     run.enter_context(unchanged(network, many=True))
@@ -209,8 +210,3 @@ def gflops(found: Measured | RuntimeError) -> float | None:
     """The GFLOP/s of ``convolutions``."""
     channels, side, times = PEAK
     return None if isinstance(found, RuntimeError) else 2 * times * 9 * (channels * side) ** 2 / found.timing.low / 1e9
-
-
-def pixels(size: int) -> Tensor:
-    """The picture, uint8 (3, size, size)."""
-    return image(size)[0].mul_(50).add_(128).clamp_(0, 255).to(torch.uint8)

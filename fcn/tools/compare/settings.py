@@ -38,6 +38,7 @@ fcn compare model=[fcn32s,fcn16s,fcn8s]                 any setting with several
 fcn compare loss.dice=[0,1] augment.cutout=[0,0.3]      two at once: a grid
 fcn compare inference.flip=[false,true]                 trained once for each seed, scored twice
 fcn compare data=camvid data.root=DIR model=fcn8s backbone=resnet18 upsample=[transposed,bilinear] seeds=[0,1,2,3,4]
+fcn compare experiment=camvid_quick data.root=DIR optim.lr=[1e-3,2e-3]   a whole recipe, and changes to it
 fcn compare resume=outputs/compare/2026-01-31_12-00-00  goes on; finished trainings are not repeated
 fcn compare hydra/launcher=submitit_slurm hydra.launcher.partition=gpu   a job for each training"""
 

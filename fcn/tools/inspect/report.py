@@ -7,6 +7,7 @@ columns either way. Values are kept per axis and exact; ``layer_table`` writes t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -68,7 +69,8 @@ class Report:
 
     ``aside`` counts the operations without a row, ``aside_parameters`` and ``aside_macs`` what they cost. ``causes`` maps the layers
     through which the output sees the whole image to a sentence each; where ``ignored``, the fields are those without them. ``output`` is
-    the output's field per axis, None where it sees the whole image. ``tiles``: see ``ReceptiveField.tiles``; None for layers in words, too.
+    the output's field per axis, None where it sees the whole image. ``tiles`` and ``sides``: see
+    ``ReceptiveField``; None for layers in words, and where ``ignored``.
     """
 
     rows: tuple[Row, ...]
@@ -80,6 +82,7 @@ class Report:
     aside_parameters: int = 0
     aside_macs: int = 0
     tiles: tuple[int, int] | None = None
+    sides: int | None = None
 
     @property
     def parameters(self) -> int:
@@ -108,7 +111,8 @@ def inspect_network(
     unknown output.
     """
     graph = read_graph(network, input_size, in_channels=in_channels)
-    fields = ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window)
+    again = partial(read_graph, network, in_channels=graph.input_shape[1])
+    fields = ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window, again=again)
     found = [(layer, _network_row(fields, layer)) for layer in fields.layers if layer.node.edges]
     marked = [(row, every or _is_layer(layer.node)) for layer, row in found]
     rows, aside = _folded(marked, depth) if depth is not None else _parted(marked)
@@ -121,7 +125,8 @@ def inspect_network(
         len(aside),
         sum(row.parameters for row in aside),
         sum(row.macs for row in aside),
-        fields.tiles,
+        None if ignore_global else fields.tiles,
+        None if ignore_global else fields.sides,
     )
     return report, fields
 

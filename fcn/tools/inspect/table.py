@@ -82,8 +82,8 @@ def notes(report: Report) -> list[str]:
         halo = axes(pair(field.halo) for field in fields)
         bound = "at most " if any(field.bounded for field in fields) else ""
         found = [f"output: field {bound}{size} pixels, jump {jump}, first cell centred on pixel {offset}, halo {halo}"]
-    if report.tiles is not None and not report.ignored:
-        found.append(tiles_sentence(report.tiles))
+    if report.tiles is not None:
+        found.append(tiles_sentence(report.tiles, report.sides))
     if report.causes:
         found.append("global, and left out here:" if report.ignored else "global (ignore_global=true goes on as if they were not there):")
         lines = [f"  {layer}: {reason}" for layer, reason in report.causes.items()]

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fcn.cli.main import run
 from fcn.core.registry import build
@@ -14,7 +15,7 @@ from fcn.tools.benchmark.labels import patchwork
 from fcn.tools.benchmark.report import write_report
 from fcn.tools.benchmark.rows import Row, Section, tables
 from fcn.tools.benchmark.sliding import cell_stride, dense, network, sliding_rows
-from fcn.tools.benchmark.strategies import Result, compare, near_seams, pixels, read, strategy_rows
+from fcn.tools.benchmark.strategies import Result, compare, near_seams, read, strategy_rows
 from fcn.tools.benchmark.subject import Subject
 from fcn.tools.windows import cutting, grid, in_windows, spread_evenly
 
@@ -162,11 +163,27 @@ def test_the_stream_is_the_whole_and_windows_are_not():
 
 def test_what_comes_in_bands_can_be_the_reference():
     spec = create_model("fcn8s", backbone="compact", num_classes=21).spec
-    network, picture = Subject(spec).made("cpu", True), pixels(256)
+    subject = Subject(spec)
+    network, picture = subject.made("cpu", True), subject.pixels(256)
     found = read(build("inference", "stream", network, picture, band=16), 256, margins=True)
     expected = read(build("inference", "whole", network, picture), 256, margins=True)
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.margin, expected.margin, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 5, 12, 40])
+def test_a_photograph_goes_on_in_mirrors_to_any_size(tmp_path, size):
+    photograph = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "a.png")
+    expected = np.pad(photograph, ((0, max(0, size - 5)), (0, max(0, size - 7)), (0, 0)), mode="symmetric")[:size, :size]
+    np.testing.assert_array_equal(Subject(picture=str(tmp_path / "a.png")).pixels(size).permute(1, 2, 0), expected)
+
+
+def test_a_photograph_that_is_missing_is_refused_before_anything_is_measured(tmp_path, capsys):
+    words = ["image=nowhere.jpg", f"output={tmp_path / 'report'}"]
+    assert run(["benchmark", *TINY, "image_sizes=[64]", *words]) == 1
+    assert "nowhere.jpg" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_label_differs_clearly_only_where_the_margin_is_large():
