@@ -91,6 +91,14 @@ def test_the_parts_of_a_step_are_all_of_it(capsys):
 
 
 @pytest.mark.slow
+def test_the_network_of_the_package_can_be_trained_again(tmp_path, capsys):
+    script("train_builtin")([f"run={tmp_path / 'run'}", f"folder={tmp_path / 'builtin'}", "epochs=1"])
+    assert re.search(r"builtin: 0\.\d\d MB, mIoU [\d.]+ on the validation split", capsys.readouterr().out)
+    weights = fcn.load(tmp_path / "builtin").state_dict()
+    assert weights.keys() == fcn.load("builtin").state_dict().keys()
+
+
+@pytest.mark.slow
 def test_our_training_follows_a_plain_loop(capsys):
     script("compare_loops")(["epochs=1", "seeds=1", "images=4", "size=64", "batch=2"])
     printed = capsys.readouterr().out
@@ -223,6 +231,10 @@ def smallest(line):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", list(dict.fromkeys(CITED)))
-def test_a_cited_benchmark_runs(line, tmp_path):
+def test_a_cited_benchmark_runs(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fcn.save(fcn.create_model("fcn4s", backbone="compact", classes=["sky", "road", "car"]), "best.pt")
+    Image.new("RGB", (20, 30), "olive").save("photo.png")
+    line = line.replace("RUN/best.pt", "best.pt").replace("PHOTOGRAPH", "photo.png")
     assert run(["benchmark", *smallest(line), f"output={tmp_path / 'report'}"]) == 0
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.png"}
