@@ -1,11 +1,11 @@
 """Where the time of a training step goes: its parts, the kinds of operations, and the speed of its convolutions beside the machine's own.
 
-    python scripts/profile_step.py [model=deeplabv3plus] [backbone=tf_efficientnet_lite0] [crop=352] [batch=8] [steps=3] [device=cpu]
+    python scripts/profile_step.py [model=deeplabv3plus] [backbone=tf_efficientnet_lite0] [crop=352] [batch=8] [steps=3]
         [classes=11] [loss=cross_entropy]
 
-The step is that of ``fcn train``, by torch's profiler, which costs a few per cent itself. Samples are read and changed by other processes,
-which is not counted. A depthwise convolution has one input channel a group. The machine's speed is that of 128-channel 3x3 convolutions
-whose maps stay in the cache.
+The step is that of ``fcn train`` on a CPU, by torch's profiler, which costs a few per cent itself. Samples are read and changed by other
+processes, which is not counted. A depthwise convolution has one input channel a group. The machine's speed is that of 128-channel 3x3
+convolutions whose maps stay in the cache.
 """
 
 import sys
@@ -27,7 +27,7 @@ from fcn.training.devices import create_accelerator, place
 from fcn.training.losses import SegmentationLoss
 from fcn.training.train import train_step
 
-WORDS = {"model": "deeplabv3plus", "backbone": "tf_efficientnet_lite0", "crop": "352", "batch": "8", "steps": "3", "device": "cpu"}
+WORDS = {"model": "deeplabv3plus", "backbone": "tf_efficientnet_lite0", "crop": "352", "batch": "8", "steps": "3"}
 WORDS |= {"classes": "11", "loss": "cross_entropy"}
 WEIGHT = {"aten::convolution_backward": 2}  # the place of the weight among its arguments; 1 for all others
 PASSES = 3  # a backward pass has two multiply-adds for each of the forward pass: for the input and for the weight
@@ -68,7 +68,7 @@ def kind_of(key: str, shapes: list[list[int]]) -> str:
 
 def main(words: list[str]) -> None:
     given = given_settings(words, WORDS)
-    accelerator = create_accelerator(given["device"])
+    accelerator = create_accelerator("cpu")
     crop, batch, steps, classes = (int(given[word]) for word in ("crop", "batch", "steps", "classes"))
     torch.manual_seed(0)
     network = place(create_model(given["model"], backbone=given["backbone"], num_classes=classes).train(), accelerator)
@@ -93,8 +93,7 @@ def main(words: list[str]) -> None:
             parts[part] += event.cpu_time_total / 1e6 / steps
         kinds[kind_of(event.key, event.input_shapes)] += event.self_cpu_time_total / 1e6 / steps
     whole = sum(kinds.values())
-    where = f"{accelerator.device}, {accelerator.mixed_precision}"
-    print(f"{given['model']} {given['backbone']}, crop {crop}, batch {batch}, {where}: {whole:.2f} s/step")
+    print(f"{given['model']} {given['backbone']}, crop {crop}, batch {batch}, {accelerator.mixed_precision}: {whole:.2f} s/step")
     for name, seconds in (*parts.items(), ("other", whole - parts.total())):
         print(f"{name:<40}{seconds:8.3f} s  {seconds / whole:4.0%}")
     print()
@@ -104,7 +103,7 @@ def main(words: list[str]) -> None:
     inside = sum(seconds for name, seconds in kinds.items() if "convolution" in name)
     operations = 2 * PASSES * batch * multiply_adds(ScoresOf(network), crop)
     reached = operations / 1e9 / inside
-    peak = gflops(measured({"peak": (convolutions, (str(accelerator.device), dtype, True))}, turns=3, on_gpu=False)["peak"])
+    peak = gflops(measured({"peak": (convolutions, ("cpu", dtype, True))}, turns=3, on_gpu=False)["peak"])
     assert peak is not None
     print(f"\nconvolutions: {reached:.0f} GFLOP/s, {reached / peak:.0%} of the machine's {peak:.0f}")
 

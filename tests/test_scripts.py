@@ -82,7 +82,7 @@ def test_settings_of_a_step_leave_its_loss(capsys):
 
 
 def test_the_parts_of_a_step_are_all_of_it(capsys):
-    script("profile_step")(["model=fcn4s", "backbone=compact", "crop=32", "batch=2", "steps=1", "device=cpu"])
+    script("profile_step")(["model=fcn4s", "backbone=compact", "crop=32", "batch=2", "steps=1"])
     parts, kinds, _ = capsys.readouterr().out.split("\n\n")
     shares = dict(re.findall(r"^(\w+) +[\d.]+ s +(\d+)%$", parts, re.M))
     assert set(shares) == {"forward", "loss", "backward", "optimizer", "other"}

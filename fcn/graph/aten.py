@@ -9,6 +9,7 @@ from torch._ops import OpOverloadPacket
 
 OPERATORS = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor"}  # of Python, that have a name besides
 FILLED = ("zeros_like", "ones_like", "full_like")  # one number in the shape of another tensor
+UNIFORM = (*FILLED, "zeros", "ones", "full", "new_zeros", "new_ones", "new_full")  # the same number at every place
 SHAPE_ONLY = (*FILLED, "rand_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")  # these read no cell of their source
 
 

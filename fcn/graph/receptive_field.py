@@ -5,9 +5,11 @@ up-samples, the cells of one period ("phases") have fields of their own. On a re
 that a cell can see, borders, padding and global operations included. Along each axis the hull of several paths is taken; channels
 are not told apart: a cell sees what any of its channels sees.
 
-Pixel ``i`` lies at coordinate ``i``; an image's first pixel has its centre at 0. For a chain of layers this is the recursion
-``size += (k - 1) d jump; offset += ((k - 1) d / 2 - p) jump; jump *= s`` (Araujo, Norris, Sim, "Computing Receptive Fields of
-Convolutional Neural Networks", Distill 2019).
+Pixel ``i`` lies at coordinate ``i``; an image's first pixel has its centre at 0. For a chain of layers this is a recursion:
+
+    size += (k - 1) d jump; offset += ((k - 1) d / 2 - p) jump; jump *= s
+
+Source: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +23,9 @@ from torch import Tensor, nn
 
 from fcn.core.errors import UserError
 from fcn.graph import Graph, Node, read_graph
-from fcn.graph.aten import FILLED, op_name
+from fcn.graph.aten import UNIFORM, op_name
 from fcn.graph.axis import AxisMap, Bins, Cells, Interval, Resize, Whole, Window, reads
 from fcn.graph.field import Field, PathField, join, through
-
-UNIFORM = (*FILLED, "zeros", "ones", "full", "new_zeros", "new_ones", "new_full")  # the same number at every place
 
 
 @dataclass(frozen=True)

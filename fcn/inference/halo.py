@@ -89,8 +89,8 @@ def measure(compute: Compute, pictures: Pictures, divisor: int, size: int) -> Ha
     """
     _, height, width = pictures.image.shape
     side, largest = SMALLEST, max(SMALLEST, 2 * size)
+    kinds = (pictures.noise, pictures.part)
     while True:
-        kinds = (pictures.noise, pictures.part)
         seen = max(reach(compute, kind, side, flip, draw) for kind in kinds for flip in (False, True) for draw in range(DRAWS))
         steps = [step for step in STEPS if 2 * seen + step + COMPARED <= side]
         step = next((step for step in steps if all(moves_along(compute, kind, side, seen, step) for kind in kinds)), None)

@@ -111,8 +111,8 @@ class Wrapped(Segmenter):
         (rows, columns), (height, width), stride = scores.shape[-2:], images.shape[-2:], self.spec.stride
         if (rows * stride, columns * stride) != (height, width):
             raise UserError(
-                f"{self.spec.network} gives {columns}x{rows} scores for an image of {width}x{height} pixels, and when it was wrapped "
-                f"it gave one for {stride}x{stride} pixels; its scores have to have cells of one size for all images"
+                f"{self.spec.network} gives {columns}x{rows} scores for an image of {width}x{height} pixels; when it was wrapped, it gave "
+                f"one for {stride}x{stride} pixels, and that has to hold for every image"
             )
         return scores
 

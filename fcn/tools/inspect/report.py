@@ -7,16 +7,15 @@ columns either way. Values are kept per axis and exact; ``layer_table`` writes t
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from math import prod
 from typing import Any
 
 from torch import nn
 
-from fcn.graph import Node, read_graph
+from fcn.graph import Node
 from fcn.graph.axis import AxisMap
 from fcn.graph.field import Field
-from fcn.graph.receptive_field import LayerField, ReceptiveField
+from fcn.graph.receptive_field import LayerField, ReceptiveField, receptive_field
 from fcn.lessons.arithmetic import POOLS as POOLS_OF_WORDS
 from fcn.lessons.arithmetic import Layer, compose
 
@@ -69,8 +68,8 @@ class Report:
 
     ``aside`` counts the operations without a row, ``aside_parameters`` and ``aside_macs`` what they cost. ``causes`` maps the layers
     through which the output sees the whole image to a sentence each; where ``ignored``, the fields are those without them. ``output`` is
-    the output's field per axis, None where it sees the whole image. ``tiles`` and ``sides``: see
-    ``ReceptiveField``; None for layers in words, and where ``ignored``.
+    the output's field per axis, None where it sees the whole image. ``tiles`` and ``sides`` are those of ``ReceptiveField``; None for layers
+    in words, and where ``ignored``.
     """
 
     rows: tuple[Row, ...]
@@ -110,9 +109,9 @@ def inspect_network(
     operation; ``depth`` folds what lies deeper than so many names ("layer1.0.conv1" has three) into one row. Raises UserError for an
     unknown output.
     """
-    graph = read_graph(network, input_size, in_channels=in_channels)
-    again = partial(read_graph, network, in_channels=graph.input_shape[1])
-    fields = ReceptiveField(graph, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window, again=again)
+    fields = receptive_field(
+        network, input_size, output=output, ignore_global=ignore_global, pool_as_window=pool_as_window, in_channels=in_channels
+    )
     found = [(layer, _network_row(fields, layer)) for layer in fields.layers if layer.node.edges]
     marked = [(row, every or _is_layer(layer.node)) for layer, row in found]
     rows, aside = _folded(marked, depth) if depth is not None else _parted(marked)
