@@ -68,8 +68,8 @@ class Report:
 
     ``aside`` counts the operations without a row, ``aside_parameters`` and ``aside_macs`` what they cost. ``causes`` maps the layers
     through which the output sees the whole image to a sentence each; where ``ignored``, the fields are those without them. ``output`` is
-    the output's field per axis, None where it sees the whole image. ``tiles`` and ``sides`` are those of ``ReceptiveField``; None for layers
-    in words, and where ``ignored``.
+    the output's field per axis, None where it sees the whole image. ``tiles`` and ``sides`` are those of ``ReceptiveField``; None for
+    layers in words, and where ``ignored``.
     """
 
     rows: tuple[Row, ...]
